@@ -1,0 +1,153 @@
+"""The one place where integer arithmetic means something.
+
+Every function takes arrays with a leading batch axis and integer values. Two engines compute the same integers:
+
+* ``reference``: int64 throughout, written to be read. It is the specification (``docs/spec/arithmetic.md``).
+* ``fast``: BLAS on floats, used only where a proved bound makes every partial sum exact
+  (below 2**24 in float32, below 2**53 in float64), else the reference.
+
+``bound`` is always an upper bound of ``sum |w| * |s|`` over one accumulator, so it bounds every partial sum in any
+order of summation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Engine = Literal["fast", "reference"]
+Array = NDArray[np.generic]
+Pads = tuple[tuple[int, int], ...]
+
+FLOAT32_EXACT = 2**24
+FLOAT64_EXACT = 2**53
+_TILE_BYTES = 8 << 20
+
+
+def exact_dtype(bound: int, engine: Engine) -> type[np.generic]:
+    """Return the cheapest dtype in which sums of integers bounded by ``bound`` are exact.
+
+    >>> exact_dtype(2**24 - 1, "fast").__name__, exact_dtype(2**24, "fast").__name__, exact_dtype(9, "reference").__name__
+    ('float32', 'float64', 'int64')
+    """
+    if engine == "reference" or bound >= FLOAT64_EXACT:
+        return np.int64
+    return np.float32 if bound < FLOAT32_EXACT else np.float64
+
+
+def dense(s: Array, weight: Array, bound: int, engine: Engine = "fast") -> Array:
+    """Return ``s @ weight.T`` over the last axis: s ``(n, ..., n_in)``, weight ``(n_out, n_in)``, int64 result."""
+    dtype = exact_dtype(bound, engine)
+    return _as_int(s.astype(dtype) @ weight.T.astype(dtype))
+
+
+def windows(
+    x: Array, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], pads: Pads, fill: int = 0
+) -> Array:
+    """Return the sliding windows of ``x``, a view ``(n, c, *out, *kernel)`` of the array padded with ``fill``."""
+    padded = pad(x, ((0, 0), (0, 0), *pads), fill)
+    spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    axes = tuple(range(2, x.ndim))
+    view = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=axes)
+    steps = tuple(slice(None, None, st) for st in strides)
+    taps = tuple(slice(None, None, d) for d in dilations)
+    return view[(slice(None), slice(None), *steps, *taps)]
+
+
+def pad(x: Array, pads: Pads, fill: int = 0) -> Array:
+    """Return ``x`` padded with ``fill``; ``pads`` holds (before, after) for every axis of ``x``."""
+    return np.pad(x, pads, constant_values=fill) if any(b or e for b, e in pads) else x
+
+
+def conv(
+    s: Array,
+    weight: Array,
+    strides: Sequence[int],
+    pads: Pads,
+    dilations: Sequence[int],
+    groups: int,
+    bound: int,
+    engine: Engine = "fast",
+) -> Array:
+    """Return the cross-correlation of ONNX ``Conv``, zero padded: s ``(n, c, *space)``, weight ``(o, c/groups, *k)``."""
+    dtype = exact_dtype(bound, engine)
+    kernel = weight.shape[2:]
+    cols = windows(s.astype(dtype), kernel, strides, dilations, pads)
+    n, c, space = cols.shape[0], cols.shape[1], cols.shape[2 : 2 + len(kernel)]
+    w = weight.reshape(groups, weight.shape[0] // groups, -1).astype(dtype)
+    if c == groups == weight.shape[0]:  # depthwise: one multiply-add per kernel tap, nothing to contract
+        return _as_int(np.einsum(cols, [0, 1, *range(2, cols.ndim)], weight[:, 0].astype(dtype),
+                                 [1, *range(2 + len(kernel), cols.ndim)], [0, 1, *range(2, 2 + len(kernel))]))  # fmt: skip
+    out = np.empty((n, weight.shape[0], *space), np.int64)
+    last = tuple(range(2, 2 + len(kernel)))
+    order = (0, 1, *(a + len(kernel) for a in last), *last)  # (n, c, *k, *space)
+    per_sample = c * int(np.prod(kernel)) * int(np.prod(space)) * np.dtype(dtype).itemsize
+    tile = max(1, _TILE_BYTES // max(per_sample, 1))
+    for i in range(0, n, tile):
+        part = cols[i : i + tile].transpose(order)
+        m = part.shape[0]
+        part = part.reshape(m, groups, c // groups * int(np.prod(kernel)), int(np.prod(space)))
+        out[i : i + m] = np.matmul(w[None], part).reshape(m, weight.shape[0], *space)
+    return out
+
+
+def sum_pool(
+    s: Array, kernel: Sequence[int], strides: Sequence[int], pads: Pads, weight: Array, engine: Engine = "fast"
+) -> Array:
+    """Return ``weight * (sum over each window)``; zero padded; ``weight`` broadcasts against one output sample."""
+    del engine  # sums of codes are exact in int64 at any size that fits in memory
+    view = windows(s.astype(np.int64), kernel, strides, (1,) * len(kernel), pads)
+    total = view.sum(axis=tuple(range(-len(kernel), 0)), dtype=np.int64)
+    return total * weight.astype(np.int64)
+
+
+def identity(s: Array, weight: Array) -> Array:
+    """Return ``weight * s`` element by element; ``weight`` broadcasts against one sample."""
+    return s.astype(np.int64) * weight.astype(np.int64)
+
+
+def gather(s: Array, index: Array, weight: Array) -> Array:
+    """Return ``weight * s.flat[index]`` per sample; an index of -1 reads code 0. ``index`` has the output's shape."""
+    flat = s.reshape(s.shape[0], -1)
+    picked = flat[:, np.maximum(index, 0)].astype(np.int64)
+    return np.where(index >= 0, picked, 0) * weight.astype(np.int64)
+
+
+def fire_uniform(acc: Array, theta: Array, offset: Array, lo: int, hi: int) -> Array:
+    """Return ``clip((acc + offset) floordiv theta, lo, hi)``, the Scale-and-Fire neuron at T = 1.
+
+    ``theta`` (at least 1) and ``offset`` broadcast against one sample.
+
+    >>> fire_uniform(np.array([[-4, 2, 3, 8, 99]]), np.array([5]), np.array([2]), 0, 3).tolist()
+    [[0, 0, 1, 2, 3]]
+    """
+    code = np.floor_divide(acc.astype(np.int64) + offset.astype(np.int64), theta.astype(np.int64))
+    return np.clip(code, lo, hi).astype(np.int32)
+
+
+def fire_table(acc: Array, thresholds: Array, codes: Array) -> Array:
+    """Return ``codes[number of thresholds that acc reaches]``; thresholds ``(*shape, n)`` sorted along the last axis.
+
+    The leading axes of ``thresholds`` broadcast against one sample.
+
+    >>> fire_table(np.array([[-4, 2, 3, 8]]), np.array([[2, 8]]), np.array([0, 5, 7])).tolist()
+    [[0, 5, 5, 7]]
+    """
+    count = np.zeros(acc.shape, np.int64)
+    for j in range(thresholds.shape[-1]):  # one comparison per threshold: no n-fold copy of the accumulators
+        count += acc >= thresholds[..., j]
+    return codes[count].astype(np.int32)
+
+
+def max_pool(
+    s: Array, kernel: Sequence[int], strides: Sequence[int], pads: Pads, dilations: Sequence[int], lo: int
+) -> Array:
+    """Return the maximum of each window; padding reads ``lo``, the smallest code, so it never wins."""
+    return windows(s, kernel, strides, dilations, pads, fill=lo).max(axis=tuple(range(-len(kernel), 0)))
+
+
+def _as_int(x: Array) -> Array:
+    return x if x.dtype == np.int64 else x.astype(np.int64)

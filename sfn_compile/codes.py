@@ -1,0 +1,193 @@
+"""Every diagnostic code, once: title, severity, exit status, and the help page that ``sfnc explain`` prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+EXIT_OK, EXIT_CHECK_FAILED, EXIT_USAGE, EXIT_INPUT, EXIT_TARGET, EXIT_ENVIRONMENT, EXIT_BUG = 0, 1, 2, 3, 4, 5, 70
+
+
+@dataclass(frozen=True)
+class Code:
+    """A diagnostic code: its exit status, a one-line title and the page that explains it."""
+
+    exit_code: int
+    title: str
+    page: str
+    severity: str = "error"
+
+
+CODES: dict[str, Code] = {
+    # -- the model file ------------------------------------------------------------------------------------------
+    "SFN101": Code(
+        EXIT_INPUT,
+        "the model file cannot be read",
+        "The file does not exist, is not ONNX, or is truncated. Check that it opens with "
+        "`onnx.checker.check_model`, and export it again if it does not.",
+    ),
+    "SFN102": Code(
+        EXIT_INPUT,
+        "external weight data is missing",
+        "The model keeps its weights in a second file (ONNX external data) that is not beside it or is too short. "
+        "Copy the data file next to the .onnx file under the name that the message gives.",
+    ),
+    "SFN103": Code(
+        EXIT_INPUT,
+        "a shape cannot be pinned",
+        "sfnc compiles one fixed network: every axis but the batch axis needs a number. Export with fixed height and "
+        "width, or pin them with `--input-shape name=1,3,32,32`.",
+    ),
+    "SFN104": Code(
+        EXIT_INPUT,
+        "weights are not finite",
+        "A weight is NaN or infinite, so the network computes nothing meaningful. Usually training diverged or a "
+        "half-precision export overflowed; look at the named initializer.",
+    ),
+    "SFN105": Code(
+        EXIT_INPUT,
+        "the model's inputs or outputs are not usable",
+        "sfnc compiles networks with one input tensor whose first axis is the batch, of a float or 8-bit integer type, "
+        "and at least one output. The message says which part does not hold.",
+    ),
+    "SFN106": Code(
+        EXIT_INPUT,
+        "the model does not run",
+        "onnxruntime, which serves as the float reference, refuses the model. The message quotes it. A model that "
+        "does not run cannot be measured, so it is not compiled.",
+    ),
+    "SFN107": Code(
+        EXIT_INPUT,
+        "the simplified model differs from the original",
+        "Before compiling, constants are folded; the result is checked in onnxruntime against the file you gave. "
+        "Here they differ, so nothing was compiled. Please report this with the model.",
+    ),
+    # -- operators -----------------------------------------------------------------------------------------------
+    "SFN201": Code(
+        EXIT_INPUT,
+        "operator not supported",
+        "The node's operator has no integer form in sfnc yet (see `sfnc ops`). No layer is ever dropped or left in "
+        "floating point silently, so the model is refused as a whole. All such nodes are listed in one message.",
+    ),
+    "SFN202": Code(
+        EXIT_INPUT,
+        "operator used in an unsupported way",
+        "The operator is known but this attribute, shape or combination has no exact integer form. The message names "
+        "the rule, the value found and the nearest change that would be accepted.",
+    ),
+    "SFN203": Code(
+        EXIT_INPUT,
+        "an operator mixes samples of the batch",
+        "The first axis is the batch: every sample must be computed alone. A Reshape, Transpose, Concat or reduction "
+        "that moves or merges axis 0 cannot be compiled.",
+    ),
+    # -- data ----------------------------------------------------------------------------------------------------
+    "SFN301": Code(
+        EXIT_INPUT,
+        "the data file cannot be read",
+        "DATA is an .npz whose arrays are named like the model's inputs (`x` also serves for a single input), first "
+        "axis = samples, plus optional `labels` (or `y`); or an .npy for a single input.",
+    ),
+    "SFN302": Code(
+        EXIT_INPUT,
+        "the data has no array for the model's input",
+        "Name the array like the model's input, or `x` when the model has a single input.",
+    ),
+    "SFN303": Code(
+        EXIT_INPUT,
+        "the data has the wrong shape",
+        "Each sample must have exactly the shape of the model's input without the batch axis.",
+    ),
+    "SFN304": Code(
+        EXIT_INPUT,
+        "the data has the wrong type",
+        "Values must be numbers of the model's input type (integer images are accepted for a float input).",
+    ),
+    "SFN305": Code(
+        EXIT_INPUT, "the data holds NaN or infinity", "Remove or repair the samples that the message counts."
+    ),
+    "SFN306": Code(EXIT_INPUT, "the data is empty", "At least one sample is needed; 512 or more calibrate well."),
+    "SFN307": Code(
+        EXIT_INPUT,
+        "labels are missing or do not fit",
+        "Accuracy needs one integer label per sample, as array `labels` or `y`, within the number of classes.",
+    ),
+    "SFN308": Code(
+        EXIT_OK,
+        "calibrated on generated inputs",
+        "Without --calib the thresholds are chosen on random inputs. The network compiles, but its accuracy is not "
+        "what real data would give. Pass 100 or more real samples with --calib.",
+        severity="warning",
+    ),
+    "SFN309": Code(
+        EXIT_OK,
+        "few calibration samples",
+        "Fewer than 100 samples leave the thresholds noisy. 512 samples of the training data are a good number.",
+        severity="warning",
+    ),
+    # -- mapping -------------------------------------------------------------------------------------------------
+    "SFN401": Code(
+        EXIT_TARGET,
+        "an accumulator does not fit",
+        "The range proof found an accumulator that some input could drive past the allowed bits even with the smallest "
+        "threshold. Lower --weight-bits or --levels, or split the layer.",
+    ),
+    "SFN402": Code(
+        EXIT_TARGET,
+        "the network does not fit the target",
+        "The target's limits are exceeded or it cannot express a layer. The message names the layer and the limit.",
+    ),
+    "SFN403": Code(
+        EXIT_TARGET,
+        "the NIR file would be too large",
+        "The default NIR form `binary` repeats every neuron once per level so that stock readers run it exactly. The "
+        "predicted size passed the limit. Use fewer --levels, or --nir-form sar.",
+    ),
+    # -- proofs and artifacts ------------------------------------------------------------------------------------
+    "SFN501": Code(
+        EXIT_CHECK_FAILED,
+        "a target computed different integers",
+        "The emitted files do not compute what the simulator computes. `proof.json` names the first layer and element "
+        "that differ. If you did not edit the files, please report this.",
+    ),
+    "SFN502": Code(
+        EXIT_CHECK_FAILED,
+        "accuracy fell by more than allowed",
+        "The loss against the float network is larger than --require-accuracy-drop. Try more --levels, more "
+        "calibration data, or another --method.",
+    ),
+    "SFN503": Code(
+        EXIT_INPUT,
+        "the build folder cannot be used",
+        "The folder is not an sfnc build, was written by another format version, or a file in it was changed: its "
+        "sha256 no longer equals the one in manifest.json. Compile again.",
+    ),
+    # -- environment ---------------------------------------------------------------------------------------------
+    "SFN601": Code(
+        EXIT_ENVIRONMENT,
+        "the target is not installed",
+        "The back end needs a program or package that was not found. The message gives the command that installs it.",
+    ),
+    "SFN602": Code(
+        EXIT_ENVIRONMENT,
+        "nothing could be written",
+        "The output folder cannot be created or the disk is full. The previous build, if any, is untouched.",
+    ),
+    "SFN603": Code(
+        EXIT_ENVIRONMENT,
+        "the target took too long or died",
+        "The target's program was ended (time limit or a crash inside it); its own output is quoted.",
+    ),
+    "SFN604": Code(
+        EXIT_USAGE,
+        "unknown target",
+        "No back end of that name is registered. `sfnc targets` lists those that are; others come as packages through "
+        "the entry-point group `sfnc.backends`.",
+    ),
+    "SFN605": Code(EXIT_USAGE, "wrong usage", "An option has a value that is not accepted; see `sfnc compile --help`."),
+    "SFN901": Code(
+        EXIT_BUG,
+        "internal error",
+        "This is a bug in sfnc, not in your model. Please send the model (or its `sfnc check --json` output) and the "
+        "traceback.",
+    ),
+}

@@ -1,0 +1,291 @@
+"""Rewrite a Program, exactly, into the steps that a target can say.
+
+Moves that a target lacks are folded into the projections that read them. Any chain of moves is an index map: element
+i of the moved value is element ``index[i]`` of one of its sources, or code 0. So
+
+* Identity after moves is a Gather (or a strided 1x1 Conv where the pattern is one: the shortcut of a ResNet);
+* Conv after moves of whole channels (Concat, channel Slice, Pad) is one Conv per source with its weights moved;
+* Dense after moves is one Dense per source with its columns moved, on the flattened source;
+* everything else reads a *relay*: a population with theta = 1 that holds the moved codes.
+
+A legalised Program has no Move but Reshape to one axis (a flatten) in front of a Dense.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .backend import Capabilities
+from .diagnostics import CompileError, Diagnostic, Origin, fail
+from .program import (
+    Conv, Dense, Gather, Identity, LinearMap, MaxPool, Move, Population, Program, Projection, Reshape, Shape, Step,
+    SumPool, Uniform,
+)  # fmt: skip
+from .ranges import accumulator_range
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """A moved value: ``index[i] = base of its source + flat position`` or -1 (code 0); one (name, base) per source."""
+
+    index: Array
+    sources: tuple[tuple[str, int, Shape], ...]
+    origin: Origin
+
+    def parts(self) -> list[tuple[str, Shape, Array]]:
+        """Return (source, its shape, index into it with -1 where another source or nothing is read)."""
+        out = []
+        for name, base, shape in self.sources:
+            inside = (self.index >= base) & (self.index < base + int(np.prod(shape)))
+            if inside.any():
+                out.append((name, shape, np.where(inside, self.index - base, -1)))
+        return out
+
+
+def legalize(program: Program, target: str, capabilities: Capabilities) -> Program:
+    """Return an equal Program that uses only what ``capabilities`` names. Raises SFN402, all problems at once."""
+    if {"Transpose", "Concat", "Slice", "Pad", "Reshape"} <= capabilities.moves:
+        return program
+    rewriter = _Rewriter(program)
+    legal = rewriter.run()
+    problems = [d for step in legal.steps for d in _problems(step, target, capabilities)]
+    if problems:
+        raise CompileError(problems)
+    return legal
+
+
+class _Rewriter:
+    def __init__(self, program: Program):
+        self.program = program
+        self.info = program.values()
+        self.views: dict[str, _View] = {}
+        self.steps: list[Step] = []
+        self.made: set[str] = set()
+
+    def run(self) -> Program:
+        for step in self.program.steps:
+            if isinstance(step, Move):
+                self.views[step.name] = self._moved(step)
+            elif isinstance(step, MaxPool):
+                self.steps.append(replace(step, source=self._concrete(step.source)))
+            else:
+                projections = tuple(q for p in step.projections for q in self._projection(p))
+                self.steps.append(replace(step, projections=projections))
+        for out in self.program.outputs:
+            if out.value in self.views:
+                self._concrete(out.value)
+        outputs = tuple(replace(o, value=self._name(o.value)) for o in self.program.outputs)
+        return replace(self.program, steps=tuple(self.steps), outputs=outputs)
+
+    def _name(self, value: str) -> str:
+        return f"{value}.relay" if value in self.views else value
+
+    def _view(self, value: str) -> _View:
+        if value in self.views:
+            return self.views[value]
+        shape = self.info[value].shape
+        return _View(np.arange(int(np.prod(shape))).reshape(shape), ((value, 0, shape),), Origin())
+
+    def _moved(self, step: Move) -> _View:
+        sources: list[tuple[str, int, Shape]] = []
+        arrays, base = [], 0
+        for view in map(self._view, step.sources):
+            arrays.append(np.where(view.index >= 0, view.index + base, -1) + 1)
+            sources += [(n, b + base, s) for n, b, s in view.sources]
+            base += max(b + int(np.prod(s)) for _, b, s in view.sources)
+        index = step.op.apply(*(a[None] for a in arrays))[0] - 1  # shifted by one so that padding (0) becomes -1
+        return _View(index, tuple(sources), step.origin)
+
+    def _concrete(self, value: str) -> str:
+        """Return a name that holds the value's codes, adding a relay population for a moved one."""
+        if value not in self.views:
+            return value
+        name = self._name(value)
+        if name in self.made:
+            return name
+        self.made.add(name)
+        view, info = self.views[value], self.info[value]
+        one = np.ones((1,) * len(info.shape), np.int64)
+        projections = tuple(_copy(source, shape, index, one) for source, shape, index in view.parts())
+        low, high = accumulator_range([(p.map, self.info[p.source]) for p in projections])
+        ladder = Uniform(one, one * 0, info.lo, info.hi)
+        origin = view.origin.touched_by("legalize")
+        self.steps.append(
+            Population(name, projections, ladder, info.shape, int(low.min()), int(high.max()), origin)
+        )
+        return name
+
+    def _projection(self, p: Projection) -> list[Projection]:
+        if isinstance(p.map, Dense) and len(self.info[p.source].shape) == 1:
+            return self._dense(p.map, self._view(p.source), p)
+        if p.source not in self.views:
+            return [p]
+        view = self.views[p.source]
+        if isinstance(p.map, Identity):
+            return [_copy(source, shape, index, p.map.weight) for source, shape, index in view.parts()]
+        if isinstance(p.map, Gather):
+            moved = np.where(p.map.index >= 0, view.index.reshape(-1)[np.maximum(p.map.index, 0)], -1)
+            parts = _View(moved, view.sources, view.origin).parts()
+            return [_copy(source, shape, index, p.map.weight) for source, shape, index in parts]
+        if isinstance(p.map, Conv | SumPool):
+            channels = _whole_channels(view)
+            merged = None if channels is None else _move_channels(p.map, view, *channels)
+            if merged is not None:
+                return merged
+        return [replace(p, source=self._concrete(p.source))]
+
+    def _dense(self, dense: Dense, view: _View, p: Projection) -> list[Projection]:
+        if p.source not in self.views:
+            return [p]
+        out = []
+        for source, shape, index in view.parts():
+            weight = np.zeros((dense.weight.shape[0], int(np.prod(shape))), np.int64)
+            read = index >= 0
+            np.add.at(weight, (slice(None), index[read]), dense.weight[:, read].astype(np.int64))
+            out.append(Projection(self._flat(source, shape), Dense(weight)))
+        return out
+
+    def _flat(self, source: str, shape: Shape) -> str:
+        if len(shape) == 1:
+            return source
+        name = f"{source}.flat"
+        if name not in self.made:
+            self.made.add(name)
+            size = (int(np.prod(shape)),)
+            self.steps.append(Move(name, (source,), Reshape(size), size, Origin(passes=("legalize",))))
+        return name
+
+
+def _copy(source: str, shape: Shape, index: Array, weight: Array) -> Projection:
+    """Return the projection ``weight * source.flat[index]`` in its simplest spelling."""
+    if index.shape == shape and np.array_equal(index.reshape(-1), np.arange(index.size)):
+        return Projection(source, Identity(weight))
+    strided = _strided_conv(shape, index, weight)
+    return Projection(source, strided if strided is not None else Gather(index, weight))
+
+
+def _strided_conv(shape: Shape, index: Array, weight: Array) -> Conv | None:
+    """Return the 1x1 Conv that reads every s-th position of whole channels, or None where the index is no such map."""
+    if len(shape) not in (2, 3) or index.ndim != len(shape) or np.broadcast_shapes(weight.shape, (1,) * index.ndim)[1:] != (1,) * (index.ndim - 1):  # fmt: skip
+        return None
+    space = shape[1:]
+    strides = tuple(-(-n // m) if m > 1 else n for n, m in zip(space, index.shape[1:], strict=True))
+    if any(-(-n // s) != m for n, s, m in zip(space, strides, index.shape[1:], strict=True)):
+        return None
+    grid = np.arange(int(np.prod(space))).reshape(space)[tuple(slice(None, None, s) for s in strides)]
+    first = index.reshape(index.shape[0], -1)[:, 0]
+    expected = np.where(first >= 0, first, 0).reshape(-1, *(1,) * len(space)) + grid
+    if (first[first >= 0] % grid.size if grid.size == np.prod(space) else first[first >= 0] % int(np.prod(space))).any():
+        return None
+    live = (first >= 0).reshape(-1, *(1,) * len(space))
+    if not np.array_equal(np.where(live, expected, -1), index):
+        return None
+    kernel = np.zeros((index.shape[0], shape[0], *(1,) * len(space)), np.int64)
+    rows = np.flatnonzero(first >= 0)
+    scale = np.broadcast_to(np.asarray(weight, np.int64).reshape(-1), (index.shape[0],))
+    kernel[rows, first[rows] // int(np.prod(space))] = scale[rows].reshape(-1, *(1,) * len(space))
+    return Conv(kernel, strides, ((0, 0),) * len(space), (1,) * len(space))
+
+
+def _whole_channels(view: _View) -> tuple[dict[str, list[tuple[int, int]]], tuple[tuple[int, int], ...]] | None:
+    """Return per source the pairs (channel of the view, channel of the source), and the zero margin around them.
+
+    None where the view is anything but whole channels of its sources inside a common zero margin.
+    """
+    index = view.index
+    if index.ndim not in (2, 3):
+        return None
+    read = (index >= 0).any(axis=0)
+    if not read.any():
+        return None
+    spans = [np.flatnonzero(read.any(axis=tuple(a for a in range(read.ndim) if a != axis))) for axis in range(read.ndim)]
+    box = tuple(slice(int(s[0]), int(s[-1]) + 1) for s in spans)
+    margin = tuple((b.start, n - b.stop) for b, n in zip(box, read.shape, strict=True))
+    inner = tuple(b.stop - b.start for b in box)
+    pairs: dict[str, list[tuple[int, int]]] = {}
+    grid = np.arange(int(np.prod(inner)))
+    seen = np.full(index.shape, -1)
+    for source, shape, part in view.parts():
+        if shape[1:] != inner:
+            return None
+        for c in np.flatnonzero((part >= 0).reshape(part.shape[0], -1).any(axis=1)):
+            flat = part[c][box].reshape(-1)
+            if flat[0] % grid.size or not np.array_equal(flat, flat[0] + grid):
+                return None
+            seen[c][box] = 0
+            pairs.setdefault(source, []).append((int(c), int(flat[0] // grid.size)))
+    return (pairs, margin) if np.array_equal(seen >= 0, index >= 0) else None
+
+
+def _move_channels(
+    linear: Conv | SumPool, view: _View, pairs: dict[str, list[tuple[int, int]]], margin: tuple[tuple[int, int], ...]
+) -> list[Projection] | None:
+    """Return the map read through whole channels: one projection per source, the margin turned into padding."""
+    shapes = {name: shape for name, _, shape in view.sources}
+    pads = tuple((p[0] + m[0], p[1] + m[1]) for p, m in zip(linear.pads, margin, strict=True))
+    if len(pairs) == 1:
+        (source, moved), = pairs.items()  # fmt: skip
+        if moved == [(c, c) for c in range(shapes[source][0])] and view.index.shape[0] == shapes[source][0]:
+            return [Projection(source, replace(linear, pads=pads))]
+    if isinstance(linear, SumPool):
+        return None
+    full = ungrouped(linear)
+    out = []
+    for source, moved in pairs.items():
+        weight = np.zeros((full.shape[0], shapes[source][0], *full.shape[2:]), np.int64)
+        for seen, real in moved:
+            weight[:, real] += full[:, seen]
+        out.append(Projection(source, Conv(weight, linear.strides, pads, linear.dilations)))
+    return out
+
+
+def ungrouped(conv: Conv) -> Array:
+    """Return the weight ``(o, c, *k)`` of the same convolution with one group, zeros between groups."""
+    if conv.groups == 1:
+        return conv.weight.astype(np.int64)
+    o, per_in = conv.weight.shape[:2]
+    per_out = o // conv.groups
+    full = np.zeros((o, per_in * conv.groups, *conv.weight.shape[2:]), np.int64)
+    for g in range(conv.groups):
+        full[g * per_out : (g + 1) * per_out, g * per_in : (g + 1) * per_in] = conv.weight[g * per_out : (g + 1) * per_out]  # fmt: skip
+    return full
+
+
+def _problems(step: Step, target: str, capabilities: Capabilities) -> list[Diagnostic]:
+    where = ", ".join(step.origin.nodes) or step.name
+    if isinstance(step, MaxPool) and not capabilities.max_pool:
+        return [Diagnostic("SFN402", f"target {target} has no max pooling", where)]
+    if not isinstance(step, Population):
+        return []
+    found = []
+    for p in step.projections:
+        kind = type(p.map).__name__
+        if kind not in capabilities.projections:
+            what = f"target {target} cannot express the projection {kind} from {p.source} into {step.name}"
+            found.append(Diagnostic("SFN402", what, where, "leave this target out, or rearrange the moves before it"))
+    return found
+
+
+def check_widths(program: Program, target: str, capabilities: Capabilities) -> None:
+    """Raise SFN401 where an accumulator or a weight is wider than the target holds."""
+    for population in program.populations():
+        worst = max(abs(population.acc_min), abs(population.acc_max))
+        if worst >= 2 ** (capabilities.acc_bits - 1):
+            what = f"accumulators reach {worst}, target {target} holds {capabilities.acc_bits} bits"
+            raise fail("SFN401", what, ", ".join(population.origin.nodes) or population.name)
+        for p in population.projections:
+            top = weight_top(p.map)
+            if top >= 2 ** (capabilities.weight_bits - 1):
+                what = f"a weight reaches {top}, target {target} holds {capabilities.weight_bits} bits"
+                raise fail("SFN402", what, ", ".join(population.origin.nodes) or population.name)
+
+
+def weight_top(linear: LinearMap) -> int:
+    """Return the largest absolute weight of a map."""
+    return int(np.abs(np.asarray(linear.weight, np.int64)).max(initial=0))

@@ -1,0 +1,84 @@
+"""Interval arithmetic on the real weights: the range an accumulator can reach for *any* input, and bounds on sums."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .program import Conv, Dense, Gather, Identity, LinearMap, Population, SumPool, ValueInfo
+
+Array = NDArray[Any]
+
+
+def reach(linear: LinearMap, source: ValueInfo) -> tuple[Array, Array]:
+    """Return (min, max) of the accumulator over all codes in the source's range.
+
+    The arrays broadcast against the accumulator's sample. Padding and windows cut at a border read code 0, so 0 is
+    added to the range wherever that can happen; the bound is exact away from borders.
+    """
+    lo, hi = source.lo, source.hi
+    if isinstance(linear, Dense):
+        return _dot(linear.weight, lo, hi, (1,))
+    if isinstance(linear, Conv):
+        lo, hi = (min(lo, 0), max(hi, 0)) if _padded(linear.pads) else (lo, hi)
+        axes = tuple(range(1, linear.weight.ndim))
+        low, high = _dot(linear.weight, lo, hi, axes)
+        column = (-1, *(1,) * (linear.weight.ndim - 2))
+        return low.reshape(column), high.reshape(column)
+    if isinstance(linear, SumPool):
+        lo, hi = (min(lo, 0), max(hi, 0)) if _padded(linear.pads) else (lo, hi)
+        n = int(np.prod(linear.kernel))
+        return _ends(linear.weight.astype(np.int64), n * lo, n * hi)
+    if isinstance(linear, Gather):
+        return _ends(np.asarray(linear.weight, np.int64), min(lo, 0), max(hi, 0))
+    assert isinstance(linear, Identity)
+    return _ends(linear.weight.astype(np.int64), lo, hi)
+
+
+def accumulator_range(maps: list[tuple[LinearMap, ValueInfo]]) -> tuple[Array, Array]:
+    """Return (min, max) of the sum of several projections, as arrays that broadcast against the population."""
+    ends = [reach(linear, info) for linear, info in maps]
+    low: Array = np.asarray(sum(e[0] for e in ends))
+    high: Array = np.asarray(sum(e[1] for e in ends))
+    return low, high
+
+
+def absolute_bound(linear: LinearMap, source: ValueInfo) -> int:
+    """Return ``max over accumulators of sum |w| * max |s|``: bounds every partial sum in any order of summation."""
+    top = max(abs(source.lo), abs(source.hi))
+    if isinstance(linear, Dense | Conv):
+        axes = tuple(range(1, linear.weight.ndim))
+        return int(np.abs(linear.weight.astype(np.int64)).sum(axis=axes).max(initial=0)) * top
+    fan_in = int(np.prod(linear.kernel)) if isinstance(linear, SumPool) else 1
+    return int(np.abs(linear.weight.astype(np.int64)).max(initial=0)) * fan_in * top
+
+
+def bits_for(lo: int, hi: int) -> int:
+    """Return the two's-complement width that holds [lo, hi].
+
+    >>> bits_for(-128, 127), bits_for(0, 128)
+    (8, 9)
+    """
+    return max((-lo - 1 if lo < 0 else lo).bit_length(), (hi if hi >= 0 else -hi - 1).bit_length()) + 1
+
+
+def check_population(population: Population, values: dict[str, ValueInfo]) -> tuple[int, int]:
+    """Return the (min, max) accumulator of a population, computed anew from its weights."""
+    low, high = accumulator_range([(p.map, values[p.source]) for p in population.projections])
+    return int(low.min()), int(high.max())
+
+
+def _dot(weight: Array, lo: int, hi: int, axes: tuple[int, ...]) -> tuple[Array, Array]:
+    w = weight.astype(np.int64)
+    positive, negative = np.maximum(w, 0).sum(axis=axes), np.minimum(w, 0).sum(axis=axes)
+    return positive * lo + negative * hi, positive * hi + negative * lo
+
+
+def _ends(weight: Array, lo: int, hi: int) -> tuple[Array, Array]:
+    return np.minimum(weight * lo, weight * hi), np.maximum(weight * lo, weight * hi)
+
+
+def _padded(pads: tuple[tuple[int, int], ...]) -> bool:
+    return any(b or e for b, e in pads)

@@ -1,0 +1,283 @@
+"""The conformance suite: Programs x edge-case inputs that every back end computes bit for bit.
+
+A third party tests its own back end with::
+
+    from sfn_compile.testing.conformance import CASES, check
+    @pytest.mark.parametrize("case", CASES, ids=str)
+    def test_backend(case, tmp_path): check(MyBackend(), case, tmp_path)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import serialize
+from ..backend import Backend, RunRequest, RunResult
+from ..diagnostics import Origin
+from ..execute import run_codes
+from ..legalize import check_widths, legalize
+from ..program import (
+    Concat, Conv, Decoding, Dense, Encoding, Gather, Identity, Ladder, MaxPool, Move, MoveOp, Pad, Population, Program,
+    Projection, Readout, Reshape, Shape, Slice, Step, SumPool, Table, Transpose, Uniform,
+)  # fmt: skip
+from ..ranges import accumulator_range
+
+Array = NDArray[Any]
+
+
+class Builder:
+    """Writes small integer Programs by hand: seeded weights, proved ranges, thresholds in the reachable range."""
+
+    def __init__(self, shape: Shape, lo: int = 0, hi: int = 15, seed: int = 0):
+        self.rng = np.random.default_rng(seed)
+        one = np.ones((1,) * len(shape))
+        self.inputs = (Encoding("x", "x", shape, "float32", (), one, shape, lo, hi),)
+        self.steps: list[Step] = []
+
+    def _program(self, out: str | None = None) -> Program:
+        return Program(self.inputs, tuple(self.steps), ())
+
+    def info(self, value: str) -> Any:
+        """Return shape and range of a value made so far."""
+        return self._program().values()[value]
+
+    def weights(self, *shape: int, top: int = 127) -> Array:
+        """Return random int8 weights in [-top, top]."""
+        return self.rng.integers(-top, top + 1, shape)
+
+    def fire(self, name: str, *projections: Projection, kind: str = "uniform", lo: int = 0, hi: int = 7) -> str:
+        """Add a population. ``kind``: uniform, pow2 (theta a power of two), table, readout."""
+        shape = projections[0].map.out_shape(self.info(projections[0].source).shape)
+        low, high = accumulator_range([(p.map, self.info(p.source)) for p in projections])
+        span = int(max(-low.min(), high.max(), 1))
+        column = (shape[0], *(1,) * (len(shape) - 1))
+        ladder: Ladder
+        if kind == "readout":
+            ladder = Readout(self.rng.integers(-span, span + 1, column))
+        elif kind == "table":
+            codes = np.arange(lo, hi + 1)
+            taus = np.sort(self.rng.integers(-span // 3, span // 3 + 1, (*column, hi - lo)), axis=-1)
+            ladder = Table(taus, codes)
+        else:
+            top = max(1, span // (3 * max(hi - lo, 1)))
+            theta = self.rng.integers(1, top + 1, column)
+            theta = 2 ** np.floor(np.log2(theta)).astype(np.int64) if kind == "pow2" else theta | 1
+            ladder = Uniform(theta, self.rng.integers(-top, top + 1, column), lo, hi)
+        self.steps.append(
+            Population(name, projections, ladder, shape, int(low.min()), int(high.max()), Origin((name,)))
+        )
+        return name
+
+    def move(self, name: str, op: MoveOp, *sources: str) -> str:
+        """Add a move."""
+        shape = op.apply(*(np.zeros((1, *self.info(s).shape)) for s in sources)).shape[1:]
+        self.steps.append(Move(name, sources, op, shape, Origin((name,))))
+        return name
+
+    def max_pool(self, name: str, source: str, kernel: Shape, strides: Shape, pads: Any = None) -> str:
+        """Add a max pooling."""
+        pads = pads or ((0, 0),) * len(kernel)
+        pool = MaxPool(name, source, kernel, strides, pads, (1,) * len(kernel), (), Origin((name,)))
+        out = SumPool(kernel, strides, pads, np.ones(1)).out_shape(self.info(source).shape)
+        self.steps.append(replace(pool, shape=out))
+        return name
+
+    def build(self, out: str) -> Program:
+        """Return the Program with one output."""
+        shape = self.info(out).shape
+        return Program(self.inputs, tuple(self.steps), (Decoding("y", out, np.ones(()), (), shape),))
+
+
+def _conv(weight: Array, strides: Any = 1, pads: Any = 0, dilations: Any = 1, groups: int = 1) -> Conv:
+    n = weight.ndim - 2
+    pair = ((pads, pads),) * n if isinstance(pads, int) else pads
+    spread = [(v,) * n if isinstance(v, int) else v for v in (strides, dilations)]
+    return Conv(weight, spread[0], pair, spread[1], groups)
+
+
+def _ones(shape: Shape, value: int = 1) -> Array:
+    return np.full((1,) * len(shape), value, np.int64)
+
+
+def mlp() -> Program:
+    """Two Dense layers and a readout."""
+    b = Builder((12,))
+    b.fire("h", Projection("x", Dense(b.weights(10, 12))))
+    b.fire("g", Projection("h", Dense(b.weights(9, 10))), hi=31)
+    return b.build(b.fire("y", Projection("g", Dense(b.weights(5, 9))), kind="readout"))
+
+
+def mlp_table() -> Program:
+    """Non-uniform thresholds."""
+    b = Builder((12,), lo=-8, hi=7)
+    b.fire("h", Projection("x", Dense(b.weights(10, 12))), kind="table")
+    return b.build(b.fire("y", Projection("h", Dense(b.weights(5, 10))), kind="readout"))
+
+
+def signed_codes() -> Program:
+    """Signed input and signed hidden codes, power-of-two thresholds."""
+    b = Builder((6,), lo=-128, hi=127)
+    b.fire("h", Projection("x", Dense(b.weights(8, 6))), kind="pow2", lo=-4, hi=3)
+    return b.build(b.fire("y", Projection("h", Dense(b.weights(4, 8))), kind="uniform", lo=-16, hi=15))
+
+
+def conv_chain() -> Program:
+    """Conv stride 2 with asymmetric padding, 3x3 Conv, flatten, Dense."""
+    b = Builder((3, 9, 8), hi=31)
+    b.fire("c1", Projection("x", _conv(b.weights(4, 3, 3, 3), strides=2, pads=((1, 0), (0, 1)))))
+    b.fire("c2", Projection("c1", _conv(b.weights(5, 4, 3, 3), pads=1)))
+    flat = b.move("f", Reshape((int(np.prod(b.info("c2").shape)),)), "c2")
+    return b.build(b.fire("y", Projection(flat, Dense(b.weights(6, b.info(flat).shape[0]))), kind="readout"))
+
+
+def conv_shapes() -> Program:
+    """Dilation, non-square kernel and stride, groups, depthwise."""
+    b = Builder((4, 11, 10), hi=15)
+    b.fire("dil", Projection("x", _conv(b.weights(4, 4, 3, 3), dilations=2, pads=2)))
+    b.fire("rect", Projection("dil", _conv(b.weights(6, 4, 3, 1), strides=(2, 1), pads=((1, 1), (0, 0)))))
+    b.fire("grp", Projection("rect", _conv(b.weights(4, 3, 3, 3), groups=2, pads=1)))
+    b.fire("dw", Projection("grp", _conv(b.weights(4, 1, 3, 3), groups=4, strides=2, pads=1)))
+    return b.build("dw")
+
+
+def conv1d() -> Program:
+    """1-D convolutions, stride and dilation."""
+    b = Builder((3, 20), hi=31)
+    b.fire("a", Projection("x", _conv(b.weights(5, 3, 5), strides=2, pads=2)))
+    b.fire("b", Projection("a", _conv(b.weights(4, 5, 3), dilations=2)))
+    flat = b.move("f", Reshape((int(np.prod(b.info("b").shape)),)), "b")
+    return b.build(b.fire("y", Projection(flat, Dense(b.weights(3, b.info(flat).shape[0]))), kind="readout"))
+
+
+def pools() -> Program:
+    """Max pooling (also padded), sum pooling, global pooling."""
+    b = Builder((2, 12, 12), hi=31)
+    b.fire("c", Projection("x", _conv(b.weights(4, 2, 3, 3), pads=1)))
+    b.max_pool("m", "c", (2, 2), (2, 2))
+    b.fire("s", Projection("m", SumPool((2, 2), (2, 2), ((0, 0), (0, 0)), _ones((4, 3, 3), 5))), hi=15)
+    b.max_pool("p", "s", (3, 3), (1, 1), ((1, 1), (1, 1)))
+    return b.build(b.fire("y", Projection("p", SumPool((3, 3), (3, 3), ((0, 0), (0, 0)), _ones((4, 1, 1)))), kind="readout"))  # fmt: skip
+
+
+def max_pool_signed() -> Program:
+    """Padded max pooling over signed codes: padding never wins, also where all codes are negative."""
+    b = Builder((2, 6, 6), lo=-128, hi=127)
+    b.fire("c", Projection("x", _conv(b.weights(3, 2, 1, 1))), lo=-8, hi=7)
+    b.max_pool("m", "c", (3, 3), (2, 2), ((1, 1), (1, 1)))
+    return b.build(b.fire("y", Projection("m", _conv(b.weights(2, 3, 3, 3)))))
+
+
+def residual() -> Program:
+    """Identity skip over two convolutions, then a projection shortcut with stride 2."""
+    b = Builder((4, 8, 8), hi=15)
+    b.fire("a", Projection("x", _conv(b.weights(4, 4, 3, 3), pads=1)))
+    b.fire("b", Projection("a", _conv(b.weights(4, 4, 3, 3), pads=1)), Projection("x", Identity(_ones((4, 8, 8), 53))))
+    b.fire("c", Projection("b", _conv(b.weights(6, 4, 3, 3), strides=2, pads=1)))
+    shortcut = Projection("b", _conv(b.weights(6, 4, 1, 1), strides=2))
+    b.fire("d", Projection("c", _conv(b.weights(6, 6, 3, 3), pads=1)), shortcut)
+    return b.build(b.fire("y", Projection("d", SumPool((4, 4), (4, 4), ((0, 0), (0, 0)), _ones((6, 1, 1)))), kind="readout"))  # fmt: skip
+
+
+def pad_shortcut() -> Program:
+    """The parameter-free ResNet shortcut: every second pixel, channels padded with zeros."""
+    b = Builder((4, 8, 8), hi=31)
+    b.fire("a", Projection("x", _conv(b.weights(8, 4, 3, 3), strides=2, pads=1)), hi=31)
+    b.move("s", Slice(((0, 4, 1), (0, 8, 2), (0, 8, 2))), "x")
+    b.move("p", Pad(((2, 2), (0, 0), (0, 0))), "s")
+    b.fire("b", Projection("a", _conv(b.weights(8, 8, 3, 3), pads=1)), Projection("p", Identity(_ones((8, 4, 4), 99))))
+    return b.build("b")
+
+
+def concat() -> Program:
+    """Two branches joined along channels, read by a Conv; a channel slice of the join read by another."""
+    b = Builder((3, 6, 6), hi=15)
+    b.fire("a", Projection("x", _conv(b.weights(4, 3, 1, 1))))
+    b.fire("b", Projection("x", _conv(b.weights(2, 3, 3, 3), pads=1)), hi=15)
+    b.move("j", Concat(0), "a", "b")
+    b.fire("c", Projection("j", _conv(b.weights(5, 6, 3, 3), pads=1)))
+    return b.build(b.fire("y", Projection("c", _conv(b.weights(3, 5, 6, 6))), kind="readout"))
+
+
+def moves() -> Program:
+    """Transpose, Reshape, Pad and Slice between Dense and Conv: nothing folds without a relay."""
+    b = Builder((24,), hi=15)
+    b.fire("h", Projection("x", Dense(b.weights(24, 24))))
+    b.move("r", Reshape((4, 3, 2)), "h")
+    b.move("t", Transpose((2, 0, 1)), "r")
+    b.move("q", Pad(((0, 0), (1, 0), (0, 2))), "t")
+    b.fire("c", Projection("q", _conv(b.weights(3, 2, 2, 2))))
+    b.move("s", Slice(((0, 3, 2), (1, 4, 1), (0, 4, 2))), "c")
+    flat = b.move("f", Reshape((int(np.prod(b.info("s").shape)),)), "s")
+    return b.build(b.fire("y", Projection(flat, Dense(b.weights(3, b.info(flat).shape[0]))), kind="readout"))
+
+
+def gather() -> Program:
+    """A Gather with holes beside an Identity."""
+    b = Builder((10,), lo=-8, hi=7)
+    index = np.array([3, -1, 0, 9, 9, -1, 5])
+    b.fire("h", Projection("x", Gather(index, np.array([2, 3, -5, 7, 1, 4, -6]))), lo=-4, hi=4)
+    return b.build(b.fire("y", Projection("h", Dense(b.weights(3, 7))), kind="readout"))
+
+
+def unequal_depth() -> Program:
+    """A skip over four layers: pipelined targets must delay it."""
+    b = Builder((3, 5, 5), hi=7)
+    last = "x"
+    for i in range(4):
+        last = b.fire(f"c{i}", Projection(last, _conv(b.weights(3, 3, 3, 3), pads=1)))
+    b.fire("y", Projection(last, Identity(_ones((3, 5, 5), 7))), Projection("x", Identity(_ones((3, 5, 5), -9))), lo=-7, hi=7)  # fmt: skip
+    return b.build("y")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A named Program of the suite."""
+
+    name: str
+    make: Callable[[], Program]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+CASES: tuple[Case, ...] = tuple(
+    Case(f.__name__, f)
+    for f in (
+        mlp, mlp_table, signed_codes, conv_chain, conv_shapes, conv1d, pools, max_pool_signed, residual, pad_shortcut,
+        concat, moves, gather, unequal_depth,
+    )
+)  # fmt: skip
+
+
+def edge_inputs(program: Program, n_random: int = 5, seed: int = 1) -> dict[str, Array]:
+    """Return codes ``(n, *shape)``: all smallest, all largest, all zero, checkerboard of extremes, random."""
+    rng = np.random.default_rng(seed)
+    out = {}
+    for e in program.inputs:
+        full = np.ones(e.shape, np.int64)
+        board = np.where(np.indices(e.shape).sum(axis=0) % 2, e.lo, e.hi)
+        fixed = np.stack([full * e.lo, full * e.hi, full * 0, board])
+        out[e.value] = np.concatenate([fixed, rng.integers(e.lo, e.hi + 1, (n_random, *e.shape))]).astype(np.int32)
+    return out
+
+
+def check(backend: Backend, case: Case, folder: Path, options: Mapping[str, str] | None = None) -> RunResult:
+    """Emit, reload and run one case; raise AssertionError at the first integer that differs from the simulator."""
+    program = legalize(case.make(), backend.name, backend.capabilities)
+    check_widths(program, backend.name, backend.capabilities)
+    backend.emit(program, folder, options or {})
+    assert serialize.digest(backend.reload(folder)) == serialize.digest(program), f"{case}: reload is not the inverse"
+    inputs = edge_inputs(program)
+    golden = run_codes(program, inputs, engine="reference")
+    result = backend.run(folder, RunRequest(inputs, golden))
+    for population in program.populations():
+        got = result.values[population.name]
+        different = int((got != golden[population.name]).sum())
+        assert different == 0, f"{case}: {population.name}: {different} of {got.size} integers differ"
+    return result
