@@ -1,10 +1,12 @@
 """The one place where integer arithmetic means something.
 
-Every function takes arrays with a leading batch axis and integer values. Two engines compute the same integers:
+Every function takes arrays with a leading batch axis. Two engines compute the same integers:
 
 * ``reference``: int64 throughout, written to be read. It is the specification (``docs/spec/arithmetic.md``).
 * ``fast``: BLAS on floats, used only where a proved bound makes every partial sum exact
   (below 2**24 in float32, below 2**53 in float64), else the reference.
+
+A third, ``real``, runs the same linear maps in float64 on the float graph, before anything is an integer.
 
 ``bound`` is always an upper bound of ``sum |w| * |s|`` over one accumulator, so it bounds every partial sum in any
 order of summation.
@@ -18,7 +20,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Engine = Literal["fast", "reference"]
+Engine = Literal["fast", "reference", "real"]
 Array = NDArray[np.generic]
 Pads = tuple[tuple[int, int], ...]
 
@@ -33,6 +35,8 @@ def exact_dtype(bound: int, engine: Engine) -> type[np.generic]:
     >>> exact_dtype(2**24 - 1, "fast").__name__, exact_dtype(2**24, "fast").__name__, exact_dtype(9, "reference").__name__
     ('float32', 'float64', 'int64')
     """
+    if engine == "real":
+        return np.float64
     if engine == "reference" or bound >= FLOAT64_EXACT:
         return np.int64
     return np.float32 if bound < FLOAT32_EXACT else np.float64
@@ -41,7 +45,7 @@ def exact_dtype(bound: int, engine: Engine) -> type[np.generic]:
 def dense(s: Array, weight: Array, bound: int, engine: Engine = "fast") -> Array:
     """Return ``s @ weight.T`` over the last axis: s ``(n, ..., n_in)``, weight ``(n_out, n_in)``, int64 result."""
     dtype = exact_dtype(bound, engine)
-    return _as_int(s.astype(dtype) @ weight.T.astype(dtype))
+    return _result(s.astype(dtype) @ weight.T.astype(dtype), engine)
 
 
 def windows(
@@ -79,9 +83,9 @@ def conv(
     n, c, space = cols.shape[0], cols.shape[1], cols.shape[2 : 2 + len(kernel)]
     w = weight.reshape(groups, weight.shape[0] // groups, -1).astype(dtype)
     if c == groups == weight.shape[0]:  # depthwise: one multiply-add per kernel tap, nothing to contract
-        return _as_int(np.einsum(cols, [0, 1, *range(2, cols.ndim)], weight[:, 0].astype(dtype),
-                                 [1, *range(2 + len(kernel), cols.ndim)], [0, 1, *range(2, 2 + len(kernel))]))  # fmt: skip
-    out = np.empty((n, weight.shape[0], *space), np.int64)
+        return _result(np.einsum(cols, [0, 1, *range(2, cols.ndim)], weight[:, 0].astype(dtype),
+                                 [1, *range(2 + len(kernel), cols.ndim)], [0, 1, *range(2, 2 + len(kernel))]), engine)  # fmt: skip
+    out = np.empty((n, weight.shape[0], *space), _number(engine))
     last = tuple(range(2, 2 + len(kernel)))
     order = (0, 1, *(a + len(kernel) for a in last), *last)  # (n, c, *k, *space)
     per_sample = c * int(np.prod(kernel)) * int(np.prod(space)) * np.dtype(dtype).itemsize
@@ -98,15 +102,15 @@ def sum_pool(
     s: Array, kernel: Sequence[int], strides: Sequence[int], pads: Pads, weight: Array, engine: Engine = "fast"
 ) -> Array:
     """Return ``weight * (sum over each window)``; zero padded; ``weight`` broadcasts against one output sample."""
-    del engine  # sums of codes are exact in int64 at any size that fits in memory
-    view = windows(s.astype(np.int64), kernel, strides, (1,) * len(kernel), pads)
-    total = view.sum(axis=tuple(range(-len(kernel), 0)), dtype=np.int64)
-    return total * weight.astype(np.int64)
+    number = _number(engine)
+    view = windows(s.astype(number), kernel, strides, (1,) * len(kernel), pads)
+    return view.sum(axis=tuple(range(-len(kernel), 0)), dtype=number) * weight.astype(number)
 
 
-def identity(s: Array, weight: Array) -> Array:
+def identity(s: Array, weight: Array, engine: Engine = "fast") -> Array:
     """Return ``weight * s`` element by element; ``weight`` broadcasts against one sample."""
-    return s.astype(np.int64) * weight.astype(np.int64)
+    number = _number(engine)
+    return s.astype(number) * weight.astype(number)
 
 
 def gather(s: Array, index: Array, weight: Array) -> Array:
@@ -149,5 +153,9 @@ def max_pool(
     return windows(s, kernel, strides, dilations, pads, fill=lo).max(axis=tuple(range(-len(kernel), 0)))
 
 
-def _as_int(x: Array) -> Array:
-    return x if x.dtype == np.int64 else x.astype(np.int64)
+def _number(engine: Engine) -> type[np.generic]:
+    return np.float64 if engine == "real" else np.int64
+
+
+def _result(x: Array, engine: Engine) -> Array:
+    return x.astype(_number(engine), copy=False)

@@ -6,7 +6,7 @@ i of the moved value is element ``index[i]`` of one of its sources, or code 0. S
 * Identity after moves is a Gather (or a strided 1x1 Conv where the pattern is one: the shortcut of a ResNet);
 * Conv after moves of whole channels (Concat, channel Slice, Pad) is one Conv per source with its weights moved;
 * Dense after moves is one Dense per source with its columns moved, on the flattened source;
-* everything else reads a *relay*: a population with theta = 1 that holds the moved codes.
+* everything else reads a *relay*: a population with theta = 1 that holds the moved codes (of accumulators: a readout).
 
 A legalised Program has no Move but Reshape to one axis (a flatten) in front of a Dense.
 """
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from .backend import Capabilities
 from .diagnostics import CompileError, Diagnostic, Origin, fail
 from .program import (
-    Conv, Dense, Gather, Identity, LinearMap, MaxPool, Move, Population, Program, Projection, Reshape, Shape, Step,
-    SumPool, Uniform,
+    Conv, Dense, Gather, Identity, LinearMap, MaxPool, Move, Population, Program, Projection, Readout, Reshape, Shape,
+    Step, SumPool, Uniform,
 )  # fmt: skip
 from .ranges import accumulator_range
 
@@ -45,7 +45,8 @@ class _View:
             inside = (self.index >= base) & (self.index < base + int(np.prod(shape)))
             if inside.any():
                 out.append((name, shape, np.where(inside, self.index - base, -1)))
-        return out
+        name, _, shape = self.sources[0]
+        return out or [(name, shape, np.full_like(self.index, -1))]  # nothing but code 0: an accumulator needs a source
 
 
 def legalize(program: Program, target: str, capabilities: Capabilities) -> Program:
@@ -64,6 +65,8 @@ class _Rewriter:
     def __init__(self, program: Program):
         self.program = program
         self.info = program.values()
+        self.wide = _accumulators(program)
+        self.taken = {e.value for e in program.inputs} | {s.name for s in program.steps if not isinstance(s, Move)}
         self.views: dict[str, _View] = {}
         self.steps: list[Step] = []
         self.made: set[str] = set()
@@ -84,7 +87,12 @@ class _Rewriter:
         return replace(self.program, steps=tuple(self.steps), outputs=outputs)
 
     def _name(self, value: str) -> str:
-        return f"{value}.relay" if value in self.views else value
+        return self._free(f"{value}.relay") if value in self.views else value
+
+    def _free(self, name: str) -> str:
+        while name in self.taken:
+            name += "_"
+        return name
 
     def _view(self, value: str) -> _View:
         if value in self.views:
@@ -114,7 +122,7 @@ class _Rewriter:
         one = np.ones((1,) * len(info.shape), np.int64)
         projections = tuple(_copy(source, shape, index, one) for source, shape, index in view.parts())
         low, high = accumulator_range([(p.map, self.info[p.source]) for p in projections])
-        ladder = Uniform(one, one * 0, info.lo, info.hi)
+        ladder = Readout(one * 0) if value in self.wide else Uniform(one, one * 0, info.lo, info.hi)
         origin = view.origin.touched_by("legalize")
         self.steps.append(
             Population(name, projections, ladder, info.shape, int(low.min()), int(high.max()), origin)
@@ -147,19 +155,29 @@ class _Rewriter:
         for source, shape, index in view.parts():
             weight = np.zeros((dense.weight.shape[0], int(np.prod(shape))), np.int64)
             read = index >= 0
-            np.add.at(weight, (slice(None), index[read]), dense.weight[:, read].astype(np.int64))
+            weight[:, index[read]] = dense.weight[:, read]  # within one part no element is read twice
             out.append(Projection(self._flat(source, shape), Dense(weight)))
         return out
 
     def _flat(self, source: str, shape: Shape) -> str:
         if len(shape) == 1:
             return source
-        name = f"{source}.flat"
+        name = self._free(f"{source}.flat")
         if name not in self.made:
             self.made.add(name)
             size = (int(np.prod(shape)),)
             self.steps.append(Move(name, (source,), Reshape(size), size, Origin(passes=("legalize",))))
         return name
+
+
+def _accumulators(program: Program) -> set[str]:
+    """Return the values that hold accumulators, not codes: readouts, and what is moved or pooled from them."""
+    wide: set[str] = set()
+    for step in program.steps:
+        readout = isinstance(step, Population) and isinstance(step.ladder, Readout)
+        if readout or (not isinstance(step, Population) and wide.intersection(step.sources)):
+            wide.add(step.name)
+    return wide
 
 
 def _copy(source: str, shape: Shape, index: Array, weight: Array) -> Projection:
@@ -172,25 +190,27 @@ def _copy(source: str, shape: Shape, index: Array, weight: Array) -> Projection:
 
 def _strided_conv(shape: Shape, index: Array, weight: Array) -> Conv | None:
     """Return the 1x1 Conv that reads every s-th position of whole channels, or None where the index is no such map."""
-    if len(shape) not in (2, 3) or index.ndim != len(shape) or np.broadcast_shapes(weight.shape, (1,) * index.ndim)[1:] != (1,) * (index.ndim - 1):  # fmt: skip
+    ones, size = (1,) * (index.ndim - 1), int(np.prod(shape[1:]))
+    if len(shape) not in (2, 3) or index.ndim != len(shape) or not _per_channel(weight, index.ndim):
         return None
-    space = shape[1:]
-    strides = tuple(-(-n // m) if m > 1 else n for n, m in zip(space, index.shape[1:], strict=True))
-    if any(-(-n // s) != m for n, s, m in zip(space, strides, index.shape[1:], strict=True)):
+    strides = tuple(-(-n // m) if m > 1 else n for n, m in zip(shape[1:], index.shape[1:], strict=True))
+    grid = np.arange(size).reshape(shape[1:])[tuple(slice(None, None, s) for s in strides)]
+    if grid.shape != index.shape[1:]:
         return None
-    grid = np.arange(int(np.prod(space))).reshape(space)[tuple(slice(None, None, s) for s in strides)]
-    first = index.reshape(index.shape[0], -1)[:, 0]
-    expected = np.where(first >= 0, first, 0).reshape(-1, *(1,) * len(space)) + grid
-    if (first[first >= 0] % grid.size if grid.size == np.prod(space) else first[first >= 0] % int(np.prod(space))).any():
+    first = index.reshape(index.shape[0], -1)[:, 0]  # where a channel starts in the source, -1 for a channel of zeros
+    (rows,) = np.nonzero(first >= 0)
+    expected = np.full_like(index, -1)
+    expected[rows] = first[rows].reshape(-1, *ones) + grid
+    if (first[rows] % size).any() or not np.array_equal(expected, index):
         return None
-    live = (first >= 0).reshape(-1, *(1,) * len(space))
-    if not np.array_equal(np.where(live, expected, -1), index):
-        return None
-    kernel = np.zeros((index.shape[0], shape[0], *(1,) * len(space)), np.int64)
-    rows = np.flatnonzero(first >= 0)
-    scale = np.broadcast_to(np.asarray(weight, np.int64).reshape(-1), (index.shape[0],))
-    kernel[rows, first[rows] // int(np.prod(space))] = scale[rows].reshape(-1, *(1,) * len(space))
-    return Conv(kernel, strides, ((0, 0),) * len(space), (1,) * len(space))
+    kernel = np.zeros((index.shape[0], shape[0]), np.int64)
+    kernel[rows, first[rows] // size] = np.broadcast_to(weight.reshape(-1), first.shape)[rows]
+    return Conv(kernel.reshape(*kernel.shape, *ones), strides, ((0, 0),) * len(ones), ones)
+
+
+def _per_channel(weight: Array, n_axes: int) -> bool:
+    """Whether a weight that broadcasts against ``n_axes`` axes varies along the first of them only."""
+    return all(n == 1 for n in ((1,) * (n_axes - weight.ndim) + weight.shape)[1:])
 
 
 def _whole_channels(view: _View) -> tuple[dict[str, list[tuple[int, int]]], tuple[tuple[int, int], ...]] | None:
@@ -204,7 +224,8 @@ def _whole_channels(view: _View) -> tuple[dict[str, list[tuple[int, int]]], tupl
     read = (index >= 0).any(axis=0)
     if not read.any():
         return None
-    spans = [np.flatnonzero(read.any(axis=tuple(a for a in range(read.ndim) if a != axis))) for axis in range(read.ndim)]
+    others = [tuple(a for a in range(read.ndim) if a != axis) for axis in range(read.ndim)]
+    spans = [np.flatnonzero(np.any(read, axis=rest)) for rest in others]
     box = tuple(slice(int(s[0]), int(s[-1]) + 1) for s in spans)
     margin = tuple((b.start, n - b.stop) for b, n in zip(box, read.shape, strict=True))
     inner = tuple(b.stop - b.start for b in box)

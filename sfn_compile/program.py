@@ -90,7 +90,7 @@ class Identity:
 
     def apply(self, s: Array, bound: int, engine: arith.Engine = "fast") -> Array:
         """Return the accumulator of codes ``s``."""
-        return arith.identity(s, self.weight)
+        return arith.identity(s, self.weight, engine)
 
 
 @dataclass(frozen=True, eq=False)

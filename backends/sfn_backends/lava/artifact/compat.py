@@ -1,0 +1,64 @@
+# mypy: ignore-errors
+"""Make lava-nc 0.10.0 import on Python 3.11 and later, clean up after itself, and fail fast instead of hanging."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import multiprocessing
+import os
+import sys
+import traceback
+from multiprocessing import shared_memory
+
+import guard
+
+_numbers = itertools.count()
+_SharedMemory = shared_memory.SharedMemory
+
+
+class MarkedSharedMemory(_SharedMemory):
+    """Shared memory whose name starts with the marker of this run, so that ``guard.clean`` can find it."""
+
+    def __init__(self, name=None, create=False, size=0, **options):
+        """Attach to ``name``, or create a block under the next free marked name."""
+        if create and name is None and guard.WORK in os.environ:
+            name = f"psm_{os.path.basename(os.environ[guard.WORK])}_{os.getpid()}_{next(_numbers)}"
+        super().__init__(name, create, size, **options)
+
+
+def prepare() -> None:
+    """Patch what has to be patched; call it before anything else of Lava is imported."""
+    shared_memory.SharedMemory = MarkedSharedMemory
+    if sys.version_info >= (3, 11):
+        _import_with_hashable_default()
+    from lava.magma.runtime.message_infrastructure.multiprocessing import SystemProcess
+
+    def run(process):
+        """Run one process model; its failure ends the run, as Lava would wait for its messages for ever."""
+        try:
+            multiprocessing.Process.run(process)
+            process._cconn.send(None)
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            guard.end_group()
+            raise
+
+    SystemProcess.run = run
+
+
+def _import_with_hashable_default() -> None:
+    """Import the one module whose dataclass has a dataclass as a default: refused since 3.11 unless hashable."""
+    real = dataclasses.dataclass
+
+    def patched(cls=None, /, **options):
+        if cls is not None and cls.__name__ == "ByteEncoder":
+            options.setdefault("unsafe_hash", True)
+        return real(cls, **options)
+
+    dataclasses.dataclass = patched
+    try:
+        import lava.magma.compiler.var_model  # noqa: F401
+    finally:
+        dataclasses.dataclass = real

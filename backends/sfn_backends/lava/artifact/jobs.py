@@ -1,0 +1,94 @@
+# mypy: ignore-errors
+"""Split a run into Lava networks, one forked process each: the whole network at once, or every layer alone."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+import traceback
+from importlib.metadata import version
+from pathlib import Path
+
+import compat
+import guard
+import numpy as np
+import plan
+from layout import to_samples
+
+
+def execute(here, manifest, codes, mode, whole_limit):
+    """Return the integers of every population and pooling by name, and the mode: ``whole`` or ``layerwise``.
+
+    ``codes`` holds those of the inputs; with those of every value too, layers can run alone. ``mode`` auto runs the
+    whole network where that is predicted to take at most ``whole_limit`` seconds.
+    """
+    inputs = {v["name"]: codes[v["name"]] for v in manifest["inputs"]}
+    numbers = [i for i, layer in enumerate(manifest["layers"]) if layer["kind"] != "flatten"]
+    alone = [_alone(i, manifest, codes) for i in numbers]
+    if mode == "auto":
+        n_samples = len(next(iter(inputs.values())))
+        mode = "whole" if plan.whole_seconds(manifest, n_samples) <= whole_limit else "layerwise"
+    if None in alone:
+        mode = "whole"
+    tasks = alone if mode == "layerwise" else [(list(range(len(manifest["layers"]))), inputs)]
+    with np.load(here / "tensors.npz", allow_pickle=False) as npz:
+        tensors = {key: npz[key] for key in npz.files}
+    with tempfile.TemporaryDirectory(dir=os.environ[guard.WORK]) as folder:
+        _run_all(manifest, tensors, tasks, folder)
+        layers = [(i, manifest["layers"][i]) for i in numbers]
+        return {x["name"]: to_samples(np.load(Path(folder) / f"{i}.npy"), x["shape"]) for i, x in layers}, mode
+
+
+def versions():
+    """Return the programs that compute, with their versions."""
+    return f"lava-nc {version('lava-nc')}, Python {platform.python_version()}, NumPy {np.__version__}"
+
+
+def _alone(number, manifest, codes):
+    """Return (layers, codes of their sources) that make layer ``number`` run alone, None where a code is missing."""
+    flat = {x["name"]: (i, x["source"]) for i, x in enumerate(manifest["layers"]) if x["kind"] == "flatten"}
+    layer = manifest["layers"][number]
+    layers, given = [number], {}
+    for source in [c["source"] for c in layer.get("connections", ())] or [layer["source"]]:
+        while source in flat:
+            layers, source = [flat[source][0], *layers], flat[source][1]
+        if source not in codes:
+            return None
+        given[source] = codes[source]
+    return list(dict.fromkeys(layers)), given
+
+
+def _run_all(manifest, tensors, tasks, folder):
+    """Run every task in a process of its own, as many at a time as there are cores.
+
+    A process that has run Lava can crash when it collects the runtime, so none runs it twice and each leaves at once.
+    """
+    compat.prepare()
+    import build
+
+    running, waiting = 0, list(tasks)
+    while waiting or running:
+        while waiting and running < (os.cpu_count() or 1):
+            _fork(lambda task: build.run_layers(manifest, tensors, *task, folder), waiting.pop(0))
+            running += 1
+        if os.wait()[1]:
+            raise SystemExit(5)
+        running -= 1
+
+
+def _fork(work, task):
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.fork():
+        return
+    status = 5
+    try:
+        work(task)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)

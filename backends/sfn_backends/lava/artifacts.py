@@ -1,0 +1,94 @@
+"""The emitted folder: writing it, and reading the Program back from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import zipfile
+from dataclasses import replace
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfn_compile import serialize
+from sfn_compile.diagnostics import fail
+from sfn_compile.execute import run_codes
+from sfn_compile.program import Program
+from sfn_compile.testing.conformance import edge_inputs
+
+from .describe import describe, rebuild
+
+Array = NDArray[Any]
+FORMAT = 1
+TEMPLATES = (
+    "README.md", "build.py", "compat.py", "guard.py", "jobs.py", "layout.py", "plan.py", "run.py",
+    "sfnproc/__init__.py", "sfnproc/neurons.py", "sfnproc/pool.py", "sfnproc/sink.py",
+)  # fmt: skip
+GOLDEN_VALUES = 4_000_000  # integers in golden.npz, about one byte each
+
+
+def write(program: Program, folder: Path) -> None:
+    """Write the artifact of a legalised Program into ``folder``."""
+    network, tensors = describe(program)
+    host, host_arrays = serialize.to_parts(replace(program, steps=()))
+    archives = {"tensors.npz": tensors, "golden.npz": golden(program, network), "host.npz": host_arrays}
+    digests = {}
+    for name, arrays in archives.items():
+        data = serialize.npz_bytes(arrays)
+        (folder / name).write_bytes(data)
+        digests[name] = hashlib.sha256(data).hexdigest()
+    manifest = {"format": FORMAT, "target": "lava-nc 0.10.0", "sha256": digests, "host": json.loads(host), **network}
+    text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
+    (folder / "manifest.json").write_text(text, encoding="utf-8")
+    _copy_templates(folder)
+
+
+def read(folder: Path) -> Program:
+    """Return the Program that the arrays of ``folder`` say. Raises SFN503 where they are no artifact or disagree."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        tensors, host_arrays = load_npz(folder / "tensors.npz"), load_npz(folder / "host.npz")
+        if manifest["format"] != FORMAT:
+            raise fail("SFN503", f"Lava artifact of format {manifest['format']!r}, this version reads {FORMAT}", str(folder))
+        outside = serialize.from_parts(manifest["host"], host_arrays)
+        program = replace(outside, steps=rebuild(manifest, tensors))
+        network, again = describe(program)
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise fail("SFN503", f"not an intact Lava artifact: {error!r}", str(folder)) from error
+    _require_equal(folder, manifest, tensors, json.loads(json.dumps(network)), again)
+    return program
+
+
+def golden(program: Program, network: dict[str, Any]) -> dict[str, Array]:
+    """Return edge-case and random input codes and every value the simulator makes of them, by id."""
+    per_sample = sum(int(np.prod(v.shape)) for v in program.values().values())
+    n = min(9, max(2, GOLDEN_VALUES // per_sample))
+    inputs = {name: codes[-n:] for name, codes in edge_inputs(program).items()}
+    values = run_codes(program, inputs)
+    return {v["id"]: serialize.smallest_int(values[v["name"]]) for v in network["inputs"] + network["layers"]}
+
+
+def load_npz(path: Path) -> dict[str, Array]:
+    """Return the arrays of an archive."""
+    with np.load(path, allow_pickle=False) as npz:
+        return {key: npz[key] for key in npz.files}
+
+
+def _require_equal(folder: Path, manifest: Any, tensors: Any, network: Any, again: Any) -> None:
+    """What was read must describe itself as what was read: else a tensor says what no map says, or Lava runs another."""
+    odd = [key for key, value in network.items() if manifest.get(key) != value]
+    odd += sorted(tensors.keys() ^ again.keys())
+    odd += [key for key in sorted(tensors.keys() & again.keys()) if not np.array_equal(tensors[key], again[key])]
+    if odd:
+        raise fail("SFN503", f"manifest.json and tensors.npz disagree at {', '.join(odd[:5])}", str(folder))
+
+
+def _copy_templates(folder: Path) -> None:
+    with as_file(files("sfn_backends.lava") / "artifact") as source:
+        for name in TEMPLATES:
+            (folder / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(source / name, folder / name)

@@ -1,0 +1,47 @@
+"""What Lava cannot carry, checked before anything is written."""
+
+from __future__ import annotations
+
+from sfn_compile.backend import Capabilities
+from sfn_compile.diagnostics import fail
+from sfn_compile.legalize import check_widths
+from sfn_compile.program import Move, Population, Program, Projection, Reshape, Step, ValueInfo
+from sfn_compile.ranges import reach
+
+CAPABILITIES = Capabilities(
+    projections=frozenset({"Dense", "Conv", "SumPool", "Identity", "Gather"}),
+    moves=frozenset(),
+    max_pool=True,
+    acc_bits=24,
+    weight_bits=8,
+    note="lava-nc 0.10.0 on the CPU (SFNC_LAVA_PYTHON names its Python); a folder that runs without sfnc",
+)
+
+
+def check_fits(program: Program) -> None:
+    """Raise SFN401 or SFN402 where the network is too wide, or not legalised, for Lava."""
+    check_widths(program, "lava", CAPABILITIES)
+    info = program.values()
+    for step in program.steps:
+        where = ", ".join(step.origin.nodes) or step.name
+        _check_step(step, info[step.name], where)
+        for p in step.projections if isinstance(step, Population) else ():
+            _check_projection(p, info[p.source], step.name, where)
+
+
+def _check_step(step: Step, info: ValueInfo, where: str) -> None:
+    if isinstance(step, Move) and not (isinstance(step.op, Reshape) and len(step.shape) == 1):
+        raise fail("SFN402", f"Lava has no {type(step.op).__name__} ({step.name})", where)
+    if not step.shape:
+        raise fail("SFN402", f"{step.name} has no axis, a Lava port needs one", where)
+    if max(-info.lo - 1, info.hi) >= 2**31:
+        raise fail("SFN402", f"values of {step.name} reach [{info.lo}, {info.hi}], a Lava port holds 32 bits", where)
+
+
+def _check_projection(p: Projection, source: ValueInfo, name: str, where: str) -> None:
+    """Lava's Conv wraps every connection to 24 bits by itself, before they are added."""
+    low, high = reach(p.map, source)
+    worst = max(-int(low.min()) - 1, int(high.max()))
+    if worst >= 2 ** (CAPABILITIES.acc_bits - 1):
+        what = f"the connection from {p.source} into {name} alone reaches {worst}, Lava holds {CAPABILITIES.acc_bits} bits"
+        raise fail("SFN401", what, where)

@@ -1,0 +1,47 @@
+"""Ladders as records of our neuron processes, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfn_compile.program import Ladder, Readout, Table, Uniform
+from sfn_compile.serialize import smallest_int
+
+from .layout import from_lava, to_lava
+
+Array = NDArray[Any]
+Json = dict[str, Any]
+Tensors = dict[str, Array]
+
+
+def encode(ladder: Ladder, key: str, rank: int) -> tuple[Json, Tensors]:
+    """Return the record and the tensors of a ladder on a population of ``rank`` axes."""
+    record: Json = {"kind": type(ladder).__name__.lower()}
+    if isinstance(ladder, Uniform):
+        record |= {"lo": ladder.lo, "hi": ladder.hi}
+        arrays = {"theta": (ladder.theta, 0), "offset": (ladder.offset, 0)}
+    elif isinstance(ladder, Table):
+        arrays = {"thresholds": (ladder.table, 1), "codes": (ladder.codes, 1)}
+    else:
+        arrays = {"offset": (ladder.offset, 0)}
+    tensors = {}
+    for name, (x, kept) in arrays.items():
+        record |= {name: f"{key}_{name}", f"{name}_shape": x.shape}
+        tensors[f"{key}_{name}"] = smallest_int(x if name == "codes" else to_lava(x, rank, kept))
+    return record, tensors
+
+
+def decode(record: Json, tensors: Tensors, rank: int) -> Ladder:
+    """Return the ladder of a record."""
+
+    def array(name: str, kept: int = 0) -> Array:
+        return from_lava(tensors[record[name]], rank, tuple(record[f"{name}_shape"]), kept)
+
+    if record["kind"] == "uniform":
+        return Uniform(array("theta"), array("offset"), record["lo"], record["hi"])
+    if record["kind"] == "table":
+        return Table(array("thresholds", 1), np.asarray(tensors[record["codes"]]))
+    return Readout(array("offset"))

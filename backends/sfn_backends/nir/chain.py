@@ -1,0 +1,241 @@
+"""The form `binary`: a Program as one chain of stages of 0/1 planes, as stock readers execute it bit for bit.
+
+A stage is ``codes -> sums -> drive -> planes``: a 1x1 linear node counts the planes of each value into its integer code,
+a convolution (or dense matrix) makes the accumulators, a 1x1 linear node copies each accumulator once per threshold and
+adds ``c + 1/2 - threshold``, and neurons with the single threshold c, a power of two above every value, fire 0 or 1. A
+chain has no fan-in, so values needed later are fired again in every stage (:func:`.ops.carried`).
+
+Maps stay maps as long as there is something to compute on them; then the tensor is flattened, once, for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+
+from sfn_compile.diagnostics import fail
+from sfn_compile.program import Program
+
+from .layout import Blocks, Held, Key, Misfit, Needs, channel_wise, key
+from .links import Pair, shape3, taps
+from .net import Net, flatten
+from .ops import Op, Read, carried, lower
+from .stage import codes_node, fire, map_sums, record, record_final, vector_sums
+
+_FACTORS = sorted(product(range(1, 9), repeat=2), key=lambda f: (f[0] * f[1], f))
+
+
+def build(program: Program, charges: dict[str, float] | None = None, dry: bool = False) -> Net:
+    """Return the chain. ``charges``: the neurons' thresholds by node, where they are known (from a file)."""
+    if len(program.inputs) != 1:
+        raise fail("SFN402", f"the binary NIR form takes one input, this network has {len(program.inputs)}")
+    return _Chain(program, Net(dry), charges).run()
+
+
+class _Chain:
+    def __init__(self, program: Program, net: Net, charges: dict[str, float] | None):
+        self.net, self.charges = net, charges
+        entry = program.inputs[0]
+        ops = lower(program)
+        net.thresholds = {op.name: op.groups[0].thresholds for op in ops if len(op.groups) == 1}
+        results = dict.fromkeys(o.value for o in program.outputs)
+        readouts = {op.name: op for op in ops if op.offset is not None}
+        self.pending = [op for op in ops if op.offset is None]
+        _refuse_read_readouts(ops, readouts)
+        source = carried(entry.value, entry.shape, np.arange(entry.lo, entry.hi + 1))
+        self.codes = {op.name: op for op in [source, *self.pending]}
+        self.final = [readouts.get(name) or self.codes[name] for name in dict.fromkeys([*results, *readouts])]
+        self.held = {entry.value: Held(source)}
+        self.graded = True
+        shape = shape3(entry.shape)
+        self.grid: Pair | None = None if shape is None else shape[1:]
+        flat = (int(np.prod(entry.shape)),)
+        self.tail = net.add("input", "Input", {}, shape=shape or flat)
+        self.n, self.why = 0, ""
+
+    def run(self) -> Net:
+        while self.pending:
+            ready = [op for op in self.pending if all(r.source in self.held for r in op.reads)]
+            if not (self.grid is not None and self._on_map(ready)):
+                self._on_vector(ready)
+        self._finish()
+        return self.net
+
+    # -- one stage of planes -----------------------------------------------------------------------------------
+    def _on_map(self, ready: list[Op]) -> bool:
+        """Compute what fits one convolution, largest maps first; False where nothing does."""
+        for op in sorted(ready, key=lambda o: -int(np.prod((shape3(o.shape) or (0, 0, 0))[1:]))):
+            try:
+                stride, out = self._geometry(op)
+                group = [t for o in ready if (t := self._fits(o, stride, out)) is not None]
+                targets = [*group, *self._carries({t.name for t in group}, stride, out)]
+                blocks = self._blocks(targets)
+                sums = map_sums(targets, blocks, stride, out)
+            except Misfit as reason:
+                self.why = self.why or f"{op.where}: {reason}"
+                continue
+            self._emit_codes(blocks)
+            self.tail = sums.add(self.net, self._name("c_sums"), self.tail)
+            self._fire(targets, out)
+            return True
+        return False
+
+    def _on_vector(self, ready: list[Op]) -> None:
+        """Compute everything that is ready as one dense matrix."""
+        targets = [Held(op) for op in ready] + self._kept({op.name for op in ready})
+        blocks = self._emit_codes(self._blocks(targets), flat=True)
+        self.tail = vector_sums(self.net, self._name("c_sums"), self.tail, targets, blocks)
+        self._fire(targets, None)
+
+    def _fire(self, targets: list[Held], out: Pair | None) -> None:
+        self.grid, self.graded = out, False
+        self.tail = fire(self.net, self._name(""), self.tail, targets, out, self.charges)
+        self.held = {t.name: t for t in targets}
+        done = {t.name for t in targets if not t.carry}
+        self.pending = [op for op in self.pending if op.name not in done]
+        self.n += 1
+
+    # -- what is read and what is carried ------------------------------------------------------------------------
+    def _blocks(self, targets: Sequence[Held]) -> Blocks:
+        """Lay out the codes that the targets read, and those of every value computed by the stage before."""
+        keys: dict[Key, None] = dict.fromkeys(key(r) for t in targets for r in t.op.reads)
+        named = {name for name, _, _ in keys}
+        fresh = [h for h in self.held.values() if not h.carry and h.name not in named and not self.graded]
+        keys.update(dict.fromkeys((h.name, 0, 0) for h in fresh))
+        start, size = {}, 0
+        for k in keys:
+            start[k] = size
+            size += self.held[k[0]].rows(self.grid is None)
+        return Blocks(start, size, self.held, self.grid)
+
+    def _emit_codes(self, blocks: Blocks, flat: bool = False, always: bool = False) -> Blocks:
+        """Add the node that counts planes into codes (the input's codes may come as they are) and flatten."""
+        plain = self.graded and len(blocks.start) == 1 and next(iter(blocks.start))[1:] == (0, 0)
+        if not plain or always:
+            self.tail = codes_node(self.net, self._name("a_codes"), self.tail, blocks, self.graded)
+            record(self.net, self.tail, blocks)
+        if flat and self.grid is not None:
+            self.tail = flatten(self.net, self._name("b_flat"), self.tail, (blocks.size, *self.grid))
+        return blocks
+
+    def _later(self, now: set[str]) -> Needs:
+        waiting = [op for op in self.pending if op.name not in now]
+        readouts = [op for op in self.final if op.offset is not None]
+        return Needs([*waiting, *readouts], {op.name for op in self.final if op.offset is None})
+
+    def _kept(self, now: set[str]) -> list[Held]:
+        """Return what a vector stage must carry."""
+        needs = self._later(now)
+        wanted = needs.whole | {r.source for op in needs.ops for r in op.reads}
+        return [Held(carried(n, h.op.shape, h.op.codes), carry=True) for n, h in self.held.items() if n in wanted]
+
+    def _carries(self, now: set[str], stride: Pair, out: Pair) -> list[Held]:
+        """Return what a map stage must carry: only phases that are read later. Raises Misfit where some would be cut."""
+        needs, found = self._later(now), []
+        for name, held in self.held.items():
+            factor = (held.factor[0] * stride[0], held.factor[1] * stride[1])
+            phases = needs.phases(name, factor)
+            if not phases:
+                continue
+            shape = shape3(held.op.shape)
+            assert shape is not None
+            ends = [out[i] * factor[i] - shape[i + 1] for i in range(2)]
+            if any(ends[i] + p[i] < 0 for p in phases for i in range(2)):
+                raise Misfit(f"{name} is read later and does not fit on a grid of {out[0]}x{out[1]}")
+            exact = ends == [0, 0]
+            codes = held.op.codes if exact else np.union1d(held.op.codes, [0])
+            found.append(Held(carried(name, held.op.shape, codes), factor, phases, exact, True))
+        return found
+
+    # -- geometry ------------------------------------------------------------------------------------------------
+    def _geometry(self, op: Op) -> tuple[Pair, Pair]:
+        """Return (stride, grid) of the stage that computes ``op`` with the smallest factor. Raises Misfit."""
+        shape = shape3(op.shape)
+        if shape is None:
+            raise Misfit("it makes a vector")
+        for factor in _FACTORS:
+            stride = self._stride(op.reads[0], factor)
+            if stride is not None and all(n % f == 0 for n, f in zip(shape[1:], factor, strict=True)):
+                out = (shape[1] // factor[0], shape[2] // factor[1])
+                if self._fits(op, stride, out) is not None:
+                    return stride, out
+        raise Misfit("it is no convolution with numbers per channel, or the map before it has another grid")
+
+    def _fits(self, op: Op, stride: Pair, out: Pair) -> Held | None:
+        """Return how the op would stand on grid ``out`` behind a stage of ``stride``, or None."""
+        shape = shape3(op.shape)
+        if shape is None or not channel_wise(op) or any(n % g for n, g in zip(shape[1:], out, strict=True)):
+            return None
+        factor = (shape[1] // out[0], shape[2] // out[1])
+        for read in op.reads:
+            if self._stride(read, factor) != stride or (read.shift and not self.held[read.source].exact):
+                return None
+        return Held(op, factor, tuple(product(range(factor[0]), range(factor[1]))))
+
+    def _stride(self, read: Read, factor: Pair) -> Pair | None:
+        linear = taps(read.map, read.shape)
+        if linear is None or self.held[read.source].op.shape != read.shape:
+            return None
+        held = self.held[read.source].factor
+        steps = [f * st for f, st in zip(factor, linear[0], strict=True)]
+        if any(n % h for n, h in zip(steps, held, strict=True)):
+            return None
+        return steps[0] // held[0], steps[1] // held[1]
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+    def _finish(self) -> None:
+        """Read out: codes as they stand, or one more linear node where a result is an accumulator."""
+        if not self._as_they_stand():
+            ops = [op if op.offset is not None else carried(op.name, op.shape, op.codes) for op in self.final]
+            targets = self._last_on_map(ops) or self._last_on_vector(ops)
+            record_final(self.net, self.tail, targets, self.grid)
+        self.net.add("output", "Output", {}, [self.tail])
+
+    def _last_on_map(self, ops: list[Op]) -> list[Held] | None:
+        try:
+            stride, out = self._geometry(ops[0])
+            targets = [self._fits(op, stride, out) for op in ops]
+            if any(t is None or t.factor != (1, 1) for t in targets):
+                return None
+            whole = [t for t in targets if t is not None]
+            blocks = self._blocks(whole)
+            sums = map_sums(whole, blocks, stride, out)
+        except Misfit:
+            return None
+        self._emit_codes(blocks)
+        self.grid, self.tail = out, sums.add(self.net, self._name("c_sums"), self.tail)
+        return whole
+
+    def _last_on_vector(self, ops: list[Op]) -> list[Held]:
+        targets = [Held(op) for op in ops]
+        blocks = self._emit_codes(self._blocks(targets), flat=True)
+        self.tail = vector_sums(self.net, self._name("c_sums"), self.tail, targets, blocks)
+        self.grid = None
+        return targets
+
+    def _as_they_stand(self) -> bool:
+        """Add the last codes node and return True where it is already the result."""
+        if any(op.offset is not None for op in self.final) or {op.name for op in self.final} != set(self.held):
+            return False
+        plain = all(self.held[op.name].factor == (1, 1) and self.held[op.name].exact for op in self.final)
+        if self.grid is not None and (not plain or len(self.final) > 1):
+            return False
+        size, start = 0, {}
+        for op in self.final:
+            start[(op.name, 0, 0)] = size
+            size += self.held[op.name].rows(self.grid is None)
+        self._emit_codes(Blocks(start, size, self.held, self.grid), always=True)
+        return True
+
+    def _name(self, part: str) -> str:
+        return f"s{self.n:03d}_{part}"
+
+
+def _refuse_read_readouts(ops: list[Op], readouts: dict[str, Op]) -> None:
+    for op in ops:
+        for read in op.reads:
+            if read.source in readouts:
+                what = f"{op.name} reads {read.source}, an accumulator without neurons; planes cannot carry it"
+                raise fail("SFN402", what, op.where, "use --nir-form sar")

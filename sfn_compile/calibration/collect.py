@@ -1,0 +1,87 @@
+"""Stream calibration data through the original float model and collect the statistics of every site.
+
+Memory does not grow with the number of samples: one batch of taps and one histogram per channel are alive at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..frontend.reference import FloatReference, original_names
+from ..host import prepare
+from ..ir import Graph
+from ..ops import Layer
+from .statistics import Statistics
+
+Array = NDArray[Any]
+Progress = Callable[[int, int], None]
+
+
+def sites(graph: Graph) -> dict[str, int]:
+    """Return the channel axis (of one sample) of every value that needs statistics, by name."""
+    found = {i.name: 0 for i in graph.inputs}
+    for node in graph.nodes:
+        if isinstance(node.op, Layer) and node.op.activation is not None:
+            found[node.name] = node.op.axis
+    return found
+
+
+class RealValues:
+    """The real value of any node for one batch: the tap where the original model has it, else computed from taps."""
+
+    def __init__(self, graph: Graph, taps: Mapping[str, Array]):
+        self.nodes = graph.by_name()
+        self.known: dict[str, Array] = dict(taps)
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self.known:
+            node = self.nodes[name]
+            self.known[name] = node.op.evaluate(*(self[s] for s in node.inputs))
+        return self.known[name]
+
+
+def tapped(graph: Graph, available: set[str]) -> dict[str, str]:
+    """Return node name -> ONNX value for every node whose numbers the original model computes."""
+    return {n.name: n.tap for n in graph.nodes if n.tap is not None and n.tap in available}
+
+
+class FloatRunner:
+    """The original model under onnxruntime, seen through the names of a graph."""
+
+    def __init__(self, graph: Graph, model: Any, batch: int | None):
+        self.graph = graph
+        self.taps = tapped(graph, original_names(model))
+        wanted = sorted(set(self.taps.values()))
+        self.reference = FloatReference(model, graph.inputs[0].model_name, batch, wanted)
+
+    def stream(self, x: Array) -> Any:
+        """Yield (number of samples, :class:`RealValues`, original outputs by name) for pieces of ``x``."""
+        start = 0
+        for found in self.reference.stream(x):
+            n = len(next(iter(found.values())))
+            source = self.graph.inputs[0]
+            known = {source.name: prepare(source, x[start : start + n]).astype(np.float64)}
+            types = self.graph.types()
+            for name, tap in self.taps.items():
+                known[name] = found[tap].astype(np.float64).reshape(n, *types[name].shape)
+            start += n
+            yield n, RealValues(self.graph, known), found
+
+
+def collect(graph: Graph, runner: FloatRunner, x: Array, progress: Progress | None = None) -> dict[str, Statistics]:
+    """Return the statistics of every site over the samples ``x`` ``(n, *model_shape)``."""
+    axes, types = sites(graph), graph.types()
+    stats = {name: Statistics(types[name].shape[axis]) for name, axis in axes.items()}
+    done = 0
+    for n, values, _ in runner.stream(x):
+        for name, axis in axes.items():
+            front = np.moveaxis(values[name], axis + 1, 0)
+            stats[name].update(front.reshape(front.shape[0], -1))
+        done += n
+        if progress is not None:
+            progress(done, len(x))
+    return stats

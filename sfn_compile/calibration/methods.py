@@ -1,0 +1,94 @@
+"""How a step is chosen from statistics: pure functions ``(statistics, lo, hi, options) -> step per channel``.
+
+A step of 0 means "this channel never left zero". The neuron rounds to nearest (offset of half a step), the choice that
+OPI (arXiv 2202.01440) shows to minimise both bias and mean squared error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..diagnostics import fail
+from .statistics import Statistics
+
+Array = NDArray[Any]
+Options = Mapping[str, str]
+Method = Callable[[Statistics, int, int, Options], Array]
+
+
+def minmax(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
+    """The smallest step that saturates nothing seen."""
+    top = np.maximum(stats.high, 0) / max(hi, 1)
+    bottom = np.maximum(-stats.low, 0) / -lo if lo < 0 else np.zeros_like(top)
+    return np.maximum(top, bottom)
+
+
+def percentile(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
+    """Option p (default 0.9995): the share of magnitudes that is not saturated."""
+    return stats.quantile_abs(_number(options, "p", 0.9995, 0.0, 1.0)) / hi
+
+
+def mse(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
+    """The step of least squared error (rounding plus saturation) on the histogram, searched on a geometric grid."""
+    full = minmax(stats, lo, hi, options)
+    centers, best, error = stats.centers, full.copy(), np.full(len(full), np.inf)
+    for factor in np.geomspace(1.0, 0.04, 96):
+        step = np.where(full > 0, full * factor, 1.0)[:, None]
+        codes = np.clip(np.floor(centers / step + 0.5), lo, hi)
+        found = (stats.counts * (centers - codes * step) ** 2).sum(axis=1)
+        better = found < error
+        best[better], error[better] = full[better] * factor, found[better]
+    return best
+
+
+def sfn(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
+    """SFN (arXiv 2510.23383): quantile of the activation times lambda.
+
+    Options p (0.99), lambda, reading: ``step`` takes lambda * quantile as the step (lambda 0.252 by default, the paper's
+    operating point), ``scale`` as the full scale (1.0 by default); the paper's text allows both.
+    """
+    reading = options.get("reading", "step")
+    if reading not in ("step", "scale"):
+        raise fail("SFN605", f"reading = {reading!r}; it is 'step' or 'scale'", "--method-option")
+    factor = _number(options, "lambda", 0.252 if reading == "step" else 1.0, 0.0, np.inf)
+    theta = stats.quantile_abs(_number(options, "p", 0.99, 0.0, 1.0)) * factor
+    return theta if reading == "step" else theta / hi
+
+
+METHODS: dict[str, tuple[Method, frozenset[str]]] = {
+    "mse": (mse, frozenset()),
+    "minmax": (minmax, frozenset()),
+    "percentile": (percentile, frozenset({"p"})),
+    "sfn": (sfn, frozenset({"p", "lambda", "reading"})),
+}
+
+
+def choose(name: str, stats: Statistics, lo: int, hi: int, options: Options) -> Array:
+    """Return the steps of method ``name``; where a method finds none for a live channel, those of minmax."""
+    step = METHODS[name][0](stats, lo, hi, options)
+    return np.where(step > 0, step, minmax(stats, lo, hi, options))
+
+
+def check_options(name: str, options: Options) -> None:
+    """Raise SFN605 for an unknown method or an option that it does not have."""
+    if name not in METHODS:
+        raise fail("SFN605", f"no method called {name!r}", "--method", f"one of {', '.join(METHODS)}")
+    unknown = sorted(set(options) - METHODS[name][1])
+    if unknown:
+        known = ", ".join(sorted(METHODS[name][1])) or "none"
+        raise fail("SFN605", f"method {name} has no option {unknown[0]!r}", "--method-option", f"its options: {known}")
+
+
+def _number(options: Options, name: str, default: float, lowest: float, highest: float) -> float:
+    text = options.get(name)
+    try:
+        value = default if text is None else float(text)
+    except ValueError:
+        value = np.nan
+    if not lowest < value <= highest:
+        raise fail("SFN605", f"{name} = {text!r} is not a number above {lowest} up to {highest}", "--method-option")
+    return value

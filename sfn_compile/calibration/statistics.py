@@ -1,0 +1,86 @@
+"""Streaming per-channel statistics in fixed memory: one histogram per channel that doubles its range when it must.
+
+Ranges are powers of two, so doubling merges bins in pairs without error. Zeros are counted apart: they are most of what a
+ReLU emits and cost nothing to represent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class Statistics:
+    """Statistics of one site. After any number of :meth:`update` calls the fields describe all values seen.
+
+    ``counts`` ``(c, 2 * n_bins)``: bin i of channel c holds values in ``[(i - n_bins) w_c, (i - n_bins + 1) w_c)`` with
+    ``w_c = span_c / n_bins``; ``low``/``high`` exact extremes, ``n`` values per channel, ``zeros`` exact zeros.
+    """
+
+    def __init__(self, n_channels: int):
+        self.n_bins = 2048 if n_channels <= 256 else 512
+        self.counts = np.zeros((n_channels, 2 * self.n_bins), np.int64)
+        self.span = np.zeros(n_channels)
+        self.low = np.full(n_channels, np.inf)
+        self.high = np.full(n_channels, -np.inf)
+        self.zeros = np.zeros(n_channels, np.int64)
+        self.n = 0
+
+    def update(self, values: Array) -> None:
+        """Add values ``(c, m)``."""
+        self.n += values.shape[1]
+        self.low = np.minimum(self.low, values.min(axis=1))
+        self.high = np.maximum(self.high, values.max(axis=1))
+        self._grow(np.maximum(np.abs(self.low), np.abs(self.high)))
+        live = values != 0
+        self.zeros += (~live).sum(axis=1)
+        width = np.where(self.span > 0, self.span, 1.0) / self.n_bins
+        index = np.floor(values / width[:, None]).astype(np.int64) + self.n_bins
+        index = np.clip(index, 0, 2 * self.n_bins - 1) + np.arange(len(self.span))[:, None] * (2 * self.n_bins)
+        self.counts += np.bincount(index[live], minlength=self.counts.size).reshape(self.counts.shape)
+
+    def _grow(self, top: Array) -> None:
+        fresh = (self.span == 0) & (top > 0)
+        self.span[fresh] = 2.0 ** (np.floor(np.log2(top[fresh])) + 1)
+        while (small := (top >= self.span) & (top > 0)).any():
+            half = self.counts[small].reshape(small.sum(), self.n_bins, 2).sum(axis=2)
+            self.counts[small] = 0
+            start = self.n_bins // 2
+            self.counts[np.ix_(small, np.arange(start, start + self.n_bins))] = half
+            self.span[small] *= 2
+
+    def merged(self) -> Statistics:
+        """Return the statistics of all channels as one."""
+        one = Statistics(1)
+        one.n_bins, one.counts = self.n_bins, np.zeros((1, 2 * self.n_bins), np.int64)
+        top = float(self.span.max())
+        one.span[:] = top
+        one.n = self.n * len(self.span)
+        one.zeros[:] = self.zeros.sum()
+        one.low[:], one.high[:] = self.low.min(), self.high.max()
+        offsets = np.arange(2 * self.n_bins) - self.n_bins
+        for row, span in zip(self.counts, self.span, strict=True):
+            if span > 0:
+                shrink = round(np.log2(top / span))
+                np.add.at(one.counts[0], (offsets >> shrink) + self.n_bins, row)
+        return one
+
+    @property
+    def centers(self) -> Array:
+        """Return the middle of every bin ``(c, 2 * n_bins)``, clipped to the extremes seen."""
+        middle = (np.arange(-self.n_bins, self.n_bins) + 0.5) / self.n_bins
+        return np.clip(middle * self.span[:, None], self.low[:, None], self.high[:, None])
+
+    def quantile_abs(self, p: float) -> Array:
+        """Return per channel the smallest magnitude that a share ``p`` of all values does not exceed."""
+        positive = self.counts[:, self.n_bins :]
+        negative = self.counts[:, : self.n_bins][:, ::-1]
+        mass = np.cumsum(positive + negative, axis=1) + self.zeros[:, None]
+        first = (mass >= p * self.n).argmax(axis=1)
+        edge = (first + 1) / self.n_bins * self.span
+        top = np.maximum(np.abs(self.low), np.abs(self.high))
+        return np.where(self.zeros >= p * self.n, 0.0, np.minimum(edge, top))

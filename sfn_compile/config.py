@@ -1,0 +1,60 @@
+"""The options of a compilation: what the user chose, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .diagnostics import fail
+
+METHOD_NAMES = ("mse", "minmax", "percentile", "sfn")
+NIR_FORMS = ("binary", "unary", "sar")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Compile options with the defaults of the command line; see ``sfnc compile --help``."""
+
+    targets: tuple[str, ...] = ("sim",)
+    levels: int = 31
+    input_levels: int = 255
+    weight_bits: int = 8
+    method: str = "mse"
+    method_options: Mapping[str, str] = field(default_factory=dict)
+    timesteps: int = 1
+    samples: int | None = None
+    seed: int = 0
+    nir_form: str = "binary"
+    acc_bits: int = 24
+    require_accuracy_drop: float | None = None
+
+    def check(self) -> Options:
+        """Return self. Raises SFN605 for a value out of range."""
+        ranges = (
+            ("--levels", self.levels, 1, 255),
+            ("--input-levels", self.input_levels, 1, 255),
+            ("--weight-bits", self.weight_bits, 2, 8),
+            ("--acc-bits", self.acc_bits, 8, 31),
+        )
+        for name, value, lowest, highest in ranges:
+            if not lowest <= value <= highest:
+                raise fail("SFN605", f"{name} = {value}; it must lie in {lowest}..{highest}")
+        if self.timesteps != 1:
+            raise fail("SFN605", f"--timesteps {self.timesteps}: only 1 exists", fix="leave the option out")
+        if self.samples is not None and self.samples < 1:
+            raise fail("SFN605", f"--samples {self.samples}; at least 1 is needed")
+        if self.nir_form not in NIR_FORMS:
+            raise fail("SFN605", f"--nir-form {self.nir_form!r}", fix=f"one of {', '.join(NIR_FORMS)}")
+        if not self.targets:
+            raise fail("SFN605", "--target names no target")
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form for the report and the manifest."""
+        return {
+            "targets": list(self.targets), "levels": self.levels, "input_levels": self.input_levels,
+            "weight_bits": self.weight_bits, "method": self.method, "method_options": dict(self.method_options),
+            "timesteps": self.timesteps, "samples": self.samples, "seed": self.seed, "nir_form": self.nir_form,
+            "acc_bits": self.acc_bits,
+        }  # fmt: skip

@@ -1,0 +1,166 @@
+"""What the importer of one operator sees: attributes, constants, and a place to put the ops it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from ..diagnostics import Diagnostic, Origin
+from ..ir import Node, Op, TensorType, make_node, unique_name
+from ..ops import Linear, Moved
+from ..ops.linear import affine
+from ..program import MoveOp, Reshape, Shape, Transpose
+
+Array = NDArray[Any]
+
+
+class Refusal(Exception):
+    """Why a node cannot be imported; collected, so that one message lists them all."""
+
+    def __init__(self, diagnostic: Diagnostic):
+        super().__init__(str(diagnostic))
+        self.diagnostic = diagnostic
+
+
+def node_label(node: ir.Node) -> str:
+    """Return how messages name an ONNX node: its name and operator, or its output where it has no name."""
+    return f"{node.name or node.outputs[0].name} ({node.op_type})"
+
+
+class Context:
+    """The graph under construction. ``values`` maps ONNX value names to graph value names."""
+
+    def __init__(self, batch: int | None, opset: int):
+        self.batch = batch
+        self.opset = opset
+        self.types: dict[str, TensorType] = {}
+        self.nodes: list[Node] = []
+        self.values: dict[str, str] = {}
+        self.constants: dict[str, Array] = {}
+
+    def emit(self, op: Op, inputs: Sequence[str], onnx: ir.Node, tap: str | None = None) -> str:
+        """Add a node that stands for ``onnx`` and return its name; ``tap`` names the ONNX value it equals."""
+        base = tap if tap is not None else f"{onnx.outputs[0].name}/{type(op).__name__.lower()}"
+        name = unique_name(base, self.types.__contains__)
+        node = make_node(name, op, inputs, self.types, Origin((node_label(onnx),), ("import",)), tap)
+        self.nodes.append(node)
+        self.types[name] = node.type
+        return name
+
+
+class OnnxNode:
+    """One ONNX node with the questions that importers ask, each answered or refused with the rule it breaks."""
+
+    def __init__(self, node: ir.Node, context: Context):
+        self.node = node
+        self.context = context
+
+    def refuse(self, what: str, fix: str = "", code: str = "SFN202") -> Refusal:
+        """Return the refusal to raise."""
+        return Refusal(Diagnostic(code, what, node_label(self.node), fix))
+
+    # -- attributes ------------------------------------------------------------------------------------------------
+    def attr(self, name: str, default: Any = None) -> Any:
+        """Return an attribute's Python value (tuple for lists), or ``default``."""
+        found = self.node.attributes.get(name)
+        if found is None:
+            return default
+        value = found.value
+        return tuple(value) if isinstance(value, list | tuple) else value
+
+    # -- inputs ----------------------------------------------------------------------------------------------------
+    def has_input(self, i: int) -> bool:
+        """Return whether optional input ``i`` is there."""
+        return i < len(self.node.inputs) and self.node.inputs[i] is not None and self.node.inputs[i].name != ""
+
+    def constant(self, i: int) -> Array | None:
+        """Return input ``i`` as an array where it is a constant, else None."""
+        if not self.has_input(i):
+            return None
+        return self.context.constants.get(str(self.node.inputs[i].name))
+
+    def need_constant(self, i: int, what: str) -> Array:
+        """Return input ``i`` as an array. Refuses an input that is computed at run time."""
+        found = self.constant(i)
+        if found is None:
+            raise self.refuse(f"its {what} is not a constant", f"export the model with a fixed {what}")
+        return found
+
+    def value(self, i: int = 0) -> str:
+        """Return the graph name of run-time input ``i``. Refuses a constant."""
+        if self.constant(i) is not None:
+            raise self.refuse(f"input {i} is a constant where a computed value is needed")
+        return self.context.values[str(self.node.inputs[i].name)]
+
+    def shape(self, i: int = 0) -> Shape:
+        """Return the sample shape of run-time input ``i``."""
+        return self.context.types[self.value(i)].shape
+
+    def attr_or_input(self, name: str, i: int) -> tuple[int, ...] | None:
+        """Return integers that old opsets keep in an attribute and new ones in a constant input; None where absent."""
+        if name in self.node.attributes:
+            found = self.attr(name)
+            return tuple(int(v) for v in found) if isinstance(found, tuple) else (int(found),)
+        if not self.has_input(i):
+            return None
+        return tuple(int(v) for v in np.atleast_1d(self.need_constant(i, name)))
+
+    def sample_axis(self, axis: int, rank: int) -> int:
+        """Return the axis of one sample for an ONNX axis of a batched tensor of ``rank``. Refuses the batch axis."""
+        if not -rank <= axis < rank:
+            raise self.refuse(f"axis {axis} is outside a tensor of rank {rank}")
+        if axis % rank == 0:
+            raise self.refuse("it works along axis 0, the batch", "keep axis 0 for the samples", "SFN203")
+        return axis % rank - 1
+
+    def sample_constant(self, array: Array, shape: Shape, what: str) -> Array:
+        """Return a constant that broadcasts against one sample of ``shape`` without enlarging it, in float64."""
+        found = np.asarray(array, np.float64)
+        if found.ndim == len(shape) + 1:
+            if found.shape[0] != 1:
+                raise self.refuse(f"its constant {what} of shape {found.shape} differs along the batch", code="SFN203")
+            found = found[0]
+        try:
+            fits = np.broadcast_shapes(found.shape, shape) == shape
+        except ValueError:
+            fits = False
+        if not fits:
+            raise self.refuse(f"its constant {what} of shape {found.shape} does not broadcast into {shape}")
+        return found.reshape((1,) * (len(shape) - found.ndim) + found.shape)
+
+    # -- results ---------------------------------------------------------------------------------------------------
+    def emit(self, op: Op, *inputs: str) -> str:
+        """Add an intermediate op and return its name."""
+        return self.context.emit(op, inputs, self.node)
+
+    def result(self, op: Op, *inputs: str) -> None:
+        """Add the op that computes the node's (first) output."""
+        out = str(self.node.outputs[0].name)
+        self.context.values[out] = self.context.emit(op, inputs, self.node, tap=out)
+
+    def alias(self, value: str) -> None:
+        """Let the node's output be an existing value."""
+        self.context.values[str(self.node.outputs[0].name)] = value
+
+    def move(self, op: MoveOp, *inputs: str) -> None:
+        """Let the node's output be a move of values."""
+        self.result(Moved(op), *inputs)
+
+    def reshape(self, shape: Shape) -> None:
+        """Let the node's output be its input under another sample shape."""
+        self.move(Reshape(tuple(int(d) for d in shape)), self.value())
+
+    def transpose(self, value: str, perm: Sequence[int]) -> str:
+        """Return the value with its sample axes permuted (itself where nothing moves)."""
+        order = tuple(int(p) for p in perm)
+        return value if order == tuple(range(len(order))) else self.emit(Moved(Transpose(order)), value)
+
+    def affine(self, value: str, scale: Array, bias: Array) -> Linear:
+        """Return ``scale * x + bias`` for a value, scale broadcast to its rank."""
+        rank = len(self.context.types[value].shape)
+        widen = [np.asarray(a, np.float64) for a in (scale, bias)]
+        return affine(*(a.reshape((1,) * (rank - a.ndim) + a.shape) for a in widen))

@@ -1,0 +1,98 @@
+"""Walk the ONNX graph once and import every node, or refuse them all in one message."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from ..diagnostics import CompileError, Diagnostic
+from ..ir import Graph, GraphInput, GraphOutput, TensorType, live_nodes
+from .context import Context, OnnxNode, Refusal, node_label
+from .load import LoadedModel
+from .operators import IMPORTERS, REFUSED
+
+
+def import_model(loaded: LoadedModel) -> Graph:
+    """Return the float graph of a model. Raises SFN201, SFN202 and SFN203, all of them at once."""
+    graph, problems, _ = survey(loaded)
+    if graph is None:
+        raise CompileError(problems)
+    return graph
+
+
+def survey(loaded: LoadedModel) -> tuple[Graph | None, list[Diagnostic], list[tuple[str, str]]]:
+    """Return (graph or None, problems, [(node, "ok" or the code of its refusal)]) without raising."""
+    context = Context(loaded.batch, loaded.model.opset_imports.get("", 1))
+    _constants(loaded.model, context)
+    name = loaded.input_name
+    context.types[name] = TensorType(loaded.input_shape)
+    context.values[name] = name
+    problems: list[Diagnostic] = []
+    states: list[tuple[str, str]] = []
+    for node in loaded.model.graph:
+        problem = _import_node(node, context)
+        if problem is not None:
+            problems.append(problem)
+        states.append((node_label(node), problem.code if problem else "ok"))
+    outputs = _outputs(loaded.model, context, problems)
+    if problems:
+        return None, problems, states
+    source = GraphInput(name, name, loaded.input_shape, loaded.input_dtype, context.types[name])
+    nodes = live_nodes(context.nodes, [o.value for o in outputs])
+    return Graph((source,), nodes, tuple(outputs)), [], states
+
+
+def _constants(model: ir.Model, context: Context) -> None:
+    for name, value in model.graph.initializers.items():
+        if value.const_value is not None:
+            context.constants[name] = value.const_value.numpy()
+
+
+def _import_node(node: ir.Node, context: Context) -> Diagnostic | None:
+    if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
+        return _import_constant(node, context)
+    if any(v is not None and v.name and not _known(str(v.name), context) for v in node.inputs):
+        return None  # it reads a node that was refused: one message for the cause is enough
+    importer = IMPORTERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    if importer is None:
+        return _unsupported(node)
+    if any(o.name and o.uses() for o in list(node.outputs)[1:]):
+        what = "its optional second output is used"
+        return Diagnostic("SFN202", what, node_label(node), "use the first output only")
+    try:
+        importer(OnnxNode(node, context))
+    except Refusal as refusal:
+        return refusal.diagnostic
+    return None
+
+
+def _known(name: str, context: Context) -> bool:
+    return name in context.values or name in context.constants
+
+
+def _import_constant(node: ir.Node, context: Context) -> Diagnostic | None:
+    value = next(iter(node.attributes.values())).value if node.attributes else None
+    if value is None or isinstance(value, ir.SparseTensor if hasattr(ir, "SparseTensor") else ()):
+        return Diagnostic("SFN202", "a Constant without a dense value", node_label(node))
+    array = value.numpy() if hasattr(value, "numpy") else np.asarray(value)
+    context.constants[str(node.outputs[0].name)] = array
+    return None
+
+
+def _unsupported(node: ir.Node) -> Diagnostic:
+    domain = f"{node.domain}::" if node.domain else ""
+    what = f"operator {domain}{node.op_type} is not supported"
+    reason, fix = REFUSED.get(node.op_type, ("", "see `sfnc ops` for what is; replace the operator or cut the model"))
+    return Diagnostic("SFN201", f"{what}{': ' + reason if reason else ''}", node_label(node), fix)
+
+
+def _outputs(model: ir.Model, context: Context, problems: list[Diagnostic]) -> list[GraphOutput]:
+    found = []
+    for out in model.graph.outputs:
+        name = str(out.name)
+        if name in context.values:
+            found.append(GraphOutput(name, context.values[name]))
+        elif not problems:
+            what = "it does not depend on the input"
+            problems.append(Diagnostic("SFN105", what, f"output {name!r}", "remove this output from the model"))
+    return found

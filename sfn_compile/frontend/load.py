@@ -1,0 +1,171 @@
+"""Read an ONNX file: everything that can be wrong with it before a single operator is looked at."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes import common
+from onnxscript import optimizer
+
+from ..diagnostics import CompileError, Diagnostic, fail
+
+# Operators whose result is not a function of their inputs: never folded.
+_RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
+_FOLD_LIMIT_BYTES = 1 << 28
+_FLOATS = {ir.DataType.FLOAT: "float32", ir.DataType.DOUBLE: "float64", ir.DataType.FLOAT16: "float16"}
+_INTEGERS = {ir.DataType.UINT8: "uint8", ir.DataType.INT8: "int8"}
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A checked model: its file, the folded IR, and its single real input."""
+
+    path: Path
+    sha256: str
+    model: ir.Model
+    input_name: str
+    input_shape: tuple[int, ...]
+    input_dtype: str
+    batch: int | None
+    n_nodes: int
+
+
+def load_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> LoadedModel:
+    """Return the model of ``path`` with shapes pinned and constants folded.
+
+    ``input_shapes`` pins symbolic axes, batch axis included. ``batch`` of the result is None where the model takes any
+    batch size. Raises SFN101 to SFN105.
+    """
+    model = _read(path)
+    _check_external(model, path)
+    _check_finite(model)
+    n_nodes = sum(1 for _ in model.graph)
+    graph_input = _single_input(model)
+    shape, batch = _pin(graph_input, dict(input_shapes or {}))
+    dtype = _dtype(graph_input)
+    graph_input.shape = ir.Shape([1, *shape])
+    _fold(model)
+    assert graph_input.name is not None
+    return LoadedModel(path, _sha256(path), model, graph_input.name, shape, dtype, batch, n_nodes)
+
+
+def _read(path: Path) -> ir.Model:
+    if not path.is_file():
+        raise fail("SFN101", "there is no such file", str(path))
+    try:
+        model = ir.load(path)
+    except Exception as error:  # the parser raises many types; whichever, the file is not readable ONNX
+        what = f"not readable as ONNX ({type(error).__name__}: {_first_line(error)})"
+        raise fail("SFN101", what, str(path), "export the model again; a download may be incomplete") from error
+    if not any(True for _ in model.graph) or not model.graph.outputs:
+        raise fail("SFN101", "the file holds no network (no node or no output)", str(path), "export the model again")
+    return model
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:200]
+
+
+def _tensors(model: ir.Model) -> list[tuple[str, Any]]:
+    found = [(name, v.const_value) for name, v in model.graph.initializers.items()]
+    for node in model.graph:
+        attribute = node.attributes.get("value")
+        if node.op_type == "Constant" and attribute is not None and attribute.type == ir.AttributeType.TENSOR:
+            found.append((node.outputs[0].name or "", attribute.value))
+    return found
+
+
+def _check_external(model: ir.Model, path: Path) -> None:
+    missing = {}
+    for name, tensor in _tensors(model):
+        if isinstance(tensor, ir.ExternalTensor):
+            file = path.parent / str(tensor.location)
+            needed = (tensor.offset or 0) + (tensor.length or 0)
+            if not file.is_file() or file.stat().st_size < needed:
+                missing.setdefault(str(tensor.location), name)
+    if missing:
+        raise CompileError(
+            Diagnostic("SFN102", f"file {location!r} is missing or too short (first needed for {name!r})", str(path),
+                       f"put {location!r} beside the model file") for location, name in missing.items()
+        )  # fmt: skip
+
+
+def _check_finite(model: ir.Model) -> None:
+    bad = []
+    for name, tensor in _tensors(model):
+        try:
+            values = tensor.numpy()
+        except Exception as error:  # a tensor whose bytes do not fit its shape
+            raise fail("SFN101", f"initializer {name!r} is damaged: {_first_line(error)}") from error
+        if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+            n = int((~np.isfinite(values)).sum())
+            bad.append(Diagnostic("SFN104", f"{n} of {values.size} values are NaN or infinite", f"initializer {name!r}"))
+    if bad:
+        raise CompileError(bad)
+
+
+def _single_input(model: ir.Model) -> ir.Value:
+    real = [v for v in model.graph.inputs if v.name not in model.graph.initializers]
+    if len(real) != 1:
+        names = ", ".join(repr(v.name) for v in real) or "none"
+        what = f"the model has {len(real)} inputs ({names}); exactly one is supported"
+        raise fail("SFN105", what, fix="export the part of the network between one input tensor and its outputs")
+    for value in list(model.graph.inputs):
+        if value is not real[0]:
+            model.graph.inputs.remove(value)  # an initializer listed as input (old exporters) is a constant
+    return real[0]
+
+
+def _pin(value: ir.Value, input_shapes: dict[str, tuple[int, ...]]) -> tuple[tuple[int, ...], int | None]:
+    name = str(value.name)
+    wrong = sorted(set(input_shapes) - {name})
+    if wrong:
+        raise fail("SFN105", f"--input-shape names {wrong[0]!r}; the model's input is {name!r}")
+    if value.shape is None or len(value.shape) < 2:
+        what = f"its shape is {value.shape}; the first axis must be the batch and at least one more must follow"
+        raise fail("SFN105", what, f"input {name!r}", "export with a batch axis")
+    dims = [d if isinstance(d, int) else None for d in value.shape]
+    given = input_shapes.get(name)
+    if given is not None:
+        if len(given) != len(dims) or any(d not in (None, g) for d, g in zip(dims[1:], given[1:], strict=True)):
+            raise fail("SFN103", f"--input-shape {list(given)} does not fit the model's {value.shape}", f"input {name!r}")
+        dims = [dims[0], *given[1:]]
+    if any(d is None or d < 1 for d in dims[1:]):
+        example = ",".join(str(d) if d else "N" for d in [1, *dims[1:]])
+        fix = f"pin it: --input-shape {name}={example} with a number for each N"
+        raise fail("SFN103", f"the shape {value.shape} has a symbolic axis besides the batch", f"input {name!r}", fix)
+    return tuple(d for d in dims[1:] if d is not None), dims[0]
+
+
+def _dtype(value: ir.Value) -> str:
+    known = {**_FLOATS, **_INTEGERS}
+    if value.dtype not in known:
+        what = f"its type is {value.dtype}; supported: {', '.join(known.values())}"
+        raise fail("SFN105", what, f"input {value.name!r}")
+    return known[value.dtype]
+
+
+def _fold(model: ir.Model) -> None:
+    """Fold everything that does not depend on the input, shape arithmetic included (onnxscript's folder)."""
+
+    def should_fold(node: ir.Node) -> bool:
+        return node.op_type not in _RANDOM
+
+    try:
+        optimizer.fold_constants(
+            model, onnx_shape_inference=True, should_fold=should_fold,
+            input_size_limit=_FOLD_LIMIT_BYTES, output_size_limit=_FOLD_LIMIT_BYTES,
+        )  # fmt: skip
+        common.RemoveUnusedNodesPass()(model)
+    except Exception as error:
+        raise fail("SFN101", f"the graph is inconsistent ({type(error).__name__}: {_first_line(error)})") from error

@@ -1,0 +1,69 @@
+"""Scalar functions, and the final Softmax."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...ops import Activation, Softmax
+from ..context import OnnxNode
+
+
+def relu(node: OnnxNode) -> None:
+    """A uniform ladder from code 0."""
+    node.result(Activation("relu"), node.value())
+
+
+def clip(node: OnnxNode) -> None:
+    """With constant bounds (ReLU6 among them); a missing bound is infinite."""
+    ends = []
+    for i, (name, default) in enumerate((("min", -np.inf), ("max", np.inf))):
+        found = node.constant(i + 1)
+        if node.has_input(i + 1) and found is None:
+            raise node.refuse(f"its {name} is not a constant")
+        ends.append(float(np.asarray(found).reshape(-1)[0]) if found is not None else float(node.attr(name, default)))
+    lo, hi = ends
+    if lo > hi:
+        raise node.refuse(f"min {lo} is above max {hi}")
+    if np.isinf(lo) and np.isinf(hi):
+        return node.alias(node.value())
+    if lo == 0 and np.isinf(hi):
+        return node.result(Activation("relu"), node.value())
+    return node.result(Activation("clip", lo, hi), node.value())
+
+
+def leaky_relu(node: OnnxNode) -> None:
+    """A table ladder; slope of 0 or more."""
+    slope = float(node.attr("alpha", 0.01))
+    if slope < 0:
+        raise node.refuse(f"alpha = {slope} is negative, so the function is not monotone")
+    node.result(Activation("leaky_relu", slope), node.value())
+
+
+def sigmoid(node: OnnxNode) -> None:
+    """A table ladder; at the end of the network the decoder computes it."""
+    node.result(Activation("sigmoid"), node.value())
+
+
+def tanh(node: OnnxNode) -> None:
+    """A table ladder; at the end of the network the decoder computes it."""
+    node.result(Activation("tanh"), node.value())
+
+
+def softmax(node: OnnxNode) -> None:
+    """At the end of the network; the decoder computes it."""
+    rank = len(node.shape()) + 1
+    axis = node.sample_axis(int(node.attr("axis", 1 if node.context.opset < 13 else -1)), rank)
+    # Before opset 13 the tensor was flattened to two axes at `axis`, so all axes from there on share one sum.
+    axes = tuple(range(axis, rank - 1)) if node.context.opset < 13 else (axis,)
+    node.result(Softmax(axes, node.node.op_type == "LogSoftmax"), node.value())
+
+
+IMPORTERS = {
+    "Relu": relu,
+    "Clip": clip,
+    "LeakyRelu": leaky_relu,
+    "Sigmoid": sigmoid,
+    "Tanh": tanh,
+    "Softmax": softmax,
+    "LogSoftmax": softmax,
+}

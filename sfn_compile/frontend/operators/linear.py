@@ -1,0 +1,86 @@
+"""Conv, Gemm, MatMul, BatchNormalization."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...ops import Linear, Moved
+from ...program import Conv, Dense, Transpose
+from ..context import OnnxNode
+from ..windows import spread, window_pads
+
+
+def conv(node: OnnxNode) -> None:
+    """1-D and 2-D; stride, dilation, groups, depthwise, auto_pad, asymmetric pads; constant weights."""
+    shape = node.shape()
+    weight = np.asarray(node.need_constant(1, "weight"), np.float64)
+    n = weight.ndim - 2
+    if n not in (1, 2) or len(shape) != n + 1:
+        raise node.refuse(f"a Conv over {n} space axes of input {shape}; 1 and 2 are supported")
+    groups = int(node.attr("group", 1))
+    if shape[0] != weight.shape[1] * groups or weight.shape[0] % groups:
+        raise node.refuse(f"weight {weight.shape} with {groups} groups does not fit {shape[0]} input channels")
+    strides, dilations = spread(node, "strides", n), spread(node, "dilations", n)
+    pads = window_pads(node, shape[1:], weight.shape[2:], strides, dilations)
+    bias = np.asarray(node.need_constant(2, "bias") if node.has_input(2) else np.zeros(weight.shape[0]), np.float64)
+    if bias.shape != (weight.shape[0],):
+        raise node.refuse(f"bias of shape {bias.shape} does not fit {weight.shape[0]} output channels")
+    node.result(Linear(Conv(weight, strides, pads, dilations, groups), bias.reshape(-1, *(1,) * n)), node.value())
+
+
+def gemm(node: OnnxNode) -> None:
+    """With constant B and C; alpha, beta, transB."""
+    shape = node.shape()
+    if node.attr("transA", 0):
+        raise node.refuse("transA = 1 would transpose the batch", "transpose the weight instead", "SFN203")
+    b = np.asarray(node.need_constant(1, "matrix B"), np.float64) * float(node.attr("alpha", 1.0))
+    weight = b if node.attr("transB", 0) else b.T
+    if len(shape) != 1 or weight.shape[1] != shape[0]:
+        raise node.refuse(f"weight (n_out, n_in) = {weight.shape} does not fit a sample of shape {shape}")
+    bias = np.zeros(weight.shape[0])
+    if node.has_input(2):
+        c = np.asarray(node.need_constant(2, "bias C"), np.float64) * float(node.attr("beta", 1.0))
+        bias = bias + node.sample_constant(c, bias.shape, "C")
+    node.result(Linear(Dense(weight), bias), node.value())
+
+
+def matmul(node: OnnxNode) -> None:
+    """With one constant matrix, on either side."""
+    if node.constant(1) is not None:
+        matrix = np.asarray(node.constant(1), np.float64)
+        _dense(node, matrix, node.value(0), node.shape(0))
+    elif node.constant(0) is not None:
+        matrix, shape = np.asarray(node.constant(0), np.float64), node.shape(1)
+        if matrix.ndim != 2 or len(shape) != 2 or matrix.shape[1] != shape[0]:
+            raise node.refuse(f"constant {matrix.shape} times a sample of shape {shape} is not a matrix product")
+        turned = node.transpose(node.value(1), (1, 0))
+        product = node.emit(Linear(Dense(matrix), np.zeros(matrix.shape[0])), turned)
+        node.result(Moved(Transpose((1, 0))), product)
+    else:
+        raise node.refuse("both factors are computed at run time", "only a constant factor is supported yet", "SFN201")
+
+
+def _dense(node: OnnxNode, matrix: np.ndarray, value: str, shape: tuple[int, ...]) -> None:
+    if matrix.ndim > 2 and matrix.shape[:-2] == (1,) * (matrix.ndim - 2) and matrix.ndim <= len(shape) + 1:
+        matrix = matrix.reshape(matrix.shape[-2:])
+    if matrix.ndim != 2 or not shape or shape[-1] != matrix.shape[0]:
+        raise node.refuse(f"constant factor {matrix.shape} does not fit a sample of shape {shape}")
+    node.result(Linear(Dense(matrix.T.copy()), np.zeros(matrix.shape[1])), value)
+
+
+def batch_normalization(node: OnnxNode) -> None:
+    """In inference form: per-channel scale and offset."""
+    if node.attr("training_mode", 0):
+        raise node.refuse("training_mode = 1", "export the model in evaluation mode")
+    names = ("scale", "bias", "mean", "variance")
+    gamma, beta, mean, var = (np.asarray(node.need_constant(i + 1, what), np.float64) for i, what in enumerate(names))
+    shape = node.shape()
+    if any(a.shape != shape[:1] for a in (gamma, beta, mean, var)):
+        raise node.refuse(f"its parameters of shape {gamma.shape} do not fit {shape[0]} channels")
+    scale = gamma / np.sqrt(var + float(node.attr("epsilon", 1e-5)))
+    column = (-1, *(1,) * (len(shape) - 1))
+    offset = (beta - mean * scale).reshape(column)
+    node.result(node.affine(node.value(), scale.reshape(column), offset), node.value())
+
+
+IMPORTERS = {"Conv": conv, "Gemm": gemm, "MatMul": matmul, "BatchNormalization": batch_normalization}

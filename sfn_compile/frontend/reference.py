@@ -1,0 +1,85 @@
+"""The float truth: the user's own model, run by onnxruntime, with any of its values as further outputs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from ..diagnostics import fail
+
+Array = NDArray[Any]
+_BATCH = 32
+
+
+class FloatReference:
+    """An onnxruntime session over the original file; ``taps`` are values of the graph returned beside the outputs."""
+
+    def __init__(self, path: Path, input_name: str, batch: int | None, taps: Sequence[str] = ()):
+        self.input_name = input_name
+        self.batch = batch
+        self.session = _session(path, taps)
+        self.outputs = [o.name for o in self.session.get_outputs()]
+
+    def run(self, x: Array) -> dict[str, Array]:
+        """Return every output and tap ``(n, ...)`` for inputs ``(n, *shape)``. Raises SFN106."""
+        return {k: np.concatenate([p[k] for p in self.stream(x)]) for k in self.outputs}
+
+    def stream(self, x: Array) -> Iterator[dict[str, Array]]:
+        """Yield outputs and taps for consecutive pieces of ``x``, batch axis first."""
+        size = self.batch or _BATCH
+        for start in range(0, len(x), size):
+            piece = x[start : start + size]
+            missing = size - len(piece) if self.batch else 0
+            if missing:  # a fixed batch is filled up with repetitions, which are cut off again
+                piece = np.concatenate([piece, np.repeat(piece[-1:], missing, axis=0)])
+            try:
+                found = self.session.run(self.outputs, {self.input_name: piece})
+            except Exception as error:  # onnxruntime's exceptions share no base class
+                raise fail("SFN106", f"onnxruntime: {str(error).strip()[:300]}") from error
+            keep = len(piece) - missing
+            yield {name: value[:keep] for name, value in zip(self.outputs, found, strict=True)}
+
+
+def _session(path: Path, taps: Sequence[str]) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = os.cpu_count() or 1
+    try:
+        if not taps:
+            return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        with _with_outputs(path, taps) as file:
+            return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise fail("SFN106", f"onnxruntime: {str(error).strip()[:300]}", str(path)) from error
+
+
+@contextlib.contextmanager
+def _with_outputs(path: Path, taps: Sequence[str]) -> Iterator[Path]:
+    """Yield a copy of the model file with more outputs; external weight data is linked, not copied."""
+    model = onnx.load(str(path), load_external_data=False)
+    have = {o.name for o in model.graph.output}
+    model.graph.output.extend(onnx.ValueInfoProto(name=t) for t in taps if t not in have)
+    locations = {e.value for t in model.graph.initializer for e in t.external_data if e.key == "location"}
+    with tempfile.TemporaryDirectory(prefix="sfnc-") as folder:
+        for location in sorted(locations):
+            link = Path(folder) / location
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to((path.parent / location).resolve())
+        file = Path(folder) / "model.onnx"
+        file.write_bytes(model.SerializeToString())
+        yield file
+
+
+def original_names(path: Path) -> set[str]:
+    """Return the names of all values that the original file computes."""
+    model = onnx.load(str(path), load_external_data=False)
+    return {o for node in model.graph.node for o in node.output if o}

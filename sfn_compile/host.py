@@ -1,0 +1,54 @@
+"""The host's side of a Program: floats to codes before it, integers to floats after it. The only floats there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .ops import Activation, Softmax
+from .program import Decoding, Encoding, HostOp
+
+Array = NDArray[Any]
+
+
+def apply_host(op: HostOp, x: Array) -> Array:
+    """Return a host operation's result on a batch ``(n, *shape)``, in float64."""
+    args = dict(op.args)
+    if op.kind == "affine":
+        return np.asarray(x * args["scale"] + args["bias"])
+    if op.kind == "move":
+        return np.asarray(args["op"].apply(x))
+    if op.kind in ("softmax", "log_softmax"):
+        return Softmax(tuple(args["axes"]), op.kind == "log_softmax").evaluate(x)
+    if op.kind == "clip":
+        return Activation("clip", args["lo"], args["hi"]).evaluate(x)
+    if op.kind == "leaky_relu":
+        return Activation("leaky_relu", args["slope"]).evaluate(x)
+    return Activation(op.kind).evaluate(x)  # type: ignore[arg-type]
+
+
+def prepare(encoding: Encoding | Any, x: Array) -> Array:
+    """Return a model input ``(n, *model_shape)`` after the host operations that stand before the network."""
+    for op in encoding.host:
+        x = apply_host(op, x if op.kind == "move" else x.astype(np.float64))
+    return x
+
+
+def encode(encoding: Encoding, x: Array) -> Array:
+    """Return the codes ``(n, *shape)``, int32, of a model input ``(n, *model_shape)``.
+
+    ``code = clip(floor(x / step + 1/2), lo, hi)`` in float64.
+    """
+    real = prepare(encoding, x).astype(np.float64)
+    codes = np.clip(np.floor(real / encoding.step + 0.5), encoding.lo, encoding.hi)
+    return codes.astype(np.int32)
+
+
+def decode(decoding: Decoding, integers: Array) -> Array:
+    """Return the model's output ``(n, ...)`` in float64 from the integers of the value it is decoded from."""
+    real: Array = integers * decoding.step
+    for op in decoding.host:
+        real = apply_host(op, real)
+    return np.asarray(real)

@@ -1,0 +1,10 @@
+"""The ops of the float graph: a small closed set. Moves are those of :mod:`sfn_compile.program`, wrapped."""
+
+from __future__ import annotations
+
+from .activation import Activation
+from .layer import IntegerForm, Layer
+from .linear import Linear
+from .simple import Add, MaxPool, Moved, Softmax
+
+__all__ = ["Activation", "Add", "IntegerForm", "Layer", "Linear", "MaxPool", "Moved", "Softmax"]

@@ -1,0 +1,34 @@
+"""Linear: one linear map with real weights plus a bias. Conv, Gemm, pooling, batch norm and constants are all this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..program import Identity, LinearMap, Shape
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """``y = map(x) + bias``; the map's weights are float64, ``bias`` broadcasts against one output sample."""
+
+    map: LinearMap
+    bias: Array
+
+    def infer(self, *shapes: Shape) -> Shape:
+        """Return the map's output shape."""
+        return self.map.out_shape(shapes[0])
+
+    def evaluate(self, *xs: Array) -> Array:
+        """Return ``map(x) + bias`` in float64."""
+        return self.map.apply(xs[0], 0, "real") + self.bias
+
+
+def affine(scale: Array, bias: Array) -> Linear:
+    """Return ``y = scale * x + bias``, both broadcasting against one sample."""
+    return Linear(Identity(np.asarray(scale, np.float64)), np.asarray(bias, np.float64))

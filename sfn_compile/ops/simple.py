@@ -1,0 +1,87 @@
+"""The remaining float ops, a few lines each: Add, MaxPool, Moved (any move) and the final Softmax."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arith import windows
+from ..program import HostOp, MoveOp, Pads, Shape, window_shape
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Add:
+    """The sum of two values of the same shape: a residual."""
+
+    def infer(self, *shapes: Shape) -> Shape:
+        """Return the common shape."""
+        assert shapes[0] == shapes[1]
+        return shapes[0]
+
+    def evaluate(self, *xs: Array) -> Array:
+        """Return the element-wise sum."""
+        return xs[0] + xs[1]
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """Maximum per window; padding never wins."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: Pads
+    dilations: tuple[int, ...]
+
+    def infer(self, *shapes: Shape) -> Shape:
+        """Return ``(c, *windows)``."""
+        return (shapes[0][0], *window_shape(shapes[0][1:], self.kernel, self.strides, self.pads, self.dilations))
+
+    def evaluate(self, *xs: Array) -> Array:
+        """Return the maxima, padding with minus infinity."""
+        lowest: Any = -np.inf
+        view = windows(xs[0], self.kernel, self.strides, self.dilations, self.pads, fill=lowest)
+        return view.max(axis=tuple(range(-len(self.kernel), 0)))
+
+
+@dataclass(frozen=True)
+class Moved:
+    """One of the Program's moves, on real numbers."""
+
+    op: MoveOp
+
+    def infer(self, *shapes: Shape) -> Shape:
+        """Return the moved shape."""
+        empty = (np.broadcast_to(np.zeros((), np.int8), (1, *s)) for s in shapes)
+        return tuple(self.op.apply(*empty).shape[1:])
+
+    def evaluate(self, *xs: Array) -> Array:
+        """Return the moved batch."""
+        return self.op.apply(*xs)
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """Softmax (or its logarithm) over ``axes`` of one sample. Only at the end of a network: the decoder computes it."""
+
+    axes: tuple[int, ...]
+    log: bool = False
+
+    def infer(self, *shapes: Shape) -> Shape:
+        """Return the input's shape."""
+        return shapes[0]
+
+    def evaluate(self, *xs: Array) -> Array:
+        """Return the (log-)probabilities."""
+        axes = tuple(a + 1 for a in self.axes)
+        shifted = xs[0] - xs[0].max(axis=axes, keepdims=True)
+        log = shifted - np.log(np.exp(shifted).sum(axis=axes, keepdims=True))
+        return log if self.log else np.exp(log)
+
+    def as_host(self) -> HostOp:
+        """Return the same function as a host operation after decoding."""
+        return HostOp("log_softmax" if self.log else "softmax", (("axes", self.axes),))

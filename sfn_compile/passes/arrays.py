@@ -1,0 +1,54 @@
+"""Arrays that broadcast against a sample: how moves change them, and how small they can be written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..program import MoveOp, Reshape, Shape, Transpose
+
+Array = NDArray[Any]
+
+
+def compress(array: Array) -> Array:
+    """Return the array with every axis along which it is constant cut to length 1.
+
+    >>> compress(np.array([[1.0, 1.0], [2.0, 2.0]])).shape
+    (2, 1)
+    """
+    for axis in range(array.ndim):
+        first = array.take([0], axis=axis)
+        if array.shape[axis] > 1 and np.array_equal(np.broadcast_to(first, array.shape), array):
+            array = first
+    return np.ascontiguousarray(array)
+
+
+def move_array(op: MoveOp, array: Array, shape: Shape) -> Array:
+    """Return ``array`` (broadcasting against ``shape``) as it broadcasts against the moved sample."""
+    full = np.broadcast_to(array.reshape((1,) * (len(shape) - array.ndim) + array.shape), shape)
+    return compress(op.apply(full[None])[0])
+
+
+def unmove_array(op: MoveOp, array: Array, shape: Shape) -> Array | None:
+    """Return the inverse of :func:`move_array` for a permuting move of a sample of ``shape``, None for other moves."""
+    if isinstance(op, Transpose):
+        ranked = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
+        return np.ascontiguousarray(ranked.transpose(np.argsort(op.perm)))
+    if isinstance(op, Reshape):
+        return compress(np.broadcast_to(array, op.shape).reshape(shape))
+    return None
+
+
+def along(axis: int, ndim: int, vector: Array) -> Array:
+    """Return a vector shaped to broadcast along ``axis`` of a sample with ``ndim`` axes."""
+    return np.asarray(vector).reshape([-1 if a == axis % ndim else 1 for a in range(ndim)])
+
+
+def channel_vector(array: Array, shape: Shape, axis: int) -> Array | None:
+    """Return the values along ``axis``, or None where the array varies along another axis."""
+    small = compress(np.broadcast_to(array, shape))
+    if any(d != 1 for a, d in enumerate(small.shape) if a != axis % len(shape)):
+        return None
+    return np.broadcast_to(small.reshape(-1), (shape[axis],))

@@ -1,0 +1,150 @@
+"""choose-ladders: every site gets its levels from the statistics of calibration.
+
+Not a pass over the graph alone: it takes the statistics as a field, so that the pass itself stays a pure function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..calibration import methods
+from ..calibration.statistics import Statistics
+from ..config import Options
+from ..ir import Graph, GraphInput, Levels, Node
+from ..ops import Activation, Layer
+from ..program import Shape
+from .arrays import along, channel_vector
+from .steps import effective, moved_step, rows_of
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class ChooseLadders:
+    """Chooses step, lowest and highest code of the input and of every firing Layer."""
+
+    statistics: Mapping[str, Statistics]
+    options: Options
+
+    name: ClassVar[str] = "choose-ladders"
+    needs: ClassVar[frozenset[str]] = frozenset({"sites-placed"})
+    makes: ClassVar[frozenset[str]] = frozenset({"ladders-chosen"})
+    exact: ClassVar[bool] = False
+
+    def run(self, graph: Graph) -> Graph:
+        """Return the graph with levels; sites whose readers need one common step get it."""
+        common: set[str] = set()
+        while True:
+            chosen, offender = self._attempt(graph, common)
+            if offender is None:
+                return chosen
+            common.add(offender)
+
+    def _attempt(self, graph: Graph, common: set[str]) -> tuple[Graph, str | None]:
+        """Return (graph, None), or the name of a site that must have one step for all its channels."""
+        shapes: dict[str, Shape] = {name: t.shape for name, t in graph.types().items()}
+        source = self._input(graph.inputs[0], graph.inputs[0].name in common)
+        assert source.levels is not None
+        steps: dict[str, Array] = {source.name: source.levels.step}
+        nodes = []
+        for node in graph.nodes:
+            if isinstance(node.op, Layer):
+                for linear, read in zip(node.op.maps, node.inputs, strict=True):
+                    if effective(linear, steps[read], shapes[read]) is None:
+                        return graph, _site_behind(graph, read, common)
+                if node.op.activation is not None:
+                    levels = self._levels(node, node.op, steps, shapes, node.name in common)
+                    steps[node.name] = levels.step
+                    node = replace(node, op=replace(node.op, levels=levels),
+                                   origin=node.origin.touched_by(self.name))  # fmt: skip
+            else:
+                steps[node.name] = moved_step(node, steps, shapes)
+            nodes.append(node)
+        return replace(graph, inputs=(source,), nodes=tuple(nodes)), None
+
+    def _input(self, source: GraphInput, common: bool) -> GraphInput:
+        stats, shape = self.statistics[source.name], source.type.shape
+        n = self.options.input_levels
+        whole = source.dtype in ("uint8", "int8") and all(op.kind == "move" for op in source.host)
+        lo, hi = (0, n) if (stats.low >= 0).all() else (-((n + 1) // 2), n // 2)
+        if whole:  # integer images enter as they are
+            lo, hi = (0, 255) if source.dtype == "uint8" else (-128, 127)
+            step, dead = np.ones((1,) * len(shape)), np.zeros((1,) * len(shape), bool)
+        else:
+            step = _input_step(stats, lo, hi, self.options, common)
+            dead = along(0, len(shape), stats.low == stats.high)
+            step = along(0, len(shape), step)
+        return replace(source, levels=Levels(step, lo, hi, dead, "input encoding"))
+
+    def _levels(
+        self, node: Node, layer: Layer, steps: Mapping[str, Array], shapes: Mapping[str, Shape], common: bool
+    ) -> Levels:
+        stats = self.statistics[node.name]
+        assert layer.activation is not None
+        lo, hi = code_range(layer.activation, stats, self.options.levels)
+        stats = stats.merged() if common else stats
+        step = methods.choose(self.options.method, stats, lo, hi, self.options.method_options)
+        n = node.type.shape[layer.axis]
+        step, dead = np.broadcast_to(step, n).copy(), np.broadcast_to(step <= 0, n)
+        if dead.any():
+            step[dead] = _step_of_weights(node, layer, steps, shapes)[dead]
+        axis, rank = layer.axis, len(node.type.shape)
+        return Levels(along(axis, rank, step), lo, hi, along(axis, rank, dead))
+
+
+def code_range(activation: Activation, stats: Statistics, levels: int) -> tuple[int, int]:
+    """Return the lowest and highest code: 0..N where no value is negative, else -ceil(N/2)..floor(N/2)."""
+    never = activation.kind in ("relu", "sigmoid") or (activation.kind == "clip" and activation.a >= 0)
+    if never or (stats.low >= 0).all():
+        return 0, levels
+    return -((levels + 1) // 2), levels // 2
+
+
+def _input_step(stats: Statistics, lo: int, hi: int, options: Options, common: bool) -> Array:
+    """Return the input's steps: per channel, or one for all where channels plainly share a range (flat images)."""
+    top = np.maximum(np.abs(stats.low), np.abs(stats.high))
+    shared = (top >= 0.99 * top.max()).mean() >= 0.25 or len(top) == 1 or not (top > 0).all()
+    if common or shared:
+        whole = methods.choose(options.method, stats.merged(), lo, hi, options.method_options)
+        return np.full(len(top), whole[0] if whole[0] > 0 else 1.0)
+    return methods.choose(options.method, stats, lo, hi, options.method_options)
+
+
+def _step_of_weights(node: Node, layer: Layer, steps: Mapping[str, Array], shapes: Mapping[str, Shape]) -> Array:
+    """Return for every channel the largest weight in real units: the step of a channel that calibration saw silent."""
+    shape = node.type.shape
+    found = np.zeros(shape[layer.axis])
+    for linear, read in zip(layer.maps, node.inputs, strict=True):
+        eff = effective(linear, steps[read], shapes[read])
+        assert eff is not None
+        found = np.maximum(found, np.abs(rows_of(eff, shape, layer.axis)).max(axis=1))
+    bias = np.abs(np.moveaxis(np.broadcast_to(layer.bias, shape), layer.axis, 0).reshape(shape[layer.axis], -1))
+    found = np.where(found > 0, found, bias.max(axis=1))
+    return np.where(found > 0, found, 1.0)
+
+
+def _site_behind(graph: Graph, value: str, common: set[str]) -> str:
+    """Return the next site behind ``value`` that still has several steps."""
+    nodes = graph.by_name()
+    queue = [value]
+    while queue:
+        name = queue.pop(0)
+        node = nodes.get(name)
+        if node is None or isinstance(node.op, Layer):
+            if name not in common:
+                return name
+        else:
+            queue.extend(node.inputs)
+    raise AssertionError(f"no common step for {value} although every site behind it has one step")
+
+
+def levels_vector(levels: Levels, shape: Shape, axis: int) -> Array:
+    """Return the step per channel ``(c,)``."""
+    found = channel_vector(levels.step, shape, axis)
+    assert found is not None
+    return found

@@ -1,0 +1,146 @@
+"""fold-affine: batch norm and constant arithmetic disappear into the weights and bias of their neighbours.
+
+``s * (W x + b) + c = (s W) x + (s b + c)`` behind a linear map; ``W (s x + c) + b = (W s) x + (W c + b)`` before one,
+there only where no zero padding lies between (padding is 0, not c). An affine step behind a move or a max pool
+changes places with it first; behind a max pool only where its scale is positive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..diagnostics import Origin
+from ..ir import Graph, Node, TensorType, rebuild, unique_name
+from ..ops import Linear, MaxPool, Moved
+from ..program import Conv, Identity, Reshape, SumPool, Transpose
+from .arrays import compress, move_array, unmove_array
+from .base import only_user
+from .scale import scale_input, scale_output
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class FoldAffine:
+    """Removes every affine step that has a linear neighbour to go into."""
+
+    name: ClassVar[str] = "fold-affine"
+    needs: ClassVar[frozenset[str]] = frozenset({"host-split"})
+    makes: ClassVar[frozenset[str]] = frozenset({"affine-folded"})
+    exact: ClassVar[bool] = True
+
+    def run(self, graph: Graph) -> Graph:
+        """Return the graph with nothing left to fold."""
+        while (folded := _step(graph)) is not None:
+            graph = folded
+        return graph
+
+
+def foldable(graph: Graph) -> list[str]:
+    """Return the names of affine nodes that could still be folded (the checker of ``affine-folded``)."""
+    users, nodes = graph.users(), graph.by_name()
+    return [n.name for n in graph.nodes if _is_affine(n) and _fold(n, graph, users, nodes) is not None]
+
+
+def _step(graph: Graph) -> Graph | None:
+    users, nodes = graph.users(), graph.by_name()
+    for node in graph.nodes:
+        if _is_affine(node):
+            folded = _fold(node, graph, users, nodes)
+            if folded is not None:
+                return folded
+    return None
+
+
+def _is_affine(node: Node) -> bool:
+    return isinstance(node.op, Linear) and isinstance(node.op.map, Identity)
+
+
+def _fold(node: Node, graph: Graph, users: dict[str, list[Node]], nodes: dict[str, Node]) -> Graph | None:
+    before = nodes.get(node.inputs[0])
+    if before is not None and only_user(users, graph, before.name) is node:
+        folded = _into_previous(node, before) or _swap(node, before, graph)
+        if folded is not None:
+            return rebuild(graph, _replace(graph, {before.name: folded[0], node.name: folded[1]}), folded[2])
+    return _forward(node, graph, users)
+
+
+def _forward(node: Node, graph: Graph, users: dict[str, list[Node]]) -> Graph | None:
+    """Return the graph with the affine step merged into the linear map behind it, looking through permuting moves."""
+    assert isinstance(node.op, Linear)
+    types = graph.types()
+    scale, bias = node.op.map.weight, node.op.bias  # type: ignore[union-attr]
+    at, after = node, only_user(users, graph, node.name)
+    while after is not None and isinstance(after.op, Moved) and isinstance(after.op.op, Reshape | Transpose):
+        scale, bias = (move_array(after.op.op, a, at.type.shape) for a in (scale, bias))
+        at, after = after, only_user(users, graph, after.name)
+    if after is None or not isinstance(after.op, Linear):
+        return None
+    merged = _into_next(scale, bias, after, types[after.inputs[0]].shape, node)
+    if merged is None:
+        return None
+    changed: dict[str, tuple[Node, ...]] = {node.name: (), after.name: (merged,)}
+    return rebuild(graph, _replace(graph, changed), {node.name: node.inputs[0]})
+
+
+Folded = tuple[tuple[Node, ...], tuple[Node, ...], dict[str, str]]
+
+
+def _into_previous(node: Node, before: Node) -> Folded | None:
+    """Return (nothing, the merged node, no renaming) where ``before`` is linear."""
+    assert isinstance(node.op, Linear)
+    if not isinstance(before.op, Linear):
+        return None
+    scale = node.op.map.weight  # type: ignore[union-attr]
+    merged = scale_output(before.op.map, scale, node.type.shape)
+    if merged is None:
+        return None
+    bias = compress(np.asarray(before.op.bias * scale + node.op.bias))
+    origin = Origin.merge(before.origin, node.origin).touched_by("fold-affine")
+    made = Node(node.name, Linear(merged, bias), before.inputs, node.type, origin, node.tap)
+    return (), (made,), {}
+
+
+def _swap(node: Node, before: Node, graph: Graph) -> Folded | None:
+    """Return the affine step in front of a move or max pool instead of behind it."""
+    assert isinstance(node.op, Linear)
+    shape = graph.types()[before.inputs[0]].shape
+    scale, bias = node.op.map.weight, node.op.bias  # type: ignore[union-attr]
+    if isinstance(before.op, Moved):
+        moved = unmove_array(before.op.op, scale, shape), unmove_array(before.op.op, bias, shape)
+        if moved[0] is None or moved[1] is None:
+            return None
+        scale, bias = moved[0], moved[1]
+    elif not isinstance(before.op, MaxPool) or not (scale > 0).all() or not _per_channel(scale, bias, shape):
+        return None
+    name = unique_name(f"{before.inputs[0]}/affine", graph.types().__contains__)
+    first = Node(name, Linear(Identity(scale), bias), before.inputs, TensorType(shape),
+                 node.origin.touched_by("fold-affine"))  # fmt: skip
+    second = Node(node.name, before.op, (name,), node.type, before.origin.touched_by("fold-affine"), node.tap)
+    return (first,), (second,), {}
+
+
+def _per_channel(scale: Array, bias: Array, shape: tuple[int, ...]) -> bool:
+    return all(compress(np.broadcast_to(a, shape)).size in (1, shape[0]) and
+               compress(np.broadcast_to(a, shape)).shape[1:] == (1,) * (len(shape) - 1) for a in (scale, bias))  # fmt: skip
+
+
+def _into_next(scale: Array, bias: Array, after: Node, shape: tuple[int, ...], node: Node) -> Node | None:
+    assert isinstance(after.op, Linear)
+    padded = isinstance(after.op.map, Conv | SumPool) and any(b or e for b, e in after.op.map.pads)
+    if padded and np.any(bias):
+        return None
+    merged = scale_input(after.op.map, scale, shape)
+    if merged is None:
+        return None
+    total = compress(after.op.evaluate(np.broadcast_to(bias, shape)[None])[0])
+    origin = Origin.merge(node.origin, after.origin).touched_by("fold-affine")
+    return Node(after.name, Linear(merged, total), after.inputs, after.type, origin, after.tap)
+
+
+def _replace(graph: Graph, changed: dict[str, tuple[Node, ...]]) -> list[Node]:
+    return [new for node in graph.nodes for new in changed.get(node.name, (node,))]

@@ -1,0 +1,136 @@
+"""fold-thresholds: bias, rounding offset and activation become integer thresholds, with exact rationals.
+
+A code of at least j is due where ``f(alpha * acc + beta) >= (j - 1/2) D``, that is ``acc >= (g((j - 1/2) D) - beta) / alpha``
+with g the inverse of the non-decreasing f. Accumulators are integers, so the ceiling of the right-hand side is the exact
+threshold. For a uniform ladder all of them are one offset: ``floor(theta / 2 + beta / alpha)``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ir import Graph, Node
+from ..ops import Activation, IntegerForm, Layer
+from ..program import Ladder, Readout, Table, Uniform
+from .arrays import compress
+from .quantize_weights import SMALLEST_UNIFORM_THETA, uniform_site
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class FoldThresholds:
+    """Gives every Layer its integer ladder; after this no float is on any edge."""
+
+    name: ClassVar[str] = "fold-thresholds"
+    needs: ClassVar[frozenset[str]] = frozenset({"weights-integer"})
+    makes: ClassVar[frozenset[str]] = frozenset({"thresholds-integer", "ranges-proved"})
+    exact: ClassVar[bool] = False
+
+    def run(self, graph: Graph) -> Graph:
+        """Return the graph with ladders."""
+        return replace(graph, nodes=tuple(self._fold(n) for n in graph.nodes))
+
+    def _fold(self, node: Node) -> Node:
+        if not isinstance(node.op, Layer) or node.op.integer is None:
+            return node
+        form = node.op.integer
+        form = replace(form, ladder=ladder(node.op, form))
+        return replace(node, op=replace(node.op, integer=form), origin=node.origin.touched_by(self.name))
+
+
+def ladder(layer: Layer, form: IntegerForm) -> Ladder:
+    """Return the integer ladder of a layer with integer weights."""
+    bias = compress(layer.bias)
+    if layer.levels is None:
+        scaled = _each(lambda b, a: math.floor(Fraction(b) / Fraction(a) + Fraction(1, 2)), bias, form.alpha)
+        return Readout(scaled)
+    theta = np.rint(layer.levels.step / form.alpha).astype(np.int64)
+    exact = np.array_equal(layer.levels.step / theta.clip(1), form.alpha)
+    if uniform_site(layer) and exact and (theta >= min(SMALLEST_UNIFORM_THETA, int(theta.min()))).all():
+        offset = _each(uniform_offset, bias, layer.levels.step, theta)
+        return _settled(Uniform(theta, offset, layer.levels.lo, layer.levels.hi), form)
+    return _table(layer, form, bias)
+
+
+def uniform_offset(bias: float, step: float, theta: int) -> int:
+    """Return the integer offset of ``clip((acc + offset) floordiv theta, ...)`` for rounding to nearest.
+
+    One accumulator unit is worth ``step / theta``; all arithmetic is rational.
+
+    >>> uniform_offset(0.0, 0.5, 7), uniform_offset(0.25, 0.5, 7)
+    (3, 7)
+    """
+    return math.floor(Fraction(theta, 2) + Fraction(bias) * theta / Fraction(step))
+
+
+def _settled(found: Uniform, form: IntegerForm) -> Uniform:
+    """Return the same neuron with offsets cut to where they still change a code: they fit the accumulator's width."""
+    theta = found.theta
+    top = theta * found.hi - form.acc_min
+    bottom = theta * (found.lo + 1) - 1 - form.acc_max
+    return replace(found, offset=np.clip(found.offset, bottom, top))
+
+
+def _table(layer: Layer, form: IntegerForm, bias: Array) -> Table:
+    assert layer.levels is not None
+    assert layer.activation is not None
+    lo, hi = layer.levels.lo, layer.levels.hi
+    bias, step, alpha = np.broadcast_arrays(bias, layer.levels.step, form.alpha)
+    rows = np.empty((*bias.shape, hi - lo), np.int64)
+    for at in np.ndindex(*bias.shape):
+        beta, unit, size = Fraction(float(bias[at])), Fraction(float(alpha[at])), Fraction(float(step[at]))
+        for j in range(lo + 1, hi + 1):
+            least = inverse(layer.activation, size * (2 * j - 1) / 2)
+            tau = _finite_ceil(least, beta, unit, form)
+            rows[(*at, j - lo - 1)] = tau
+    return Table(rows, np.arange(lo, hi + 1))
+
+
+def _finite_ceil(least: Fraction | float, beta: Fraction, unit: Fraction, form: IntegerForm) -> int:
+    """Return the threshold, cut to [acc_min, acc_max + 1]: "always" and "never" for every reachable accumulator."""
+    if isinstance(least, float) and math.isinf(least):
+        return form.acc_min if least < 0 else form.acc_max + 1
+    tau = math.ceil((Fraction(least) - beta) / unit)
+    return min(max(tau, form.acc_min), form.acc_max + 1)
+
+
+def inverse(activation: Activation, y: Fraction) -> Fraction | float:
+    """Return the smallest z with f(z) >= y: exact for piecewise linear f, float64 for sigmoid and tanh, or +-inf.
+
+    >>> inverse(Activation("leaky_relu", 0.25), Fraction(-1, 2))
+    Fraction(-2, 1)
+    """
+    kind, a, b = activation.kind, activation.a, activation.b
+    if kind == "relu":
+        return y if y > 0 else -math.inf
+    if kind == "clip":
+        if y <= Fraction(a) if math.isfinite(a) else a > 0:
+            return -math.inf
+        return math.inf if math.isfinite(b) and y > Fraction(b) else y
+    if kind == "leaky_relu":
+        if y > 0:
+            return y
+        return y / Fraction(a) if a > 0 else (-math.inf if y <= 0 else math.inf)
+    if kind == "sigmoid":
+        p = float(y)
+        return -math.inf if p <= 0 else math.inf if p >= 1 else math.log(p) - math.log1p(-p)
+    if kind == "tanh":
+        t = float(y)
+        return -math.inf if t <= -1 else math.inf if t >= 1 else math.atanh(t)
+    return y
+
+
+def _each(function: Any, *arrays: Array) -> Array:
+    """Return ``function`` of every element of the broadcast arrays, as int64."""
+    full = np.broadcast_arrays(*arrays)
+    out = np.empty(full[0].shape, np.int64)
+    for at in np.ndindex(*out.shape):
+        out[at] = function(*(a[at].item() for a in full))
+    return out

@@ -1,0 +1,101 @@
+"""The named facts that passes make true, each with its checker: re-checked after every later pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..ir import Graph
+from ..ops import Activation, Add, IntegerForm, Layer, Linear, MaxPool, Moved, Softmax
+from ..ranges import accumulator_range
+from .compose_linear import chains
+from .fold_affine import foldable
+from .hoist_activations import hoistable
+from .lower import value_infos
+
+Checker = Callable[[Graph], list[str]]
+
+
+def typed(graph: Graph) -> list[str]:
+    """Names are unique, inputs come first, every shape is what the op infers, every node has an origin."""
+    known = {i.name: i.type for i in graph.inputs}
+    problems = []
+    for node in graph.nodes:
+        if node.name in known:
+            problems.append(f"{node.name} is defined twice")
+        missing = [s for s in node.inputs if s not in known]
+        if missing:
+            problems.append(f"{node.name} reads {missing[0]}, which is not defined before it")
+        elif node.op.infer(*(known[s].shape for s in node.inputs)) != node.type.shape:
+            problems.append(f"{node.name} has shape {node.type.shape}, its op infers another")
+        if not node.origin.nodes:
+            problems.append(f"{node.name} has no origin")
+        known[node.name] = node.type
+    return problems + [f"output {o.name} reads {o.value}" for o in graph.outputs if o.value not in known]
+
+
+def host_split(graph: Graph) -> list[str]:
+    """No Softmax is left in the graph."""
+    return [n.name for n in graph.nodes if isinstance(n.op, Softmax)]
+
+
+def sites_placed(graph: Graph) -> list[str]:
+    """Nodes are Layers, max pools and moves; nothing reads a readout but a move towards an output."""
+    types = graph.types()
+    wrong = [n.name for n in graph.nodes if isinstance(n.op, Linear | Add | Activation)]
+    for node in graph.nodes:
+        reads_acc = any(types[s].kind == "acc" for s in node.inputs)
+        if reads_acc or not isinstance(node.op, Layer | MaxPool | Moved):
+            wrong.append(node.name)
+    return wrong
+
+
+def ladders_chosen(graph: Graph) -> list[str]:
+    """The input and every firing Layer have levels with positive finite steps."""
+    levels = [(i.name, i.levels) for i in graph.inputs]
+    levels += [(n.name, n.op.levels) for n in graph.nodes if isinstance(n.op, Layer) and n.op.activation is not None]
+    return [name for name, lv in levels if lv is None or not (np.isfinite(lv.step) & (lv.step > 0)).all()]
+
+
+def _integers(graph: Graph) -> list[tuple[str, Layer, IntegerForm | None]]:
+    return [(n.name, n.op, n.op.integer) for n in graph.nodes if isinstance(n.op, Layer)]
+
+
+def weights_integer(graph: Graph) -> list[str]:
+    """Every Layer has integer weights."""
+    return [
+        name for name, _, form in _integers(graph)
+        if form is None or any(not np.issubdtype(m.weight.dtype, np.integer) for m in form.maps)
+    ]  # fmt: skip
+
+
+def thresholds_integer(graph: Graph) -> list[str]:
+    """Every Layer has a ladder: no float is on any edge."""
+    return [name for name, _, form in _integers(graph) if form is None or form.ladder is None]
+
+
+def ranges_proved(graph: Graph) -> list[str]:
+    """The stated accumulator range holds for all inputs, by interval arithmetic on the integer weights."""
+    infos, problems = value_infos(graph), []
+    for node in graph.nodes:
+        if isinstance(node.op, Layer) and node.op.integer is not None:
+            form = node.op.integer
+            low, high = accumulator_range([(m, infos[s]) for m, s in zip(form.maps, node.inputs, strict=True)])
+            if int(low.min()) < form.acc_min or int(high.max()) > form.acc_max:
+                problems.append(node.name)
+    return problems
+
+
+INVARIANTS: dict[str, Checker] = {
+    "typed": typed,
+    "host-split": host_split,
+    "affine-folded": foldable,
+    "activations-early": lambda g: [n.name for n, _ in hoistable(g)],
+    "linear-composed": lambda g: [c[-1].name for c in chains(g)],
+    "sites-placed": sites_placed,
+    "ladders-chosen": ladders_chosen,
+    "weights-integer": weights_integer,
+    "thresholds-integer": thresholds_integer,
+    "ranges-proved": ranges_proved,
+}

@@ -1,0 +1,85 @@
+"""lower: the finished graph, written as a Program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ir import Graph, Node
+from ..ops import Layer, MaxPool, Moved
+from ..program import Decoding, Encoding, MaxPool as PoolStep, Move, Pad, Population, Program, Projection, Step, ValueInfo  # fmt: skip
+from ..serialize import smallest_int
+from .arrays import compress
+from .steps import all_steps
+
+Array = NDArray[Any]
+
+
+def lower(graph: Graph) -> Program:
+    """Return the Program of a graph with ``thresholds-integer``."""
+    steps = all_steps(graph)
+    inputs = []
+    for source in graph.inputs:
+        levels = source.levels
+        assert levels is not None
+        shape = source.type.shape
+        inputs.append(Encoding(source.model_name, source.name, source.model_shape, source.dtype, source.host,
+                               compress(levels.step), shape, levels.lo, levels.hi))  # fmt: skip
+    program_steps = tuple(_step(n) for n in graph.nodes)
+    nodes = graph.by_name()
+    outputs = []
+    for out in graph.outputs:
+        op = nodes[out.value].op
+        readout = op.integer.alpha if isinstance(op, Layer) and op.levels is None and op.integer else None
+        step = compress(readout if readout is not None else steps[out.value])
+        outputs.append(Decoding(out.name, out.value, step, out.host, nodes[out.value].type.shape))
+    return Program(tuple(inputs), program_steps, tuple(outputs))
+
+
+def _step(node: Node) -> Step:
+    if isinstance(node.op, Layer):
+        form = node.op.integer
+        assert form is not None
+        assert form.ladder is not None
+        projections = tuple(Projection(s, _small(m)) for s, m in zip(node.inputs, form.maps, strict=True))
+        return Population(node.name, projections, form.ladder, node.type.shape, form.acc_min, form.acc_max, node.origin)
+    if isinstance(node.op, MaxPool):
+        op = node.op
+        return PoolStep(node.name, node.inputs[0], op.kernel, op.strides, op.pads, op.dilations, node.type.shape, node.origin)  # fmt: skip
+    assert isinstance(node.op, Moved)
+    return Move(node.name, node.inputs, node.op.op, node.type.shape, node.origin)
+
+
+def _small(linear: Any) -> Any:
+    return type(linear)(**{**linear.__dict__, "weight": smallest_int(linear.weight)})
+
+
+def value_infos(graph: Graph) -> dict[str, ValueInfo]:
+    """Return shape and code range of every value whose levels are chosen."""
+    infos: dict[str, ValueInfo] = {}
+    for source in graph.inputs:
+        if source.levels is not None:
+            infos[source.name] = ValueInfo(source.type.shape, source.levels.lo, source.levels.hi)
+    for node in graph.nodes:
+        infos[node.name] = info_behind(node, infos)
+    return infos
+
+
+def info_behind(node: Node, infos: Mapping[str, ValueInfo]) -> ValueInfo:
+    """Return shape and code range of a node's value from those of its sources."""
+    shape = node.type.shape
+    if isinstance(node.op, Layer):
+        levels, form = node.op.levels, node.op.integer
+        if levels is not None:
+            return ValueInfo(shape, levels.lo, levels.hi)
+        return ValueInfo(shape, form.acc_min if form else 0, form.acc_max if form else 0)
+    sources = [infos[s] for s in node.inputs]
+    lo, hi = min(s.lo for s in sources), max(s.hi for s in sources)
+    if isinstance(node.op, Moved) and isinstance(node.op.op, Pad):
+        lo, hi = min(lo, 0), max(hi, 0)
+    return ValueInfo(shape, lo, hi)
+
+

@@ -1,0 +1,81 @@
+"""The order of the passes, as data, with the reason beside each line; and the runner that checks every promise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ir import Graph
+from .base import Pass
+from .compose_linear import ComposeLinear
+from .fold_affine import FoldAffine
+from .hoist_activations import HoistActivations
+from .invariants import INVARIANTS
+from .place_sites import PlaceSites
+from .split_host import SplitHost
+
+Array = NDArray[Any]
+
+# The structural passes: real numbers in, the same real numbers out. Calibration follows them.
+STRUCTURE: tuple[Pass, ...] = (
+    SplitHost(),  # first: what the host does is not to be folded into weights or fired
+    FoldAffine(),  # before activations move: Conv-MaxPool-BatchNorm-Relu needs the affine step out of the way
+    HoistActivations(),  # after folding, else an affine step hides the linear map an activation could read
+    ComposeLinear(),  # before sites: a pool that composes into Gemm needs no population
+    PlaceSites(),  # last of the structure: it freezes which values are spikes
+)
+
+# An exact pass may reorder float64 sums; values are compared relative to the largest. 2**-40 is 4096 units in the last
+# place of float64, far more than reordering a sum of a million terms does and far less than any real change.
+PROBE_TOLERANCE = 2.0**-40
+
+Progress = Callable[[str, Graph], None]
+
+
+class BrokenPass(AssertionError):
+    """A pass broke what it promised: our own bug, reported as such (exit code 70)."""
+
+
+def run_passes(graph: Graph, passes: Sequence[Pass], probe: Array | None = None, after: Progress | None = None) -> Graph:
+    """Return the graph after ``passes``, every invariant re-checked after each.
+
+    ``probe`` ``(n, *shape)`` is an input on which exact passes must keep the outputs. ``after`` is called with the name
+    and result of every pass. Raises :class:`BrokenPass`.
+    """
+    for p in passes:
+        missing = p.needs - graph.invariants
+        if missing:
+            raise BrokenPass(f"{p.name} needs {', '.join(sorted(missing))}")
+        changed = p.run(graph)
+        held = graph.invariants | p.makes | {"typed"}
+        changed = Graph(changed.inputs, changed.nodes, changed.outputs, held)
+        check(changed, p.name)
+        if p.exact and probe is not None:
+            _compare(graph, changed, probe, p.name)
+        graph = changed
+        if after is not None:
+            after(p.name, graph)
+    return graph
+
+
+def check(graph: Graph, by: str) -> None:
+    """Raise :class:`BrokenPass` where an invariant that is claimed does not hold."""
+    for name in sorted(graph.invariants):
+        problems = INVARIANTS[name](graph)
+        if problems:
+            raise BrokenPass(f"after {by}: invariant {name!r} does not hold: {'; '.join(problems[:5])}")
+
+
+def _compare(before: Graph, after: Graph, probe: Array, by: str) -> None:
+    old, new = (g.evaluate({g.inputs[0].name: probe}) for g in (before, after))
+    for a, b in zip(before.outputs, after.outputs, strict=True):
+        x, y = old[a.value], new[b.value]
+        scale = max(float(np.abs(x).max(initial=0.0)), 1e-30)
+        worst = float(np.abs(x - y).max(initial=0.0))
+        if worst > PROBE_TOLERANCE * scale * max(len(before.nodes), 64):
+            raise BrokenPass(f"{by} is exact but changed output {a.name} by {worst} (largest value {scale})")
+
+

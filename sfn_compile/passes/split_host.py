@@ -1,0 +1,87 @@
+"""split-host: what stands before the first layer and after the last one is the host's, in the encoder and decoder.
+
+Given:  input -> Transpose -> Mul(1/255) -> Conv ... Gemm -> Softmax -> output
+Result: the input is encoded after (Transpose, Mul); the output is decoded from Gemm, then Softmax is applied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from ..diagnostics import CompileError, Diagnostic
+from ..ir import Graph, GraphInput, GraphOutput, live_nodes
+from ..ops import Activation, Linear, Moved, Softmax
+from ..program import Concat, HostOp, Identity, Pad
+from .base import only_user
+
+
+@dataclass(frozen=True)
+class SplitHost:
+    """Moves leading affine steps and moves into the encoder, trailing scalar functions and moves into the decoder."""
+
+    name: ClassVar[str] = "split-host"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    makes: ClassVar[frozenset[str]] = frozenset({"host-split"})
+    exact: ClassVar[bool] = False  # it moves the ends of the graph, so there is nothing to compare name by name
+
+    def run(self, graph: Graph) -> Graph:
+        """Return the graph between encoder and decoder. Raises SFN202 for a Softmax that is not at the end."""
+        graph = _split_outputs(graph)
+        graph = _split_input(graph)
+        problems = [
+            Diagnostic("SFN202", "it stands inside the network, where it has no integer form yet", n.origin.nodes[0],
+                       "Softmax is supported at the end of the network")
+            for n in graph.nodes if isinstance(n.op, Softmax)
+        ]  # fmt: skip
+        if not graph.nodes or any(o.value == graph.inputs[0].name for o in graph.outputs):
+            problems.append(Diagnostic("SFN105", "an output is the input itself: there is no layer to map"))
+        if problems:
+            raise CompileError(problems)
+        return graph
+
+
+def _split_outputs(graph: Graph) -> Graph:
+    users, nodes = graph.users(), graph.by_name()
+    outputs = []
+    for out in graph.outputs:
+        value, host = out.value, out.host
+        while value in nodes and not users[value] and all(o is out or o.value != value for o in graph.outputs):
+            node = nodes[value]
+            op = _host_op(node.op)
+            if op is None or node.inputs[0] not in nodes or len(users[node.inputs[0]]) > 1:
+                break
+            value, host = node.inputs[0], (op, *host)
+            users[value] = []
+        outputs.append(GraphOutput(out.name, value, host))
+    kept = live_nodes(graph.nodes, [o.value for o in outputs])
+    return replace(graph, outputs=tuple(outputs), nodes=kept)
+
+
+def _host_op(op: object) -> HostOp | None:
+    if isinstance(op, Softmax | Activation):
+        return op.as_host()
+    if isinstance(op, Moved) and not isinstance(op.op, Concat | Pad):
+        return HostOp("move", (("op", op.op),))
+    return None
+
+
+def _split_input(graph: Graph) -> Graph:
+    source = graph.inputs[0]
+    while True:
+        node = only_user(graph.users(), graph, source.name)
+        op = None if node is None else _encoder_op(node.op)
+        if node is None or op is None or graph.is_output(node.name):
+            return graph
+        source = GraphInput(
+            node.name, source.model_name, source.model_shape, source.dtype, node.type, (*source.host, op)
+        )
+        graph = replace(graph, inputs=(source,), nodes=tuple(n for n in graph.nodes if n is not node))
+
+
+def _encoder_op(op: object) -> HostOp | None:
+    if isinstance(op, Linear) and isinstance(op.map, Identity):
+        return HostOp("affine", (("scale", op.map.weight), ("bias", op.bias)))
+    if isinstance(op, Moved) and not isinstance(op.op, Concat | Pad):
+        return HostOp("move", (("op", op.op),))
+    return None

@@ -1,0 +1,73 @@
+"""The real value of one code, element by element: where steps come from and how they travel through moves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ir import Graph, Node
+from ..ops import Layer, MaxPool, Moved
+from ..program import Identity, LinearMap, Shape
+from .arrays import compress, move_array
+from .scale import scale_input
+
+Array = NDArray[Any]
+
+
+def moved_step(node: Node, steps: dict[str, Array], shapes: dict[str, Shape]) -> Array:
+    """Return the step of a move or max pool from the steps of its sources."""
+    if isinstance(node.op, MaxPool):
+        return steps[node.inputs[0]]
+    assert isinstance(node.op, Moved)
+    if len(node.inputs) == 1:
+        filled = np.broadcast_to(steps[node.inputs[0]], shapes[node.inputs[0]])
+        moved = node.op.op.apply(filled[None])[0]
+        if (moved > 0).all():
+            return move_array(node.op.op, steps[node.inputs[0]], shapes[node.inputs[0]])
+        return _filled(moved)
+    full = [np.broadcast_to(steps[s], shapes[s])[None] for s in node.inputs]
+    return compress(node.op.op.apply(*full)[0])
+
+
+def _filled(moved: Array) -> Array:
+    """Return steps with padding (0) given a neighbour's step: a padded code is 0 whatever its step."""
+    rows = moved.reshape(moved.shape[0], -1).max(axis=1)
+    rows = np.where(rows > 0, rows, moved.max())
+    column = rows.reshape(-1, *(1,) * (moved.ndim - 1))
+    return compress(np.where(moved > 0, moved, column))
+
+
+def all_steps(graph: Graph) -> dict[str, Array]:
+    """Return the step of every spike value whose levels are chosen, as arrays that broadcast against the sample."""
+    shapes = {name: t.shape for name, t in graph.types().items()}
+    steps: dict[str, Array] = {i.name: i.levels.step for i in graph.inputs if i.levels is not None}
+    for node in graph.nodes:
+        if isinstance(node.op, Layer):
+            if node.op.levels is not None:
+                steps[node.name] = node.op.levels.step
+        else:
+            steps[node.name] = moved_step(node, steps, shapes)
+    return steps
+
+
+def effective(linear: LinearMap, step: Array, shape: Shape) -> LinearMap | None:
+    """Return the map on codes instead of reals: weights times the step of what they read, None where steps differ
+    along an axis that shares a weight."""
+    ranked = step.reshape((1,) * (len(shape) - step.ndim) + step.shape)
+    if isinstance(linear, Identity):
+        widened = linear.weight.reshape((1,) * (len(shape) - linear.weight.ndim) + linear.weight.shape)
+        return Identity(compress(np.multiply(*np.broadcast_arrays(widened, ranked))))
+    return scale_input(linear, ranked, shape)
+
+
+def rows_of(linear: LinearMap, shape: Shape, axis: int) -> Array:
+    """Return the weights that drive each channel of an output sample of ``shape``: ``(n_channels, n_weights)``."""
+    weight = linear.weight
+    if weight.ndim > 1 and not hasattr(linear, "kernel") and not isinstance(linear, Identity):
+        return weight.reshape(weight.shape[0], -1)
+    ranked = weight.reshape((1,) * (len(shape) - weight.ndim) + weight.shape)
+    front = np.moveaxis(ranked, axis, 0)
+    flat = front.reshape(front.shape[0], -1)
+    return np.broadcast_to(flat, (shape[axis], flat.shape[1]))
