@@ -113,11 +113,11 @@ def identity(s: Array, weight: Array, engine: Engine = "fast") -> Array:
     return s.astype(number) * weight.astype(number)
 
 
-def gather(s: Array, index: Array, weight: Array) -> Array:
+def gather(s: Array, index: Array, weight: Array, engine: Engine = "fast") -> Array:
     """Return ``weight * s.flat[index]`` per sample; an index of -1 reads code 0. ``index`` has the output's shape."""
-    flat = s.reshape(s.shape[0], -1)
-    picked = flat[:, np.maximum(index, 0)].astype(np.int64)
-    return np.where(index >= 0, picked, 0) * weight.astype(np.int64)
+    number = _number(engine)
+    picked = s.reshape(s.shape[0], -1)[:, np.maximum(index, 0)].astype(number)
+    return np.where(index >= 0, picked, 0) * weight.astype(number)
 
 
 def fire_uniform(acc: Array, theta: Array, offset: Array, lo: int, hi: int) -> Array:

@@ -57,9 +57,9 @@ CODES: dict[str, Code] = {
     ),
     "SFN107": Code(
         EXIT_INPUT,
-        "the simplified model differs from the original",
-        "Before compiling, constants are folded; the result is checked in onnxruntime against the file you gave. "
-        "Here they differ, so nothing was compiled. Please report this with the model.",
+        "the imported network differs from the original",
+        "Before compiling, every value of the imported network is compared with what onnxruntime computes from the file "
+        "you gave. Here one differs, so nothing was compiled. Please report this with the model.",
     ),
     # -- operators -----------------------------------------------------------------------------------------------
     "SFN201": Code(

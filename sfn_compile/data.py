@@ -104,5 +104,7 @@ def _fits(x: Array, dtype: str) -> bool:
 def _checked_labels(labels: Array, n: int, where: str) -> Array:
     labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if labels.shape != (n,) or labels.dtype.kind not in "iu":
-        raise fail("SFN307", f"labels have shape {labels.shape} and type {labels.dtype}; {n} integers are needed", where)
+        raise fail(
+            "SFN307", f"labels have shape {labels.shape} and type {labels.dtype}; {n} integers are needed", where
+        )
     return labels.astype(np.int64)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from .arith import Engine, max_pool
 from .program import Move, Population, Program, Step, ValueInfo
 from .ranges import absolute_bound
 
 Array = NDArray[Any]
+
+# Samples computed at a time: small enough for the intermediate values of a layer to stay in cache.
+PIECE = 16
 
 
 def run_codes(
@@ -24,36 +31,74 @@ def run_codes(
     """Return integer values ``(n, *shape)`` by name for input codes by name.
 
     ``keep`` names the values wanted (default: every one, inputs included); others are freed after their last use.
+    Pieces of the batch run in threads of their own with a single-threaded BLAS: its matrices are small, and BLAS threads
+    that wait for each other cost more than they bring.
     """
     info = program.values()
     wanted = set(info) if keep is None else set(keep)
-    last_use = {source: i for i, step in enumerate(program.steps) for source in step.sources}
-    live: dict[str, Array] = {e.value: np.asarray(inputs[e.value]) for e in program.inputs}
-    for i, step in enumerate(program.steps):
-        live[step.name] = run_step(step, live, info, engine)
-        for source in step.sources:
-            if source not in wanted and last_use[source] == i:
-                live.pop(source, None)
-    return {name: live[name] for name in info if name in wanted}
+    bounds = _bounds(program, info)
+    n = len(next(iter(inputs.values())))
+    pieces = [{k: np.asarray(v[i : i + PIECE]) for k, v in inputs.items()} for i in range(0, n, PIECE)]
+    work = partial(_run_piece, program, info, bounds, wanted, engine)
+    with _blas().limit(limits=1, user_api="blas"):
+        if len(pieces) == 1:
+            done = [work(pieces[0])]
+        else:
+            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+                done = list(pool.map(work, pieces))
+    return {name: np.concatenate([d[name] for d in done]) for name in info if name in wanted}
 
 
-def run_step(step: Step, values: Mapping[str, Array], info: Mapping[str, ValueInfo], engine: Engine = "fast") -> Array:
-    """Return the integers ``(n, *shape)`` of one step from the values it reads."""
-    if isinstance(step, Population):
-        return step.ladder.fire(accumulate(step, values, info, engine))
-    if isinstance(step, Move):
-        return step.op.apply(*(values[s] for s in step.sources))
-    lo = info[step.source].lo
-    return max_pool(values[step.source], step.kernel, step.strides, step.pads, step.dilations, lo)
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def accumulate(
     population: Population, values: Mapping[str, Array], info: Mapping[str, ValueInfo], engine: Engine = "fast"
 ) -> Array:
     """Return a population's accumulators ``(n, *shape)``, int64, before its ladder."""
-    total: Array | None = None
-    for p in population.projections:
-        part = p.map.apply(values[p.source], absolute_bound(p.map, info[p.source]), engine)
-        total = part if total is None else total + part
-    assert total is not None
-    return total
+    bounds = [absolute_bound(p.map, info[p.source]) for p in population.projections]
+    return _accumulate(population, values, bounds, engine)
+
+
+def _accumulate(population: Population, values: Mapping[str, Array], bounds: list[int], engine: Engine) -> Array:
+    parts = (p.map.apply(values[p.source], b, engine) for p, b in zip(population.projections, bounds, strict=True))
+    return sum(parts, start=np.zeros((), np.int64))
+
+
+def _bounds(program: Program, info: Mapping[str, ValueInfo]) -> dict[tuple[str, int], int]:
+    """Return, per population and projection, the bound of every partial sum that chooses its engine."""
+    return {
+        (s.name, i): absolute_bound(p.map, info[p.source])
+        for s in program.populations()
+        for i, p in enumerate(s.projections)
+    }
+
+
+def _run_piece(
+    program: Program, info: Mapping[str, ValueInfo], bounds: Mapping[tuple[str, int], int], wanted: set[str],
+    engine: Engine, inputs: Mapping[str, Array],
+) -> dict[str, Array]:  # fmt: skip
+    last_use = {source: i for i, step in enumerate(program.steps) for source in step.sources}
+    live: dict[str, Array] = {e.value: inputs[e.value] for e in program.inputs}
+    for i, step in enumerate(program.steps):
+        live[step.name] = _run_step(step, live, info, bounds, engine)
+        for source in step.sources:
+            if source not in wanted and last_use[source] == i:
+                live.pop(source, None)
+    return {name: live[name] for name in wanted}
+
+
+def _run_step(
+    step: Step, values: Mapping[str, Array], info: Mapping[str, ValueInfo], bounds: Mapping[tuple[str, int], int],
+    engine: Engine,
+) -> Array:  # fmt: skip
+    if isinstance(step, Population):
+        return step.ladder.fire(
+            _accumulate(step, values, [bounds[step.name, i] for i in range(len(step.sources))], engine)
+        )
+    if isinstance(step, Move):
+        return step.op.apply(*(values[s] for s in step.sources))
+    lo = info[step.source].lo
+    return max_pool(values[step.source], step.kernel, step.strides, step.pads, step.dilations, lo)

@@ -22,10 +22,24 @@ from numpy.typing import NDArray
 from .backend import Capabilities
 from .diagnostics import CompileError, Diagnostic, Origin, fail
 from .program import (
-    Conv, Dense, Gather, Identity, LinearMap, MaxPool, Move, Population, Program, Projection, Readout, Reshape, Shape,
-    Step, SumPool, Uniform,
+    Conv,
+    Dense,
+    Gather,
+    Identity,
+    LinearMap,
+    MaxPool,
+    Move,
+    Population,
+    Program,
+    Projection,
+    Readout,
+    Reshape,
+    Shape,
+    Step,
+    SumPool,
+    Uniform,
 )  # fmt: skip
-from .ranges import accumulator_range
+from .ranges import accumulator_range, bits_for
 
 Array = NDArray[Any]
 
@@ -124,9 +138,7 @@ class _Rewriter:
         low, high = accumulator_range([(p.map, self.info[p.source]) for p in projections])
         ladder = Readout(one * 0) if value in self.wide else Uniform(one, one * 0, info.lo, info.hi)
         origin = view.origin.touched_by("legalize")
-        self.steps.append(
-            Population(name, projections, ladder, info.shape, int(low.min()), int(high.max()), origin)
-        )
+        self.steps.append(Population(name, projections, ladder, info.shape, int(low.min()), int(high.max()), origin))
         return name
 
     def _projection(self, p: Projection) -> list[Projection]:
@@ -193,7 +205,7 @@ def _strided_conv(shape: Shape, index: Array, weight: Array) -> Conv | None:
     ones, size = (1,) * (index.ndim - 1), int(np.prod(shape[1:]))
     if len(shape) not in (2, 3) or index.ndim != len(shape) or not _per_channel(weight, index.ndim):
         return None
-    strides = tuple(-(-n // m) if m > 1 else n for n, m in zip(shape[1:], index.shape[1:], strict=True))
+    strides = tuple(-(-n // max(m, 1)) for n, m in zip(shape[1:], index.shape[1:], strict=True))
     grid = np.arange(size).reshape(shape[1:])[tuple(slice(None, None, s) for s in strides)]
     if grid.shape != index.shape[1:]:
         return None
@@ -231,7 +243,6 @@ def _whole_channels(view: _View) -> tuple[dict[str, list[tuple[int, int]]], tupl
     inner = tuple(b.stop - b.start for b in box)
     pairs: dict[str, list[tuple[int, int]]] = {}
     grid = np.arange(int(np.prod(inner)))
-    seen = np.full(index.shape, -1)
     for source, shape, part in view.parts():
         if shape[1:] != inner:
             return None
@@ -239,9 +250,8 @@ def _whole_channels(view: _View) -> tuple[dict[str, list[tuple[int, int]]], tupl
             flat = part[c][box].reshape(-1)
             if flat[0] % grid.size or not np.array_equal(flat, flat[0] + grid):
                 return None
-            seen[c][box] = 0
             pairs.setdefault(source, []).append((int(c), int(flat[0] // grid.size)))
-    return (pairs, margin) if np.array_equal(seen >= 0, index >= 0) else None
+    return pairs, margin
 
 
 def _move_channels(
@@ -296,9 +306,9 @@ def _problems(step: Step, target: str, capabilities: Capabilities) -> list[Diagn
 def check_widths(program: Program, target: str, capabilities: Capabilities) -> None:
     """Raise SFN401 where an accumulator or a weight is wider than the target holds."""
     for population in program.populations():
-        worst = max(abs(population.acc_min), abs(population.acc_max))
-        if worst >= 2 ** (capabilities.acc_bits - 1):
-            what = f"accumulators reach {worst}, target {target} holds {capabilities.acc_bits} bits"
+        if bits_for(population.acc_min, population.acc_max) > capabilities.acc_bits:
+            span = f"{population.acc_min}..{population.acc_max}"
+            what = f"accumulators reach {span}, target {target} holds {capabilities.acc_bits} bits"
             raise fail("SFN401", what, ", ".join(population.origin.nodes) or population.name)
         for p in population.projections:
             top = weight_top(p.map)

@@ -106,7 +106,7 @@ class Gather:
 
     def apply(self, s: Array, bound: int, engine: arith.Engine = "fast") -> Array:
         """Return the accumulator of codes ``s``."""
-        return arith.gather(s, self.index, self.weight)
+        return arith.gather(s, self.index, self.weight, engine)
 
 
 LinearMap: TypeAlias = Dense | Conv | SumPool | Identity | Gather

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ _CLASSES = {
         program.Encoding, program.Decoding, program.Program, diagnostics.Origin,
     )
 }  # fmt: skip
+_UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def save(prog: Program, folder: Path, stem: str = "program") -> None:
@@ -40,17 +42,22 @@ def load(folder: Path, stem: str = "program") -> Program:
     """Return the Program that :func:`save` wrote. Raises SFN503 where the files are not such a pair."""
     try:
         tree = json.loads((folder / f"{stem}.json").read_text(encoding="utf-8"))
-        with np.load(folder / f"{stem}.npz", allow_pickle=False) as npz:
-            arrays = {k: npz[k] for k in npz.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        arrays = npz_arrays((folder / f"{stem}.npz").read_bytes())
+    except _UNREADABLE as error:
         raise fail("SFN503", f"cannot read {stem}.json and {stem}.npz: {error}", str(folder)) from error
     return from_parts(tree, arrays)
 
 
 def digest(prog: Program) -> str:
-    """Return a sha256 over structure and integers: two Programs are the same network iff it is equal."""
+    """Return a sha256 over structure and integers: two Programs are the same network iff it is equal.
+
+    The arrays are hashed as they are before compression, so it does not depend on the machine's zlib.
+    """
     text, arrays = to_parts(prog)
-    return hashlib.sha256(text.encode() + npz_bytes(arrays)).hexdigest()
+    sha = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        sha.update(_npy_bytes(arrays[name]))
+    return sha.hexdigest()
 
 
 def to_parts(prog: Program) -> tuple[str, dict[str, Array]]:
@@ -78,11 +85,24 @@ def npz_bytes(arrays: dict[str, Array]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(arrays):
-            body = io.BytesIO()
-            np.lib.format.write_array(body, np.ascontiguousarray(arrays[name]), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), body.getvalue(),
-                             zipfile.ZIP_DEFLATED)  # fmt: skip
+            member = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+            archive.writestr(member, _npy_bytes(arrays[name]), zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
+
+
+def npz_arrays(content: bytes) -> dict[str, Array]:
+    """Return the arrays of an ``.npz`` archive, every checksum verified."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {
+            name.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
+            for name in archive.namelist()
+        }
+
+
+def _npy_bytes(x: Array) -> bytes:
+    body = io.BytesIO()
+    np.lib.format.write_array(body, np.asarray(x, order="C"), allow_pickle=False)  # keeps () a scalar
+    return body.getvalue()
 
 
 def smallest_int(x: Array) -> Array:

@@ -109,7 +109,9 @@ def _check_finite(model: ir.Model) -> None:
             raise fail("SFN101", f"initializer {name!r} is damaged: {_first_line(error)}") from error
         if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
             n = int((~np.isfinite(values)).sum())
-            bad.append(Diagnostic("SFN104", f"{n} of {values.size} values are NaN or infinite", f"initializer {name!r}"))
+            bad.append(
+                Diagnostic("SFN104", f"{n} of {values.size} values are NaN or infinite", f"initializer {name!r}")
+            )
     if bad:
         raise CompileError(bad)
 
@@ -138,7 +140,9 @@ def _pin(value: ir.Value, input_shapes: dict[str, tuple[int, ...]]) -> tuple[tup
     given = input_shapes.get(name)
     if given is not None:
         if len(given) != len(dims) or any(d not in (None, g) for d, g in zip(dims[1:], given[1:], strict=True)):
-            raise fail("SFN103", f"--input-shape {list(given)} does not fit the model's {value.shape}", f"input {name!r}")
+            raise fail(
+                "SFN103", f"--input-shape {list(given)} does not fit the model's {value.shape}", f"input {name!r}"
+            )
         dims = [dims[0], *given[1:]]
     if any(d is None or d < 1 for d in dims[1:]):
         example = ",".join(str(d) if d else "N" for d in [1, *dims[1:]])
@@ -169,3 +173,8 @@ def _fold(model: ir.Model) -> None:
         common.RemoveUnusedNodesPass()(model)
     except Exception as error:
         raise fail("SFN101", f"the graph is inconsistent ({type(error).__name__}: {_first_line(error)})") from error
+
+
+def external_files(model: ir.Model) -> list[str]:
+    """Return the names of the files, relative to the model's folder, that hold its external weight data."""
+    return sorted({str(t.location) for _, t in _tensors(model) if isinstance(t, ir.ExternalTensor)})

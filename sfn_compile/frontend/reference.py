@@ -53,6 +53,7 @@ def _session(path: Path, taps: Sequence[str]) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = os.cpu_count() or 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         if not taps:
             return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

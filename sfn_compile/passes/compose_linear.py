@@ -46,7 +46,11 @@ def chains(graph: Graph) -> list[tuple[Node, ...]]:
     users, nodes, types = graph.users(), graph.by_name(), graph.types()
     found = []
     for node in graph.nodes:
-        if not isinstance(node.op, Linear) or not isinstance(node.op.map, Dense) or len(types[node.inputs[0]].shape) != 1:
+        if (
+            not isinstance(node.op, Linear)
+            or not isinstance(node.op.map, Dense)
+            or len(types[node.inputs[0]].shape) != 1
+        ):
             continue
         chain = [node]
         while True:

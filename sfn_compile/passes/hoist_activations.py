@@ -70,5 +70,3 @@ def _swap(graph: Graph, node: Node, before: Node) -> Graph:
     changed = {before.name: (*fired, moved), node.name: ()}
     nodes = [new for old in graph.nodes for new in changed.get(old.name, (old,))]
     return rebuild(graph, nodes)
-
-

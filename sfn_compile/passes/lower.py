@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..ir import Graph, Node
 from ..ops import Layer, MaxPool, Moved
-from ..program import Decoding, Encoding, MaxPool as PoolStep, Move, Pad, Population, Program, Projection, Step, ValueInfo  # fmt: skip
+from ..program import Decoding, Encoding, Move, Pad, Population, Program, Projection, Step, ValueInfo  # fmt: skip
+from ..program import MaxPool as PoolStep
 from ..serialize import smallest_int
 from .arrays import compress
 from .steps import all_steps
@@ -81,5 +81,3 @@ def info_behind(node: Node, infos: Mapping[str, ValueInfo]) -> ValueInfo:
     if isinstance(node.op, Moved) and isinstance(node.op.op, Pad):
         lo, hi = min(lo, 0), max(hi, 0)
     return ValueInfo(shape, lo, hi)
-
-

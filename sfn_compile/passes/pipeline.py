@@ -39,7 +39,9 @@ class BrokenPass(AssertionError):
     """A pass broke what it promised: our own bug, reported as such (exit code 70)."""
 
 
-def run_passes(graph: Graph, passes: Sequence[Pass], probe: Array | None = None, after: Progress | None = None) -> Graph:
+def run_passes(
+    graph: Graph, passes: Sequence[Pass], probe: Array | None = None, after: Progress | None = None
+) -> Graph:
     """Return the graph after ``passes``, every invariant re-checked after each.
 
     ``probe`` ``(n, *shape)`` is an input on which exact passes must keep the outputs. ``after`` is called with the name
@@ -77,5 +79,3 @@ def _compare(before: Graph, after: Graph, probe: Array, by: str) -> None:
         worst = float(np.abs(x - y).max(initial=0.0))
         if worst > PROBE_TOLERANCE * scale * max(len(before.nodes), 64):
             raise BrokenPass(f"{by} is exact but changed output {a.name} by {worst} (largest value {scale})")
-
-

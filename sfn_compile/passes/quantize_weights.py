@@ -97,7 +97,9 @@ class QuantizeWeights:
         theta = self._theta(rows, step, largest)
         if (theta < SMALLEST_UNIFORM_THETA).any():
             small = theta < SMALLEST_UNIFORM_THETA
-            return np.where(small, free, step / np.maximum(theta, 1)), ["table ladder: no integer threshold is fine enough"]
+            return np.where(small, free, step / np.maximum(theta, 1)), [
+                "table ladder: no integer threshold is fine enough"
+            ]
         return step / theta, []
 
     def _theta(self, rows: Array, step: Array, largest: Array) -> Array:
@@ -118,7 +120,9 @@ class QuantizeWeights:
 
     def _headroom(self, layer: Layer, alpha: Array, shape: Shape) -> Array:
         """Return what offset and threshold add to an accumulator, per channel."""
-        bias = np.abs(np.moveaxis(np.broadcast_to(layer.bias, shape), layer.axis, 0).reshape(len(alpha), -1)).max(axis=1)
+        bias = np.abs(np.moveaxis(np.broadcast_to(layer.bias, shape), layer.axis, 0).reshape(len(alpha), -1)).max(
+            axis=1
+        )
         if layer.levels is None:
             return bias / alpha
         step = levels_vector(layer.levels, shape, layer.axis)
@@ -141,7 +145,9 @@ def uniform_site(layer: Layer) -> bool:
     if layer.activation.kind == "clip":  # levels above the upper bound would have to be cut per channel
         inside = bool((layer.levels.step * (layer.levels.hi - 0.5) <= layer.activation.b).all())
         return layer.activation.a == 0 and inside
-    return layer.activation.kind in ("relu", "identity") and not (layer.activation.kind == "relu" and layer.levels.lo < 0)
+    return layer.activation.kind in ("relu", "identity") and not (
+        layer.activation.kind == "relu" and layer.levels.lo < 0
+    )
 
 
 def _odd(x: Array) -> Array:

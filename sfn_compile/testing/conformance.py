@@ -23,8 +23,30 @@ from ..diagnostics import Origin
 from ..execute import run_codes
 from ..legalize import check_widths, legalize
 from ..program import (
-    Concat, Conv, Decoding, Dense, Encoding, Gather, Identity, Ladder, MaxPool, Move, MoveOp, Pad, Population, Program,
-    Projection, Readout, Reshape, Shape, Slice, Step, SumPool, Table, Transpose, Uniform,
+    Concat,
+    Conv,
+    Decoding,
+    Dense,
+    Encoding,
+    Gather,
+    Identity,
+    Ladder,
+    MaxPool,
+    Move,
+    MoveOp,
+    Pad,
+    Population,
+    Program,
+    Projection,
+    Readout,
+    Reshape,
+    Shape,
+    Slice,
+    Step,
+    SumPool,
+    Table,
+    Transpose,
+    Uniform,
 )  # fmt: skip
 from ..ranges import accumulator_range
 
@@ -262,7 +284,7 @@ def edge_inputs(program: Program, n_random: int = 5, seed: int = 1) -> dict[str,
     for e in program.inputs:
         full = np.ones(e.shape, np.int64)
         board = np.where(np.indices(e.shape).sum(axis=0) % 2, e.lo, e.hi)
-        fixed = np.stack([full * e.lo, full * e.hi, full * 0, board])
+        fixed = np.stack([full * e.lo, full * e.hi, full * min(max(0, e.lo), e.hi), board])
         out[e.value] = np.concatenate([fixed, rng.integers(e.lo, e.hi + 1, (n_random, *e.shape))]).astype(np.int32)
     return out
 

@@ -109,6 +109,11 @@ def factor_pairs(n: int) -> list[tuple[int, int]]:
     return [(a, n // a) for a in range(1, n + 1) if n % a == 0]
 
 
+def without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """The lengths of all axes but one: what values joined along it have in common."""
+    return (*shape[:axis], *shape[axis + 1 :])
+
+
 @st.composite
 def move_of(draw, shapes: dict[str, tuple[int, ...]], value: str, gentle: bool):
     """(move, its sources): of whole channels and margins where ``gentle``, of anything otherwise."""
@@ -130,7 +135,7 @@ def move_of(draw, shapes: dict[str, tuple[int, ...]], value: str, gentle: bool):
     if kind == "pad":
         return Pad(tuple((draw(st.integers(0, 1)), draw(st.integers(0, 2))) for _ in shape)), (value,)
     axis = 0 if gentle else draw(st.integers(0, n_axes - 1))
-    fits = [v for v, s in shapes.items() if s[:axis] == shape[:axis] and s[axis:][1:] == shape[axis:][1:] and s[axis:]]
+    fits = [v for v, s in shapes.items() if len(s) == n_axes and without(s, axis) == without(shape, axis)]
     others = draw(st.lists(st.sampled_from(fits), min_size=1, max_size=2))
     return Concat(axis), tuple(draw(st.permutations([value, *others])))
 
@@ -275,6 +280,7 @@ def test_the_resnet_shortcut_becomes_one_strided_convolution():
         (np.full((1, 1, 1), 9), ((0, 4, 1), (0, 7, 3), (0, 4, 1)), CHANNELS),  # a corner only
         (np.full((1, 1, 1), 9), EVEN, ((2, 2), (1, 0), (0, 0))),  # a margin of zeros around the pixels
         (np.arange(16).reshape(1, 4, 4), EVEN, CHANNELS),  # another weight for every pixel
+        (np.arange(4).reshape(1, 4, 1), EVEN, CHANNELS),  # another weight for every row
     ],
 )
 def test_a_shortcut_that_is_no_strided_convolution_becomes_a_gather(weight, cut, pads):
@@ -313,6 +319,15 @@ def test_a_margin_of_zeros_becomes_padding_of_the_convolution():
     (y,) = equal_after_legalisation(b.build("y")).populations()
     assert y.projections[0].map.pads == ((1, 1), (1, 2))
     assert y.projections[0].map.groups == 2
+
+
+def test_channels_cut_across_the_channels_of_their_source_are_not_mistaken_for_whole_ones():
+    b = Builder((3, 2, 2), lo=-8, hi=7)
+    b.move("flat", Reshape((12,)), "x")
+    b.move("cut", Slice(((2, 10, 1),)), "flat")
+    b.move("r", Reshape((2, 2, 2)), "cut")
+    b.fire("y", Projection("r", Conv(b.weights(3, 2, 2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1))))
+    assert [p.name for p in equal_after_legalisation(b.build("y")).populations()] == ["r.relay", "y"]
 
 
 def test_a_max_pool_of_a_moved_value_reads_a_relay_once_for_all_its_readers():

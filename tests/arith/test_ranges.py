@@ -108,6 +108,12 @@ def test_padding_widens_the_range_to_zero_only_where_there_is_padding():
     assert [int(x.item()) for x in padded] == [0, 45]
 
 
+@pytest.mark.parametrize(("lo", "hi", "want"), [(5, 9, (0, 36)), (-9, -5, (-36, 0))])
+def test_a_padded_sum_pool_may_read_only_padding(lo, hi, want):
+    pool = SumPool((2,), (1,), ((2, 0),), np.array([[2]]))
+    assert tuple(int(x.item()) for x in ranges.reach(pool, ValueInfo((1, 4), lo, hi))) == want
+
+
 def test_ranges_of_projections_into_one_population_add_up():
     info = ValueInfo((2,), -3, 4)
     maps = [(Identity(np.array([2, -1])), info), (Dense(np.array([[1, 1], [0, -5]])), info)]

@@ -71,6 +71,15 @@ def test_one_changed_weight_changes_the_digest(case):
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_array_counts_in_the_digest(case):
+    program = case.make()
+    text, arrays = serialize.to_parts(program)
+    for name, array in arrays.items():
+        changed = serialize.from_parts(json.loads(text), {**arrays, name: array + 1})
+        assert serialize.digest(changed) != serialize.digest(program), name
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_different_programs_have_different_digests(case):
     others = [c for c in CASES if c.name != case.name]
     assert serialize.digest(case.make()) not in {serialize.digest(c.make()) for c in others}

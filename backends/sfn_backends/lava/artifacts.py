@@ -53,7 +53,9 @@ def read(folder: Path) -> Program:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         tensors, host_arrays = load_npz(folder / "tensors.npz"), load_npz(folder / "host.npz")
         if manifest["format"] != FORMAT:
-            raise fail("SFN503", f"Lava artifact of format {manifest['format']!r}, this version reads {FORMAT}", str(folder))
+            raise fail(
+                "SFN503", f"Lava artifact of format {manifest['format']!r}, this version reads {FORMAT}", str(folder)
+            )
         outside = serialize.from_parts(manifest["host"], host_arrays)
         program = replace(outside, steps=rebuild(manifest, tensors))
         network, again = describe(program)

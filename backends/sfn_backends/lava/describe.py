@@ -51,7 +51,9 @@ class _Describer:
         self.port[step.name] = self.port[step.sources[0]] if isinstance(step, Move) else step.shape
         self.depth[step.name] = before + isinstance(step, Population)
         record["depth"] = self.depth[step.name]
-        return record | (self._population(record["id"], step, before) if isinstance(step, Population) else self._other(step))
+        return record | (
+            self._population(record["id"], step, before) if isinstance(step, Population) else self._other(step)
+        )
 
     def _population(self, key: str, step: Population, before: int) -> Json:
         wires = []

@@ -43,5 +43,7 @@ def _check_projection(p: Projection, source: ValueInfo, name: str, where: str) -
     low, high = reach(p.map, source)
     worst = max(-int(low.min()) - 1, int(high.max()))
     if worst >= 2 ** (CAPABILITIES.acc_bits - 1):
-        what = f"the connection from {p.source} into {name} alone reaches {worst}, Lava holds {CAPABILITIES.acc_bits} bits"
+        what = (
+            f"the connection from {p.source} into {name} alone reaches {worst}, Lava holds {CAPABILITIES.acc_bits} bits"
+        )
         raise fail("SFN401", what, where)

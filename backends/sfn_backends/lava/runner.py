@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,8 @@ def run(folder: Path, request: RunRequest, mode: str, whole_limit: float) -> Run
     if python is None:
         raise fail("SFN601", problem, fix=interpreter.INSTALL)
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    with tempfile.TemporaryDirectory(prefix="sfnc-lava-io-") as name:
-        place = Path(name)
+    with guard.workspace() as work:
+        place = Path(work)
         ids = {v["name"]: v["id"] for v in manifest["inputs"] + manifest["layers"]}
         _save(place / "codes.npz", {**request.golden, **request.inputs}, ids)
         command = [python, str((folder / "run.py").resolve()), "--mode", mode, "--whole-limit", f"{whole_limit:g}"]
@@ -47,7 +46,7 @@ def _save(path: Path, codes: Mapping[str, Array], ids: Mapping[str, str]) -> Non
 
 def _execute(command: list[str], time_limit: float, folder: Path, place: Path) -> None:
     with (place / "log").open("wb") as log:
-        status = guard.run(command, time_limit, log, interpreter.environment())
+        status = guard.run(command, str(place), time_limit, log, interpreter.environment())
     if status != 0:
         raise _failure(status, time_limit, folder, (place / "log").read_text("utf-8", "replace"))
 

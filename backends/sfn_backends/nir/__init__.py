@@ -1,0 +1,139 @@
+"""The target `nir`: Neuromorphic Intermediate Representation 1.0.8, standard nodes only.
+
+Form `binary` (the default) is a chain of 0/1 planes that stock readers execute bit for bit: ``network.nir`` (IF
+neurons: Norse, Sinabs, SpikingJelly) and ``network_lif.nir`` (the same with LIF neurons: snnTorch, which reads no IF).
+Forms `unary` and `sar` use Threshold and Scale nodes and run in nirtorch with :mod:`.torch_map`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sfn_compile import serialize
+from sfn_compile.backend import Capabilities, RunRequest, RunResult
+from sfn_compile.diagnostics import fail
+from sfn_compile.program import Program
+
+from . import chain, compact, evaluator, files, graph, limits, meta, read_values, witnesses
+from .net import Array, Net
+
+FILES = {"network.nir": "IF", "network_lif.nir": "LIF"}
+FORMS = ("binary", "unary", "sar")
+
+
+class NirBackend:
+    """Writes, reads back and runs .nir files."""
+
+    name = "nir"
+    capabilities = Capabilities(
+        projections=frozenset({"Dense", "Conv", "SumPool", "Identity", "Gather"}),
+        moves=frozenset(),
+        max_pool=True,
+        acc_bits=25,
+        weight_bits=24,
+        note="NIR 1.0.8 files for snnTorch, Norse, Sinabs, SpikingJelly; float32, exact by proof",
+    )
+
+    def available(self) -> str | None:
+        """Return None where nir can be imported, else why not."""
+        try:
+            version("nir")
+        except PackageNotFoundError:
+            return "the package nir is not installed: pip install 'sfnc[nir]'"
+        return None
+
+    def emit(self, program: Program, folder: Path, options: Mapping[str, str]) -> None:
+        """Write the files. Raises SFN401, SFN402, SFN403, SFN601, SFN605."""
+        form = options.get("nir-form", "binary")
+        if form not in FORMS:
+            raise fail("SFN605", f"no NIR form called {form!r}", fix=f"one of {', '.join(FORMS)}")
+        self._need()
+        small, build = compact.compact(program), _builder(form)
+        limits.check(build(small, None, dry=True), form)
+        net = build(small, None)
+        arrays = net.arrays()
+        text = meta.describe(program, small, net, arrays, form, build)
+        for name, neuron in _files(form).items():
+            files.write(folder / name, net, arrays, neuron, text)
+
+    def reload(self, folder: Path) -> Program:
+        """Return the Program of a folder, all integers read from the nodes.
+
+        Raises SFN503 where a number was changed in a way that no Program has.
+        """
+        self._need()
+        form = meta.form(_parse(folder / "network.nir")[3])
+        programs = [_reload(folder / name, neuron) for name, neuron in _files(form).items()]
+        return next((program for program, unchanged in programs if not unchanged), programs[0][0])
+
+    def run(self, folder: Path, request: RunRequest) -> RunResult:
+        """Run ``network.nir`` with the NumPy evaluator, and with the stock readers where they are installed."""
+        self._need()
+        parsed = json.loads(_parse(folder / "network.nir")[3])
+        values = parsed["values"]
+        (codes,) = request.inputs.values()
+        found = evaluator.run(folder / "network.nir", codes, {v["node"] for v in values.values()})
+        decoded = {name: read_values.decode(found[v["node"]], v) for name, v in values.items()}
+        executed_by = f"sfnc NIR evaluator + nir {version('nir')}, NumPy {np.__version__}"
+        job = witnesses.Job(folder, values, request)
+        return RunResult(decoded, executed_by, readers=tuple(witnesses.run(job, parsed["form"])))
+
+    def _need(self) -> None:
+        missing = self.available()
+        if missing:
+            raise fail("SFN601", missing)
+
+
+def _parse(path: Path) -> tuple[dict[str, dict[str, Array]], list[tuple[str, str]], dict[str, str], str]:
+    try:
+        return files.read(path)
+    except (OSError, KeyError, ValueError) as error:
+        raise fail("SFN503", f"cannot read {path.name}: {error}", str(path), "compile again") from error
+
+
+def _reload(path: Path, neuron: str) -> tuple[Program, bool]:
+    """Return a file's Program and whether it is the one that was written."""
+    arrays, edges, kinds, text = _parse(path)
+    try:
+        build = _builder(meta.form(text))
+        program, small, parsed = meta.rebuild(text, arrays, build)
+    except (KeyError, ValueError, IndexError, TypeError) as error:
+        raise fail("SFN503", f"{path.name} is damaged: {error!r}", str(path), "compile again") from error
+    _same(path, build(small, meta.known(arrays)), arrays, edges, kinds, neuron)
+    return program, serialize.digest(program) == parsed["digest"]
+
+
+def _files(form: str) -> dict[str, str]:
+    return FILES if form == "binary" else {"network.nir": ""}
+
+
+def _builder(form: str) -> Any:
+    return chain.build if form == "binary" else partial(graph.build, form=form)
+
+
+def _same(path: Path, net: Net, arrays: dict[str, dict[str, Array]], edges: list[tuple[str, str]],
+          kinds: dict[str, str], neuron: str) -> None:  # fmt: skip
+    """Raise SFN503 where a file holds anything but the network that its integers make."""
+    expected = net.arrays()
+    wrong = [n for n in arrays if n not in expected] + [n for n in expected if n not in arrays]
+    if sorted(edges) != sorted(net.edges):
+        wrong.append("edges")
+    for name in set(arrays) & set(expected):
+        node = net.nodes[name]
+        params = dict(expected[name])
+        if node.kind == "Neuron":
+            params |= {k: np.full_like(params["v_threshold"], v) for k, v in files.NEURONS[neuron].items()}
+        kind = neuron if node.kind == "Neuron" else node.kind
+        same = kinds[name] == kind and params.keys() == arrays[name].keys()
+        if not same or any(not np.array_equal(params[k], arrays[name][k]) for k in params):
+            wrong.append(name)
+    if wrong:
+        what = f"{path.name} was changed: {', '.join(sorted(wrong)[:5])} differ from what its own integers make"
+        raise fail("SFN503", what, str(path), "compile again")

@@ -1,9 +1,9 @@
 """The form `binary`: a Program as one chain of stages of 0/1 planes, as stock readers execute it bit for bit.
 
-A stage is ``codes -> sums -> drive -> planes``: a 1x1 linear node counts the planes of each value into its integer code,
-a convolution (or dense matrix) makes the accumulators, a 1x1 linear node copies each accumulator once per threshold and
-adds ``c + 1/2 - threshold``, and neurons with the single threshold c, a power of two above every value, fire 0 or 1. A
-chain has no fan-in, so values needed later are fired again in every stage (:func:`.ops.carried`).
+A stage is ``codes -> sums -> drive -> planes``: a 1x1 linear node counts the planes of each value into its integer
+code, a convolution (or dense matrix) makes the accumulators, a 1x1 linear node copies each accumulator once per
+threshold and adds ``c + 1/2 - threshold``, and neurons with the single threshold c, a power of two above every value,
+fire 0 or 1. A chain has no fan-in, so values needed later are fired again in every stage (:func:`.ops.carried`).
 
 Maps stay maps as long as there is something to compute on them; then the tensor is flattened, once, for good.
 """
@@ -11,20 +11,19 @@ Maps stay maps as long as there is something to compute on them; then the tensor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 
 import numpy as np
 
 from sfn_compile.diagnostics import fail
 from sfn_compile.program import Program
 
-from .layout import Blocks, Held, Key, Misfit, Needs, channel_wise, key
-from .links import Pair, shape3, taps
+from .fit import carries, fits, geometry
+from .layout import Blocks, Held, Key, Misfit, Needs, key
+from .links import Pair, shape3
 from .net import Net, flatten
-from .ops import Op, Read, carried, lower
-from .stage import codes_node, fire, map_sums, record, record_final, vector_sums
-
-_FACTORS = sorted(product(range(1, 9), repeat=2), key=lambda f: (f[0] * f[1], f))
+from .ops import Op, carried, lower
+from .planes import fire
+from .stage import codes_node, map_sums, record, record_final, vector_sums
 
 
 def build(program: Program, charges: dict[str, float] | None = None, dry: bool = False) -> Net:
@@ -53,7 +52,7 @@ class _Chain:
         self.grid: Pair | None = None if shape is None else shape[1:]
         flat = (int(np.prod(entry.shape)),)
         self.tail = net.add("input", "Input", {}, shape=shape or flat)
-        self.n, self.why = 0, ""
+        self.n = 0
 
     def run(self) -> Net:
         while self.pending:
@@ -68,13 +67,13 @@ class _Chain:
         """Compute what fits one convolution, largest maps first; False where nothing does."""
         for op in sorted(ready, key=lambda o: -int(np.prod((shape3(o.shape) or (0, 0, 0))[1:]))):
             try:
-                stride, out = self._geometry(op)
-                group = [t for o in ready if (t := self._fits(o, stride, out)) is not None]
-                targets = [*group, *self._carries({t.name for t in group}, stride, out)]
+                stride, out = geometry(op, self.held)
+                group = [t for o in ready if (t := fits(o, self.held, stride, out)) is not None]
+                targets = [*group, *carries(self.held, self._later({t.name for t in group}), stride, out)]
                 blocks = self._blocks(targets)
                 sums = map_sums(targets, blocks, stride, out)
             except Misfit as reason:
-                self.why = self.why or f"{op.where}: {reason}"
+                self.net.why = self.net.why or f"{op.where}: {reason}"
                 continue
             self._emit_codes(blocks)
             self.tail = sums.add(self.net, self._name("c_sums"), self.tail)
@@ -131,59 +130,6 @@ class _Chain:
         wanted = needs.whole | {r.source for op in needs.ops for r in op.reads}
         return [Held(carried(n, h.op.shape, h.op.codes), carry=True) for n, h in self.held.items() if n in wanted]
 
-    def _carries(self, now: set[str], stride: Pair, out: Pair) -> list[Held]:
-        """Return what a map stage must carry: only phases that are read later. Raises Misfit where some would be cut."""
-        needs, found = self._later(now), []
-        for name, held in self.held.items():
-            factor = (held.factor[0] * stride[0], held.factor[1] * stride[1])
-            phases = needs.phases(name, factor)
-            if not phases:
-                continue
-            shape = shape3(held.op.shape)
-            assert shape is not None
-            ends = [out[i] * factor[i] - shape[i + 1] for i in range(2)]
-            if any(ends[i] + p[i] < 0 for p in phases for i in range(2)):
-                raise Misfit(f"{name} is read later and does not fit on a grid of {out[0]}x{out[1]}")
-            exact = ends == [0, 0]
-            codes = held.op.codes if exact else np.union1d(held.op.codes, [0])
-            found.append(Held(carried(name, held.op.shape, codes), factor, phases, exact, True))
-        return found
-
-    # -- geometry ------------------------------------------------------------------------------------------------
-    def _geometry(self, op: Op) -> tuple[Pair, Pair]:
-        """Return (stride, grid) of the stage that computes ``op`` with the smallest factor. Raises Misfit."""
-        shape = shape3(op.shape)
-        if shape is None:
-            raise Misfit("it makes a vector")
-        for factor in _FACTORS:
-            stride = self._stride(op.reads[0], factor)
-            if stride is not None and all(n % f == 0 for n, f in zip(shape[1:], factor, strict=True)):
-                out = (shape[1] // factor[0], shape[2] // factor[1])
-                if self._fits(op, stride, out) is not None:
-                    return stride, out
-        raise Misfit("it is no convolution with numbers per channel, or the map before it has another grid")
-
-    def _fits(self, op: Op, stride: Pair, out: Pair) -> Held | None:
-        """Return how the op would stand on grid ``out`` behind a stage of ``stride``, or None."""
-        shape = shape3(op.shape)
-        if shape is None or not channel_wise(op) or any(n % g for n, g in zip(shape[1:], out, strict=True)):
-            return None
-        factor = (shape[1] // out[0], shape[2] // out[1])
-        for read in op.reads:
-            if self._stride(read, factor) != stride or (read.shift and not self.held[read.source].exact):
-                return None
-        return Held(op, factor, tuple(product(range(factor[0]), range(factor[1]))))
-
-    def _stride(self, read: Read, factor: Pair) -> Pair | None:
-        linear = taps(read.map, read.shape)
-        if linear is None or self.held[read.source].op.shape != read.shape:
-            return None
-        held = self.held[read.source].factor
-        steps = [f * st for f, st in zip(factor, linear[0], strict=True)]
-        if any(n % h for n, h in zip(steps, held, strict=True)):
-            return None
-        return steps[0] // held[0], steps[1] // held[1]
-
     # -- the end ---------------------------------------------------------------------------------------------------
     def _finish(self) -> None:
         """Read out: codes as they stand, or one more linear node where a result is an accumulator."""
@@ -195,8 +141,8 @@ class _Chain:
 
     def _last_on_map(self, ops: list[Op]) -> list[Held] | None:
         try:
-            stride, out = self._geometry(ops[0])
-            targets = [self._fits(op, stride, out) for op in ops]
+            stride, out = geometry(ops[0], self.held)
+            targets = [fits(op, self.held, stride, out) for op in ops]
             if any(t is None or t.factor != (1, 1) for t in targets):
                 return None
             whole = [t for t in targets if t is not None]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import pairwise, product
 from math import gcd
 from typing import Any
 
@@ -149,7 +149,7 @@ def window(grid: Pair, out: Pair, stride: Pair, offsets: set[Pair]) -> Window:
     NIR has no asymmetric padding and its type check takes kernels for square, so the kernel grows zero rows instead.
     """
     axes = [sorted({o[i] for o in offsets}) for i in range(2)]
-    spread = [gcd(*(b - a for a, b in zip(t, t[1:], strict=False))) or 1 for t in axes]
+    spread = [gcd(*(b - a for a, b in pairwise(t))) or 1 for t in axes]
     top = max(grid) + max(out) * max(stride) + max(t[-1] - t[0] for t in axes) + 2
     for kernel in range(1, top):
         for dilation in dict.fromkeys([(spread[0], spread[1]), (1, 1)]):

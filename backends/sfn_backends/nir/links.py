@@ -71,10 +71,10 @@ def matrix(linear: LinearMap, shape: Shape, out: Shape) -> Iterator[tuple[Array,
         yield _dense(linear, shape)
     elif isinstance(linear, Gather):
         rows = np.flatnonzero(linear.index.reshape(-1) >= 0)
-        yield rows, linear.index.reshape(-1)[rows], _spread(linear.weight.shape, out)[rows]
+        yield rows, linear.index.reshape(-1)[rows], spread(linear.weight.shape, out)[rows]
     elif isinstance(linear, Identity):
         each = np.arange(int(np.prod(out)))
-        yield each, each, _spread(linear.weight.shape, out)
+        yield each, each, spread(linear.weight.shape, out)
     else:
         yield from _windows(linear, shape, out)
 
@@ -92,7 +92,7 @@ def _windows(linear: Conv | SumPool, shape: Shape, out: Shape) -> Iterator[tuple
         if isinstance(linear, SumPool):
             each = np.arange(shape[0])[:, None]
             rows = each * n_out + inside
-            yield rows, each * n_in + flat, _spread(linear.weight.shape, out)[rows]
+            yield rows, each * n_in + flat, spread(linear.weight.shape, out)[rows]
         else:
             o, c, index = _channels(linear, int(np.ravel_multi_index(spot, kernel)))
             yield o[..., None] * n_out + inside, c[..., None] * n_in + flat, index[..., None]
@@ -122,12 +122,9 @@ def _channels(linear: Conv, spot: int) -> tuple[Array, Array, Array]:
     return o, group * per_in + i, (o * per_in + i) * int(np.prod(linear.weight.shape[2:])) + spot
 
 
-def _spread(shape: Shape, out: Shape) -> Array:
+def spread(shape: Shape, out: Shape) -> Array:
     """Return for every element of ``out``, flat, the flat index into an array of ``shape`` broadcast against it."""
     return np.broadcast_to(np.arange(int(np.prod(shape))).reshape(shape), out).reshape(-1)
-
-
-spread = _spread
 
 
 def _pair(values: Shape, missing: int) -> Pair:

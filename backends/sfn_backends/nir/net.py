@@ -47,7 +47,8 @@ class Node:
 @dataclass(eq=False)
 class Net:
     """Nodes, edges and puts; ``values`` says for every Program value where its codes stand (see
-    :mod:`.stage`), ``thresholds`` holds the arrays that the puts of each population's ladder refer to."""
+    :mod:`.stage`), ``thresholds`` holds the arrays that the puts of each
+    population's ladder refer to, ``why`` the layer that made the chain leave maps for one vector."""
 
     dry: bool = False
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -55,6 +56,7 @@ class Net:
     puts: list[Put] = field(default_factory=list)
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
     thresholds: dict[str, Array] = field(default_factory=dict)
+    why: str = ""
 
     def add(
         self,
@@ -73,10 +75,13 @@ class Net:
             self.puts += puts()
         return name
 
-    @property
-    def bytes(self) -> int:
-        """Size of all arrays, uncompressed."""
-        return BYTES * sum(int(np.prod(shape)) for n in self.nodes.values() for shape, _ in n.params.values())
+    def bytes(self, per_neuron: int = 3) -> int:
+        """Return the size of all arrays, uncompressed: an IF neuron has 3 numbers, an LIF neuron 5."""
+        return BYTES * sum(
+            int(np.prod(shape)) * (per_neuron if n.kind == "Neuron" else 1)
+            for n in self.nodes.values()
+            for shape, _ in n.params.values()
+        )
 
     @property
     def macs(self) -> int:

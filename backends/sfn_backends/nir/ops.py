@@ -16,7 +16,18 @@ from numpy.typing import NDArray
 
 from sfn_compile.diagnostics import fail
 from sfn_compile.program import (
-    Conv, Identity, LinearMap, MaxPool, Move, Population, Program, Readout, Shape, Table, Uniform, ValueInfo,
+    Conv,
+    Identity,
+    LinearMap,
+    MaxPool,
+    Move,
+    Population,
+    Program,
+    Readout,
+    Shape,
+    Table,
+    Uniform,
+    ValueInfo,
     window_shape,
 )  # fmt: skip
 from sfn_compile.ranges import absolute_bound, accumulator_range
@@ -38,7 +49,10 @@ class Read:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Neurons on one accumulator in [low, high]: thresholds ``(*broadcastable, n)`` and what each one counts."""
+    """Neurons on one accumulator in [low, high]: thresholds ``(*broadcastable, n)`` and what each one counts.
+
+    ``even``: the thresholds are evenly spaced and count 1 each. ``plain``: the accumulator is the code already.
+    """
 
     reads: tuple[Read, ...]
     thresholds: Array
@@ -46,6 +60,7 @@ class Group:
     low: int
     high: int
     even: bool = False
+    plain: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,15 +149,25 @@ def _tournament(pool: MaxPool, info: ValueInfo, source: str) -> Iterator[Op]:
     for i, (axis, pads, stride, ahead) in enumerate(moves):
         last = i == len(moves) - 1
         maps, out = _pairing(shape, axis, pads, stride, ahead)
+        out = pool.shape if last else _evened(out, shape, axis, stride)
         levels = np.arange(1, span + 1).reshape((1,) * len(shape) + (-1,))
         reads = [(Read(name, m, shape, lo if i == 0 else 0),) for m in maps]
-        groups = [Group(reads[-1], levels, np.ones(span, np.int64), 0, span, True)]
+        groups = [Group(reads[-1], levels, np.ones(span, np.int64), 0, span, True, plain=True)]
         if len(reads) == 2:
             groups.append(Group(reads[0], levels, np.ones(span, np.int64), -span, span, True))
         base = lo if last else 0
         made = pool.name if last else f"{pool.name}.max{i}"
         yield Op(made, out, tuple(groups), base, np.arange(base, base + span + 1), where)
         name, shape = made, out
+
+
+def _evened(out: Shape, shape: Shape, axis: int, stride: int) -> Shape:
+    """Return ``out`` with one row of padding more where its size differs by an odd number from ``shape``.
+
+    A square kernel changes both axes by the same amount modulo 2; the row is cut off by the last round.
+    """
+    odd = stride == 1 and (out[axis + 1] - shape[axis + 1]) % 2
+    return tuple(n + 1 if odd and i == axis + 1 else n for i, n in enumerate(out))
 
 
 def _moves(pool: MaxPool) -> Iterator[tuple[int, tuple[int, int], int, int]]:
@@ -172,5 +197,5 @@ def _pairing(
     maps: list[LinearMap] = []
     for row in rows:
         weight = np.broadcast_to(np.array(row, np.int64).reshape(1, 1, *kernel), (shape[0], 1, *kernel))
-        maps.append(Conv(np.ascontiguousarray(weight), strides, around, dilations, shape[0]))
+        maps.append(Conv(np.array(weight), strides, around, dilations, shape[0]))
     return maps, (shape[0], *window_shape(shape[1:], kernel, strides, around, dilations))

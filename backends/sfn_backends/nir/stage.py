@@ -1,4 +1,4 @@
-"""The nodes of one stage of the binary chain: codes, sums, drive, planes."""
+"""The linear nodes of one stage of the binary chain: planes into codes, codes into accumulators."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sfn_compile.diagnostics import fail
-
 from .layout import Blocks, Held, Misfit, Window, window
 from .links import Pair, channel_index, matrix, spread, taps
 from .net import Net, Put, affine, conv
 from .ops import Array, Group
 
-EXACT = 2**22  # half-integers up to 2 * EXACT are exact in float32
-LEAST_CHARGE = 1.0
 Link = tuple[Array, Array, int, int, Array, Array]  # rows, columns, grid offset y, x, weight (flat), index into it
 
 
@@ -45,18 +41,20 @@ def _place(node: str, start: int, held: Held, grid: Pair | None) -> dict[str, ob
 def codes_node(net: Net, name: str, tail: str, blocks: Blocks, graded: bool) -> str:
     """Add the linear node that counts the planes of every value (``graded``: passes the input's codes on)."""
     vector = blocks.grid is None
-    width = sum(_planes(h, vector, graded) for h in blocks.held.values())
-    return _linear(net, name, tail, blocks.size, width, blocks.grid, lambda p: _count(name, blocks, graded, p))
+    width = sum(plane_count(h, vector, graded) for h in blocks.held.values())
+    return one_by_one(net, name, tail, blocks.size, width, blocks.grid, lambda p: _count(name, blocks, graded, p))
 
 
-def _planes(held: Held, vector: bool, graded: bool = False) -> int:
+def plane_count(held: Held, vector: bool, graded: bool = False) -> int:
+    """Return how many channels (elements) a value takes as planes (``graded``: as codes)."""
     return held.rows(vector) * (1 if graded else sum(len(g.gains) for g in held.op.groups))
 
 
 def _count(node: str, blocks: Blocks, graded: bool, rest: tuple[int, ...]) -> Iterator[Put]:
-    first, vector = {}, blocks.grid is None
+    first: dict[str, int] = {}
+    vector, total = blocks.grid is None, 0
     for name, held in blocks.held.items():
-        first[name] = sum(_planes(blocks.held[n], vector, graded) for n in first)
+        first[name], total = total, total + plane_count(held, vector, graded)
     for (name, shift, _), start in blocks.start.items():
         held = blocks.held[name]
         row, plane = np.arange(held.rows(vector))[:, None], first[name]
@@ -69,7 +67,7 @@ def _count(node: str, blocks: Blocks, graded: bool, rest: tuple[int, ...]) -> It
         yield Put(node, "bias", (start + row[:, 0],), start=float(base))
 
 
-def _linear(
+def one_by_one(
     net: Net, name: str, tail: str, rows: int, cols: int, grid: Pair | None,
     puts: Callable[[tuple[int, ...]], Iterator[Put]],
 ) -> str:  # fmt: skip
@@ -160,60 +158,12 @@ def _offsets(node: str, targets: Sequence[Held], vector: bool) -> Iterator[Put]:
     for t in targets:
         if t.op.offset is not None:
             place = row + np.arange(t.rows(vector))
-            yield Put(node, "bias", (place,), t.op.offset.reshape(-1), _index(t, t.op.offset.shape, vector))
+            yield Put(node, "bias", (place,), t.op.offset.reshape(-1), numbers(t, t.op.offset.shape, vector))
         row += t.rows(vector) * len(t.op.groups)
 
 
-def _index(t: Held, shape: tuple[int, ...], vector: bool) -> Array:
+def numbers(t: Held, shape: tuple[int, ...], vector: bool) -> Array:
+    """Return for every row of one group the flat index into an array of ``shape`` that belongs to the value."""
     if vector:
         return spread(shape, t.op.shape)
     return np.tile(channel_index(shape, len(t.op.shape), t.op.shape[0]), len(t.phases))
-
-
-# -- accumulators into planes -----------------------------------------------------------------------------------------
-def fire(
-    net: Net, prefix: str, tail: str, targets: Sequence[Held], grid: Pair | None, charges: dict[str, float] | None
-) -> str:
-    """Add the node that copies accumulators per threshold and the neurons; return the neurons' name."""
-    vector, name = grid is None, f"{prefix}e_planes"
-    rows = sum(t.rows(vector) * len(t.op.groups) for t in targets)
-    planes = sum(_planes(t, vector) for t in targets)
-    charge = charge_of(targets) if charges is None else charges[name]
-    drive = f"{prefix}d_drive"
-    _linear(net, drive, tail, planes, rows, grid, lambda rest: _drive(drive, targets, vector, charge, rest))
-    shape = (planes,) if grid is None else (planes, *grid)
-    return net.add(name, "Neuron", {"v_threshold": (shape, charge)}, [drive])
-
-
-def charge_of(targets: Sequence[Held]) -> float:
-    """Return the power of two above every distance of accumulator and threshold. Raises SFN401 above 2**22."""
-    top = LEAST_CHARGE
-    for t in targets:
-        for group in t.op.groups:
-            tau = group.thresholds
-            if tau.size and _distance(group) >= EXACT:
-                np.clip(tau, group.low, group.high + 1, out=tau)  # beyond the reachable range all are alike
-            if tau.size and _distance(group) >= EXACT:
-                what = f"accumulators of {t.name} span {group.low}..{group.high}; float32 planes are exact below {EXACT}"
-                raise fail("SFN401", what, t.op.where, "use fewer --levels or --weight-bits, or --nir-form sar")
-            top = max(top, _distance(group) + 1.0 if tau.size else top)
-    return float(2 ** int(np.ceil(np.log2(top))))
-
-
-def _distance(group: Group) -> int:
-    tau = group.thresholds
-    return int(max(group.high - tau.min(), tau.max() - group.low)) + 1
-
-
-def _drive(
-    node: str, targets: Sequence[Held], vector: bool, charge: float, rest: tuple[int, ...]
-) -> Iterator[Put]:
-    row = plane = 0
-    for t in targets:
-        for group in t.op.groups:
-            n, each = len(group.gains), np.arange(t.rows(vector))[:, None]
-            place = plane + each * n + np.arange(n)
-            yield Put(node, "weight", (place, row + each, *rest), start=1.0)
-            index = _index(t, group.thresholds.shape[:-1], vector)[:, None] * n + np.arange(n)
-            yield Put(node, "bias", (place,), group.thresholds.reshape(-1), index, charge + 0.5, -1.0)
-            row, plane = row + len(each), plane + len(each) * n

@@ -23,12 +23,12 @@ _QUANTISED = "quantised models cannot be read yet"
 
 # Operators with a reason worth telling: name -> (reason, what to do).
 REFUSED: dict[str, tuple[str, str]] = {
-    **{op: (_STATE, "replace it by a convolution or attention over a fixed window") for op in ("LSTM", "GRU", "RNN")},
-    **{op: (_BRANCH, "export the branch or the unrolled loop that you use") for op in ("If", "Loop", "Scan")},
-    **{
-        op: (_QUANTISED, "pass the float model it was made from")
-        for op in ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "Quant", "BipolarQuant")
-    },
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), (_STATE, "replace it by a convolution or attention over a fixed window")),
+    **dict.fromkeys(("If", "Loop", "Scan"), (_BRANCH, "export the branch or the unrolled loop that you use")),
+    **dict.fromkeys(
+        ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "Quant", "BipolarQuant"),
+        (_QUANTISED, "pass the float model it was made from"),
+    ),
 }
 
 

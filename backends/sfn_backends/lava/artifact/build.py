@@ -117,7 +117,9 @@ class Network:
     def _max_pool(self, layer):
         port, depth = self.ports[layer["source"]][0]
         windows = {key: layer[key] for key in ("kernel", "strides", "pads", "dilations", "fill")}
-        pool = MaxPool(shape_in=lava_shape(self.shapes[layer["source"]]), shape_out=lava_shape(layer["shape"]), **windows)
+        pool = MaxPool(
+            shape_in=lava_shape(self.shapes[layer["source"]]), shape_out=lava_shape(layer["shape"]), **windows
+        )
         _reshaped(port, pool.s_in.shape).connect(pool.s_in)
         return pool.s_out, depth
 

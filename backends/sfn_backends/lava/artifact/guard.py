@@ -23,38 +23,43 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 WORK = "SFNC_LAVA_WORK"
 _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 
 
+@contextlib.contextmanager
+def workspace() -> Iterator[str]:
+    """Yield the unique folder of one run; at the end it is removed, with the shared memory that bears its name."""
+    work = tempfile.mkdtemp(prefix="sfnc-lava-")
+    try:
+        yield work
+    finally:
+        clean(work)
+
+
 def run(
     command: Sequence[str],
+    work: str,
     time_limit: float,
     log: IO[Any] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> int | None:
     """Return the exit status of ``command`` (negative: the signal that ended it), or None where the time was up.
 
-    Its output goes to ``log`` (default: where this program's own goes). Returns or raises only after every process
-    of the command has ended.
+    ``work`` comes from :func:`workspace`. The output goes to ``log`` (default: where this program's own goes). Returns
+    or raises only after every process of the command has ended.
     """
-    work = tempfile.mkdtemp(prefix="sfnc-lava-")
     env = {**(os.environ if environment is None else environment), **_ONE_THREAD, WORK: work}
-    leader = None
+    leader = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=env)
     try:
-        leader = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=env
-        )
         return leader.wait(time_limit)
     except subprocess.TimeoutExpired:
         return None
     finally:
-        if leader is not None:
-            _end(leader)
-        clean(work)
+        _end(leader)
 
 
 def inside() -> bool:

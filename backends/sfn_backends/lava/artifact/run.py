@@ -25,7 +25,9 @@ def main(argv=None):
     if guard.inside():
         guard.watch()
         return _check(args) if args.check else _compute(args)
-    status = guard.run([sys.executable, str(HERE / "run.py"), *(sys.argv[1:] if argv is None else argv)], args.time_limit)
+    command = [sys.executable, str(HERE / "run.py"), *(sys.argv[1:] if argv is None else argv)]
+    with guard.workspace() as work:
+        status = guard.run(command, work, args.time_limit)
     if status is None:
         print(f"FAILED: not finished within {args.time_limit:g} s", file=sys.stderr)
     elif status < 0:
@@ -63,7 +65,9 @@ def _check(args):
         print(f"changed: {name}: not the file that was emitted")
     total = sum(v.size for v in values.values())
     verdict = "FAILED" if bad or changed else "OK"
-    print(f"{verdict}: {len(values) - len(bad)} of {len(values)} layers equal, {total} integers, {mode}, {jobs.versions()}")
+    print(
+        f"{verdict}: {len(values) - len(bad)} of {len(values)} layers equal, {total} integers, {mode}, {jobs.versions()}"
+    )
     return 1 if bad or changed else 0
 
 

@@ -1,0 +1,44 @@
+"""Per-neuron arrays that are constant over positions, cut to one number per channel: convolutions can say those."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sfn_compile.program import Identity, Population, Program, Projection, Readout, SumPool, Table, Uniform
+
+from .links import per_channel
+from .net import Array
+
+
+def compact(program: Program) -> Program:
+    """Return an equal Program whose per-neuron arrays are per channel wherever their numbers allow it."""
+    steps = []
+    for step in program.steps:
+        if isinstance(step, Population):
+            projections = tuple(_compact_projection(p, len(step.shape)) for p in step.projections)
+            step = replace(step, projections=projections, ladder=_compact_ladder(step.ladder, len(step.shape)))
+        steps.append(step)
+    return replace(program, steps=tuple(steps))
+
+
+def _compact_projection(p: Projection, rank: int) -> Projection:
+    if isinstance(p.map, Identity | SumPool):
+        return replace(p, map=replace(p.map, weight=_per_channel(p.map.weight, rank)))
+    return p
+
+
+def _compact_ladder(ladder: Any, rank: int) -> Any:
+    if isinstance(ladder, Uniform):
+        return replace(ladder, theta=_per_channel(ladder.theta, rank), offset=_per_channel(ladder.offset, rank))
+    if isinstance(ladder, Table):
+        return replace(ladder, table=_per_channel(ladder.table, rank + 1, 1))
+    return replace(ladder, offset=_per_channel(ladder.offset, rank)) if isinstance(ladder, Readout) else ladder
+
+
+def _per_channel(array: Array, rank: int, last: int = 0) -> Array:
+    """Return ``array`` with all axes but the first of ``rank`` and the ``last`` ones cut to 1 if constant over them."""
+    if array.ndim < rank or per_channel(array.shape[: array.ndim - last], rank - last):
+        return array
+    first = array[(slice(None), *(slice(1) for _ in range(rank - 1 - last)), *(slice(None) for _ in range(last)))]
+    return first if (array == first).all() else array

@@ -1,0 +1,37 @@
+"""How large a NIR file may be. The size is known before anything is written."""
+
+from __future__ import annotations
+
+from sfn_compile.diagnostics import fail
+
+from .net import Net
+
+MAX_BYTES = 4 * 2**30  # of all arrays in memory, uncompressed; a reader holds them about twice
+MAX_MACS = 2 * 10**11  # per sample, dense arithmetic: minutes per sample on a laptop beyond this
+
+
+def check(net: Net, form: str) -> None:
+    """Raise SFN403 with the numbers where a net is larger than a laptop can run."""
+    size = net.bytes(5 if form == "binary" else 3)
+    if size <= MAX_BYTES and net.macs <= MAX_MACS:
+        return
+    what = (
+        f"the NIR form {form} needs {_count(size)}B of arrays and {_count(net.macs)} multiply-accumulates per "
+        f"sample; the limits are {_count(MAX_BYTES)}B and {_count(MAX_MACS)}"
+    )
+    if net.why:
+        what += f". It is large because a map had to become one vector: {net.why}"
+    raise fail("SFN403", what, fix="use fewer --levels" + (", or --nir-form sar" if form == "binary" else ""))
+
+
+def _count(n: float) -> str:
+    """Return a number with a decimal prefix.
+
+    >>> _count(999), _count(12_345_678), _count(2e11)
+    ('999 ', '12.3 M', '200 G')
+    """
+    for prefix in ("", "k", "M", "G", "T"):
+        if n < 1000:
+            return f"{n:.3g} {prefix}"
+        n /= 1000
+    return f"{n:.3g} P"

@@ -1,0 +1,123 @@
+"""The JSON text in a .nir file, and the way back: structure from the text, every integer from the nodes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from sfn_compile import serialize
+from sfn_compile.diagnostics import fail
+from sfn_compile.program import Program, Table, Uniform
+
+from .net import Array, Net
+
+FORMAT = 1
+Arrays = dict[str, dict[str, Array]]
+Build = Callable[[Program, "dict[str, float] | None"], Net]
+_UNSET = -(2**62)
+_IN_NODES = {
+    "Dense": ("weight",), "Conv": ("weight",), "SumPool": ("weight",), "Identity": ("weight",), "Gather": ("weight",),
+    "Uniform": ("theta", "offset"), "Table": ("table",), "Readout": ("offset",),
+}  # fmt: skip
+
+
+def describe(program: Program, small: Program, net: Net, arrays: Arrays, form: str, build: Build) -> str:
+    """Return the JSON text for ``program``; ``net`` was built from ``small``, its twin of :mod:`.compact`."""
+    text, full = serialize.to_parts(program)
+    tree = json.loads(text)
+    _, numbers = serialize.to_parts(small)
+    inside = set(_names(tree))
+    entries: dict[str, Any] = {}
+    for name, array in numbers.items():
+        entries[name] = {"shape": array.shape, "full": full[name].shape}
+        if name not in inside:
+            entries[name] |= {"dtype": str(array.dtype), "data": array.reshape(-1).tolist()}
+    found = _restore(tree, entries, known(arrays), arrays, build)
+    for name in inside:
+        different = np.flatnonzero(found[name].reshape(-1) != numbers[name].reshape(-1))
+        if len(different):
+            entries[name]["rest"] = [different.tolist(), numbers[name].reshape(-1)[different].tolist()]
+    whole = {"format": FORMAT, "form": form, "program": tree, "arrays": entries, "values": _visible(program, net)}
+    return json.dumps(whole | {"digest": serialize.digest(program), "note": _NOTE}, sort_keys=True)
+
+
+def _visible(program: Program, net: Net) -> dict[str, Any]:
+    """Return where the Program's layers stand (without the input and the rounds of a max pooling)."""
+    return {step.name: net.values[step.name] for step in program.steps if step.name in net.values}
+
+
+_NOTE = (
+    "Written by sfnc. The input takes integer codes; one time step from rest is one inference; reset the state between "
+    "samples. `values` says where the integer codes of each layer stand: node, first channel, shape, space-to-depth "
+    "factor and phases, and the shift that was subtracted."
+)
+
+
+def rebuild(text: str, arrays: Arrays, build: Build) -> tuple[Program, Program, dict[str, Any]]:
+    """Return (the Program, its compact twin, the parsed text) read from a file's text and arrays. Raises SFN503."""
+    meta = json.loads(text)
+    if meta.get("format") != FORMAT:
+        raise fail("SFN503", f"NIR metadata of format {meta.get('format')!r}, this version reads {FORMAT}")
+    entries = meta["arrays"]
+    small = _restore(meta["program"], entries, known(arrays), arrays, build)
+    for name, array in small.items():
+        rest = entries[name].get("rest")
+        if rest:
+            array.reshape(-1)[rest[0]] = rest[1]
+    full = {n: np.array(np.broadcast_to(a, entries[n]["full"])) for n, a in small.items()}
+    return serialize.from_parts(meta["program"], full), serialize.from_parts(meta["program"], small), meta
+
+
+def _restore(tree: Any, entries: dict[str, Any], known: dict[str, float], arrays: Arrays, build: Build) -> Any:
+    """Return the Program's arrays by name: those of the text, and those read back through the puts of a net."""
+    small = {
+        name: np.array(e["data"], e["dtype"]).reshape(e["shape"]) if "data" in e else np.zeros(e["shape"], np.int64)
+        for name, e in entries.items()
+    }
+    program = serialize.from_parts(tree, small)
+    net = build(program, known)
+    for tau in net.thresholds.values():
+        tau[...] = _UNSET
+    net.read_back(arrays)
+    for population in program.populations():
+        tau = net.thresholds[population.name]
+        if isinstance(population.ladder, Uniform):
+            _uniform(population.ladder, tau)
+        elif isinstance(population.ladder, Table):
+            population.ladder.table[...] = tau
+    return small
+
+
+def _uniform(ladder: Uniform, tau: Array) -> None:
+    """Write theta and offset from two thresholds; with fewer they stay 0 and stand in the text instead."""
+    known = [k for k in range(tau.shape[-1]) if (tau[..., k] != _UNSET).all()]
+    if len(known) < 2:
+        return
+    a, b = known[0], known[-1]
+    theta = (tau[..., b] - tau[..., a]) // (b - a)
+    offset = theta * (ladder.lo + 1 + a) - tau[..., a]
+    for array, value in ((ladder.theta, theta), (ladder.offset, offset)):
+        rank = value.ndim - array.ndim
+        array[...] = value[(0,) * rank + tuple(slice(1) if n == 1 else slice(None) for n in array.shape)]
+
+
+def _names(tree: Any) -> Iterator[str]:
+    """Yield the names of the arrays that stand in nodes."""
+    for item in tree if isinstance(tree, list) else tree.values() if isinstance(tree, dict) else ():
+        yield from _names(item)
+    if isinstance(tree, dict):
+        for key in _IN_NODES.get(tree.get("class", ""), ()):
+            yield tree[key]["array"]
+
+
+def form(text: str) -> str:
+    """Return the form that a file's text names. Raises KeyError, ValueError."""
+    return str(json.loads(text)["form"])
+
+
+def known(arrays: Arrays) -> dict[str, float]:
+    """Return the neurons' thresholds of a file by node."""
+    return {name: float(p["v_threshold"].flat[0]) for name, p in arrays.items() if p.get("v_threshold") is not None}

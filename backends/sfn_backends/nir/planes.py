@@ -1,0 +1,67 @@
+"""The neurons of one stage of the binary chain: accumulators into 0/1 planes, one per threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from sfn_compile.diagnostics import fail
+
+from .layout import Held
+from .links import Pair
+from .net import Net, Put
+from .ops import Group
+from .stage import numbers, one_by_one, plane_count
+
+EXACT = 2**22  # half-integers up to 2 * EXACT are exact in float32
+
+
+def fire(
+    net: Net, prefix: str, tail: str, targets: Sequence[Held], grid: Pair | None, charges: dict[str, float] | None
+) -> str:
+    """Add the node that copies accumulators per threshold and the neurons; return the neurons' name."""
+    vector, name = grid is None, f"{prefix}e_planes"
+    rows = sum(t.rows(vector) * len(t.op.groups) for t in targets)
+    planes = sum(plane_count(t, vector) for t in targets)
+    if not planes:
+        raise fail("SFN402", f"{targets[0].name} has one code only: there is nothing to fire", targets[0].op.where)
+    charge = charge_of(targets) if charges is None else charges[name]
+    drive = f"{prefix}d_drive"
+    one_by_one(net, drive, tail, planes, rows, grid, lambda rest: _drive(drive, targets, vector, charge, rest))
+    shape = (planes,) if grid is None else (planes, *grid)
+    return net.add(name, "Neuron", {"v_threshold": (shape, charge)}, [drive])
+
+
+def charge_of(targets: Sequence[Held]) -> float:
+    """Return the power of two above every distance of accumulator and threshold. Raises SFN401 above 2**22."""
+    top = 1.0
+    for t in targets:
+        for group in t.op.groups:
+            tau = group.thresholds
+            if tau.size and _distance(group) >= EXACT:
+                np.clip(tau, group.low, group.high + 1, out=tau)  # beyond the reachable range all are alike
+            if tau.size and _distance(group) >= EXACT:
+                what = f"accumulators of {t.name} span {group.low}..{group.high}; planes are exact below {EXACT}"
+                raise fail("SFN401", what, t.op.where, "use fewer --levels or --weight-bits, or --nir-form sar")
+            top = max(top, _distance(group) + 1.0 if tau.size else top)
+    return float(2 ** int(np.ceil(np.log2(top))))
+
+
+def _distance(group: Group) -> int:
+    tau = group.thresholds
+    return int(max(group.high - tau.min(), tau.max() - group.low)) + 1
+
+
+def _drive(
+    node: str, targets: Sequence[Held], vector: bool, charge: float, rest: tuple[int, ...]
+) -> Iterator[Put]:
+    row = plane = 0
+    for t in targets:
+        for group in t.op.groups:
+            n, each = len(group.gains), np.arange(t.rows(vector))[:, None]
+            place = plane + each * n + np.arange(n)
+            yield Put(node, "weight", (place, row + each, *rest), start=1.0)
+            index = numbers(t, group.thresholds.shape[:-1], vector)[:, None] * n + np.arange(n)
+            yield Put(node, "bias", (place,), group.thresholds.reshape(-1), index, charge + 0.5, -1.0)
+            row, plane = row + len(each), plane + len(each) * n

@@ -1,0 +1,127 @@
+"""Runs the stock readers in another interpreter, under a time limit, and compares every layer with the simulator."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sfn_compile.backend import RunRequest
+
+from .net import Array
+from .read_values import decode
+
+VARIABLE = "SFNC_NIR_PYTHON"
+# IF is what Norse, Sinabs and SpikingJelly read alike; snnTorch 1.0.0 makes a tuple of it and reads LIF.
+READERS = {
+    "binary": {"norse": "network.nir", "sinabs": "network.nir", "spikingjelly": "network.nir",
+               "snntorch": "network_lif.nir"},
+    "unary": {"nirtorch": "network.nir"},
+    "sar": {"nirtorch": "network.nir"},
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A build folder, where its values stand, and the codes with the golden integers to compare with."""
+
+    folder: Path
+    values: Mapping[str, Any]
+    request: RunRequest
+
+    @property
+    def checked(self) -> dict[str, Any]:
+        """The values that the simulator's integers are known of."""
+        return {name: where for name, where in self.values.items() if name in self.request.golden}
+
+
+def interpreter() -> Path | None:
+    """Return the interpreter that has the stock readers: ``SFNC_NIR_PYTHON``, or ``.venv-nir`` here or beside ours."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        return Path(named)
+    places = (Path.cwd(), Path(sys.prefix).parent)
+    found = (p / ".venv-nir" / "bin" / "python" for p in places)
+    return next((p for p in found if p.exists()), None)
+
+
+def run(job: Job, form: str) -> Iterator[dict[str, Any]]:
+    """Yield one entry per stock reader; none where no interpreter is known. A reader that fails is an error entry."""
+    python, deadline = interpreter(), time.monotonic() + job.request.time_limit
+    if python is not None:
+        for name in READERS[form]:
+            yield from read(python, name, form, [job], deadline - time.monotonic())
+
+
+def read(python: Path, name: str, form: str, jobs: Sequence[Job], seconds: float) -> list[dict[str, Any]]:
+    """Return one entry per job, all run in one process by the reader ``name``."""
+    file = READERS[form][name]
+    with tempfile.TemporaryDirectory() as scratch:
+        arguments = []
+        for i, job in enumerate(jobs):
+            before, after = Path(scratch) / f"{i}.in.npz", Path(scratch) / f"{i}.npz"
+            (codes,) = job.request.inputs.values()
+            nodes = sorted({where["node"] for where in job.checked.values()})
+            np.savez(before, x=np.asarray(codes), nodes=np.array(nodes, dtype=str))
+            arguments += [str(job.folder / file), str(before), str(after)]
+        script = str(Path(__file__).with_name("readers.py"))
+        error = _guarded([str(python), "-s", script, name, *arguments], seconds)
+        return [
+            {"name": name, "file": file, **_entry(job, Path(arguments[3 * i + 2]), error)}
+            for i, job in enumerate(jobs)
+        ]
+
+
+def _entry(job: Job, path: Path, error: str | None) -> dict[str, Any]:
+    """Return version, samples, compared and different integers, layers, and error (None or the reader's own words)."""
+    (codes,) = job.request.inputs.values()
+    entry = {"version": "", "samples": len(codes), "compared": 0, "different": 0, "layers": 0, "error": error}
+    if not path.exists():
+        return entry | {"error": error or "the reader wrote no result"}
+    with np.load(path, allow_pickle=False) as found:
+        entry["version"] = str(found["@version"])
+        if "@error" in found:
+            return entry | {"error": str(found["@error"])}
+        try:
+            return entry | _compare(found, job)
+        except ValueError as problem:
+            return entry | {"error": str(problem)}
+
+
+def _compare(found: Mapping[str, Array], job: Job) -> dict[str, int]:
+    compared = different = 0
+    for name, where in job.checked.items():
+        expected = job.request.golden[name]
+        compared += expected.size
+        different += int((decode(found[where["node"]], where) != expected).sum())
+    return {"compared": compared, "different": different, "layers": len(job.checked)}
+
+
+def _guarded(command: list[str], seconds: float) -> str | None:
+    """Run a program in its own session; return None, or why it failed with the end of what it said."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+    with tempfile.TemporaryFile() as log:
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
+            )
+        except OSError as error:
+            return f"cannot start {command[0]}: {error}"
+        try:
+            status = process.wait(max(seconds, 0.1))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return f"ended after {seconds:.0f} seconds"
+        log.seek(0)
+        said = log.read()[-2000:].decode(errors="replace").strip()
+        return None if status == 0 else f"exit status {status}: {said}"

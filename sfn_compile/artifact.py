@@ -1,0 +1,140 @@
+"""The build folder: written to a temporary place and moved into place whole, described by ``manifest.json``."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import serialize
+from .diagnostics import fail
+from .program import Program
+
+Array = NDArray[Any]
+MANIFEST = "manifest.json"
+# Written after or beside the build: they depend on the clock or on later commands, so the manifest leaves them out.
+OUTSIDE = {MANIFEST, "timing.json", "proof.json", "eval.json", "bisect.json", "report.html"}
+
+
+def dumps(obj: Any) -> str:
+    """Return JSON text that is the same for the same content."""
+    return json.dumps(obj, indent=1, sort_keys=True, default=_plain) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} does not belong into a JSON file")
+
+
+def write_json(path: Path, obj: Any) -> None:
+    """Write ``obj`` as JSON, replacing the file in one step."""
+    with _disk(path):
+        scratch = path.with_name(f".{path.name}.tmp")
+        scratch.write_text(dumps(obj), encoding="utf-8")
+        scratch.replace(path)
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """Return the sha256 of every file of a build that the manifest covers, by relative path."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    names = {p: p.relative_to(folder).as_posix() for p in files}
+    return {n: hashlib.sha256(p.read_bytes()).hexdigest() for p, n in names.items() if n not in OUTSIDE}
+
+
+def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write ``manifest.json`` over everything in ``folder``."""
+    write_json(folder / MANIFEST, {**facts, "files": file_hashes(folder)})
+
+
+@contextlib.contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """Yield a scratch folder that becomes ``out`` when the block ends well; otherwise ``out`` stays as it was.
+
+    Raises SFN602 where nothing can be written and SFN503 where ``out`` holds something that is not a build.
+    """
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST).is_file())):
+        raise fail("SFN503", "it exists and is not an sfnc build; it is left alone", str(out), "choose another -o")
+    with _disk(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        with _disk(out):
+            scratch.chmod(0o755)  # mkdtemp makes private folders
+            yield scratch
+            _swap(scratch, out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _swap(scratch: Path, out: Path) -> None:
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    try:
+        scratch.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise fail("SFN602", f"cannot write: {error.strerror or error}", str(path), "free some space or choose another -o") from error  # fmt: skip
+
+
+def open_build(folder: Path) -> tuple[dict[str, Any], Program]:
+    """Return (manifest, Program) of a build. Raises SFN503 where it is none or its Program was changed."""
+    manifest_file = folder / MANIFEST
+    if not manifest_file.is_file():
+        raise fail("SFN503", "there is no manifest.json", str(folder), "give the folder that `sfnc compile` wrote")
+    try:
+        manifest = json.loads(manifest_file.read_text(encoding="utf-8"))
+        expected = {n: manifest["files"][n] for n in ("program.json", "program.npz")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise fail("SFN503", f"manifest.json is damaged: {error!r}", str(folder), "compile again") from error
+    for name, digest in expected.items():
+        file = folder / name
+        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+            raise fail("SFN503", f"{name} is not the file that compile wrote", str(folder), "compile again")
+    return manifest, serialize.load(folder)
+
+
+def changed_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """Return the files of a build that are missing, new or no longer what compile wrote."""
+    now, then = file_hashes(folder), dict(manifest["files"])
+    return sorted(n for n in now.keys() | then.keys() if now.get(n) != then.get(n))
+
+
+def save_golden(folder: Path, x: Array, values: Mapping[str, Array]) -> None:
+    """Write ``golden.npz``: the model inputs ``x`` and the integers of every value.
+
+    ``names[i]`` is the value whose integers are array ``v<i>``; names are data because they may hold any character.
+    """
+    arrays = {f"v{i:05d}": serialize.smallest_int(v) for i, v in enumerate(values.values())}
+    arrays["names"] = np.array(list(values), dtype=np.str_)
+    arrays["x"] = x
+    (folder / "golden.npz").write_bytes(serialize.npz_bytes(arrays))
+
+
+def load_golden(folder: Path) -> tuple[Array, dict[str, Array]]:
+    """Return (model inputs, integers by value name) of ``golden.npz``. Raises SFN503."""
+    try:
+        with np.load(folder / "golden.npz", allow_pickle=False) as npz:
+            return npz["x"], {str(n): npz[f"v{i:05d}"] for i, n in enumerate(npz["names"])}
+    except (OSError, ValueError, KeyError) as error:
+        raise fail("SFN503", f"golden.npz cannot be read: {error}", str(folder), "compile again") from error

@@ -1,0 +1,218 @@
+"""Compile: from an ONNX file and calibration data to a build folder."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import __version__, artifact, backend, serialize
+from .calibration import methods
+from .calibration.collect import FloatRunner, collect
+from .config import Options
+from .data import Data, generated, load_data, subset
+from .diagnostics import CompileError, Diagnostic, fail
+from .execute import run_codes
+from .frontend import LoadedModel, import_model, load_model
+from .frontend.load import external_files
+from .host import encode
+from .ir import Graph
+from .legalize import check_widths, legalize
+from .passes.choose_ladders import ChooseLadders
+from .passes.fold_thresholds import FoldThresholds
+from .passes.lower import lower
+from .passes.pipeline import STRUCTURE, run_passes
+from .passes.quantize_weights import QuantizeWeights
+from .probe import check_import
+from .program import Program
+from .report import measure
+
+Array = NDArray[Any]
+Progress = Callable[[str, int, int], None]
+
+GENERATED_SAMPLES = 64
+MEASURED_SAMPLES = 64
+GOLDEN_SAMPLES = 8
+GOLDEN_LIMIT = 20_000_000  # integers; fewer samples are kept of a network that would pass it
+FEW_SAMPLES = 100
+
+
+@dataclass
+class Compilation:
+    """Everything a compilation made, before and beside what stands in files."""
+
+    loaded: LoadedModel
+    graph: Graph
+    program: Program
+    runner: FloatRunner
+    calibration: Data
+    options: Options
+    warnings: list[Diagnostic] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Built:
+    """The result of :func:`build`: the report and the refusals of single targets."""
+
+    folder: Path
+    report: dict[str, Any]
+    refusals: dict[str, CompileError]
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    return None
+
+
+def compile_model(
+    model: Path,
+    options: Options,
+    calib: Path | None = None,
+    input_shapes: dict[str, tuple[int, ...]] | None = None,
+    progress: Progress = _silent,
+    after: Callable[[str, Graph], None] | None = None,
+) -> Compilation:
+    """Return the Program of a model, nothing written. Raises CompileError with codes SFN1xx to SFN4xx and SFN605."""
+    options.check()
+    methods.check_options(options.method, options.method_options)
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "import"):
+        loaded = load_model(model, input_shapes)
+        graph = import_model(loaded)
+    data, warnings = _calibration_data(loaded, options, calib)
+    with _timed(seconds, "check import"):
+        check_import(graph, loaded, data.x[:2])
+    with _timed(seconds, "structure"):
+        graph = run_passes(graph, STRUCTURE[:1], after=after)
+        probe = np.random.default_rng(options.seed).standard_normal((1, *graph.inputs[0].type.shape))
+        graph = run_passes(graph, STRUCTURE[1:], probe, after)
+    with _timed(seconds, "calibrate"):
+        runner = FloatRunner(graph, model, loaded.batch)
+        statistics = collect(graph, runner, data.x, lambda i, n: progress("calibrate", i, n))
+    with _timed(seconds, "map"):
+        mapping = (ChooseLadders(statistics, options), QuantizeWeights(options), FoldThresholds())
+        graph = run_passes(graph, mapping, after=after)
+        program = lower(graph)
+    return Compilation(loaded, graph, program, runner, data, options, warnings, seconds)
+
+
+def build(
+    model: Path,
+    out: Path,
+    options: Options,
+    calib: Path | None = None,
+    input_shapes: dict[str, tuple[int, ...]] | None = None,
+    progress: Progress = _silent,
+) -> Built:
+    """Compile ``model`` into the folder ``out`` for every target of the options.
+
+    A target that refuses is reported in ``refusals`` while the others are built; where all refuse, or the accuracy falls by
+    more than allowed, CompileError is raised and ``out`` stays as it was.
+    """
+    backends = {name: backend.load(name) for name in dict.fromkeys(options.targets)}
+    done = compile_model(model, options, calib, input_shapes, progress)
+    with artifact.replacing(out) as folder:
+        with _timed(done.seconds, "report"):
+            report = _write_common(done, folder, progress)
+        refusals: dict[str, CompileError] = {}
+        for name, target in backends.items():
+            with _timed(done.seconds, f"emit {name}"):
+                try:
+                    report["targets"][name] = _emit(target, done.program, folder, options)
+                except CompileError as error:
+                    refusals[name] = error
+                    shutil.rmtree(folder / name, ignore_errors=True)
+                    report["targets"][name] = {"refused": [d.as_dict() for d in error.diagnostics]}
+        if len(refusals) == len(backends):
+            raise CompileError([d for e in refusals.values() for d in e.diagnostics])
+        artifact.write_json(folder / "report.json", report)
+        artifact.write_manifest(folder, _facts(done))
+        artifact.write_json(folder / "timing.json", {k: round(v, 3) for k, v in done.seconds.items()})
+    return Built(out, report, refusals)
+
+
+def _calibration_data(loaded: LoadedModel, options: Options, calib: Path | None) -> tuple[Data, list[Diagnostic]]:
+    if calib is None:
+        n = options.samples or GENERATED_SAMPLES
+        what = f"no --calib was given: thresholds come from {n} generated inputs and fit no real data"
+        data = generated(loaded.input_shape, loaded.input_dtype, n, options.seed)
+        return data, [Diagnostic("SFN308", what, fix="pass real samples: --calib data.npz")]
+    data = load_data(calib, loaded.input_name, loaded.input_shape, loaded.input_dtype)
+    data = subset(data, options.samples, options.seed)
+    warnings = []
+    if len(data.x) < FEW_SAMPLES:
+        warnings.append(Diagnostic("SFN309", f"{len(data.x)} samples", str(calib), "512 are a good number"))
+    return data, warnings
+
+
+def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Write program, golden integers and the model's copy; return the report so far."""
+    serialize.save(done.program, folder)
+    shutil.copyfile(done.loaded.path, folder / "model.onnx")
+    for name in external_files(done.loaded.model):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(done.loaded.path.parent / name, folder / name)
+    x = done.calibration.x
+    size = sum(int(np.prod(v.shape)) for v in done.program.values().values())
+    golden = x[: max(1, min(GOLDEN_SAMPLES, GOLDEN_LIMIT // max(size, 1)))]
+    codes = {e.value: encode(e, golden) for e in done.program.inputs}
+    artifact.save_golden(folder, golden, run_codes(done.program, codes, engine="reference"))
+    rows = measure.layers(done.graph, done.program, done.runner, x[:MEASURED_SAMPLES])
+    progress("measure", 1, 1)
+    return {
+        "coverage": {"nodes": done.loaded.n_nodes, "mapped": done.loaded.n_nodes, "host": 0},
+        "encoder": [op.kind for e in done.program.inputs for op in e.host],
+        "decoder": [op.kind for d in done.program.outputs for op in d.host],
+        "layers": rows,
+        "totals": measure.totals(rows),
+        "measured_on": {"samples": min(len(x), MEASURED_SAMPLES), "data": done.calibration.source},
+        "options": done.options.as_dict(),
+        "warnings": [w.as_dict() for w in done.warnings],
+        "targets": {},
+    }
+
+
+def _emit(target: backend.Backend, program: Program, folder: Path, options: Options) -> dict[str, Any]:
+    """Write one target and read it back: the files must describe the very same integers."""
+    legal = legalize(program, target.name, target.capabilities)
+    check_widths(legal, target.name, target.capabilities)
+    place = folder / target.name
+    place.mkdir()
+    target.emit(legal, place, {"nir-form": options.nir_form})
+    if serialize.digest(target.reload(place)) != serialize.digest(legal):
+        raise fail("SFN901", f"the files of target {target.name} do not read back as the network they were made from")
+    files = [p for p in place.rglob("*") if p.is_file()]
+    return {"files": len(files), "bytes": sum(p.stat().st_size for p in files), "populations": len(list(legal.populations()))}  # fmt: skip
+
+
+def _facts(done: Compilation) -> dict[str, Any]:
+    import onnx
+    import onnxruntime
+
+    return {
+        "format": done.program.format,
+        "model": {"name": done.loaded.path.name, "sha256": done.loaded.sha256, "input": done.loaded.input_name,
+                  "shape": list(done.loaded.input_shape), "dtype": done.loaded.input_dtype, "batch": done.loaded.batch},
+        "calibration": {"source": done.calibration.source, "sha256": done.calibration.sha256,
+                        "samples": len(done.calibration.x)},
+        "versions": {"sfnc": __version__, "numpy": np.__version__, "onnx": onnx.__version__,
+                     "onnxruntime": onnxruntime.__version__, "python": platform.python_version()},
+        "options": done.options.as_dict(),
+    }  # fmt: skip
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start

@@ -1,0 +1,78 @@
+"""Check: what would be mapped or refused, without converting anything."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import backend
+from .codes import CODES, EXIT_OK
+from .config import Options
+from .diagnostics import CompileError, Diagnostic
+from .frontend import load_model
+from .frontend.importer import survey
+from .legalize import check_widths, legalize
+from .passes.pipeline import STRUCTURE, run_passes
+
+
+@dataclass
+class Checked:
+    """Every node with "ok" or the code of its refusal, the problems, and the targets that fit."""
+
+    nodes: list[tuple[str, str]]
+    problems: list[Diagnostic] = field(default_factory=list)
+    targets_ok: list[str] = field(default_factory=list)
+
+    @property
+    def n_ok(self) -> int:
+        """Number of nodes that can be mapped."""
+        return sum(state == "ok" for _, state in self.nodes)
+
+    @property
+    def exit_code(self) -> int:
+        """Exit status: that of the first problem."""
+        return next((CODES[d.code].exit_code for d in self.problems), EXIT_OK)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "coverage": {"nodes": len(self.nodes), "mapped": self.n_ok, "host": 0},
+            "nodes": [{"node": label, "state": state} for label, state in self.nodes],
+            "targets": self.targets_ok, "diagnostics": [d.as_dict() for d in self.problems],
+        }  # fmt: skip
+
+
+def check(model: Path, targets: Sequence[str] = (), input_shapes: dict[str, tuple[int, ...]] | None = None) -> Checked:
+    """Return what would become of every node. Raises SFN101 to SFN105 for a file that cannot be looked at."""
+    loaded = load_model(model, input_shapes)
+    graph, problems, states = survey(loaded)
+    found = Checked(states, problems)
+    if graph is None:
+        return found
+    try:
+        run_passes(graph, STRUCTURE)
+    except CompileError as error:
+        found.problems.extend(error.diagnostics)
+        return found
+    for name in targets:
+        try:
+            _dry_run(model, name, input_shapes)
+            found.targets_ok.append(name)
+        except CompileError as error:
+            found.problems.extend(error.diagnostics)
+    return found
+
+
+def _dry_run(model: Path, name: str, input_shapes: dict[str, tuple[int, ...]] | None) -> None:
+    """Emit the target into a folder that is thrown away, with thresholds from a few generated inputs."""
+    from .build import compile_model
+
+    target = backend.load(name)
+    options = Options(targets=(name,), samples=4)
+    program = legalize(compile_model(model, options, None, input_shapes).program, name, target.capabilities)
+    check_widths(program, name, target.capabilities)
+    with tempfile.TemporaryDirectory(prefix="sfnc-") as folder:
+        target.emit(program, Path(folder), {"nir-form": options.nir_form})

@@ -1,0 +1,306 @@
+"""The command line: parses, calls the driver, prints. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import __version__
+from .codes import CODES, EXIT_BUG, EXIT_USAGE
+from .config import METHOD_NAMES, NIR_FORMS, Options
+from .diagnostics import CompileError, Diagnostic, fail
+
+FILE = click.Path(path_type=Path)
+
+
+class _DefaultCompile(click.Group):
+    """``sfnc model.onnx ...`` means ``sfnc compile model.onnx ...``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h", "--version"):
+            looks_like_model = Path(args[0]).suffix == ".onnx" or Path(args[0]).exists() or args[0].startswith("-")
+            if looks_like_model:
+                args = ["compile", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_DefaultCompile, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="sfnc")
+def cli() -> None:
+    """Compile trained networks (ONNX) to integer spiking networks that answer in one timestep, with proof.
+
+    \b
+    sfnc model.onnx --calib data.npz --target sim,nir,lava -o out     compile
+    sfnc verify out                                                   prove every target equal, bit for bit
+    sfnc eval out --data test.npz                                     accuracy beside the float model
+    """
+
+
+def _guarded(command: Callable[..., int]) -> Callable[..., None]:
+    """Turn diagnostics into messages and exit codes; anything else is our own bug and says so."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        as_json = bool(kwargs.get("as_json"))
+        try:
+            code = command(*args, **kwargs)
+        except CompileError as error:
+            _print_problems(list(error.diagnostics), as_json)
+            code = error.exit_code
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except KeyboardInterrupt:
+            click.echo("interrupted; nothing was changed", err=True)
+            code = 130
+        except Exception as error:
+            code = _own_bug(error, as_json)
+        sys.exit(code)
+
+    return run
+
+
+def _own_bug(error: Exception, as_json: bool) -> int:
+    text = "".join(traceback.format_exception(error))
+    what = f"{type(error).__name__}: {error}"
+    _print_problems([Diagnostic("SFN901", what, "sfnc itself", CODES["SFN901"].page)], as_json)
+    click.echo(text, err=True)
+    return EXIT_BUG
+
+
+def _print_problems(problems: list[Diagnostic], as_json: bool = False) -> None:
+    if as_json:
+        click.echo(json.dumps({"diagnostics": [d.as_dict() for d in problems]}, indent=1), err=True)
+        return
+    for d in problems:
+        click.echo(f"{'warning' if d.severity == 'warning' else 'error'} {d}", err=True)
+
+
+def _shapes(values: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    found = {}
+    for text in values:
+        name, _, dims = text.rpartition("=")
+        try:
+            found[name] = tuple(int(d) for d in dims.split(","))
+        except ValueError:
+            name = ""
+        if not name:
+            raise fail("SFN605", f"--input-shape {text!r}", fix="write it as name=1,3,32,32")
+    return found
+
+
+def _pairs(values: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for text in values:
+        key, eq, value = text.partition("=")
+        if not eq:
+            raise fail("SFN605", f"--method-option {text!r}", fix="write it as key=value")
+        found[key] = value
+    return found
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(t.strip() for t in (text or "").split(",") if t.strip())
+
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print data instead of text.")
+_quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
+
+
+@cli.command("compile")
+@click.argument("model", type=FILE)
+@click.option("--target", default="sim", show_default=True, help="Targets, separated by commas (see `sfnc targets`).")
+@click.option("-o", "--output", type=FILE, help="Build folder. [default: MODEL without .onnx, plus .sfnc]")
+@click.option("--calib", type=FILE, help="Calibration data, .npz or .npy, as the model takes it.")
+@click.option("--samples", type=int, help="Use this many samples of the calibration data. [default: all]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Chooses those samples.")
+@click.option("--levels", type=int, default=31, show_default=True, help="Highest code of a population.")
+@click.option("--input-levels", type=int, default=255, show_default=True, help="Highest code of the input.")
+@click.option("--weight-bits", type=int, default=8, show_default=True, help="Bits of a weight, sign included.")
+@click.option("--method", type=click.Choice(METHOD_NAMES), default="mse", show_default=True, help="Chooses thresholds.")
+@click.option("--method-option", multiple=True, metavar="KEY=VALUE", help="p (percentile, sfn), lambda, reading (sfn).")
+@click.option("--timesteps", type=int, default=1, show_default=True, help="Only 1 exists.")
+@click.option("--nir-form", type=click.Choice(NIR_FORMS), default="binary", show_default=True, help="NIR spelling.")
+@click.option("--input-shape", multiple=True, metavar="NAME=1,3,32,32", help="Pins symbolic axes of the input.")
+@click.option(
+    "--acc-bits", type=int, default=24, show_default=True, help="Accumulator width that is proved to suffice."
+)
+@click.option("--require-accuracy-drop", type=float, metavar="PTS",
+              help="Fail if top-1 on the labelled calibration data drops by more points.")  # fmt: skip
+@_quiet_option
+@_json_option
+@_guarded
+def compile_command(
+    model: Path, target: str, output: Path | None, calib: Path | None, input_shape: tuple[str, ...],
+    method_option: tuple[str, ...], quiet: bool, as_json: bool, **rest: Any,
+) -> int:  # fmt: skip
+    """Compile MODEL.onnx (the verb may be left out)."""
+    options = Options(targets=_names(target), method_options=_pairs(method_option), **rest).check()
+    from .build import build
+    from .report.terminal import Console
+
+    console = Console(quiet or as_json)
+    out = output if output is not None else Path(f"{model.stem}.sfnc")
+    with console.progress() as progress:
+        built = build(model, out, options, calib, _shapes(input_shape), progress)
+    if as_json:
+        click.echo(json.dumps({"output": str(out), **built.report}, indent=1))
+    else:
+        _print_problems([Diagnostic(w["code"], w["what"], w["where"], w["fix"]) for w in built.report["warnings"]])
+        console.build(built)
+    for error in built.refusals.values():
+        _print_problems(list(error.diagnostics), as_json)
+    return next((e.exit_code for e in built.refusals.values()), 0)
+
+
+@cli.command("check")
+@click.argument("model", type=FILE)
+@click.option("--target", default="", help="Also check whether these targets can say the network.")
+@click.option("--input-shape", multiple=True, metavar="NAME=1,3,32,32", help="Pins symbolic axes of the input.")
+@_json_option
+@_guarded
+def check_command(model: Path, target: str, input_shape: tuple[str, ...], as_json: bool) -> int:
+    """Say what would be mapped or refused, and why; converts nothing."""
+    from .check import check
+
+    found = check(model, _names(target), _shapes(input_shape))
+    if as_json:
+        click.echo(json.dumps(found.as_dict(), indent=1))
+    else:
+        for label, state in found.nodes:
+            click.echo(f"{state:8} {label}")
+        click.echo(f"{found.n_ok} of {len(found.nodes)} nodes can be mapped")
+        for name in found.targets_ok:
+            click.echo(f"target {name}: fits")
+        _print_problems(found.problems)
+    return found.exit_code
+
+
+@cli.command("run")
+@click.argument("build_folder", metavar="OUT", type=FILE)
+@click.option("--input", "data", type=FILE, required=True, help="Inputs, .npz or .npy.")
+@click.option("-o", "--output", type=FILE, required=True, help="Where the outputs go (.npz).")
+@click.option("--on", default="sim", show_default=True, help="The target that computes them.")
+@click.option("--codes", is_flag=True, help="Write the raw integers of every layer instead of real outputs.")
+@_quiet_option
+@_guarded
+def run_command(build_folder: Path, data: Path, output: Path, on: str, codes: bool, quiet: bool) -> int:
+    """Run a build on inputs and write its outputs."""
+    from .evaluate import run_build, save_outputs
+
+    found = run_build(build_folder, data, on, codes)
+    save_outputs(output, found)
+    if not quiet:
+        click.echo(f"wrote {len(found)} arrays to {output}", err=True)
+    return 0
+
+
+@cli.command("verify")
+@click.argument("build_folder", metavar="OUT", type=FILE)
+@click.option("--data", type=FILE, help="Inputs to prove it on. [default: the golden inputs of the build]")
+@click.option("--samples", type=int, help="How many of them. [default: 8]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Chooses them.")
+@click.option("--on", help="Targets to verify. [default: all in the build]")
+@click.option("--time-limit", type=float, default=1800.0, show_default=True, help="Seconds a target may run.")
+@_quiet_option
+@_json_option
+@_guarded
+def verify_command(
+    build_folder: Path, data: Path | None, samples: int | None, seed: int, on: str | None, time_limit: float,
+    quiet: bool, as_json: bool,
+) -> int:  # fmt: skip
+    """Prove that every emitted target computes the simulator's integers, layer by layer."""
+    from .report.terminal import Console
+    from .verify import verify
+
+    proof = verify(build_folder, data, samples, _names(on) or None, seed, time_limit)
+    if as_json:
+        click.echo(json.dumps(proof.document, indent=1))
+    else:
+        Console(quiet).proof(proof.document)
+    _print_problems(proof.problems, as_json)
+    return max((CODES[d.code].exit_code for d in proof.problems), key=lambda c: (c == 1, c), default=0)
+
+
+@cli.command("eval")
+@click.argument("build_folder", metavar="OUT", type=FILE)
+@click.option("--data", type=FILE, required=True, help="Samples, with labels for accuracy.")
+@click.option("--samples", type=int, help="Use this many. [default: all]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Chooses them.")
+@_quiet_option
+@_json_option
+@_guarded
+def eval_command(build_folder: Path, data: Path, samples: int | None, seed: int, quiet: bool, as_json: bool) -> int:
+    """Measure accuracy and agreement: the float model (onnxruntime) beside the spiking network."""
+    from .evaluate import evaluate
+    from .report.terminal import Console
+
+    console = Console(quiet or as_json)
+    with console.progress() as progress:
+        found = evaluate(build_folder, data, samples, seed, progress)
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    else:
+        console.evaluation(found)
+    return 0
+
+
+@cli.command("ops")
+@_json_option
+@_guarded
+def ops_command(as_json: bool) -> int:
+    """List the ONNX operators that are compiled."""
+    from .frontend.operators import describe
+
+    rows = describe()
+    if as_json:
+        click.echo(json.dumps(dict(rows), indent=1))
+    else:
+        for name, what in rows:
+            click.echo(f"{name:22} {what}")
+    return 0
+
+
+@cli.command("targets")
+@_json_option
+@_guarded
+def targets_command(as_json: bool) -> int:
+    """List the targets and whether they can execute here."""
+    from . import backend
+
+    rows = []
+    for name in backend.names():
+        target = backend.load(name)
+        why = target.available()
+        rows.append({"name": name, "note": target.capabilities.note, "available": why is None, "reason": why or ""})
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    else:
+        for row in rows:
+            state = "available" if row["available"] else f"not here: {row['reason']}"
+            click.echo(f"{row['name']:8} {row['note']}\n         {state}")
+    return 0
+
+
+@cli.command("explain")
+@click.argument("code")
+@_guarded
+def explain_command(code: str) -> int:
+    """Print the help page of an error code (SFN...)."""
+    found = CODES.get(code.upper())
+    if found is None:
+        click.echo(f"no code {code!r}; there are: {' '.join(CODES)}", err=True)
+        return EXIT_USAGE
+    click.echo(f"{code.upper()}: {found.title}\n\n{found.page}\n\nexit code: {found.exit_code}")
+    return 0
+
+
+def main() -> None:
+    """Entry point of ``sfnc``."""
+    cli(prog_name="sfnc")

@@ -1,0 +1,38 @@
+"""The imported graph against onnxruntime, value by value: an import that changes a number never gets further."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .diagnostics import CompileError, Diagnostic
+from .frontend import LoadedModel
+from .frontend.reference import FloatReference, original_names
+from .ir import Graph
+
+Array = NDArray[Any]
+
+# onnxruntime computes in float32 (relative precision 2**-24 per operation), the graph in float64. 2**-10 of the largest value
+# leaves room for sums of 2**14 terms in any order and for fused kernels, and is far below what a wrong
+# attribute, axis or padding does.
+TOLERANCE = 2.0**-10
+
+
+def check_import(graph: Graph, loaded: LoadedModel, x: Array) -> None:
+    """Raise SFN107 where a value of the imported graph is not what onnxruntime computes for inputs ``x``."""
+    known = original_names(loaded.path)
+    taps = {n.name: n.tap for n in graph.nodes if n.tap is not None and n.tap in known}
+    reference = FloatReference(loaded.path, loaded.input_name, loaded.batch, sorted(set(taps.values())))
+    expected, got = reference.run(x), graph.evaluate({graph.inputs[0].name: x})
+    problems = []
+    for name, tap in taps.items():
+        want = expected[tap].astype(np.float64).reshape(got[name].shape)
+        worst, scale = float(np.abs(want - got[name]).max(initial=0)), float(np.abs(want).max(initial=0))
+        if not worst <= TOLERANCE * scale + 1e-30:
+            origin = next(n.origin.nodes[0] for n in graph.nodes if n.name == name)
+            what = f"value {tap!r} differs from onnxruntime by {worst:.3g} (largest value {scale:.3g})"
+            problems.append(Diagnostic("SFN107", what, origin, "please report this with the model"))
+    if problems:
+        raise CompileError(problems[:1])

@@ -1,0 +1,148 @@
+"""Numbers for ``report.json``: per layer what it is, what it costs and what error it makes. Measured, never estimated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..calibration.collect import FloatRunner
+from ..execute import run_codes
+from ..host import encode
+from ..ir import Graph, Node
+from ..legalize import weight_top
+from ..ops import Layer
+from ..passes.steps import all_steps
+from ..program import Conv, Dense, LinearMap, Population, Program, SumPool, Table, ValueInfo
+from ..ranges import bits_for
+
+Array = NDArray[Any]
+
+
+def layers(graph: Graph, program: Program, runner: FloatRunner, x: Array) -> list[dict[str, Any]]:
+    """Return one row per population (input first), measured on the samples ``x`` ``(n, *model_shape)``."""
+    tally = _tally(graph, program, runner, x)
+    info, nodes = program.values(), graph.by_name()
+    source = graph.inputs[0]
+    assert source.levels is not None
+    rows = [{"name": source.name, "kind": "input", "origin": [source.model_name], "lo": source.levels.lo,
+             "hi": source.levels.hi, "levels": source.levels.hi - source.levels.lo, "reason": source.levels.reason,
+             "shape": list(source.type.shape), "synops": 0, "macs": 0, **tally[source.name].row()}]  # fmt: skip
+    for population in program.populations():
+        node = nodes[population.name]
+        rows.append({**_static(population, node, info), **tally[population.name].row(),
+                     **_activity(population, info, tally)})  # fmt: skip
+    return rows
+
+
+def totals(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the sums over all populations."""
+    inner = rows[1:]
+    return {
+        "populations": len(inner),
+        "neurons": int(sum(np.prod(r["shape"]) for r in inner)),
+        "macs": int(sum(r["macs"] for r in inner)),
+        "synops": float(sum(r["synops"] for r in inner)),
+        "weights": int(sum(p["weights"] for r in inner for p in r["projections"])),
+    }
+
+
+def macs(linear: LinearMap, source: ValueInfo) -> int:
+    """Return the multiply-accumulates of one sample, positions in the padding included."""
+    size = int(np.prod(linear.out_shape(source.shape)))
+    if isinstance(linear, Dense):
+        return size * linear.weight.shape[1]
+    if isinstance(linear, Conv):
+        return size * int(np.prod(linear.weight.shape[1:]))
+    return size * (int(np.prod(linear.kernel)) if isinstance(linear, SumPool) else 1)
+
+
+def _static(population: Population, node: Node, info: Mapping[str, ValueInfo]) -> dict[str, Any]:
+    layer = node.op
+    assert isinstance(layer, Layer)
+    ladder, levels = population.ladder, layer.levels
+    projections = [
+        {"source": p.source, "kind": type(p.map).__name__, "weights": int(p.map.weight.size),
+         "weight_bits": bits_for(-weight_top(p.map), weight_top(p.map)), "macs": macs(p.map, info[p.source])}
+        for p in population.projections
+    ]  # fmt: skip
+    kind = "readout" if levels is None else "table" if isinstance(ladder, Table) else "uniform"
+    return {
+        "name": population.name, "kind": kind, "origin": list(population.origin.nodes),
+        "activation": layer.activation.kind if layer.activation else None, "shape": list(population.shape),
+        "lo": None if levels is None else levels.lo, "hi": None if levels is None else levels.hi,
+        "levels": None if levels is None else levels.hi - levels.lo,
+        "reason": "" if levels is None else levels.reason,
+        "dead": 0 if levels is None else int(levels.dead.sum()),
+        "theta_min": int(ladder.theta.min()) if kind == "uniform" else None,  # type: ignore[union-attr]
+        "theta_max": int(ladder.theta.max()) if kind == "uniform" else None,  # type: ignore[union-attr]
+        "acc_min": population.acc_min, "acc_max": population.acc_max,
+        "acc_bits": bits_for(population.acc_min, population.acc_max),
+        "weight_bits": max(p["weight_bits"] for p in projections), "projections": projections,
+        "macs": sum(p["macs"] for p in projections), "notes": list(layer.integer.notes) if layer.integer else [],
+    }  # fmt: skip
+
+
+def _activity(population: Population, info: Mapping[str, ValueInfo], tally: Mapping[str, _Tally]) -> dict[str, Any]:
+    """Return the synaptic operations of one sample: multiply-accumulates whose code is not 0, on average."""
+    total = 0.0
+    for p in population.projections:
+        total += macs(p.map, info[p.source]) * tally[p.source].density
+    return {"synops": total}
+
+
+class _Tally:
+    """Sums over samples of one value: signal, errors, and counts of codes."""
+
+    def __init__(self) -> None:
+        self.signal = self.here = self.accumulated = 0.0
+        self.size = self.nonzero = self.saturated = 0
+        self.spikes = True
+
+    def add(self, real: Array | None, codes: Array, step: Array | None, levels: Any) -> None:
+        self.size += codes.size
+        self.nonzero += int(np.count_nonzero(codes))
+        if levels is not None:
+            ends = codes == levels.hi
+            self.saturated += int((ends | (codes == levels.lo) if levels.lo < 0 else ends).sum())
+        if real is None or step is None:
+            return
+        self.signal += float((real**2).sum())
+        self.accumulated += float(((codes * step - real) ** 2).sum())
+        if levels is not None:
+            self.here += float(((levels.quantize(real) * step - real) ** 2).sum())
+
+    @property
+    def density(self) -> float:
+        return self.nonzero / self.size if self.size else 0.0
+
+    def row(self) -> dict[str, Any]:
+        return {
+            "sqnr_db": decibel(self.signal, self.here), "sqnr_accumulated_db": decibel(self.signal, self.accumulated),
+            "saturation": self.saturated / max(self.size, 1), "density": self.density,
+        }  # fmt: skip
+
+
+def decibel(signal: float, noise: float) -> float | None:
+    """Return 10 log10(signal / noise), None where either is zero: no error, or nothing to compare with."""
+    return round(10 * float(np.log10(signal / noise)), 3) if signal > 0 and noise > 0 else None
+
+
+def _tally(graph: Graph, program: Program, runner: FloatRunner, x: Array) -> dict[str, _Tally]:
+    steps, nodes = all_steps(graph), graph.by_name()
+    found = {name: _Tally() for name in program.values()}
+    start = 0
+    for n, real, _ in runner.stream(x):
+        codes = run_codes(program, {e.value: encode(e, x[start : start + n]) for e in program.inputs})
+        start += n
+        for name, tally in found.items():
+            op = nodes[name].op if name in nodes else None
+            levels = graph.inputs[0].levels if op is None else getattr(op, "levels", None)
+            step = steps.get(name)
+            if isinstance(op, Layer) and op.levels is None and op.integer is not None:
+                step = op.integer.alpha
+            measured = op is None or isinstance(op, Layer)
+            tally.add(real[name] if measured else None, codes[name], step, levels)
+    return found

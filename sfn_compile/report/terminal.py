@@ -1,0 +1,110 @@
+"""What a person reads on the terminal. Everything goes to standard output, progress bars to standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from ..build import Built
+
+
+class Console:
+    """Prints results as tables; ``quiet`` prints nothing."""
+
+    def __init__(self, quiet: bool = False):
+        self.quiet = quiet
+        # Without a terminal the width is fixed, so that logs do not depend on where they were made.
+        self.out = RichConsole(quiet=quiet, highlight=False, width=None if sys.stdout.isatty() else 118)
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[Callable[[str, int, int], None]]:
+        """Yield a function ``(stage, done, total)`` that draws a progress bar where there is a terminal."""
+        shown = not self.quiet and sys.stderr.isatty()
+        columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=RichConsole(stderr=True), disable=not shown, transient=True) as bar:
+            tasks: dict[str, Any] = {}
+
+            def update(stage: str, done: int, total: int) -> None:
+                if stage not in tasks:
+                    tasks[stage] = bar.add_task(stage, total=total)
+                bar.update(tasks[stage], completed=done)
+
+            yield update
+
+    def build(self, built: Built) -> None:
+        """Print the layers, the totals, and where the files are."""
+        report = built.report
+        self.out.print(_layer_table(report["layers"]))
+        total = report["totals"]
+        self.out.print(
+            f"{report['coverage']['mapped']} of {report['coverage']['nodes']} ONNX nodes mapped; "
+            f"{total['neurons']:,} neurons in {total['populations']} populations, {total['weights']:,} weights, "
+            f"{total['synops']:,.0f} synaptic operations per sample ({total['macs']:,} MACs in the float network)"
+        )
+        for name, target in report["targets"].items():
+            state = "refused" if "refused" in target else f"{target['files']} files, {target['bytes'] / 1e6:.2f} MB"
+            self.out.print(f"target {name:5} {state}")
+        self.out.print(f"written to {built.folder}/   next: sfnc verify {built.folder}")
+
+    def proof(self, document: Mapping[str, Any]) -> None:
+        """Print one line per target and per reader."""
+        table = Table("target", "executed by", "mode", "samples", "layers", "integers compared", "different")
+        for name, t in document["targets"].items():
+            cells = [t.get("executed_by") or t.get("error", ""), t.get("mode") or "not executed", t["samples"],
+                     t.get("layers", 0), f"{t['compared']:,}", t["different"] if t.get("mode") else "-"]  # fmt: skip
+            table.add_row(name, *map(str, cells))
+            for r in t.get("readers", ()):
+                wrong = r.get("error") or str(r.get("different"))
+                table.add_row("", f"{r['name']} {r.get('version', '')}", "stock reader", str(r.get("samples", 0)),
+                              str(r.get("layers", "")), f"{r.get('compared', 0):,}", wrong)  # fmt: skip
+        self.out.print(table)
+        if document["files_changed"]:
+            self.out.print(f"changed since compile: {', '.join(document['files_changed'])}")
+
+    def evaluation(self, found: Mapping[str, Any]) -> None:
+        """Print accuracy and agreement."""
+        if "accuracy" in found:
+            a = found["accuracy"]
+            drop = 100 * (a["float_top1"] - a["snn_top1"])
+            self.out.print(f"float network    {100 * a['float_top1']:6.2f} % top-1 on {a['n']} samples (onnxruntime)")
+            self.out.print(f"spiking network  {100 * a['snn_top1']:6.2f} % top-1, {drop:+.2f} points lost")
+        for name, o in found["outputs"].items():
+            snr = "no error" if o["sqnr_db"] is None else f"{o['sqnr_db']:.1f} dB"
+            self.out.print(f"output {name}: agreement {100 * o['agreement']:.2f} %, signal to noise {snr}, "
+                           f"largest error {o['max_error']:.4g}")  # fmt: skip
+
+
+def _layer_table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(
+        "population", "from", "shape", "codes", "theta", "acc bits", "w bits", "density", "SQNR here/total dB"
+    )
+    for r in rows:
+        origin = r["origin"][0] if r["origin"] else ""
+        more = f" +{len(r['origin']) - 1}" if len(r["origin"]) > 1 else ""
+        theta = "table" if r["kind"] == "table" else _span(r.get("theta_min"), r.get("theta_max"))
+        table.add_row(
+            _short(r["name"]), _short(origin, 24) + more, "x".join(map(str, r["shape"])),
+            "acc" if r["lo"] is None else f"{r['lo']}..{r['hi']}", theta, str(r.get("acc_bits", "")),
+            str(r.get("weight_bits", "")), f"{100 * r['density']:.0f} %",
+            f"{_db(r['sqnr_db'])} / {_db(r['sqnr_accumulated_db'])}",
+        )  # fmt: skip
+    return table
+
+
+def _span(lo: int | None, hi: int | None) -> str:
+    return "" if lo is None else str(lo) if lo == hi else f"{lo}..{hi}"
+
+
+def _db(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _short(text: str, width: int = 22) -> str:
+    return text if len(text) <= width else "…" + text[-width + 1 :]

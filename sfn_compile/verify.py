@@ -1,0 +1,141 @@
+"""Verify: every emitted target executed from its own files and compared with the simulator, integer by integer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import __version__, artifact, backend
+from .backend import RunRequest, RunResult
+from .data import load_data, subset
+from .diagnostics import CompileError, Diagnostic
+from .execute import run_codes
+from .host import encode
+from .legalize import legalize
+from .program import Population, Program
+
+Array = NDArray[Any]
+DEFAULT_SAMPLES = 8
+
+
+@dataclass
+class Proof:
+    """What :func:`verify` found; ``document`` is ``proof.json``."""
+
+    document: dict[str, Any]
+    problems: list[Diagnostic] = field(default_factory=list)
+
+
+def verify(
+    folder: Path, data: Path | None = None, samples: int | None = None, on: Sequence[str] | None = None,
+    seed: int = 0, time_limit: float = 1800.0,
+) -> Proof:  # fmt: skip
+    """Return the proof for the targets ``on`` (default: all that the build holds) and write ``proof.json``.
+
+    Inputs are ``samples`` of ``data``, or the golden inputs of the build. A target that cannot be executed here is a
+    problem (SFN601, SFN603), never counted as verified. Raises SFN503 for a folder that is no build.
+    """
+    manifest, program = artifact.open_build(folder)
+    x, golden_check = _inputs(folder, manifest, data, samples, seed)
+    codes = {e.value: encode(e, x) for e in program.inputs}
+    expected = run_codes(program, codes)
+    built = [n for n in manifest["options"]["targets"] if (folder / n).is_dir()]
+    proof = Proof({
+        "sfnc": __version__, "model": manifest["model"]["sha256"], "program": manifest["files"]["program.npz"],
+        "files_changed": artifact.changed_files(folder, manifest), "seed": seed, "samples": len(x),
+        "data": str(data.name) if data else "golden inputs", "targets": {},
+    })  # fmt: skip
+    if golden_check is not None:
+        _check_golden(golden_check, expected, proof)
+    for name in on or built:
+        _verify_target(name, folder, program, codes, expected, proof, time_limit)
+    artifact.write_json(folder / "proof.json", proof.document)
+    return proof
+
+
+def _inputs(
+    folder: Path, manifest: Mapping[str, Any], data: Path | None, samples: int | None, seed: int
+) -> tuple[Array, dict[str, Array] | None]:
+    if data is None:
+        x, golden = artifact.load_golden(folder)
+        n = min(samples or DEFAULT_SAMPLES, len(x))
+        return x[:n], {k: v[:n] for k, v in golden.items()}
+    model = manifest["model"]
+    found = load_data(data, model["input"], tuple(model["shape"]), model["dtype"])
+    return subset(found, samples or DEFAULT_SAMPLES, seed).x, None
+
+
+def _check_golden(golden: Mapping[str, Array], expected: Mapping[str, Array], proof: Proof) -> None:
+    """The simulator still computes what it computed when the network was compiled."""
+    different = sum(int((golden[k] != expected[k]).sum()) for k in expected if k in golden)
+    proof.document["golden"] = {"compared": sum(v.size for v in golden.values()), "different": different}
+    if different or set(golden) != set(expected):
+        what = f"the simulator differs from golden.npz in {different} integers"
+        proof.problems.append(Diagnostic("SFN501", what, "golden.npz", "compile again with this version"))
+
+
+def _verify_target(
+    name: str, folder: Path, program: Program, codes: Mapping[str, Array], expected: Mapping[str, Array],
+    proof: Proof, time_limit: float,
+) -> None:  # fmt: skip
+    target = backend.load(name)
+    entry: dict[str, Any] = {"samples": 0, "compared": 0, "different": 0, "first_difference": None, "mode": None,
+                             "executed_by": None}  # fmt: skip
+    proof.document["targets"][name] = entry
+    why = target.available()
+    if not (folder / name).is_dir():
+        why = f"the build holds no target {name}"
+    if why is not None:
+        entry["error"] = why
+        proof.problems.append(Diagnostic("SFN601", f"target {name} was not executed: {why}", name))
+        return
+    legal = legalize(program, name, target.capabilities)
+    golden = dict(run_codes(legal, codes))
+    try:
+        result = target.run(folder / name, RunRequest(codes, golden, time_limit))
+    except CompileError as error:
+        entry["error"] = str(error)
+        proof.problems.extend(error.diagnostics)
+        return
+    entry |= _compare(legal, expected, golden, result)
+    if entry["different"]:
+        first = entry["first_difference"]
+        what = f"target {name}: {entry['different']} of {entry['compared']} integers differ"
+        where = f"layer {first['layer']!r}, element {first['index']}: expected {first['expected']}, got {first['got']}"
+        proof.problems.append(Diagnostic("SFN501", f"{what}; first at {where}", name))
+    for reader in entry["readers"]:
+        if reader.get("different") or reader.get("error"):
+            what = f"reader {reader['name']} of target {name}: {reader.get('error') or str(reader['different']) + ' integers differ'}"  # fmt: skip
+            proof.problems.append(Diagnostic("SFN501", what, name))
+
+
+def _compare(
+    legal: Program, expected: Mapping[str, Array], golden: Mapping[str, Array], result: RunResult
+) -> dict[str, Any]:
+    """Return the comparison of every layer; a population that the target did not report is a difference."""
+    compared = different = n_layers = 0
+    first: dict[str, Any] | None = None
+    for step in legal.steps:
+        if not isinstance(step, Population) and step.name not in result.values:
+            continue
+        want = expected.get(step.name.removesuffix(".relay"), golden[step.name])
+        got = result.values.get(step.name)
+        n_layers += 1
+        compared += want.size
+        wrong = np.ones(want.shape, bool) if got is None or got.shape != want.shape else got != want
+        count = int(wrong.sum())
+        different += count
+        if count and first is None:
+            at = tuple(int(i) for i in np.argwhere(wrong)[0])
+            value = None if got is None or got.shape != want.shape else int(got[at])
+            first = {"layer": step.name, "index": list(at), "expected": int(want[at]), "got": value}
+    return {
+        "samples": len(next(iter(expected.values()))), "layers": n_layers, "compared": compared, "different": different,
+        "first_difference": first, "mode": result.mode, "executed_by": result.executed_by,
+        "readers": [dict(r) for r in result.readers],
+    }  # fmt: skip

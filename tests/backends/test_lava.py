@@ -1,0 +1,373 @@
+"""The Lava artifact computes what the simulator computes, leaves nothing behind, and reads back as what was emitted.
+
+Runs need a Python with lava-nc (see `sfn_backends/lava/interpreter.py`); where none is found those tests are skipped
+with the reason and the command that installs it.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sfn_backends.lava import LavaBackend, interpreter, runner
+from sfn_backends.lava.artifact import guard
+
+from sfn_compile import serialize
+from sfn_compile.backend import RunRequest
+from sfn_compile.diagnostics import CompileError
+from sfn_compile.execute import run_codes
+from sfn_compile.legalize import legalize
+from sfn_compile.program import Conv, Dense, Identity, Move, Population, Program, Projection, SumPool, Transpose
+from sfn_compile.testing import conformance
+from sfn_compile.testing.conformance import CASES, Builder, check, edge_inputs
+
+PYTHON, PROBLEM = interpreter.find()
+needs_lava = pytest.mark.skipif(PYTHON is None, reason=f"lava-nc: {PROBLEM}. {interpreter.INSTALL}")
+
+
+def emit(program: Program, folder: Path) -> Program:
+    folder.mkdir(parents=True, exist_ok=True)
+    legal = legalize(program, "lava", LavaBackend.capabilities)
+    LavaBackend().emit(legal, folder, {})
+    return legal
+
+
+def request_for(program: Program, time_limit: float = 60.0) -> RunRequest:
+    inputs = edge_inputs(program)
+    return RunRequest(inputs, run_codes(program, inputs, engine="reference"), time_limit)
+
+
+def edit(path: Path, **changes: Any) -> None:
+    """Replace arrays of an .npz: each change maps an array to an array."""
+    with np.load(path) as npz:
+        arrays = {key: npz[key] for key in npz.files}
+    for key, change in changes.items():
+        arrays[key] = change(arrays[key].copy())
+    path.write_bytes(serialize.npz_bytes(arrays))
+
+
+def put(place: Any, value: int) -> Any:
+    def change(x: Any) -> Any:
+        x[place] = value
+        return x
+
+    return change
+
+
+def leftovers() -> list[str]:
+    """Shared memory and work folders of guarded runs, and processes that were started from an artifact."""
+    found = glob.glob("/dev/shm/psm_sfnc-lava-*") + glob.glob(f"{Path(os.environ.get('TMPDIR', '/tmp'))}/sfnc-lava-*")
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            command = Path(path).read_bytes()
+        except OSError:
+            continue
+        found += [path] if b"run.py" in command and b"sfnc-lava-" in command else []
+    return found
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """Fail where the test leaves a process, shared memory or a work folder behind that was not there before."""
+    before = set(leftovers())
+    yield
+    deadline = time.monotonic() + 3.0
+    while set(leftovers()) - before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not set(leftovers()) - before
+
+
+# -- the artifact computes the simulator's integers --------------------------------------------------------------
+@needs_lava
+@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_conformance_case_is_equal_to_the_simulator(case: conformance.Case, tmp_path: Path) -> None:
+    result = check(LavaBackend(mode="whole"), case, tmp_path)
+    assert result.mode == "whole"
+    assert result.executed_by.startswith("lava-nc 0.10.0, Python 3.")
+
+
+def odd_shapes() -> Program:
+    """What takes the road of Lava's Sparse, or is easily wrong: per-position weights, int8 limits, dilated margins."""
+    b = Builder((130, 5, 4), lo=-7, hi=7)
+    b.fire("a/b:0", Projection("x", Conv(b.weights(130, 1, 3, 3), (1, 1), ((1, 1), (0, 2)), (1, 1), 130)), lo=-4, hi=3)
+    b.fire("µ.1", Projection("a/b:0", Conv(b.weights(3, 130, 2, 2), (1, 1), ((0, 1), (1, 2)), (2, 2))), lo=-9, hi=9)
+    weight = b.weights(*b.info("µ.1").shape)
+    b.fire("id", Projection("µ.1", Identity(weight)), lo=-9, hi=9)
+    b.fire("mean", Projection("id", SumPool((2, 2), (1, 1), ((1, 0), (0, 1)), weight)), kind="table", lo=-9, hi=9)
+    b.fire("last", Projection("mean", Dense(b.weights(6, weight.shape[-1]))))
+    return b.build(b.fire("../y", Projection("last", Identity(np.array(-3))), kind="readout"))
+
+
+def skip_over_max_pool() -> Program:
+    """A max pooling beside a delayed skip, 1-D pooling with a margin, and a skip that a readout reads."""
+    b = Builder((2, 9), lo=-128, hi=127)
+    b.max_pool("m", "x", (3,), (2,), ((1, 1),))
+    b.fire("c", Projection("m", Conv(b.weights(2, 2, 3), (1,), ((2, 0),), (1,))), lo=-8, hi=7)
+    b.fire("d", Projection("c", Conv(b.weights(2, 2, 1), (1,), ((0, 0),), (1,))), Projection("m", Identity(np.array(99))), lo=-8, hi=7)  # fmt: skip
+    return b.build(b.fire("y", Projection("d", Identity(np.array(1))), Projection("m", Identity(np.array(-127))), kind="readout"))  # fmt: skip
+
+
+@needs_lava
+@pytest.mark.parametrize("make", [odd_shapes, skip_over_max_pool], ids=lambda f: f.__name__)
+def test_unusual_maps_and_names_are_equal_to_the_simulator(make: Any, tmp_path: Path) -> None:
+    check(LavaBackend(mode="whole"), conformance.Case(make.__name__, make), tmp_path)
+
+
+@needs_lava
+@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.parametrize("make", [conformance.residual, conformance.pools, conformance.moves], ids=lambda f: f.__name__)
+def test_layer_by_layer_gives_the_same_integers(make: Any, tmp_path: Path) -> None:
+    program = emit(make(), tmp_path)
+    request = request_for(program)
+    result = LavaBackend(mode="layerwise").run(tmp_path, request)
+    assert result.mode == "layerwise"
+    names = [s.name for s in program.steps if not isinstance(s, Move)]
+    assert sorted(result.values) == sorted(names)
+    assert [n for n in names if not np.array_equal(result.values[n], request.golden[n])] == []
+
+
+@needs_lava
+def test_auto_runs_layers_alone_above_the_cost_limit_and_only_with_golden_codes(tmp_path: Path) -> None:
+    program = emit(conformance.mlp(), tmp_path)
+    request = request_for(program)
+    assert LavaBackend(whole_limit=0.0).run(tmp_path, request).mode == "layerwise"
+    assert LavaBackend(whole_limit=0.0).run(tmp_path, replace(request, golden={})).mode == "whole"
+
+
+@needs_lava
+def test_a_layer_run_alone_uses_the_golden_codes_it_is_given(tmp_path: Path) -> None:
+    """Proof that layerwise compares layers one by one: wrong golden codes of h change g and nothing else."""
+    program = emit(conformance.mlp(), tmp_path)
+    request = request_for(program)
+    wrong = {**request.golden, "h": request.golden["h"] * 0}
+    values = LavaBackend(mode="layerwise").run(tmp_path, replace(request, golden=wrong)).values
+    assert [n for n in ("h", "g", "y") if not np.array_equal(values[n], request.golden[n])] == ["g"]
+
+
+# -- the folder stands alone -------------------------------------------------------------------------------------
+def check_alone(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the folder's own check in the Lava interpreter, from another directory and with sfnc out of reach."""
+    assert PYTHON is not None
+    command = [PYTHON, "-S", "-c", "import sys; print(sys.path)"] if not options else []
+    command = command or [PYTHON, str(folder / "run.py"), *options]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder.parent, env=_bare(), timeout=120)
+
+
+def _bare() -> dict[str, str]:
+    return {k: v for k, v in interpreter.environment().items() if not k.startswith("SFNC")}
+
+
+@needs_lava
+@pytest.mark.usefixtures("nothing_left")
+def test_check_passes_without_sfnc_and_fails_after_an_edit(tmp_path: Path) -> None:
+    folder = tmp_path / "lava"
+    emit(conformance.conv_chain(), folder)
+    files = sorted(p.relative_to(folder) for p in folder.rglob("*"))
+    sfnc_free = "import builtins\n"
+    assert "sfn_compile" not in "".join(p.read_text() for p in folder.rglob("*.py")), sfnc_free
+    done = check_alone(folder, "--check")
+    assert (done.returncode, "OK: 3 of 3 layers equal" in done.stdout) == (0, True), done.stdout + done.stderr
+    assert sorted(p.relative_to(folder) for p in folder.rglob("*")) == files  # no cache, nothing written
+
+    edit(folder / "golden.npz", layer0001=lambda x: x + (np.arange(x.size).reshape(x.shape) == 7))
+    done = check_alone(folder, "--check")
+    assert done.returncode == 1
+    assert "different: c2: 1 of" in done.stdout
+    assert "changed: golden.npz" in done.stdout
+    assert "FAILED: 2 of 3 layers equal" in done.stdout
+
+
+def test_wrong_usage_of_run_py_is_status_2(tmp_path: Path) -> None:
+    emit(conformance.mlp(), tmp_path)
+    command = [sys.executable, str(tmp_path / "run.py"), "--input", "x.npz"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "--input and --output" in done.stderr) == (2, True)
+
+
+# -- failure: an error within the limit, and nothing is left ---------------------------------------------------------
+@needs_lava
+@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.parametrize(
+    ("key", "broken"),
+    [
+        ("layer0000_theta", lambda x: np.ones((3, 3), np.int8)),  # our neuron cannot broadcast: raises in run_spk
+        ("layer0001_0_weight", lambda x: x[:, :, :, :3]),  # Lava's own Conv runs out of channels: raises in run_spk
+        ("layer0000_0_weight", lambda x: x[0]),  # no kernel at all: raises while the network is built
+    ],
+    ids=["our-model", "stock-model", "build"],
+)
+def test_a_model_that_raises_is_an_error_at_once_and_leaves_nothing(key: str, broken: Any, tmp_path: Path) -> None:
+    program = emit(conformance.conv_chain(), tmp_path)
+    edit(tmp_path / "tensors.npz", **{key: broken})
+    started = time.monotonic()
+    with pytest.raises(CompileError) as caught:
+        LavaBackend(mode="whole").run(tmp_path, request_for(program, time_limit=60.0))
+    assert caught.value.diagnostics[0].code == "SFN603"
+    assert "Traceback" in str(caught.value)
+    assert time.monotonic() - started < 30.0
+
+
+def slow(folder: Path) -> None:
+    """Make every neuron of an artifact wait for a minute."""
+    path = folder / "sfnproc" / "neurons.py"
+    text = path.read_text()
+    assert "    def run_spk(self):\n" in text
+    path.write_text(text.replace("    def run_spk(self):\n", "    def run_spk(self):\n        __import__('time').sleep(60)\n"))
+
+
+@needs_lava
+@pytest.mark.usefixtures("nothing_left")
+def test_a_run_that_takes_too_long_is_ended_and_leaves_nothing(tmp_path: Path) -> None:
+    program = emit(conformance.mlp(), tmp_path)
+    slow(tmp_path)
+    started = time.monotonic()
+    with pytest.raises(CompileError, match="SFN603.*had not finished after 3 s"):
+        LavaBackend().run(tmp_path, request_for(program, time_limit=3.0))
+    assert time.monotonic() - started < 15.0
+
+
+@needs_lava
+@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
+def test_the_run_ends_with_its_parent_however_that_ends(how: signal.Signals, tmp_path: Path) -> None:
+    emit(conformance.mlp(), tmp_path)
+    slow(tmp_path)
+    parent = subprocess.Popen([str(PYTHON), str(tmp_path / "run.py"), "--check"], stderr=subprocess.DEVNULL, env=_bare())
+    deadline = time.monotonic() + 30.0
+    while not glob.glob("/dev/shm/psm_sfnc-lava-*") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert glob.glob("/dev/shm/psm_sfnc-lava-*"), "Lava did not start"
+    parent.send_signal(how)
+    parent.wait(20)
+
+
+@needs_lava
+@pytest.mark.usefixtures("nothing_left")
+def test_the_fixture_sees_what_a_run_leaves(tmp_path: Path) -> None:
+    """Proof that the tests above can fail: while Lava runs, its shared memory and processes are seen."""
+    program = emit(conformance.mlp(), tmp_path)
+    slow(tmp_path)
+    request = request_for(program)
+    with guard.workspace() as work:
+        runner._save(Path(work) / "in.npz", request.inputs, {"x": "in0"})
+        command = [str(PYTHON), str(tmp_path / "run.py"), "--input", f"{work}/in.npz", "--output", f"{work}/out.npz"]
+        environment = {**interpreter.environment(), guard.WORK: work}
+        leader = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment)
+        deadline = time.monotonic() + 30.0
+        while not any("psm_" in x for x in leftovers()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        seen = [x for x in leftovers() if os.path.basename(work) in x or "/proc/" in x]
+        assert any("psm_" in x for x in seen)
+        assert any("/proc/" in x for x in seen)
+        guard._end(leader)
+
+
+def test_cleaning_up_touches_no_other_run(tmp_path: Path) -> None:
+    with guard.workspace() as mine, guard.workspace() as other:
+        blocks = [Path(f"/dev/shm/psm_{Path(w).name}_1_0") for w in (mine, other)]
+        for block in blocks:
+            block.write_bytes(b"x")
+        guard.clean(mine)
+        assert [b.exists() for b in blocks] == [False, True]
+    assert not blocks[1].exists()
+
+
+# -- reload --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("case", [*CASES, conformance.Case("odd_shapes", odd_shapes)], ids=str)
+def test_reload_is_the_inverse_and_two_emits_are_byte_identical(case: conformance.Case, tmp_path: Path) -> None:
+    program = emit(case.make(), tmp_path / "a")
+    emit(case.make(), tmp_path / "b")
+    assert serialize.digest(LavaBackend().reload(tmp_path / "a")) == serialize.digest(program)
+    files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file())
+    assert files == sorted(p.relative_to(tmp_path / "b") for p in (tmp_path / "b").rglob("*") if p.is_file())
+    assert [f for f in files if (tmp_path / "a" / f).read_bytes() != (tmp_path / "b" / f).read_bytes()] == []
+
+
+def drifts() -> list[tuple[str, str]]:
+    """Every integer array of a network that has all kinds of connections and neurons."""
+    return [(f.__name__, key) for f in (odd_shapes, conformance.conv_chain, conformance.gather) for key in _tensors(f)]
+
+
+def _tensors(make: Any) -> list[str]:
+    from sfn_backends.lava.describe import describe
+
+    return list(describe(legalize(make(), "lava", LavaBackend.capabilities))[1])
+
+
+@pytest.mark.parametrize(("make", "key"), drifts())
+def test_reload_sees_one_changed_integer_in_any_tensor(make: str, key: str, tmp_path: Path) -> None:
+    program = emit(globals().get(make, getattr(conformance, make, None))(), tmp_path)
+    edit(tmp_path / "tensors.npz", **{key: lambda x: x + 2 * (np.arange(x.size).reshape(x.shape) == x.size // 2)})
+    try:
+        read = LavaBackend().reload(tmp_path)
+    except CompileError as error:  # an integer that no map can mean
+        assert error.diagnostics[0].code == "SFN503"
+    else:
+        assert serialize.digest(read) != serialize.digest(program)
+
+
+@pytest.mark.parametrize("change", [("stride", [1, 1]), ("padding", [0, 0]), ("source", "c1"), ("delay", 1)])
+def test_reload_refuses_a_manifest_that_makes_lava_run_another_network(change: Any, tmp_path: Path) -> None:
+    emit(conformance.conv_chain(), tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest["layers"][0]["connections"][0][change[0]] = change[1]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CompileError, match="SFN503"):
+        LavaBackend().reload(tmp_path)
+
+
+def test_a_drifted_weight_reads_back_as_that_weight(tmp_path: Path) -> None:
+    emit(conformance.conv_chain(), tmp_path)
+    edit(tmp_path / "tensors.npz", layer0001_0_weight=put((0, 0, 2, 1), 77))
+    first = LavaBackend().reload(tmp_path).steps[1]
+    assert isinstance(first, Population)
+    linear = first.projections[0].map
+    assert isinstance(linear, Conv)
+    assert linear.weight[0, 1, 0, 2] == 77  # (o, kw, kh, c) flipped is (o, c, kh, kw)
+
+
+# -- what does not fit, and where Lava is not ----------------------------------------------------------------------
+def test_a_connection_that_would_wrap_alone_is_refused(tmp_path: Path) -> None:
+    """Two connections whose ranges cancel: the sum fits 24 bits, each alone does not, and Conv wraps each alone."""
+    b = Builder((300,), lo=250, hi=255)
+    w = np.full((2, 300), 127, np.int64)
+    b.fire("y", Projection("x", Dense(w)), Projection("x", Dense(-w)))
+    assert abs(b.build("y").values()["y"].hi) < 2**23
+    with pytest.raises(CompileError, match="SFN401.*alone reaches 9715500"):
+        emit(b.build("y"), tmp_path)
+
+
+def test_a_move_that_was_not_folded_is_refused(tmp_path: Path) -> None:
+    b = Builder((2, 3, 4))
+    program = b.build(b.move("t", Transpose((2, 0, 1)), "x"))
+    with pytest.raises(CompileError, match="SFN402.*Transpose"):
+        LavaBackend().emit(program, tmp_path, {})
+
+
+def test_without_lava_the_reason_and_the_command_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = emit(conformance.mlp(), tmp_path)
+    monkeypatch.setenv(interpreter.VARIABLE, str(tmp_path / "no-such-python"))
+    reason = LavaBackend().available()
+    assert reason is not None
+    assert "no-such-python" in reason
+    assert "pip install lava-nc==0.10.0" in reason
+    with pytest.raises(CompileError, match="SFN601"):
+        LavaBackend().run(tmp_path, request_for(program))
+
+
+def test_sfnc_itself_never_imports_lava() -> None:
+    code = "import sys, sfn_backends.lava; print([m for m in sys.modules if m.split('.')[0] in ('lava', 'scipy')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
