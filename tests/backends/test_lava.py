@@ -6,21 +6,23 @@ with the reason and the command that installs it.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from sfn_backends.lava import LavaBackend, interpreter, runner
+from sfn_backends.lava import LavaBackend, interpreter
 from sfn_backends.lava.artifact import guard
 
 from sfn_compile import serialize
@@ -65,32 +67,55 @@ def put(place: Any, value: int) -> Any:
     return change
 
 
-def leftovers() -> list[str]:
-    """Shared memory and work folders of guarded runs, and processes that were started from an artifact."""
-    found = glob.glob("/dev/shm/psm_sfnc-lava-*") + glob.glob(f"{Path(os.environ.get('TMPDIR', '/tmp'))}/sfnc-lava-*")
-    for path in glob.glob("/proc/[0-9]*/cmdline"):
-        try:
-            command = Path(path).read_bytes()
-        except OSError:
-            continue
-        found += [path] if b"run.py" in command and b"sfnc-lava-" in command else []
+def running(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def processes(place: Path) -> list[str]:
+    """Processes of guarded runs whose work folder lies in ``place``."""
+    marker = f"{guard.WORK}={place}/".encode()
+    found = []
+    for path in glob.glob("/proc/[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            found += [path] if marker in Path(path).read_bytes() and running(path.split("/")[2]) else []
     return found
 
 
+def leftovers(place: Path) -> list[str]:
+    """Work folders and processes in ``place``, and shared memory of any run whose creator is gone."""
+    blocks = [b for b in glob.glob("/dev/shm/psm_sfnc-lava-*") if not running(b.split("_")[-2])]
+    return [*map(str, place.iterdir()), *processes(place), *blocks]
+
+
 @pytest.fixture
-def nothing_left() -> Iterator[None]:
-    """Fail where the test leaves a process, shared memory or a work folder behind that was not there before."""
-    before = set(leftovers())
-    yield
-    deadline = time.monotonic() + 3.0
-    while set(leftovers()) - before and time.monotonic() < deadline:
+def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The temporary folder of this test's runs; fails where one leaves a process, shared memory or a folder behind."""
+    folder = tmp_path_factory.mktemp("place")
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    yield folder
+    until(lambda: not leftovers(folder), 5.0)
+    assert leftovers(folder) == []
+
+
+def until(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not set(leftovers()) - before
+    return condition()
+
+
+def started(place: Path) -> bool:
+    """Whether the Lava network of a run in ``place`` is up: it holds shared memory."""
+    return any(glob.glob(f"/dev/shm/psm_{work.name}_*") for work in place.glob("sfnc-lava-*"))
 
 
 # -- the artifact computes the simulator's integers --------------------------------------------------------------
 @needs_lava
-@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_conformance_case_is_equal_to_the_simulator(case: conformance.Case, tmp_path: Path) -> None:
     result = check(LavaBackend(mode="whole"), case, tmp_path)
@@ -111,12 +136,13 @@ def odd_shapes() -> Program:
 
 
 def skip_over_max_pool() -> Program:
-    """A max pooling beside a delayed skip, 1-D pooling with a margin, and a skip that a readout reads."""
+    """A max pooling beside a delayed skip, 1-D convolution with a margin, and a skip that a readout reads."""
     b = Builder((2, 9), lo=-128, hi=127)
     b.max_pool("m", "x", (3,), (2,), ((1, 1),))
+    skip, long_skip = Projection("m", Identity(np.array(99))), Projection("m", Identity(np.array(-127)))
     b.fire("c", Projection("m", Conv(b.weights(2, 2, 3), (1,), ((2, 0),), (1,))), lo=-8, hi=7)
-    b.fire("d", Projection("c", Conv(b.weights(2, 2, 1), (1,), ((0, 0),), (1,))), Projection("m", Identity(np.array(99))), lo=-8, hi=7)  # fmt: skip
-    return b.build(b.fire("y", Projection("d", Identity(np.array(1))), Projection("m", Identity(np.array(-127))), kind="readout"))  # fmt: skip
+    b.fire("d", Projection("c", Conv(b.weights(2, 2, 1), (1,), ((0, 0),), (1,))), skip, lo=-8, hi=7)
+    return b.build(b.fire("y", Projection("d", Identity(np.array(1))), long_skip, kind="readout"))
 
 
 @needs_lava
@@ -126,7 +152,7 @@ def test_unusual_maps_and_names_are_equal_to_the_simulator(make: Any, tmp_path: 
 
 
 @needs_lava
-@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize("make", [conformance.residual, conformance.pools, conformance.moves], ids=lambda f: f.__name__)
 def test_layer_by_layer_gives_the_same_integers(make: Any, tmp_path: Path) -> None:
     program = emit(make(), tmp_path)
@@ -157,32 +183,30 @@ def test_a_layer_run_alone_uses_the_golden_codes_it_is_given(tmp_path: Path) -> 
 
 
 # -- the folder stands alone -------------------------------------------------------------------------------------
-def check_alone(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run the folder's own check in the Lava interpreter, from another directory and with sfnc out of reach."""
-    assert PYTHON is not None
-    command = [PYTHON, "-S", "-c", "import sys; print(sys.path)"] if not options else []
-    command = command or [PYTHON, str(folder / "run.py"), *options]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder.parent, env=_bare(), timeout=120)
+def check_alone(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the folder's own check in the Lava interpreter, from another directory."""
+    command = [str(PYTHON), str(folder / "run.py"), "--check"]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder.parent, env=bare(), timeout=120)
 
 
-def _bare() -> dict[str, str]:
+def bare() -> dict[str, str]:
+    """An environment that helps neither to find sfnc nor to choose an interpreter."""
     return {k: v for k, v in interpreter.environment().items() if not k.startswith("SFNC")}
 
 
 @needs_lava
-@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.usefixtures("place")
 def test_check_passes_without_sfnc_and_fails_after_an_edit(tmp_path: Path) -> None:
     folder = tmp_path / "lava"
     emit(conformance.conv_chain(), folder)
     files = sorted(p.relative_to(folder) for p in folder.rglob("*"))
-    sfnc_free = "import builtins\n"
-    assert "sfn_compile" not in "".join(p.read_text() for p in folder.rglob("*.py")), sfnc_free
-    done = check_alone(folder, "--check")
+    assert not any("sfn_compile" in p.read_text() or "sfn_backends" in p.read_text() for p in folder.rglob("*.py"))
+    done = check_alone(folder)
     assert (done.returncode, "OK: 3 of 3 layers equal" in done.stdout) == (0, True), done.stdout + done.stderr
     assert sorted(p.relative_to(folder) for p in folder.rglob("*")) == files  # no cache, nothing written
 
     edit(folder / "golden.npz", layer0001=lambda x: x + (np.arange(x.size).reshape(x.shape) == 7))
-    done = check_alone(folder, "--check")
+    done = check_alone(folder)
     assert done.returncode == 1
     assert "different: c2: 1 of" in done.stdout
     assert "changed: golden.npz" in done.stdout
@@ -198,7 +222,7 @@ def test_wrong_usage_of_run_py_is_status_2(tmp_path: Path) -> None:
 
 # -- failure: an error within the limit, and nothing is left ---------------------------------------------------------
 @needs_lava
-@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize(
     ("key", "broken"),
     [
@@ -211,12 +235,12 @@ def test_wrong_usage_of_run_py_is_status_2(tmp_path: Path) -> None:
 def test_a_model_that_raises_is_an_error_at_once_and_leaves_nothing(key: str, broken: Any, tmp_path: Path) -> None:
     program = emit(conformance.conv_chain(), tmp_path)
     edit(tmp_path / "tensors.npz", **{key: broken})
-    started = time.monotonic()
+    begin = time.monotonic()
     with pytest.raises(CompileError) as caught:
         LavaBackend(mode="whole").run(tmp_path, request_for(program, time_limit=60.0))
     assert caught.value.diagnostics[0].code == "SFN603"
     assert "Traceback" in str(caught.value)
-    assert time.monotonic() - started < 30.0
+    assert time.monotonic() - begin < 30.0
 
 
 def slow(folder: Path) -> None:
@@ -224,54 +248,48 @@ def slow(folder: Path) -> None:
     path = folder / "sfnproc" / "neurons.py"
     text = path.read_text()
     assert "    def run_spk(self):\n" in text
-    path.write_text(text.replace("    def run_spk(self):\n", "    def run_spk(self):\n        __import__('time').sleep(60)\n"))
+    path.write_text(
+        text.replace("    def run_spk(self):\n", "    def run_spk(self):\n        __import__('time').sleep(60)\n")
+    )
 
 
 @needs_lava
-@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.usefixtures("place")
 def test_a_run_that_takes_too_long_is_ended_and_leaves_nothing(tmp_path: Path) -> None:
     program = emit(conformance.mlp(), tmp_path)
     slow(tmp_path)
-    started = time.monotonic()
-    with pytest.raises(CompileError, match="SFN603.*had not finished after 3 s"):
+    begin = time.monotonic()
+    with pytest.raises(CompileError, match=r"SFN603.*had not finished after 3 s"):
         LavaBackend().run(tmp_path, request_for(program, time_limit=3.0))
-    assert time.monotonic() - started < 15.0
+    assert time.monotonic() - begin < 15.0
 
 
 @needs_lava
-@pytest.mark.usefixtures("nothing_left")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
-def test_the_run_ends_with_its_parent_however_that_ends(how: signal.Signals, tmp_path: Path) -> None:
+def test_the_run_ends_with_its_parent_however_that_ends(how: signal.Signals, tmp_path: Path, place: Path) -> None:
     emit(conformance.mlp(), tmp_path)
     slow(tmp_path)
-    parent = subprocess.Popen([str(PYTHON), str(tmp_path / "run.py"), "--check"], stderr=subprocess.DEVNULL, env=_bare())
-    deadline = time.monotonic() + 30.0
-    while not glob.glob("/dev/shm/psm_sfnc-lava-*") and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert glob.glob("/dev/shm/psm_sfnc-lava-*"), "Lava did not start"
+    command = [str(PYTHON), str(tmp_path / "run.py"), "--check"]
+    parent = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=bare())
+    assert until(lambda: started(place)), "Lava did not start"
     parent.send_signal(how)
     parent.wait(20)
 
 
 @needs_lava
-@pytest.mark.usefixtures("nothing_left")
-def test_the_fixture_sees_what_a_run_leaves(tmp_path: Path) -> None:
-    """Proof that the tests above can fail: while Lava runs, its shared memory and processes are seen."""
-    program = emit(conformance.mlp(), tmp_path)
+def test_what_a_killed_run_leaves_is_seen_and_cleaned(tmp_path: Path, place: Path) -> None:
+    """Proof that the fixture can fail: processes while Lava runs, shared memory where it is killed without cleaning."""
+    emit(conformance.mlp(), tmp_path)
     slow(tmp_path)
-    request = request_for(program)
     with guard.workspace() as work:
-        runner._save(Path(work) / "in.npz", request.inputs, {"x": "in0"})
-        command = [str(PYTHON), str(tmp_path / "run.py"), "--input", f"{work}/in.npz", "--output", f"{work}/out.npz"]
-        environment = {**interpreter.environment(), guard.WORK: work}
+        command = [str(PYTHON), str(tmp_path / "run.py"), "--check"]
+        environment = {**bare(), guard.WORK: work}
         leader = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment)
-        deadline = time.monotonic() + 30.0
-        while not any("psm_" in x for x in leftovers()) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        seen = [x for x in leftovers() if os.path.basename(work) in x or "/proc/" in x]
-        assert any("psm_" in x for x in seen)
-        assert any("/proc/" in x for x in seen)
+        assert until(lambda: started(place))
+        assert len(processes(place)) > 5
         guard._end(leader)
+        assert processes(place) == []
+        assert any("psm_" in x for x in leftovers(place))
 
 
 def test_cleaning_up_touches_no_other_run(tmp_path: Path) -> None:
@@ -310,12 +328,15 @@ def _tensors(make: Any) -> list[str]:
 def test_reload_sees_one_changed_integer_in_any_tensor(make: str, key: str, tmp_path: Path) -> None:
     program = emit(globals().get(make, getattr(conformance, make, None))(), tmp_path)
     edit(tmp_path / "tensors.npz", **{key: lambda x: x + 2 * (np.arange(x.size).reshape(x.shape) == x.size // 2)})
+    assert digest_or_code(tmp_path) not in (serialize.digest(program), "SFN901")
+
+
+def digest_or_code(folder: Path) -> str:
+    """What reload makes of a folder: a digest, or SFN503 where an integer is none that a map can mean."""
     try:
-        read = LavaBackend().reload(tmp_path)
-    except CompileError as error:  # an integer that no map can mean
-        assert error.diagnostics[0].code == "SFN503"
-    else:
-        assert serialize.digest(read) != serialize.digest(program)
+        return serialize.digest(LavaBackend().reload(folder))
+    except CompileError as error:
+        return error.diagnostics[0].code
 
 
 @pytest.mark.parametrize("change", [("stride", [1, 1]), ("padding", [0, 0]), ("source", "c1"), ("delay", 1)])
@@ -345,14 +366,14 @@ def test_a_connection_that_would_wrap_alone_is_refused(tmp_path: Path) -> None:
     w = np.full((2, 300), 127, np.int64)
     b.fire("y", Projection("x", Dense(w)), Projection("x", Dense(-w)))
     assert abs(b.build("y").values()["y"].hi) < 2**23
-    with pytest.raises(CompileError, match="SFN401.*alone reaches 9715500"):
+    with pytest.raises(CompileError, match=r"SFN401.*alone reaches 9715500"):
         emit(b.build("y"), tmp_path)
 
 
 def test_a_move_that_was_not_folded_is_refused(tmp_path: Path) -> None:
     b = Builder((2, 3, 4))
     program = b.build(b.move("t", Transpose((2, 0, 1)), "x"))
-    with pytest.raises(CompileError, match="SFN402.*Transpose"):
+    with pytest.raises(CompileError, match=r"SFN402.*Transpose"):
         LavaBackend().emit(program, tmp_path, {})
 
 

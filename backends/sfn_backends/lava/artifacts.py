@@ -81,7 +81,7 @@ def load_npz(path: Path) -> dict[str, Array]:
 
 
 def _require_equal(folder: Path, manifest: Any, tensors: Any, network: Any, again: Any) -> None:
-    """What was read must describe itself as what was read: else a tensor says what no map says, or Lava runs another."""
+    """Raise SFN503 unless what was read is described by what it was read from: else Lava would run something else."""
     odd = [key for key, value in network.items() if manifest.get(key) != value]
     odd += sorted(tensors.keys() ^ again.keys())
     odd += [key for key in sorted(tensors.keys() & again.keys()) if not np.array_equal(tensors[key], again[key])]

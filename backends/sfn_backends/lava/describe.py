@@ -91,7 +91,8 @@ def rebuild(network: Json, tensors: Tensors) -> tuple[Step, ...]:
         else:
             wires = tuple(connections.decode(c, tensors, ports[c["source"]]) for c in record["connections"])
             ladder = neurons.decode(record["neuron"], tensors, len(shape))
-            steps.append(Population(name, wires, ladder, shape, *record["accumulator"], origin))
+            low, high = record["accumulator"]
+            steps.append(Population(name, wires, ladder, shape, low, high, origin))
     return tuple(steps)
 
 

@@ -21,9 +21,10 @@ def version(name):
 print(json.dumps({n: version(n) for n in sys.argv[1:]}))
 """
 INSTALL = (
-    "make a virtual environment .venv-lava and install into it: on Python 3.10 `pip install lava-nc==0.10.0`; on 3.11 to "
-    '3.13 `pip install --no-deps --ignore-requires-python lava-nc==0.10.0` and `pip install "numpy<2.5" scipy '
-    f'"networkx<=2.8.7" "asteval<0.10"`. Another place: {VARIABLE}=/path/to/python'
+    "make a virtual environment .venv-lava and install into it, on Python 3.10 `pip install lava-nc==0.10.0`, on 3.11 "
+    "to 3.13 `pip install --no-deps --ignore-requires-python lava-nc==0.10.0` and `pip install "
+    '"numpy<2.5" scipy "networkx<=2.8.7" "asteval<0.10"`; any other place: '
+    f"{VARIABLE}=/path/to/python"
 )
 
 

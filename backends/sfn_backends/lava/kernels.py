@@ -37,7 +37,7 @@ class Kernel:
     def fits(self) -> bool:
         """Return whether Lava's Conv holds the parameters."""
         sizes = (*self.weight.shape[2:], *self.strides, *self.padding, *self.dilations, self.groups)
-        return max(sizes) <= INT8
+        return all(size <= INT8 for size in sizes)
 
 
 def of(linear: Conv | SumPool, channels: int) -> Kernel | None:
@@ -79,8 +79,8 @@ def from_conv(weight: Array, pads: Pads, dilations: tuple[int, ...]) -> Array:
     n = len(pads)
     if any(before != after for before, after in pads):
         inner = [slice(max(p) - p[0], size - max(p) + p[1]) for p, size in zip(pads, weight.shape[-n:], strict=True)]
-        cut = [slice(s.start, s.stop, d) for s, d in zip(inner, dilations, strict=True)]
-        weight = weight[(..., *cut)]
+        cut: list[Any] = [slice(s.start, s.stop, d) for s, d in zip(inner, dilations, strict=True)]
+        weight = weight[(slice(None), slice(None), *[slice(None)] * (2 - n), *cut)]
     return weight.reshape(*weight.shape[:2], *weight.shape[4 - n :])
 
 

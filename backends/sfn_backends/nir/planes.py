@@ -26,6 +26,9 @@ def fire(
     planes = sum(plane_count(t, vector) for t in targets)
     if not planes:
         raise fail("SFN402", f"{targets[0].name} has one code only: there is nothing to fire", targets[0].op.where)
+    for t in targets:
+        for group in t.op.groups:
+            _within_reach(group)
     charge = charge_of(targets) if charges is None else charges[name]
     drive = f"{prefix}d_drive"
     one_by_one(net, drive, tail, planes, rows, grid, lambda rest: _drive(drive, targets, vector, charge, rest))
@@ -38,14 +41,17 @@ def charge_of(targets: Sequence[Held]) -> float:
     top = 1.0
     for t in targets:
         for group in t.op.groups:
-            tau = group.thresholds
-            if tau.size and _distance(group) >= EXACT:
-                np.clip(tau, group.low, group.high + 1, out=tau)  # beyond the reachable range all are alike
-            if tau.size and _distance(group) >= EXACT:
+            if group.thresholds.size and _distance(group) >= EXACT:
                 what = f"accumulators of {t.name} span {group.low}..{group.high}; planes are exact below {EXACT}"
                 raise fail("SFN401", what, t.op.where, "use fewer --levels or --weight-bits, or --nir-form sar")
-            top = max(top, _distance(group) + 1.0 if tau.size else top)
+            top = max(top, _distance(group) + 1.0 if group.thresholds.size else top)
     return float(2 ** int(np.ceil(np.log2(top))))
+
+
+def _within_reach(group: Group) -> None:
+    """Bring thresholds that float32 could not hold to the ends of the reachable range, where all are alike."""
+    if group.thresholds.size and _distance(group) >= EXACT:
+        np.clip(group.thresholds, group.low, group.high + 1, out=group.thresholds)
 
 
 def _distance(group: Group) -> int:

@@ -1,8 +1,9 @@
 # mypy: ignore-errors
-"""Make lava-nc 0.10.0 import on Python 3.11 and later, clean up after itself, and fail fast instead of hanging."""
+"""Make lava-nc 0.10.0 import on Python 3.11 and later, name its shared memory, and not hang."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import multiprocessing
@@ -46,6 +47,37 @@ def prepare() -> None:
             raise
 
     SystemProcess.run = run
+    _mend_channels()
+
+
+def _mend_channels() -> None:
+    """Replace the two callbacks of Lava's channels that can miss a message, after which the network waits for ever.
+
+    Theirs reads ``self.observer`` twice (the reader may set it to None in between, which ends the thread), and does
+    not wake a reader that emptied the channel between its two looks at it. Waking one too often does no harm.
+    """
+    from lava.magma.compiler.channels.pypychannel import CspRecvPort, CspSendPort
+
+    def received(port, request):
+        with contextlib.suppress(EOFError):
+            while request.acquire() and not port._done:
+                port._queue.put_nowait(0)
+                _notify(port)
+
+    def acknowledged(port, acknowledgement):
+        with contextlib.suppress(EOFError):
+            while acknowledgement.acquire() and not port._done:
+                port._semaphore.release()
+                _notify(port)
+
+    CspRecvPort._req_callback = received
+    CspSendPort._ack_callback = acknowledged
+
+
+def _notify(port):
+    observer = port.observer
+    if observer is not None:
+        observer()
 
 
 def _import_with_hashable_default() -> None:

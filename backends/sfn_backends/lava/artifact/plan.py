@@ -43,7 +43,7 @@ def n_processes(manifest: Json) -> int:
 def _conv_seconds(connection: Json, manifest: Json) -> float:
     """SciPy convolves at stride 1 over the padded map, once per pair of channels."""
     out_channels, *kernel, in_channels = connection["weight_size"]
-    channels, *space = connection["source_shape"]
+    space = connection["source_shape"][1:]
     space = [1, *space] if len(space) == 1 else space
     margins = zip(reversed(space), connection["padding"], kernel, connection["dilation"], strict=True)
     spans = [(x + 2 * p - d * (k - 1), d * (k - 1) + 1) for x, p, k, d in margins]

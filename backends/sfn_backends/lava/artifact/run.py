@@ -65,9 +65,8 @@ def _check(args):
         print(f"changed: {name}: not the file that was emitted")
     total = sum(v.size for v in values.values())
     verdict = "FAILED" if bad or changed else "OK"
-    print(
-        f"{verdict}: {len(values) - len(bad)} of {len(values)} layers equal, {total} integers, {mode}, {jobs.versions()}"
-    )
+    equal = f"{len(values) - len(bad)} of {len(values)} layers equal"
+    print(f"{verdict}: {equal}, {total} integers, {mode}, {jobs.versions()}")
     return 1 if bad or changed else 0
 
 

@@ -1,0 +1,93 @@
+"""Graph and Program as text: stable, diffable, for golden tests, bug reports and `--print-after`.
+
+One line per value: ``%name : shape kind = op(attributes) %inputs  # origin``. Arrays are shown by shape, range and, where they
+hold a single number, by that number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from .ir import Graph, Node
+from .ops import Layer
+from .program import HostOp, MaxPool, Move, Population, Program
+
+
+def print_graph(graph: Graph, origins: bool = False) -> str:
+    """Return the graph as text, one line per node; ``origins`` adds the ONNX nodes and passes behind each."""
+    lines = [f"input %{i.name} : {_shape(i.type.shape)}{_hosts(i.host)}{_levels(i.levels)}" for i in graph.inputs]
+    lines += [_node(n, origins) for n in graph.nodes]
+    lines += [f"output {o.name} = %{o.value}{_hosts(o.host)}" for o in graph.outputs]
+    return "\n".join(lines) + "\n"
+
+
+def print_program(program: Program, origins: bool = False) -> str:
+    """Return the Program as text, one line per step."""
+    lines = []
+    for e in program.inputs:
+        lines.append(f"input %{e.value} : {_shape(e.shape)} {e.lo}..{e.hi} step {_array(e.step)}{_hosts(e.host)}")
+    for step in program.steps:
+        lines.append(_step(step) + (f"  # {', '.join(step.origin.nodes)}" if origins else ""))
+    for d in program.outputs:
+        lines.append(f"output {d.name} = %{d.value} step {_array(d.step)}{_hosts(d.host)}")
+    return "\n".join(lines) + "\n"
+
+
+def _node(node: Node, origins: bool) -> str:
+    op = node.op
+    if isinstance(op, Layer):
+        maps = op.integer.maps if op.integer is not None else op.maps
+        terms = " + ".join(f"{_attributes(m)} %{s}" for m, s in zip(maps, node.inputs, strict=True))
+        fire = "readout" if op.activation is None else _attributes(op.activation)
+        text = f"layer {terms} + {_array(op.bias)} -> {fire}{_levels(op.levels)}"
+        if op.integer is not None and op.integer.ladder is not None:
+            text += f" {_attributes(op.integer.ladder)}"
+    else:
+        text = f"{_attributes(op)} {' '.join('%' + s for s in node.inputs)}"
+    line = f"%{node.name} : {_shape(node.type.shape)} {node.type.kind} = {text}"
+    return line + (f"  # {', '.join(node.origin.nodes)} | {' '.join(node.origin.passes)}" if origins else "")
+
+
+def _step(step: Population | MaxPool | Move) -> str:
+    head = f"%{step.name} : {_shape(step.shape)} = "
+    if isinstance(step, Population):
+        terms = " + ".join(f"{_attributes(p.map)} %{p.source}" for p in step.projections)
+        return f"{head}population {terms} -> {_attributes(step.ladder)} acc {step.acc_min}..{step.acc_max}"
+    if isinstance(step, MaxPool):
+        pool = f"kernel={step.kernel} strides={step.strides} pads={step.pads} dilations={step.dilations}"
+        return f"{head}max_pool {pool} %{step.source}"
+    return f"{head}{_attributes(step.op)} {' '.join('%' + s for s in step.sources)}"
+
+
+def _attributes(obj: Any) -> str:
+    """Return ``ClassName(field=value, ...)`` with arrays abbreviated."""
+    shown = [f"{f.name}={_value(getattr(obj, f.name))}" for f in fields(obj)]
+    return f"{type(obj).__name__}({', '.join(shown)})"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return _array(value)
+    return _attributes(value) if is_dataclass(value) else str(value)
+
+
+def _array(array: Any) -> str:
+    found = np.asarray(array)
+    if found.size == 1:
+        return f"{found.reshape(-1)[0]:.6g}"
+    return f"[{_shape(found.shape)} {found.min():.6g}..{found.max():.6g}]"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def _hosts(host: tuple[HostOp, ...]) -> str:
+    return "".join(f" | host {op.kind}({', '.join(f'{k}={_value(v)}' for k, v in op.args)})" for op in host)
+
+
+def _levels(levels: Any) -> str:
+    return "" if levels is None else f" [{levels.lo}..{levels.hi} step {_array(levels.step)}]"

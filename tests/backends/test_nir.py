@@ -1,0 +1,435 @@
+"""The target nir: files that compute the simulator's integers, read back exactly, and refuse what they cannot hold."""
+
+import ast
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import nir
+import numpy as np
+import pytest
+from sfn_backends.nir import NirBackend, chain, evaluator, limits, witnesses
+from sfn_backends.nir.net import Net
+
+from sfn_compile import serialize
+from sfn_compile.backend import RunRequest
+from sfn_compile.diagnostics import CompileError
+from sfn_compile.execute import run_codes
+from sfn_compile.legalize import legalize
+from sfn_compile.program import (
+    Conv,
+    Decoding,
+    Dense,
+    Identity,
+    Pad,
+    Program,
+    Projection,
+    Readout,
+    Reshape,
+    Slice,
+    SumPool,
+    Table,
+    Uniform,
+)
+from sfn_compile.testing.conformance import CASES, Builder, Case, check, edge_inputs
+
+FOLDER = Path(evaluator.__file__).parent
+BY_NAME = {case.name: case for case in CASES}
+ONE = np.ones((1, 1, 1), np.int64)
+
+
+@pytest.fixture(autouse=True)
+def no_readers(monkeypatch):
+    """The stock readers have their own tests: here they would only cost time."""
+    monkeypatch.setattr(witnesses, "interpreter", lambda: None)
+
+
+def conv(weight, stride=1, pad=0):
+    return Conv(weight, (stride, stride), ((pad, pad), (pad, pad)), (1, 1), 1)
+
+
+def legal(program: Program) -> Program:
+    return legalize(program, "nir", NirBackend.capabilities)
+
+
+def emitted(program: Program, folder: Path, form: str = "binary") -> Program:
+    program = legal(program)
+    NirBackend().emit(program, folder, {"nir-form": form})
+    return program
+
+
+def edit(path: Path, node: str, param: str, step: float = 1.0) -> None:
+    with h5py.File(path, "r+") as file:
+        data = file[f"node/nodes/{node}/{param}"]
+        values = data[()]
+        values.flat[0] += step
+        data[...] = values
+
+
+# -- programs that the shared suite does not have ------------------------------------------------------------------
+def same_source_twice() -> Program:
+    """conv(a) + 5 a + 7 a: three projections from one value into one population."""
+    b = Builder((3, 6, 5), lo=-8, hi=7)
+    b.fire("a", Projection("x", conv(b.weights(3, 3, 3, 3), pad=1)))
+    skips = [Projection("a", Identity(ONE * k)) for k in (5, 7)]
+    b.fire("b", Projection("a", conv(b.weights(3, 3, 3, 3), pad=1)), *skips)
+    return b.build("b")
+
+
+def late_wide_read() -> Program:
+    """A value is read by a 3x3 stride-2 convolution after the chain went to the half grid: space to depth."""
+    b = Builder((2, 8, 8), hi=7)
+    b.fire("a", Projection("x", conv(b.weights(3, 2, 3, 3), pad=1)))
+    b.fire("h", Projection("a", conv(b.weights(3, 3, 3, 3), stride=2, pad=1)))
+    late = Projection("a", conv(b.weights(3, 3, 3, 3), stride=2, pad=1))
+    b.fire("y", Projection("h", conv(b.weights(3, 3, 3, 3), pad=1)), late)
+    return b.build("y")
+
+
+def odd_shortcut() -> Program:
+    """A stride-2 shortcut on a map of odd size: the grid of the carried value ends behind the map."""
+    b = Builder((2, 7, 9), hi=7)
+    b.fire("a", Projection("x", conv(b.weights(3, 2, 3, 3), pad=1)), lo=2, hi=6)
+    b.fire("h", Projection("a", conv(b.weights(3, 3, 3, 3), stride=2, pad=1)))
+    b.fire("i", Projection("h", conv(b.weights(3, 3, 3, 3), pad=1)))
+    late = Projection("a", conv(b.weights(3, 3, 3, 3), stride=2, pad=1))
+    b.fire("y", Projection("i", conv(b.weights(3, 3, 3, 3), pad=1)), late)
+    return b.build("y")
+
+
+def cropped_skip() -> Program:
+    """A valid convolution makes the grid smaller than a value that is still needed."""
+    b = Builder((2, 6, 6), hi=7)
+    b.fire("a", Projection("x", conv(b.weights(2, 2, 3, 3))))
+    b.fire("b", Projection("a", conv(b.weights(2, 2, 3, 3))))
+    pieces = Projection("x", conv(b.weights(2, 2, 5, 5)))
+    b.fire("y", Projection("b", Identity(ONE * 9)), pieces)
+    return b.build("y")
+
+
+def per_neuron() -> Program:
+    """Thresholds that differ from pixel to pixel, one population per kind of ladder."""
+    b = Builder((2, 4, 4), lo=-8, hi=7)
+    b.fire("a", Projection("x", conv(b.weights(3, 2, 3, 3), pad=1)))
+    offset = b.rng.integers(-99, 99, b.steps[-1].shape)
+    b.steps[-1] = replace(b.steps[-1], ladder=replace(b.steps[-1].ladder, offset=offset))
+    b.fire("y", Projection("a", conv(b.weights(3, 3, 3, 3), pad=1)), kind="readout")
+    b.steps[-1] = replace(b.steps[-1], ladder=Readout(b.rng.integers(-9, 9, b.steps[-1].shape)))
+    return b.build("y")
+
+
+def written_out() -> Program:
+    """The same numbers for every pixel, written out per neuron: they are per channel all the same."""
+    b = Builder((2, 4, 4), hi=7)
+    b.fire("a", Projection("x", conv(b.weights(3, 2, 3, 3), pad=1)), Projection("x", conv(b.weights(3, 2, 1, 1))))
+    ladder = b.steps[-1].ladder
+    full = [np.array(np.broadcast_to(v, (3, 4, 4))) for v in (ladder.theta, ladder.offset)]
+    b.steps[-1] = replace(b.steps[-1], ladder=Uniform(*full, ladder.lo, ladder.hi))
+    weight = np.full((3, 2, 2), 4)
+    b.fire("y", Projection("a", SumPool((2, 2), (2, 2), ((0, 0), (0, 0)), weight)))
+    return b.build("y")
+
+
+def bumpy_table() -> Program:
+    """A table that falls and rises (as GELU does), with max pooling and zero padding behind it."""
+    b = Builder((2, 6, 6), lo=-8, hi=7)
+    b.fire("a", Projection("x", conv(b.weights(3, 2, 1, 1))))
+    b.steps[-1] = replace(
+        b.steps[-1], ladder=Table(np.array([[[[-300, -40, 20, 90, 400]]]]), np.array([1, -2, -3, 0, 5, 9]))
+    )
+    b.max_pool("m", "a", (3, 3), (2, 2), ((1, 1), (1, 1)))
+    b.fire("y", Projection("m", conv(b.weights(2, 3, 3, 3), pad=1)))
+    return b.build("y")
+
+
+def positive_codes() -> Program:
+    """Codes 1..4: zero padding is then a code that no neuron has."""
+    b = Builder((2, 5, 5), hi=7)
+    b.fire("a", Projection("x", conv(b.weights(3, 2, 3, 3), pad=1)), lo=1, hi=4)
+    b.fire("h", Projection("a", conv(b.weights(3, 3, 3, 3), pad=1)), lo=-4, hi=-1)
+    b.fire("y", Projection("h", conv(b.weights(3, 3, 3, 3), pad=1)), Projection("a", Identity(ONE * 31)))
+    return b.build("y")
+
+
+def one_threshold() -> Program:
+    """Two codes: theta cannot be seen in a single threshold and must come back all the same."""
+    b = Builder((5,), hi=3)
+    b.fire("a", Projection("x", Dense(b.weights(4, 5))), hi=1)
+    return b.build(b.fire("y", Projection("a", Dense(b.weights(3, 4))), lo=-1, hi=0))
+
+
+def far_thresholds() -> Program:
+    """Thresholds that no input reaches and float32 could not hold."""
+    b = Builder((5,), hi=3)
+    b.fire("a", Projection("x", Dense(b.weights(4, 5))), hi=7)
+    b.steps[-1] = replace(b.steps[-1], ladder=Uniform(np.full(4, 2**26), np.zeros(1, np.int64), 0, 7))
+    return b.build(b.fire("y", Projection("a", Dense(b.weights(3, 4)))))
+
+
+def two_results() -> Program:
+    """Two outputs of different shapes, one of them in the middle."""
+    b = Builder((2, 5, 5), hi=7)
+    b.fire("a", Projection("x", conv(b.weights(3, 2, 3, 3), pad=1)))
+    b.move("f", Reshape((75,)), "a")
+    program = b.build(b.fire("y", Projection("f", Dense(b.weights(3, 75))), kind="readout"))
+    return replace(program, outputs=(*program.outputs, Decoding("z", "a", np.ones(()), (), (3, 5, 5))))
+
+
+MORE = tuple(
+    Case(f.__name__, f)
+    for f in (same_source_twice, late_wide_read, odd_shortcut, cropped_skip, per_neuron, written_out, bumpy_table,
+              positive_codes, one_threshold, far_thresholds, two_results)
+)  # fmt: skip
+REFUSED = {"moves": "vector into a map", "two_results": "one input and one output"}
+
+
+@pytest.mark.parametrize("case", CASES + MORE, ids=str)
+def test_the_binary_file_computes_the_simulators_integers_in_every_layer(case, tmp_path):
+    result = check(NirBackend(), case, tmp_path)
+    assert set(result.values) >= {p.name for p in legal(case.make()).populations()}
+    assert "NIR evaluator + nir 1.0.8" in result.executed_by
+
+
+@pytest.mark.parametrize("form", ["unary", "sar"])
+@pytest.mark.parametrize("case", CASES + MORE, ids=str)
+def test_unary_and_sar_compute_the_same_or_say_why_not(case, form, tmp_path):
+    if case.name in REFUSED:
+        with pytest.raises(CompileError, match=REFUSED[case.name]) as caught:
+            emitted(case.make(), tmp_path, form)
+        assert caught.value.diagnostics[0].code == "SFN402"
+    else:
+        check(NirBackend(), case, tmp_path, {"nir-form": form})
+
+
+@pytest.mark.parametrize("name", ["late_wide_read", "odd_shortcut", "written_out", "bumpy_table", "positive_codes"])
+def test_maps_stay_convolutions(name):
+    net = chain.build(legal({c.name: c for c in MORE}[name].make()))
+    assert "Affine" not in {n.kind for n in net.nodes.values()}
+
+
+# -- the files --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["residual", "pools", "conv1d", "mlp_table"])
+def test_the_binary_form_is_a_chain_of_standard_nodes_with_plain_names(name, tmp_path):
+    emitted(BY_NAME[name].make(), tmp_path)
+    for file, neuron in (("network.nir", "IF"), ("network_lif.nir", "LIF")):
+        graph = nir.read(tmp_path / file)
+        kinds = {type(n).__name__ for n in graph.nodes.values()}
+        assert kinds <= {"Input", "Output", "Conv2d", "Affine", "Flatten", neuron}
+        assert all(re.fullmatch(r"[A-Za-z0-9_]+", n) for n in graph.nodes)
+        assert sorted(b for _, b in graph.edges) == sorted(set(graph.nodes) - {"input"})
+        assert sorted(a for a, _ in graph.edges) == sorted(set(graph.nodes) - {"output"})
+        fired = [n for n in graph.nodes.values() if type(n).__name__ == neuron]
+        assert all(np.unique(n.v_threshold).size == 1 and np.log2(n.v_threshold.flat[0]) % 1 == 0 for n in fired)
+
+
+@pytest.mark.parametrize("form", ["binary", "unary", "sar"])
+def test_two_emits_are_byte_identical(form, tmp_path):
+    contents = []
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        emitted(BY_NAME["residual"].make(), tmp_path / name, form)
+        contents.append({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()})
+    assert contents[0] == contents[1]
+    assert len(contents[0]) == (2 if form == "binary" else 1)
+
+
+@pytest.mark.parametrize("name", ["residual", "mlp", "max_pool_signed"])
+def test_the_predicted_size_is_that_of_the_arrays_in_the_files(name, tmp_path):
+    program = emitted(BY_NAME[name].make(), tmp_path)
+    predicted = chain.build(program, dry=True)
+    for file, per_neuron in (("network.nir", 3), ("network_lif.nir", 5)):
+        found = []
+        with h5py.File(tmp_path / file) as data:
+            data.visititems(lambda _, d: found.append(d.nbytes) if getattr(d, "dtype", "") == np.float32 else None)
+        assert sum(found) == predicted.bytes(per_neuron)
+
+
+def test_the_predicted_work_counts_every_product(tmp_path):
+    net = chain.build(legal(BY_NAME["mlp"].make()), dry=True)
+    assert net.macs == 10 * 12 + 70 * 10 + 10 * 70 + 9 * 10 + 279 * 9 + 9 * 279 + 5 * 9
+    net = chain.build(legal(BY_NAME["concat"].make()), dry=True)
+    assert net.macs == 36 * (6 * 3 * 9 + 2 * 6 * 58 + 5 * 6 * 9 + 2 * 35 * 5) + 3 * 5 * 36
+
+
+# -- the way back -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("name", "form"), [("residual", "binary"), ("mlp_table", "binary"), ("mlp", "binary"),
+                                            ("max_pool_signed", "unary"), ("residual", "sar")])  # fmt: skip
+def test_every_number_of_a_file_is_guarded(name, form, tmp_path):
+    """One changed number anywhere is another Program, or a file that no Program makes."""
+    program = emitted(BY_NAME[name].make(), tmp_path, form)
+    original = serialize.digest(program)
+    for path in sorted(tmp_path.iterdir()):
+        before = path.read_bytes()
+        for node, made in nir.read(path).nodes.items():
+            for param in {"weight", "bias", "v_threshold", "threshold", "scale", "r", "tau"} & set(vars(made)):
+                edit(path, node, param)
+                try:
+                    assert serialize.digest(NirBackend().reload(tmp_path)) != original, (path.name, node, param)
+                except CompileError as error:
+                    assert error.diagnostics[0].code == "SFN503"  # noqa: PT017
+                path.write_bytes(before)
+    assert serialize.digest(NirBackend().reload(tmp_path)) == original
+
+
+@pytest.mark.parametrize("name", ["residual", "conv1d", "mlp"])
+def test_a_changed_weight_or_threshold_is_another_program(name, tmp_path):
+    program = emitted(BY_NAME[name].make(), tmp_path)
+    before = (tmp_path / "network.nir").read_bytes()
+    edit(tmp_path / "network.nir", "s000_c_sums", "weight")
+    found = NirBackend().reload(tmp_path)
+    assert serialize.digest(found) != serialize.digest(program)
+    first = [next(p.populations()).projections[0].map.weight.astype(np.int64) for p in (program, found)]
+    assert np.abs(first[0] - first[1]).sum() == 1
+    (tmp_path / "network.nir").write_bytes(before)
+    assert serialize.digest(NirBackend().reload(tmp_path)) == serialize.digest(program)
+
+
+def test_a_changed_file_computes_other_integers(tmp_path):
+    """The evaluator runs the file and nothing else."""
+    program = emitted(BY_NAME["residual"].make(), tmp_path)
+    inputs = edge_inputs(program)
+    golden = run_codes(program, inputs)
+    edit(tmp_path / "network.nir", "s001_c_sums", "weight", 2000.0)
+    values = NirBackend().run(tmp_path, RunRequest(inputs, golden)).values
+    assert np.array_equal(values["a"], golden["a"])
+    assert not np.array_equal(values["b"], golden["b"])
+
+
+def test_a_foreign_or_missing_file_is_refused(tmp_path):
+    with pytest.raises(CompileError, match="SFN503"):
+        NirBackend().reload(tmp_path)
+    (tmp_path / "network.nir").write_bytes(b"not HDF5")
+    with pytest.raises(CompileError, match="SFN503"):
+        NirBackend().reload(tmp_path)
+
+
+# -- refusals -------------------------------------------------------------------------------------------------------------
+def test_a_network_above_the_limits_is_refused_with_the_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_BYTES", 1000)
+    with pytest.raises(CompileError, match=r"needs 97\.\d kB of arrays .* --nir-form sar") as caught:
+        emitted(BY_NAME["residual"].make(), tmp_path)
+    assert caught.value.diagnostics[0].code == "SFN403"
+    monkeypatch.setattr(limits, "MAX_BYTES", 10**9)
+    monkeypatch.setattr(limits, "MAX_MACS", 10**5)
+    with pytest.raises(CompileError, match="187 k multiply-accumulates"):
+        emitted(BY_NAME["residual"].make(), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_refusal_names_the_layer_that_made_the_network_large(monkeypatch, tmp_path):
+    monkeypatch.setattr(limits, "MAX_BYTES", 1000)
+    with pytest.raises(CompileError, match="one vector: a: its thresholds differ from position to position"):
+        emitted(per_neuron(), tmp_path)
+
+
+def resnet20(levels: int = 31) -> Program:
+    """ResNet-20 on CIFAR with parameter-free shortcuts."""
+    b = Builder((3, 32, 32), lo=-128, hi=127)
+    last, c = b.fire("stem", Projection("x", conv(b.weights(16, 3, 3, 3), pad=1)), hi=levels), 16
+    for i, (w, stride) in enumerate([(16, 1)] * 3 + [(32, 2)] + [(32, 1)] * 2 + [(64, 2)] + [(64, 1)] * 2):
+        skip, n = last, b.info(last).shape[1]
+        if stride == 2:
+            b.move(f"s{i}", Slice(((0, c, 1), (0, n, 2), (0, n, 2))), last)
+            skip = b.move(f"p{i}", Pad(((c // 2, c // 2), (0, 0), (0, 0))), f"s{i}")
+        h = b.fire(f"a{i}", Projection(last, conv(b.weights(w, c, 3, 3), stride, 1)), hi=levels)
+        main = Projection(h, conv(b.weights(w, w, 3, 3), pad=1))
+        last, c = b.fire(f"b{i}", main, Projection(skip, Identity(ONE * 99)), hi=levels), w
+    return b.build(b.fire("y", Projection(last, SumPool((8, 8), (8, 8), ((0, 0), (0, 0)), ONE)), kind="readout"))
+
+
+def test_resnet20_at_31_levels_is_accepted():
+    net = chain.build(legal(resnet20()), dry=True)
+    limits.check(net, "binary")
+    assert net.bytes(5) < 2e8
+    assert net.macs < 2e9
+    assert not net.puts, "a prediction makes no arrays"
+
+
+def test_sums_beyond_float32_are_refused(tmp_path):
+    b = Builder((64,), lo=-128, hi=127)
+    b.fire("a", Projection("x", Dense(b.weights(4, 64, top=2000))))
+    for form in ("binary", "sar"):
+        with pytest.raises(CompileError, match="float32, exact below 16777216") as caught:
+            emitted(b.build("a"), tmp_path, form)
+        assert caught.value.diagnostics[0].code == "SFN401"
+    b = Builder((64,), lo=-128, hi=127)
+    b.fire("a", Projection("x", Dense(np.full((2, 64), 300))))
+    with pytest.raises(CompileError, match="planes are exact below 4194304") as caught:
+        emitted(b.build("a"), tmp_path)
+    assert caught.value.diagnostics[0].code == "SFN401"
+    check(NirBackend(), Case("wide", lambda: b.build("a")), tmp_path, {"nir-form": "sar"})
+
+
+def test_an_accumulator_that_is_read_again_is_refused_in_planes_only(tmp_path):
+    def tapped() -> Program:
+        b = Builder((4,), hi=7)
+        b.fire("a", Projection("x", Dense(b.weights(3, 4))), kind="readout")
+        return b.build(b.fire("y", Projection("a", Dense(b.weights(2, 3, top=3)))))
+
+    with pytest.raises(CompileError, match="y reads a, an accumulator without neurons.*\n.*--nir-form sar") as caught:
+        emitted(tapped(), tmp_path)
+    assert caught.value.diagnostics[0].code == "SFN402"
+    check(NirBackend(), Case("tapped", tapped), tmp_path, {"nir-form": "sar"})
+
+
+def test_an_unknown_form_is_wrong_usage(tmp_path):
+    with pytest.raises(CompileError, match="SFN605"):
+        emitted(BY_NAME["mlp"].make(), tmp_path, "ternary")
+
+
+def test_a_missing_package_is_said_with_its_command(monkeypatch, tmp_path):
+    assert NirBackend().available() is None
+    monkeypatch.setattr("sfn_backends.nir.version", lambda name: (_ for _ in ()).throw(__import__("importlib").metadata.PackageNotFoundError(name)))  # noqa: E501
+    assert "pip install 'sfnc[nir]'" in (NirBackend().available() or "")
+    with pytest.raises(CompileError, match="SFN601"):
+        emitted(BY_NAME["mlp"].make(), tmp_path)
+
+
+# -- independence -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("file", "allowed"), [
+    ("evaluator.py", {"numpy", "nir"}), ("read_values.py", {"numpy"}), ("torch_map.py", {"nir", "torch"}),
+    ("readers.py", {"numpy", "nir", "torch", "nirtorch", "norse", "sinabs", "snntorch", "spikingjelly"}),
+])  # fmt: skip
+def test_the_witnesses_share_no_code_with_the_writer(file, allowed):
+    found = set()
+    for node in ast.walk(ast.parse((FOLDER / file).read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "no relative import"
+            found.add(str(node.module).split(".")[0])
+        elif isinstance(node, ast.Import):
+            found |= {a.name.split(".")[0] for a in node.names}
+    assert found - set(sys.stdlib_module_names) <= allowed
+
+
+def test_a_reader_that_cannot_start_is_an_entry_and_not_silence(tmp_path, monkeypatch):
+    program = emitted(BY_NAME["mlp"].make(), tmp_path)
+    inputs = edge_inputs(program)
+    request = RunRequest(inputs, run_codes(program, inputs))
+    monkeypatch.setattr(witnesses, "interpreter", lambda: Path(sys.executable))
+    entries = NirBackend().run(tmp_path, request).readers
+    assert {e["name"] for e in entries} == {"norse", "sinabs", "spikingjelly", "snntorch"}
+    assert all("No module named" in e["error"] or "PackageNotFound" in e["error"] for e in entries)
+    monkeypatch.setattr(witnesses, "interpreter", lambda: tmp_path / "nothing")
+    assert all("cannot start" in e["error"] for e in NirBackend().run(tmp_path, request).readers)
+    hasty = replace(request, time_limit=0.0)
+    monkeypatch.setattr(witnesses, "interpreter", lambda: Path(sys.executable))
+    assert all("ended after" in e["error"] for e in NirBackend().run(tmp_path, hasty).readers)
+
+
+def test_the_reader_environment_is_found_by_variable_and_by_folder(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setenv("SFNC_NIR_PYTHON", "/somewhere/python")
+    assert witnesses.interpreter() == Path("/somewhere/python")
+    monkeypatch.delenv("SFNC_NIR_PYTHON")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(witnesses.sys, "prefix", str(tmp_path / "none" / "venv"))
+    assert witnesses.interpreter() is None
+    (tmp_path / ".venv-nir" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv-nir" / "bin" / "python").touch()
+    assert witnesses.interpreter() == tmp_path / ".venv-nir" / "bin" / "python"
+
+
+def test_an_empty_net_has_no_size():
+    assert Net().bytes() == Net().macs == 0
