@@ -15,13 +15,13 @@ order of summation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Engine = Literal["fast", "reference", "real"]
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 Pads = tuple[tuple[int, int], ...]
 
 FLOAT32_EXACT = 2**24

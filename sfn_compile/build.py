@@ -27,6 +27,7 @@ from .host import encode
 from .ir import Graph
 from .legalize import check_widths, legalize
 from .passes.choose_ladders import ChooseLadders
+from .passes.correct_bias import CorrectBias
 from .passes.fold_thresholds import FoldThresholds
 from .passes.lower import lower
 from .passes.pipeline import STRUCTURE, run_passes
@@ -98,7 +99,8 @@ def compile_model(
         runner = FloatRunner(graph, model, loaded.batch)
         statistics = collect(graph, runner, data.x, lambda i, n: progress("calibrate", i, n))
     with _timed(seconds, "map"):
-        mapping = (ChooseLadders(statistics, options), QuantizeWeights(options), FoldThresholds())
+        correct = CorrectBias(runner, data.x)
+        mapping = (ChooseLadders(statistics, options), QuantizeWeights(options), correct, FoldThresholds())
         graph = run_passes(graph, mapping, after=after)
         program = lower(graph)
     return Compilation(loaded, graph, program, runner, data, options, warnings, seconds)

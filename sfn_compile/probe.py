@@ -28,11 +28,21 @@ def check_import(graph: Graph, loaded: LoadedModel, x: Array) -> None:
     expected, got = reference.run(x), graph.evaluate({graph.inputs[0].name: x})
     problems = []
     for name, tap in taps.items():
-        want = expected[tap].astype(np.float64).reshape(got[name].shape)
-        worst, scale = float(np.abs(want - got[name]).max(initial=0)), float(np.abs(want).max(initial=0))
-        if not worst <= TOLERANCE * scale + 1e-30:
+        want = expected[tap].astype(np.float64)
+        what = _difference(want, got[name])
+        if what:
             origin = next(n.origin.nodes[0] for n in graph.nodes if n.name == name)
-            what = f"value {tap!r} differs from onnxruntime by {worst:.3g} (largest value {scale:.3g})"
+            what = f"value {tap!r} {what}"
             problems.append(Diagnostic("SFN107", what, origin, "please report this with the model"))
     if problems:
         raise CompileError(problems[:1])
+
+
+def _difference(want: Array, got: Array) -> str:
+    """Return how two batches differ, empty where they agree within :data:`TOLERANCE`."""
+    if want.size != got.size or len(want) != len(got):
+        return f"has shape {want.shape} in onnxruntime and {got.shape} here for {len(got)} samples"
+    worst, scale = float(np.abs(want.reshape(got.shape) - got).max(initial=0)), float(np.abs(want).max(initial=0))
+    if worst <= TOLERANCE * scale + 1e-30:
+        return ""
+    return f"differs from onnxruntime by {worst:.3g} (largest value {scale:.3g})"

@@ -75,13 +75,17 @@ class OnnxNode:
     # -- inputs ----------------------------------------------------------------------------------------------------
     def has_input(self, i: int) -> bool:
         """Return whether optional input ``i`` is there."""
-        return i < len(self.node.inputs) and self.node.inputs[i] is not None and self.node.inputs[i].name != ""
+        return self._input_name(i) != ""
+
+    def _input_name(self, i: int) -> str:
+        found = self.node.inputs[i] if i < len(self.node.inputs) else None
+        return "" if found is None else str(found.name or "")
 
     def constant(self, i: int) -> Array | None:
         """Return input ``i`` as an array where it is a constant, else None."""
         if not self.has_input(i):
             return None
-        return self.context.constants.get(str(self.node.inputs[i].name))
+        return self.context.constants.get(self._input_name(i))
 
     def need_constant(self, i: int, what: str) -> Array:
         """Return input ``i`` as an array. Refuses an input that is computed at run time."""
@@ -94,7 +98,7 @@ class OnnxNode:
         """Return the graph name of run-time input ``i``. Refuses a constant."""
         if self.constant(i) is not None:
             raise self.refuse(f"input {i} is a constant where a computed value is needed")
-        return self.context.values[str(self.node.inputs[i].name)]
+        return self.context.values[self._input_name(i)]
 
     def shape(self, i: int = 0) -> Shape:
         """Return the sample shape of run-time input ``i``."""

@@ -9,7 +9,7 @@ from ..diagnostics import CompileError, Diagnostic
 from ..ir import Graph, GraphInput, GraphOutput, TensorType, live_nodes
 from .context import Context, OnnxNode, Refusal, node_label
 from .load import LoadedModel
-from .operators import IMPORTERS, REFUSED
+from .operators import importer_of, unsupported
 
 
 def import_model(loaded: LoadedModel) -> Graph:
@@ -51,11 +51,10 @@ def _constants(model: ir.Model, context: Context) -> None:
 def _import_node(node: ir.Node, context: Context) -> Diagnostic | None:
     if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
         return _import_constant(node, context)
-    if any(v is not None and v.name and not _known(str(v.name), context) for v in node.inputs):
-        return None  # it reads a node that was refused: one message for the cause is enough
-    importer = IMPORTERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-    if importer is None:
-        return _unsupported(node)
+    waits = any(v is not None and v.name and not _known(str(v.name), context) for v in node.inputs)
+    importer = importer_of(node)
+    if waits or importer is None:  # behind a refused node only what would be refused anyway is worth a message
+        return unsupported(node, folded=not waits)
     if any(o.name and o.uses() for o in list(node.outputs)[1:]):
         what = "its optional second output is used"
         return Diagnostic("SFN202", what, node_label(node), "use the first output only")
@@ -77,13 +76,6 @@ def _import_constant(node: ir.Node, context: Context) -> Diagnostic | None:
     array = value.numpy() if hasattr(value, "numpy") else np.asarray(value)
     context.constants[str(node.outputs[0].name)] = array
     return None
-
-
-def _unsupported(node: ir.Node) -> Diagnostic:
-    domain = f"{node.domain}::" if node.domain else ""
-    what = f"operator {domain}{node.op_type} is not supported"
-    reason, fix = REFUSED.get(node.op_type, ("", "see `sfnc ops` for what is; replace the operator or cut the model"))
-    return Diagnostic("SFN201", f"{what}{': ' + reason if reason else ''}", node_label(node), fix)
 
 
 def _outputs(model: ir.Model, context: Context, problems: list[Diagnostic]) -> list[GraphOutput]:

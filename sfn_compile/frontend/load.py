@@ -14,6 +14,7 @@ from onnx_ir.passes import common
 from onnxscript import optimizer
 
 from ..diagnostics import CompileError, Diagnostic, fail
+from .operators import unsupported
 
 # Operators whose result is not a function of their inputs: never folded.
 _RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
@@ -46,9 +47,13 @@ def load_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = 
     _check_external(model, path)
     _check_finite(model)
     n_nodes = sum(1 for _ in model.graph)
-    graph_input = _single_input(model)
-    shape, batch = _pin(graph_input, dict(input_shapes or {}))
-    dtype = _dtype(graph_input)
+    try:
+        graph_input = _single_input(model)
+        shape, batch = _pin(graph_input, dict(input_shapes or {}))
+        dtype = _dtype(graph_input)
+    except CompileError as error:  # nothing can be imported, but what would be refused then is worth telling now
+        refused = (unsupported(node, folded=False) for node in model.graph)
+        raise CompileError([*error.diagnostics, *(d for d in refused if d is not None)]) from error
     graph_input.shape = ir.Shape([1, *shape])
     _fold(model)
     assert graph_input.name is not None
@@ -86,7 +91,7 @@ def _tensors(model: ir.Model) -> list[tuple[str, Any]]:
 
 
 def _check_external(model: ir.Model, path: Path) -> None:
-    missing = {}
+    missing: dict[str, str] = {}
     for name, tensor in _tensors(model):
         if isinstance(tensor, ir.ExternalTensor):
             file = path.parent / str(tensor.location)

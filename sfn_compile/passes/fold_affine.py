@@ -73,7 +73,7 @@ def _forward(node: Node, graph: Graph, users: dict[str, list[Node]]) -> Graph | 
     """Return the graph with the affine step merged into the linear map behind it, looking through permuting moves."""
     assert isinstance(node.op, Linear)
     types = graph.types()
-    scale, bias = node.op.map.weight, node.op.bias  # type: ignore[union-attr]
+    scale, bias = node.op.map.weight, node.op.bias
     at, after = node, only_user(users, graph, node.name)
     while after is not None and isinstance(after.op, Moved) and isinstance(after.op.op, Reshape | Transpose):
         scale, bias = (move_array(after.op.op, a, at.type.shape) for a in (scale, bias))
@@ -95,7 +95,7 @@ def _into_previous(node: Node, before: Node) -> Folded | None:
     assert isinstance(node.op, Linear)
     if not isinstance(before.op, Linear):
         return None
-    scale = node.op.map.weight  # type: ignore[union-attr]
+    scale = node.op.map.weight
     merged = scale_output(before.op.map, scale, node.type.shape)
     if merged is None:
         return None
@@ -109,7 +109,7 @@ def _swap(node: Node, before: Node, graph: Graph) -> Folded | None:
     """Return the affine step in front of a move or max pool instead of behind it."""
     assert isinstance(node.op, Linear)
     shape = graph.types()[before.inputs[0]].shape
-    scale, bias = node.op.map.weight, node.op.bias  # type: ignore[union-attr]
+    scale, bias = node.op.map.weight, node.op.bias
     if isinstance(before.op, Moved):
         moved = unmove_array(before.op.op, scale, shape), unmove_array(before.op.op, bias, shape)
         if moved[0] is None or moved[1] is None:

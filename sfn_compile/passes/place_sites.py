@@ -95,7 +95,7 @@ class _Placer:
         return _Form(((self._codes(source), node.op.map),), node.op.bias, node.type.shape, node.origin, node.tap)
 
     def _scaled(self, form: _Form, op: Linear, node: Node) -> _Form | None:
-        factor = op.map.weight  # type: ignore[union-attr]
+        factor = op.map.weight
         terms = [(s, scale_output(m, factor, form.shape)) for s, m in form.terms]
         if any(m is None for _, m in terms):
             return None

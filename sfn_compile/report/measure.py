@@ -63,7 +63,7 @@ def _static(population: Population, node: Node, info: Mapping[str, ValueInfo]) -
     layer = node.op
     assert isinstance(layer, Layer)
     ladder, levels = population.ladder, layer.levels
-    projections = [
+    projections: list[dict[str, Any]] = [
         {"source": p.source, "kind": type(p.map).__name__, "weights": int(p.map.weight.size),
          "weight_bits": bits_for(-weight_top(p.map), weight_top(p.map)), "macs": macs(p.map, info[p.source])}
         for p in population.projections

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import glob
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -145,8 +144,15 @@ def skip_over_max_pool() -> Program:
     return b.build(b.fire("y", Projection("d", Identity(np.array(1))), long_skip, kind="readout"))
 
 
+def wide_map() -> Program:
+    """Sizes that wrap in the int8 of Lava's Conv: a map of 140, a padding of 64 + 64, a dilated kernel of 127."""
+    b = Builder((2, 3, 140), lo=-128, hi=127)
+    b.fire("c", Projection("x", Conv(b.weights(2, 2, 1, 8), (1, 1), ((0, 0), (64, 64)), (1, 18))), lo=-8, hi=7)
+    return b.build(b.fire("y", Projection("c", Conv(b.weights(1, 2, 3, 3), (1, 2), ((1, 1), (0, 0)), (1, 1)))))
+
+
 @needs_lava
-@pytest.mark.parametrize("make", [odd_shapes, skip_over_max_pool], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("make", [odd_shapes, skip_over_max_pool, wide_map], ids=lambda f: f.__name__)
 def test_unusual_maps_and_names_are_equal_to_the_simulator(make: Any, tmp_path: Path) -> None:
     check(LavaBackend(mode="whole"), conformance.Case(make.__name__, make), tmp_path)
 
@@ -283,13 +289,54 @@ def test_what_a_killed_run_leaves_is_seen_and_cleaned(tmp_path: Path, place: Pat
     slow(tmp_path)
     with guard.workspace() as work:
         command = [str(PYTHON), str(tmp_path / "run.py"), "--check"]
-        environment = {**bare(), guard.WORK: work}
+        environment = {**bare(), guard.WORK: work, "TMPDIR": work}
         leader = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment)
-        assert until(lambda: started(place))
-        assert len(processes(place)) > 5
+        assert until(lambda: started(place) and len(processes(place)) > 5)
         guard._end(leader)
         assert processes(place) == []
         assert any("psm_" in x for x in leftovers(place))
+
+
+LOST_MESSAGE = """
+import sys, threading, time
+from types import SimpleNamespace
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+import compat
+if sys.argv[2] == "as it is":
+    compat._mend_channels = lambda: None
+compat.prepare()
+from lava.magma.compiler.channels.pypychannel import CspRecvPort, CspSelector, NoOPWatchdog, Proto
+message, none = threading.Semaphore(0), NoOPWatchdog(None)
+memory = SimpleNamespace(buf=memoryview(bytearray(64)))
+port = CspRecvPort("p", memory, Proto((1,), np.int32, 4), 2, message, threading.Semaphore(0), none, none)
+look = port.probe
+def slow_look():
+    seen = look()
+    if threading.current_thread() is port.thread:
+        time.sleep(0.4)
+    return seen
+port.probe = slow_look
+port.start()
+message.release(); time.sleep(0.8)      # the first message is in
+message.release(); time.sleep(0.1)      # the second one is on its way while ...
+port.recv()                             # ... the reader takes the first
+reader = threading.Thread(target=lambda: CspSelector().select((port, lambda: None)), daemon=True)
+reader.start(); reader.join(3)
+print("waits for ever" if reader.is_alive() else "received")
+"""
+
+
+@needs_lava
+@pytest.mark.parametrize(("channels", "end"), [("as it is", "waits for ever"), ("mended", "received")])
+def test_a_message_that_arrives_while_the_reader_looks_away_is_not_lost(
+    channels: str, end: str, tmp_path: Path
+) -> None:
+    """Proof that Lava's channels hang by themselves now and then, and that those of the artifact do not."""
+    emit(conformance.mlp(), tmp_path)
+    command = [str(PYTHON), "-c", LOST_MESSAGE, str(tmp_path), channels]
+    done = subprocess.run(command, capture_output=True, text=True, env=bare(), timeout=60)
+    assert done.stdout.strip() == end, done.stderr
 
 
 def test_cleaning_up_touches_no_other_run(tmp_path: Path) -> None:

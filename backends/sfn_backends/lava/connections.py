@@ -91,7 +91,7 @@ def _taps(linear: LinearMap, source: Shape, port: Shape) -> tuple[Json, Tensors]
     rank = index.ndim - 1
     record: Json = {"process": "Sparse", "rank": rank}
     tensors = {"weight": 2 * to_lava(weight, rank, kept=1)}
-    if not isinstance(linear, Identity):
+    if not isinstance(linear, Identity) or source != port:
         places = np.append(positions(port).reshape(-1), -1)
         tensors["index"] = to_lava(places[index], rank, kept=1)
         record["index_shape"] = index.shape[:-1]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 VARIABLE = "SFNC_LAVA_PYTHON"
 LAVA = "0.10.0"
-NUMPY_BELOW = (2, 5)  # NumPy 2.5 no longer makes an int of an array of one element, which Lava's Conv relies on
+NUMPY_BELOW = (2, 4)  # 2.4 took the argument `newshape` from reshape, which the virtual ports of Lava pass
 _NEEDED = ("lava-nc", "numpy", "scipy", "networkx", "asteval")
 _PROBE = """
 import importlib.metadata as m, json, sys
@@ -23,7 +23,7 @@ print(json.dumps({n: version(n) for n in sys.argv[1:]}))
 INSTALL = (
     "make a virtual environment .venv-lava and install into it, on Python 3.10 `pip install lava-nc==0.10.0`, on 3.11 "
     "to 3.13 `pip install --no-deps --ignore-requires-python lava-nc==0.10.0` and `pip install "
-    '"numpy<2.5" scipy "networkx<=2.8.7" "asteval<0.10"`; any other place: '
+    '"numpy<2.4" scipy "networkx<=2.8.7" "asteval<0.10"`; any other place: '
     f"{VARIABLE}=/path/to/python"
 )
 

@@ -56,5 +56,11 @@ def _failure(status: int | None, time_limit: float, folder: Path, output: str) -
         what = f"Lava had not finished after {time_limit:g} s and was ended"
     else:
         what = f"Lava died ({f'exit status {status}' if status > 0 else f'signal {-status}'})"
-    tail = "\n".join(output.strip().splitlines()[-25:])
-    return fail("SFN603", what + (f"; it said:\n{tail}" if tail else ""), str(folder))
+    said = _telling(output.strip().splitlines())
+    return fail("SFN603", what + (f"; it said:\n{said}" if said else ""), str(folder))
+
+
+def _telling(lines: list[str]) -> str:
+    """Return the first traceback and what follows, or the end of the output: Lava itself goes on to complain."""
+    first = next((i for i, line in enumerate(lines) if line.startswith("Traceback")), max(0, len(lines) - 25))
+    return "\n".join(lines[first : first + 25])

@@ -76,14 +76,21 @@ class NirBackend:
     def run(self, folder: Path, request: RunRequest) -> RunResult:
         """Run ``network.nir`` with the NumPy evaluator, and with the stock readers where they are installed."""
         self._need()
-        parsed = json.loads(_parse(folder / "network.nir")[3])
-        values = parsed["values"]
+        values, form = self._described(folder)
         (codes,) = request.inputs.values()
         found = evaluator.run(folder / "network.nir", codes, {v["node"] for v in values.values()})
         decoded = {name: read_values.decode(found[v["node"]], v) for name, v in values.items()}
         executed_by = f"sfnc NIR evaluator + nir {version('nir')}, NumPy {np.__version__}"
         job = witnesses.Job(folder, values, request)
-        return RunResult(decoded, executed_by, readers=tuple(witnesses.run(job, parsed["form"])))
+        return RunResult(decoded, executed_by, readers=tuple(witnesses.run(job, form)))
+
+    def places(self, folder: Path) -> dict[str, Any]:
+        """Return for every layer where its integers stand in ``network.nir`` (see :mod:`.read_values`)."""
+        return self._described(folder)[0]
+
+    def _described(self, folder: Path) -> tuple[dict[str, Any], str]:
+        text = json.loads(_parse(folder / "network.nir")[3])
+        return text["values"], text["form"]
 
     def _need(self) -> None:
         missing = self.available()

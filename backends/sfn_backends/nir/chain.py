@@ -2,7 +2,7 @@
 
 A stage is ``codes -> sums -> drive -> planes``: a 1x1 linear node counts the planes of each value into its integer
 code, a convolution (or dense matrix) makes the accumulators, a 1x1 linear node copies each accumulator once per
-threshold and adds ``c + 1/2 - threshold``, and neurons with the single threshold c, a power of two above every value,
+threshold and adds ``c - threshold``, and neurons with the single threshold c - 1/2, c a power of two above every value,
 fire 0 or 1. A chain has no fan-in, so values needed later are fired again in every stage (:func:`.ops.carried`).
 
 Maps stay maps as long as there is something to compute on them; then the tensor is flattened, once, for good.

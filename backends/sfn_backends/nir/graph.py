@@ -133,8 +133,11 @@ class _Graph:
             raise fail("SFN401", what, op.where, "use fewer --levels or --weight-bits")
         if self.form == "sar" and group.even and n > 2:
             theta = tau[..., 1] - tau[..., 0]
-            if max(-group.low, group.high) + n * int(theta.max()) + int(np.abs(tau).max()) < EXACT:
-                return self._digits(group, op, name, acc, np.ascontiguousarray(theta))
+            reach = max(-group.low, group.high) + n * int(theta.max()) + int(np.abs(tau).max())
+            if reach >= EXACT:
+                what = f"digits of {op.name} reach {reach}; half-integers are exact below {EXACT}"
+                raise fail("SFN401", what, op.where, "use --nir-form unary, or fewer --levels")
+            return self._digits(group, op, name, acc, theta)
         if n and np.abs(tau).max() >= EXACT:
             np.clip(tau, group.low, group.high + 1, out=tau)  # beyond the reachable range all are alike
         made = [self._threshold(f"{name}_t{k:03d}", [acc], group, op, k) for k in range(n)]
@@ -167,7 +170,7 @@ class _Graph:
 
     def _times_one(self, name: str, like: str, array: Array, index: Array) -> str:
         shape = self.shapes[like]
-        one = self._node(f"{name}_one", "Threshold", {"threshold": (shape, -(2.0**25))}, shape, [like])
+        one = self._node(f"{name}_one", "Threshold", {"threshold": (shape, -(2.0**24))}, shape, [like])
         return self._scale(name, one, array, index)
 
     def _scale(self, name: str, source: str, array: Array, index: Array, factor: float = 1.0) -> str:

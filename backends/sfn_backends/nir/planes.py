@@ -1,4 +1,8 @@
-"""The neurons of one stage of the binary chain: accumulators into 0/1 planes, one per threshold."""
+"""The neurons of one stage of the binary chain: accumulators into 0/1 planes, one per threshold.
+
+A plane is driven by ``acc - threshold + c``, an integer in [1, 2c - 2], and its neuron fires above ``c - 1/2``: once
+for every reader, also for one that counts multiples of its threshold, and no tie can occur.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from .net import Net, Put
 from .ops import Group
 from .stage import numbers, one_by_one, plane_count
 
-EXACT = 2**22  # half-integers up to 2 * EXACT are exact in float32
+EXACT = 2**23  # the largest c: below 2c integers are exact in float32, and c - 1/2 is
 
 
 def fire(
@@ -29,21 +33,21 @@ def fire(
     for t in targets:
         for group in t.op.groups:
             _within_reach(group)
-    charge = charge_of(targets) if charges is None else charges[name]
+    charge = charge_of(targets) if charges is None else charges[name] + 0.5
     drive = f"{prefix}d_drive"
     one_by_one(net, drive, tail, planes, rows, grid, lambda rest: _drive(drive, targets, vector, charge, rest))
     shape = (planes,) if grid is None else (planes, *grid)
-    return net.add(name, "Neuron", {"v_threshold": (shape, charge)}, [drive])
+    return net.add(name, "Neuron", {"v_threshold": (shape, charge - 0.5)}, [drive])
 
 
 def charge_of(targets: Sequence[Held]) -> float:
-    """Return the power of two above every distance of accumulator and threshold. Raises SFN401 above 2**22."""
+    """Return the power of two above every distance of accumulator and threshold. Raises SFN401 above 2**23."""
     top = 1.0
     for t in targets:
         for group in t.op.groups:
             if group.thresholds.size and _distance(group) >= EXACT:
                 what = f"accumulators of {t.name} span {group.low}..{group.high}; planes are exact below {EXACT}"
-                raise fail("SFN401", what, t.op.where, "use fewer --levels or --weight-bits, or --nir-form sar")
+                raise fail("SFN401", what, t.op.where, "use fewer --levels or --weight-bits, or --nir-form unary")
             top = max(top, _distance(group) + 1.0 if group.thresholds.size else top)
     return float(2 ** int(np.ceil(np.log2(top))))
 
@@ -69,5 +73,5 @@ def _drive(
             place = plane + each * n + np.arange(n)
             yield Put(node, "weight", (place, row + each, *rest), start=1.0)
             index = numbers(t, group.thresholds.shape[:-1], vector)[:, None] * n + np.arange(n)
-            yield Put(node, "bias", (place,), group.thresholds.reshape(-1), index, charge + 0.5, -1.0)
+            yield Put(node, "bias", (place,), group.thresholds.reshape(-1), index, charge, -1.0)
             row, plane = row + len(each), plane + len(each) * n

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..context import OnnxNode
+import onnx_ir as ir
+
+from ...diagnostics import Diagnostic
+from ..context import OnnxNode, node_label
 from . import activations, arithmetic, linear, moves, pools
 
 Importer = Callable[[OnnxNode], None]
@@ -30,6 +33,28 @@ REFUSED: dict[str, tuple[str, str]] = {
         (_QUANTISED, "pass the float model it was made from"),
     ),
 }
+
+# Operators that stand between a Shape and a Reshape: folded away where everything before them can be imported.
+_SHAPE_ARITHMETIC = {"Shape", "Size", "Gather", "ConstantOfShape", "Range", "Expand", "Where", "Equal", "Floor", "Ceil"}
+
+
+def importer_of(node: ir.Node) -> Importer | None:
+    """Return the importer of a node, None where its operator has none."""
+    return IMPORTERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+
+
+def unsupported(node: ir.Node, folded: bool = True) -> Diagnostic | None:
+    """Return SFN201 for a node whose operator has no importer, else None.
+
+    ``folded`` False: constants around the node are not folded (yet), so shape arithmetic says nothing.
+    """
+    known = node.domain in ("", "ai.onnx") and (node.op_type == "Constant" or importer_of(node) is not None)
+    if known or (not folded and node.op_type in _SHAPE_ARITHMETIC):
+        return None
+    domain = f"{node.domain}::" if node.domain else ""
+    what = f"operator {domain}{node.op_type} is not supported"
+    reason, fix = REFUSED.get(node.op_type, ("", "see `sfnc ops` for what is; replace the operator or cut the model"))
+    return Diagnostic("SFN201", f"{what}{': ' + reason if reason else ''}", node_label(node), fix)
 
 
 def describe() -> list[tuple[str, str]]:

@@ -69,7 +69,7 @@ def reduce_mean(node: OnnxNode) -> None:
     """The mean over any axes but the batch, keepdims both ways."""
     shape, rank = node.shape(), len(node.shape()) + 1
     given = node.attr_or_input("axes", 1)
-    if given is None:
+    if not given:
         if node.attr("noop_with_empty_axes", 0):
             return node.alias(node.value())
         raise node.refuse("it averages over all axes, the batch included", "give the axes to reduce", "SFN203")

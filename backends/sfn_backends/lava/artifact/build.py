@@ -96,8 +96,8 @@ class Network:
         if connection["process"] == "Dense":
             return Dense(weights=weight, **_DOUBLED)
         if connection["process"] == "Sparse":
-            size = int(np.prod(port.shape))
-            index = self.tensors[connection["index"]] if "index" in connection else np.arange(size)[:, None]
+            source, size = lava_shape(connection["source_shape"]), int(np.prod(port.shape))
+            index = self.tensors[connection["index"]] if "index" in connection else _grid(source)
             return Sparse(weights=_matrix(index, weight, int(np.prod(shape)), size), **_DOUBLED)
         options = {key: tuple(connection[key]) for key in ("stride", "padding", "dilation")}
         source = lava_shape(connection["source_shape"])
@@ -109,7 +109,7 @@ class Network:
         while line[-1][1] < depth:
             port, reached = line[-1]
             size = int(np.prod(port.shape))
-            delay = Sparse(weights=_matrix(np.arange(size)[:, None], np.full((1, 1), 2), size, size), **_DOUBLED)
+            delay = Sparse(weights=_matrix(_grid((size,)), np.full((1, 1), 2), size, size), **_DOUBLED)
             _reshaped(port, (size,)).connect(delay.s_in)
             line.append((delay.a_out, reached + 1))
         return next(port for port, reached in line if reached == depth)
@@ -128,13 +128,14 @@ def _reshaped(port, shape):
     return port if port.shape == shape else port.reshape(tuple(shape))
 
 
+def _grid(shape):
+    """Return the index that reads every element of a port at its own place."""
+    return np.arange(int(np.prod(shape))).reshape(*shape, 1)
+
+
 def _matrix(index, weight, n_out, n_in):
     """Return the matrix with ``out[o] = sum over t of weight[o, t] * in[index[o, t]]``; an index of -1 adds nothing."""
-    index, weight = (x.reshape(n_out, -1) for x in _widened(index, weight))
+    index, weight = (x.reshape(n_out, -1) for x in np.broadcast_arrays(index, weight))
     rows = np.broadcast_to(np.arange(n_out)[:, None], index.shape)
     read = index >= 0
     return csr_matrix((weight[read].astype(np.int32), (rows[read], index[read])), shape=(n_out, n_in), dtype=np.int32)
-
-
-def _widened(index, weight):
-    return np.broadcast_arrays(index, weight)

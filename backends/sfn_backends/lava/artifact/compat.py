@@ -13,6 +13,7 @@ import traceback
 from multiprocessing import shared_memory
 
 import guard
+import numpy as np
 
 _numbers = itertools.count()
 _SharedMemory = shared_memory.SharedMemory
@@ -48,6 +49,7 @@ def prepare() -> None:
 
     SystemProcess.run = run
     _mend_channels()
+    _mend_conv()
 
 
 def _mend_channels() -> None:
@@ -78,6 +80,21 @@ def _notify(port):
     observer = port.observer
     if observer is not None:
         observer()
+
+
+def _mend_conv() -> None:
+    """Hand Lava's Conv its parameters as Python integers; the sums stay its own.
+
+    It keeps them in int8 and computes sizes with them: twice a padding of 70 wraps, and NumPy 2 refuses 130 channels.
+    """
+    from lava.proc.conv import utils
+
+    conv = utils.conv
+
+    def with_integers(source, weight, *parameters):
+        return conv(source, weight, *(np.asarray(p).tolist() for p in parameters))
+
+    utils.conv = with_integers
 
 
 def _import_with_hashable_default() -> None:

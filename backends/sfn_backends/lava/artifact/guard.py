@@ -27,6 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 WORK = "SFNC_LAVA_WORK"
+_LONGEST = 70  # multiprocessing makes a socket some folders further down, whose path may have 104 characters
 _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 
 
@@ -53,6 +54,8 @@ def run(
     or raises only after every process of the command has ended.
     """
     env = {**(os.environ if environment is None else environment), **_ONE_THREAD, WORK: work}
+    if len(work) <= _LONGEST:
+        env["TMPDIR"] = work  # what a killed program leaves there goes with the folder
     leader = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=env)
     try:
         return leader.wait(time_limit)

@@ -1,0 +1,63 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LAVA := .venv-lava
+NIR := .venv-nir
+PIP := -m pip install --quiet --disable-pip-version-check
+DEMO := out/demo
+
+.PHONY: help setup lava readers demo test lint results benchmarks clean
+
+help:
+	@echo "make demo      set up, compile the shipped network for sim, NIR and Lava, verify, evaluate"
+	@echo "make test      set up and run all tests (Lava included)"
+	@echo "make setup     only create $(VENV) with sfnc in it"
+	@echo "make lava      only create $(LAVA) with lava-nc, which runs the Lava target"
+	@echo "make readers   create $(NIR) with the stock NIR readers (torch, snnTorch, Norse, Sinabs, SpikingJelly)"
+	@echo "make lint      ruff and mypy"
+	@echo "make results   measure docs/results.md anew (needs the corpus)"
+
+setup: $(VENV)/.done
+$(VENV)/.done: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python $(PIP) -e '.[nir,test,lint]'
+	@touch $@
+
+# lava-nc declares Python 3.10 only; elsewhere it is installed against its word, and the emitted run.py carries a shim.
+lava: $(LAVA)/.done
+$(LAVA)/.done: backends/sfn_backends/lava/requirements.txt
+	$(PYTHON) -m venv $(LAVA)
+	$(LAVA)/bin/python $(PIP) -r backends/sfn_backends/lava/requirements.txt
+	$(LAVA)/bin/python $(PIP) --no-deps --ignore-requires-python lava-nc==0.10.0
+	@touch $@
+
+# torch first and alone: anything else would pull a CUDA build of several gigabytes.
+readers: $(NIR)/.done
+$(NIR)/.done: backends/sfn_backends/nir/requirements-readers.txt
+	$(PYTHON) -m venv $(NIR)
+	$(NIR)/bin/python $(PIP) torch==2.13.0
+	$(NIR)/bin/python $(PIP) --no-deps -r backends/sfn_backends/nir/requirements-readers.txt
+	@touch $@
+
+demo: setup lava
+	$(BIN)/sfnc models/digits.onnx --calib models/digits_calib.npz --target sim,nir,lava -o $(DEMO)
+	$(BIN)/sfnc verify $(DEMO)
+	$(BIN)/sfnc eval $(DEMO) --data models/digits_test.npz
+	@echo
+	@echo "The build is in $(DEMO)/: report.json says what every layer became, proof.json what was compared."
+	@echo "Next: $(BIN)/sfnc YOUR_MODEL.onnx --calib YOUR_DATA.npz --target sim,nir,lava -o out/mine"
+
+test: setup lava
+	$(BIN)/python -m pytest -q
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+results: setup lava
+	$(BIN)/python tests/benchmarks/corpus_results.py --write docs/results.md
+
+clean:
+	rm -rf $(VENV) $(LAVA) $(NIR) out build dist

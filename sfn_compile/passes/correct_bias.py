@@ -1,0 +1,111 @@
+"""correct-bias: the mean error that rounding weights and codes makes in each channel goes into the bias.
+
+Layer by layer in execution order, on calibration samples: the integer network computed so far gives the pre-activation
+``alpha * acc + beta`` of a layer, the float network its true value; the difference of their means per channel is added to
+beta before the thresholds are folded. It costs nothing at run time: the correction ends up in the integer thresholds.
+The light bias calibration of SNN Calibration (Li et al., ICML 2021) at T = 1, on pre-activations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..calibration.collect import FloatRunner, RealValues
+from ..execute import accumulate
+from ..ir import Graph, Node
+from ..ops import Layer, MaxPool
+from ..program import Population, Projection, ValueInfo
+from .arrays import along
+from .fold_thresholds import ladder
+from .lower import info_behind
+
+Array = NDArray[Any]
+
+MAX_NUMBERS = 32_000_000  # real numbers held at a time; wide networks are corrected on fewer samples
+MAX_SAMPLES = 256
+
+
+@dataclass(frozen=True, eq=False)
+class CorrectBias:
+    """Adds the mean pre-activation error of every channel to its bias, measured on the samples ``x``."""
+
+    runner: FloatRunner
+    x: Array
+
+    name: ClassVar[str] = "correct-bias"
+    needs: ClassVar[frozenset[str]] = frozenset({"weights-integer"})
+    makes: ClassVar[frozenset[str]] = frozenset({"bias-corrected"})
+    exact: ClassVar[bool] = False
+
+    def run(self, graph: Graph) -> Graph:
+        """Return the graph with corrected biases."""
+        size = sum(int(np.prod(t.shape)) for t in graph.types().values())
+        n = max(1, min(len(self.x), MAX_SAMPLES, MAX_NUMBERS // size))
+        real = _real_values(graph, self.runner, self.x[:n])
+        source = graph.inputs[0]
+        assert source.levels is not None
+        codes: dict[str, Array] = {source.name: source.levels.quantize(real[source.name])}
+        infos = {source.name: ValueInfo(source.type.shape, source.levels.lo, source.levels.hi)}
+        last_use = {s: i for i, node in enumerate(graph.nodes) for s in node.inputs}
+        nodes = []
+        for i, node in enumerate(graph.nodes):
+            if isinstance(node.op, Layer):
+                node = self._corrected(node, node.op, real, codes, infos)
+            else:
+                codes[node.name] = _moved(node, codes, infos)
+            infos[node.name] = info_behind(node, infos)
+            nodes.append(node)
+            for done in [s for s in dict.fromkeys(node.inputs) if last_use[s] == i]:
+                codes.pop(done)
+                real.pop(done, None)
+        return replace(graph, nodes=tuple(nodes))
+
+    def _corrected(
+        self, node: Node, layer: Layer, real: Mapping[str, Array], codes: dict[str, Array],
+        infos: Mapping[str, ValueInfo],
+    ) -> Node:  # fmt: skip
+        form = layer.integer
+        assert form is not None
+        projections = tuple(Projection(s, m) for s, m in zip(node.inputs, form.maps, strict=True))
+        driven = Population(node.name, projections, ladder(layer, form), node.type.shape, 0, 0, node.origin)
+        acc = accumulate(driven, codes, infos)
+        parts = (m.apply(real[s], 0, "real") for s, m in zip(node.inputs, layer.maps, strict=True))
+        true = sum(parts, start=np.asarray(layer.bias, np.float64))
+        shift = along(layer.axis, len(node.type.shape), _mean_error(layer, true, acc * form.alpha + layer.bias))
+        better = replace(layer, bias=layer.bias + shift)
+        if layer.levels is not None:
+            codes[node.name] = ladder(better, form).fire(acc)
+        return replace(node, op=better, origin=node.origin.touched_by(self.name))
+
+
+def _mean_error(layer: Layer, true: Array, got: Array) -> Array:
+    """Return per channel the mean of ``true - got`` over the neurons that emit a code in either network.
+
+    Where both stay silent or both saturate, an error changes nothing, so it has no say.
+    """
+    true, got = (np.moveaxis(z, layer.axis + 1, 0).reshape(z.shape[layer.axis + 1], -1) for z in (true, got))
+    if layer.levels is None:
+        return (true - got).mean(axis=1)
+    step = np.broadcast_to(layer.levels.step.reshape(-1), len(true))[:, None]
+    low, high = (layer.levels.lo + 0.5) * step, (layer.levels.hi - 0.5) * step
+    matters = ~(((true < low) & (got < low)) | ((true > high) & (got > high)))
+    return ((true - got) * matters).sum(axis=1) / np.maximum(matters.sum(axis=1), 1)
+
+
+def _real_values(graph: Graph, runner: FloatRunner, x: Array) -> dict[str, Array]:
+    parts: list[RealValues] = [values for _, values, _ in runner.stream(x)]
+    wanted = {s for node in graph.nodes for s in node.inputs}
+    return {name: np.concatenate([p[name] for p in parts]) for name in wanted}
+
+
+def _moved(node: Node, codes: Mapping[str, Array], infos: Mapping[str, ValueInfo]) -> Array:
+    if isinstance(node.op, MaxPool):
+        lowest = infos[node.inputs[0]].lo
+        moved: Array = node.op.evaluate(codes[node.inputs[0]].astype(np.float64))
+        return np.maximum(moved, lowest).astype(np.int32)
+    return node.op.evaluate(*(codes[s] for s in node.inputs))

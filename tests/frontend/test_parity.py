@@ -1,0 +1,184 @@
+"""Every operator of the importer computes what onnxruntime computes, in all the ways it is imported."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiny_onnx import assert_parity, ints, noise, tiny
+
+from sfn_compile.frontend.operators import IMPORTERS
+
+W = {"w": noise(4, 3, 3, 3), "b": noise(4, seed=2)}
+W1 = {"w": noise(4, 3, 3), "b": noise(4, seed=2)}
+BN = {"g": [1.5, -0.7, 0.1], "h": [0.3, -2.0, 0.0], "m": [0.5, 1.0, -1.0], "v": [1.0, 0.2, 3.0]}
+
+# what the sentence says -> (body, keywords of `tiny`)
+CASES: dict[str, tuple[str, dict]] = {
+    # -- Conv
+    "Conv 2-D": ("y = Conv(x, w, b)", W),
+    "Conv without bias": ("y = Conv(x, w)", {"w": W["w"]}),
+    "Conv with strides and asymmetric pads": ("y = Conv<strides=[2,3], pads=[0,1,2,3]>(x, w, b)", W),
+    "Conv with dilations": ("y = Conv<dilations=[2,1], pads=[2,1,2,1]>(x, w, b)", W),
+    "Conv SAME_UPPER": ('y = Conv<auto_pad="SAME_UPPER", strides=[2,2]>(x, w, b)', W),
+    "Conv SAME_LOWER": ('y = Conv<auto_pad="SAME_LOWER", strides=[2,2]>(x, w, b)', W),
+    "Conv SAME_LOWER of an even kernel": ('y = Conv<auto_pad="SAME_LOWER">(x, w)', {"w": noise(2, 3, 2, 4)}),
+    "Conv VALID": ('y = Conv<auto_pad="VALID", strides=[2,1]>(x, w, b)', W),
+    "Conv with groups": ("y = Conv<group=2>(x, w)", {"x": (4, 5, 5), "w": noise(6, 2, 3, 3)}),
+    "Conv depthwise": ("y = Conv<group=3, pads=[1,1,1,1]>(x, w)", {"w": noise(3, 1, 3, 3)}),
+    "Conv depthwise with a multiplier": ("y = Conv<group=3>(x, w)", {"w": noise(6, 1, 2, 2)}),
+    "Conv 1-D": ("y = Conv<strides=[2], pads=[0,2], dilations=[2]>(x, w, b)", {"x": (3, 9), **W1}),
+    "Conv 1-D SAME_LOWER": ('y = Conv<auto_pad="SAME_LOWER", strides=[2]>(x, w, b)', {"x": (3, 8), **W1}),
+    "Conv at opset 11": ("y = Conv<pads=[1,1,1,1]>(x, w, b)", {**W, "opset": 11}),
+    "Conv at opset 22": ("y = Conv<pads=[1,1,1,1]>(x, w, b)", {**W, "opset": 22}),
+    # -- Gemm, MatMul
+    "Gemm": ("y = Gemm(x, w)", {"x": (5,), "w": noise(5, 4)}),
+    "Gemm with alpha, beta, transB and a bias": (
+        "y = Gemm<alpha=0.5, beta=-2.0, transB=1>(x, w, b)", {"x": (5,), "w": noise(4, 5), "b": noise(4)}),
+    "Gemm with a bias row": ("y = Gemm(x, w, b)", {"x": (5,), "w": noise(5, 4), "b": noise(1, 4)}),
+    "Gemm with one bias number": ("y = Gemm(x, w, b)", {"x": (5,), "w": noise(5, 4), "b": noise(1)}),
+    "Gemm with a scalar bias": ("y = Gemm<beta=3.0>(x, w, b)", {"x": (5,), "w": noise(5, 4), "b": np.float32(2)}),
+    "MatMul with a constant right": ("y = MatMul(x, w)", {"x": (5,), "w": noise(5, 4)}),
+    "MatMul of a matrix with a constant right": ("y = MatMul(x, w)", {"x": (3, 5), "w": noise(5, 4)}),
+    "MatMul with a constant right of rank 3": ("y = MatMul(x, w)", {"x": (3, 5), "w": noise(1, 5, 4)}),
+    "MatMul with a constant left": ("y = MatMul(w, x)", {"x": (3, 5), "w": noise(4, 3)}),
+    # -- BatchNormalization
+    "BatchNormalization with a negative gamma": ("y = BatchNormalization<epsilon=0.01>(x, g, h, m, v)", BN),
+    "BatchNormalization of vectors": ("y = BatchNormalization(x, g, h, m, v)", {"x": (3,), **BN}),
+    "BatchNormalization at opset 9": ("y = BatchNormalization(x, g, h, m, v)", {**BN, "opset": 9}),
+    # -- arithmetic with constants, residuals
+    "Add of a scalar": ("y = Add(x, c)", {"c": np.float32(0.5)}),
+    "Add of a column on the left": ("y = Add(c, x)", {"c": noise(3, 1, 1)}),
+    "Add of a batch of one": ("y = Add(x, c)", {"c": noise(1, 3, 1, 6)}),
+    "Sub of a constant": ("y = Sub(x, c)", {"c": noise(6)}),
+    "Sub from a constant": ("y = Sub(c, x)", {"c": noise(3, 6, 6)}),
+    "Mul by a row": ("y = Mul(x, c)", {"c": noise(1, 6)}),
+    "Mul by a scalar on the left": ("y = Mul(c, x)", {"c": noise(1)}),
+    "Div by a column": ("y = Div(x, c)", {"c": noise(3, 1, 1)}),
+    "Add of two branches": ("a = Relu(x) y = Add(a, x)", {}),
+    "Add of a value to itself": ("a = Relu(x) y = Add(a, a)", {}),
+    "Sub of two branches": ("a = Relu(x) y = Sub(a, x)", {}),
+    # -- activations
+    "Relu": ("y = Relu(x)", {}),
+    "Clip by attributes (ReLU6)": ("y = Clip<min=0.0, max=6.0>(x)", {"opset": 6}),
+    "Clip by one attribute": ("y = Clip<max=0.5>(x)", {"opset": 6}),
+    "Clip by inputs": ("y = Clip(x, lo, hi)", {"lo": np.float32(-0.5), "hi": np.float32(1), "opset": 11}),
+    "Clip by a lower bound alone": ("y = Clip(x, lo)", {"lo": np.float32(-0.5)}),
+    "Clip by a lower bound of zero": ("y = Clip(x, lo)", {"lo": np.float32(0)}),
+    "Clip by an upper bound alone": ("y = Clip(x, , hi)", {"hi": np.float32(0.7)}),
+    "Clip without bounds": ("a = Clip(x) y = Relu(a)", {"opset": 13}),
+    "LeakyRelu": ("y = LeakyRelu<alpha=0.2>(x)", {}),
+    "LeakyRelu of default slope": ("y = LeakyRelu(x)", {}),
+    "Sigmoid": ("y = Sigmoid(x)", {}),
+    "Tanh": ("y = Tanh(x)", {}),
+    # -- pools
+    "MaxPool": ("y = MaxPool<kernel_shape=[2,2], strides=[2,2]>(x)", {}),
+    "MaxPool with asymmetric pads": ("y = MaxPool<kernel_shape=[3,3], pads=[0,1,2,1], strides=[2,2]>(x)", {}),
+    "MaxPool with ceil_mode": ("y = MaxPool<kernel_shape=[3,3], strides=[2,2], ceil_mode=1>(x)", {"x": (2, 6, 8)}),
+    "MaxPool with ceil_mode whose last window would start in the padding": (
+        "y = MaxPool<kernel_shape=[2,2], strides=[2,2], pads=[1,1,1,1], ceil_mode=1>(x)", {"x": (2, 6, 7)}),
+    "MaxPool with dilations": ("y = MaxPool<kernel_shape=[2,3], dilations=[3,2]>(x)", {"x": (2, 7, 7)}),
+    "MaxPool with dilations, pads and ceil_mode": (
+        "y = MaxPool<kernel_shape=[2,2], dilations=[2,2], pads=[1,1,0,1], strides=[2,2], ceil_mode=1>(x)", {}),
+    "MaxPool SAME_UPPER": ('y = MaxPool<kernel_shape=[3,2], strides=[2,2], auto_pad="SAME_UPPER">(x)', {}),
+    "MaxPool SAME_LOWER": ('y = MaxPool<kernel_shape=[3,2], strides=[2,2], auto_pad="SAME_LOWER">(x)', {}),
+    "MaxPool VALID": ('y = MaxPool<kernel_shape=[4,3], strides=[3,2], auto_pad="VALID">(x)', {}),
+    "MaxPool 1-D": ("y = MaxPool<kernel_shape=[3], strides=[2], ceil_mode=1>(x)", {"x": (2, 8)}),
+    "AveragePool": ("y = AveragePool<kernel_shape=[2,2], strides=[2,2]>(x)", {}),
+    "AveragePool that leaves padding out": ("y = AveragePool<kernel_shape=[3,3], pads=[1,1,1,1]>(x)", {}),
+    "AveragePool that counts padding": (
+        "y = AveragePool<kernel_shape=[3,3], pads=[1,0,2,1], count_include_pad=1>(x)", {}),
+    "AveragePool with asymmetric pads": (
+        "y = AveragePool<kernel_shape=[3,3], pads=[0,1,2,0], strides=[2,2]>(x)", {}),
+    "AveragePool with ceil_mode": (
+        "y = AveragePool<kernel_shape=[3,3], strides=[2,2], ceil_mode=1>(x)", {"x": (2, 6, 8), "opset": 19}),
+    "AveragePool with ceil_mode that counts padding": (
+        "y = AveragePool<kernel_shape=[3,3], strides=[2,2], ceil_mode=1, pads=[1,1,1,1], count_include_pad=1>(x)",
+        {"x": (2, 6, 8), "opset": 19}),
+    "AveragePool SAME_UPPER": ('y = AveragePool<kernel_shape=[3,2], strides=[2,1], auto_pad="SAME_UPPER">(x)', {}),
+    "AveragePool SAME_LOWER that counts padding": (
+        'y = AveragePool<kernel_shape=[3,2], auto_pad="SAME_LOWER", count_include_pad=1>(x)', {}),
+    "AveragePool 1-D": ("y = AveragePool<kernel_shape=[3], strides=[2], pads=[1,1]>(x)", {"x": (2, 8)}),
+    "GlobalAveragePool": ("y = GlobalAveragePool(x)", {}),
+    "GlobalAveragePool 1-D": ("y = GlobalAveragePool(x)", {"x": (3, 5)}),
+    "GlobalMaxPool": ("y = GlobalMaxPool(x)", {}),
+    "ReduceMean over space": ("y = ReduceMean<axes=[2,3]>(x)", {"opset": 13}),
+    "ReduceMean over space without keepdims": ("y = ReduceMean<axes=[-1,2], keepdims=0>(x)", {"opset": 13}),
+    "ReduceMean over the space of NHWC": ("y = ReduceMean<axes=[1,2], keepdims=0>(x)", {"x": (4, 5, 3), "opset": 13}),
+    "ReduceMean over channels": ("y = ReduceMean<axes=[1], keepdims=1>(x)", {"opset": 13}),
+    "ReduceMean with axes as input": ("y = ReduceMean<keepdims=1>(x, a)", {"a": ints(2, 3), "opset": 18}),
+    "ReduceMean with axes as input, without keepdims": (
+        "y = ReduceMean<keepdims=0>(x, a)", {"a": ints(-3, 2), "opset": 18}),
+    "ReduceMean over no axis that does nothing": (
+        "a = ReduceMean<noop_with_empty_axes=1>(x) y = Relu(a)", {"opset": 18}),
+    # -- moves
+    "Flatten": ("y = Flatten(x)", {}),
+    "Flatten with a negative axis": ("y = Flatten<axis=-1>(x)", {"x": (7,)}),
+    "Flatten behind axes of length 1": ("y = Flatten<axis=3>(x)", {"x": (1, 1, 7)}),
+    "Reshape with 0 and -1": ("y = Reshape(x, s)", {"s": ints(0, 0, -1)}),
+    "Reshape with -1 for the batch": ("y = Reshape(x, s)", {"s": ints(-1, 12, 9)}),
+    "Reshape with allowzero": ("y = Reshape<allowzero=1>(x, s)", {"s": ints(-1, 4, 27)}),
+    "Transpose": ("y = Transpose<perm=[0,2,3,1]>(x)", {"x": (2, 3, 4)}),
+    "Squeeze by attribute": ("y = Squeeze<axes=[1,-1]>(x)", {"x": (1, 4, 1), "opset": 11}),
+    "Squeeze by input": ("y = Squeeze(x, a)", {"x": (1, 4, 1), "a": ints(3)}),
+    "Squeeze of everything": ("y = Squeeze(x)", {"x": (1, 4, 1)}),
+    "Unsqueeze by attribute": ("y = Unsqueeze<axes=[1,4]>(x)", {"x": (4, 5), "opset": 11}),
+    "Unsqueeze by input": ("y = Unsqueeze(x, a)", {"x": (4, 5), "a": ints(-1, 2)}),
+    "Concat of channels": ("a = Relu(x) b = Tanh(x) y = Concat<axis=1>(a, b, x)", {}),
+    "Concat of rows by a negative axis": ("a = Relu(x) y = Concat<axis=-2>(a, x)", {}),
+    "Slice by attributes": ("y = Slice<starts=[1,-4], ends=[3,-1], axes=[1,3]>(x)", {"opset": 9}),
+    "Slice by attributes without axes": ("y = Slice<starts=[0,1], ends=[9,2]>(x)", {"opset": 9}),
+    "Slice by inputs with steps": (
+        "y = Slice(x, s, e, a, t)", {"s": ints(-5, 0), "e": ints(2**62, -1), "a": ints(-1, 2), "t": ints(2, 3)}),
+    "Slice that keeps the batch": ("y = Slice(x, s, e)", {"s": ints(0, 1), "e": ints(2**62, 3)}),
+    "Pad by attributes": ('y = Pad<mode="constant", pads=[0,1,2,0,0,0,1,3]>(x)', {"opset": 2}),
+    "Pad by inputs": ("y = Pad(x, p)", {"p": ints(0, 0, 1, 2, 0, 0, 3, 4), "opset": 11}),
+    "Pad with a zero value": ("y = Pad(x, p, z)", {"p": ints(0, 0, 1, 2, 0, 0, 3, 4), "z": np.float32(0)}),
+    "Pad with negative pads": ("y = Pad(x, p)", {"p": ints(0, 0, -1, 2, 0, 1, -2, -3)}),
+    "Pad with axes": ("y = Pad(x, p, , a)", {"p": ints(1, 0, 2, 3), "a": ints(-1, 1), "opset": 18}),
+    "Identity": ("a = Identity(x) b = Relu(a) y = Identity(b)", {}),
+    "Dropout": ("a = Dropout(x) y = Relu(a)", {}),
+    "Dropout with a ratio at opset 11": ("a = Dropout<ratio=0.5>(x) y = Relu(a)", {"opset": 11}),
+    "Dropout with training_mode off": ("a = Dropout(x, r, t) y = Relu(a)", {"r": np.float32(0.5), "t": np.array(False)}),
+    "Cast to float": ("a = Cast<to=1>(x) y = Relu(a)", {"dtype": "uint8"}),
+    "Cast of signed bytes": ("a = Cast<to=1>(x) y = Relu(a)", {"dtype": "int8"}),
+    "Constant tensor": ("c = Constant<value = float[3,1,1] {1.0, 2.0, -3.0}>() y = Mul(x, c)", {}),
+    "Constant of one float": ("c = Constant<value_float = 0.25>() y = Add(x, c)", {}),
+    "Constant of floats": ("c = Constant<value_floats = [1.0,2.0,3.0,4.0,5.0,6.0]>() y = Add(x, c)", {}),
+    "Constant of ints": ("c = Constant<value_ints = [0,-1]>() y = Reshape(x, c)", {}),
+    # -- Softmax
+    "Softmax of opset 11 over everything behind its axis": ("y = Softmax(x)", {"x": (4, 5), "opset": 11}),
+    "Softmax of opset 11 over the last axis": ("y = Softmax<axis=2>(x)", {"x": (4, 5), "opset": 11}),
+    "Softmax of opset 13 over the last axis": ("y = Softmax(x)", {"x": (4, 5), "opset": 13}),
+    "Softmax of opset 13 over channels": ("y = Softmax<axis=1>(x)", {"x": (4, 5), "opset": 13}),
+    "LogSoftmax of opset 11": ("y = LogSoftmax(x)", {"x": (4, 5), "opset": 11}),
+    "LogSoftmax of opset 13": ("y = LogSoftmax(x)", {"x": (4, 5), "opset": 13}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", list(CASES))
+def test_it_computes_what_onnxruntime_computes(body, tmp_path):
+    text, keywords = CASES[body]
+    assert_parity(tiny(text, **keywords), tmp_path)
+
+
+def test_every_operator_of_the_importer_has_a_case():
+    named = " ".join(text for text, _ in CASES.values())
+    assert [op for op in [*IMPORTERS, "Constant"] if f"= {op}(" not in named and f"= {op}<" not in named] == []
+
+
+@pytest.mark.parametrize("dtype", ["double", "float16"])
+def test_other_float_inputs_are_imported(dtype, tmp_path):
+    graph = assert_parity(tiny("a = Cast<to=1>(x) y = Relu(a)", dtype=dtype), tmp_path)
+    assert graph.inputs[0].dtype == {"double": "float64", "float16": "float16"}[dtype]
+
+
+def test_a_reference_with_another_number_is_noticed(tmp_path):
+    """The tolerance is no blank cheque: an off-by-one pad fails."""
+    right = tiny("y = Conv<pads=[1,1,0,0]>(x, w)", w=noise(2, 3, 3, 3))
+    wrong = tiny("y = Conv<pads=[0,0,1,1]>(x, w)", w=noise(2, 3, 3, 3))
+    graph = assert_parity(right, tmp_path)
+    x = noise(2, 3, 6, 6)
+    from tiny_onnx import TOLERANCE, by_onnxruntime
+
+    off = np.abs(by_onnxruntime(wrong, x)["y"] - graph.evaluate({"x": x})["y"])
+    assert off.max() > 1000 * TOLERANCE
