@@ -37,6 +37,7 @@ readers: $(NIR)/.done
 $(NIR)/.done: backends/sfn_backends/nir/requirements-readers.txt
 	$(PYTHON) -m venv $(NIR)
 	$(NIR)/bin/python $(PIP) torch==2.13.0
+	$(NIR)/bin/python $(PIP) h5py loguru matplotlib numpy pbr scipy tqdm
 	$(NIR)/bin/python $(PIP) --no-deps -r backends/sfn_backends/nir/requirements-readers.txt
 	@touch $@
 

@@ -1,5 +1,45 @@
-"""sfnc: trained networks to integer spiking networks that answer in one timestep, proved equal on every target."""
+"""sfnc: trained networks to integer spiking networks that answer in one timestep, proved equal on every target.
+
+>>> from sfn_compile import compile, load      # doctest: +SKIP
+>>> compile("model.onnx", "out", targets=("sim", "nir"), calib="data.npz")      # doctest: +SKIP
+>>> program = load("out")      # doctest: +SKIP
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+__all__ = ["Program", "compile", "load"]
+
+if TYPE_CHECKING:
+    from .build import Built
+    from .program import Program
+
+
+def compile(model: str | Path, out: str | Path, *, calib: str | Path | None = None, **options: Any) -> Built:
+    """Compile ``model`` into the folder ``out``, as ``sfnc compile`` does; ``options`` are those of ``config.Options``.
+
+    Returns the report and the refusals of single targets. Raises ``diagnostics.CompileError``.
+    """
+    from .build import build
+    from .config import Options
+
+    shapes = options.pop("input_shapes", None)
+    return build(Path(model), Path(out), Options(**options), None if calib is None else Path(calib), shapes)
+
+
+def load(folder: str | Path) -> Program:
+    """Return the Program of a build folder. Raises ``diagnostics.CompileError`` (SFN503)."""
+    from .artifact import open_build
+
+    return open_build(Path(folder))[1]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Program":  # imported when asked for: the package itself must stay light for `sfnc --help`
+        from .program import Program
+
+        return Program
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .diagnostics import CompileError, Diagnostic
 from .frontend import LoadedModel
 from .frontend.reference import FloatReference, original_names
+from .host import prepare
 from .ir import Graph
 
 Array = NDArray[Any]
@@ -25,7 +26,7 @@ def check_import(graph: Graph, loaded: LoadedModel, x: Array) -> None:
     known = original_names(loaded.path)
     taps = {n.name: n.tap for n in graph.nodes if n.tap is not None and n.tap in known}
     reference = FloatReference(loaded.path, loaded.input_name, loaded.batch, sorted(set(taps.values())))
-    expected, got = reference.run(x), graph.evaluate({graph.inputs[0].name: x})
+    expected, got = reference.run(x), graph.evaluate({graph.inputs[0].name: prepare(graph.inputs[0], x)})
     problems = []
     for name, tap in taps.items():
         want = expected[tap].astype(np.float64)
@@ -40,7 +41,7 @@ def check_import(graph: Graph, loaded: LoadedModel, x: Array) -> None:
 
 def _difference(want: Array, got: Array) -> str:
     """Return how two batches differ, empty where they agree within :data:`TOLERANCE`."""
-    if want.size != got.size or len(want) != len(got):
+    if want.size != got.size:
         return f"has shape {want.shape} in onnxruntime and {got.shape} here for {len(got)} samples"
     worst, scale = float(np.abs(want.reshape(got.shape) - got).max(initial=0)), float(np.abs(want).max(initial=0))
     if worst <= TOLERANCE * scale + 1e-30:

@@ -32,7 +32,11 @@ def node_label(node: ir.Node) -> str:
 
 
 class Context:
-    """The graph under construction. ``values`` maps ONNX value names to graph value names."""
+    """The graph under construction. ``values`` maps ONNX value names to graph value names.
+
+    ``merged`` does so for values whose only axis is the batch and everything else in one: a view that dynamo's
+    ``as_strided`` makes and undoes at once, so nothing but the undoing is let through.
+    """
 
     def __init__(self, batch: int | None, opset: int):
         self.batch = batch
@@ -40,6 +44,7 @@ class Context:
         self.types: dict[str, TensorType] = {}
         self.nodes: list[Node] = []
         self.values: dict[str, str] = {}
+        self.merged: dict[str, str] = {}
         self.constants: dict[str, Array] = {}
 
     def emit(self, op: Op, inputs: Sequence[str], onnx: ir.Node, tap: str | None = None) -> str:
@@ -98,7 +103,13 @@ class OnnxNode:
         """Return the graph name of run-time input ``i``. Refuses a constant."""
         if self.constant(i) is not None:
             raise self.refuse(f"input {i} is a constant where a computed value is needed")
+        if self._input_name(i) in self.context.merged:
+            raise self.refuse(f"input {i} merges the batch with other axes", "keep axis 0 for the samples", "SFN203")
         return self.context.values[self._input_name(i)]
+
+    def merged(self, i: int = 0) -> str | None:
+        """Return the graph name of what input ``i`` is a flat view of, batch included; None for any other input."""
+        return self.context.merged.get(self._input_name(i))
 
     def shape(self, i: int = 0) -> Shape:
         """Return the sample shape of run-time input ``i``."""
@@ -141,9 +152,9 @@ class OnnxNode:
         """Add an intermediate op and return its name."""
         return self.context.emit(op, inputs, self.node)
 
-    def result(self, op: Op, *inputs: str) -> None:
-        """Add the op that computes the node's (first) output."""
-        out = str(self.node.outputs[0].name)
+    def result(self, op: Op, *inputs: str, output: int = 0) -> None:
+        """Add the op that computes an output of the node, the first unless said otherwise."""
+        out = str(self.node.outputs[output].name)
         self.context.values[out] = self.context.emit(op, inputs, self.node, tap=out)
 
     def alias(self, value: str) -> None:
@@ -153,6 +164,10 @@ class OnnxNode:
     def move(self, op: MoveOp, *inputs: str) -> None:
         """Let the node's output be a move of values."""
         self.result(Moved(op), *inputs)
+
+    def merge_batch(self) -> None:
+        """Let the node's output be a flat view of its input, batch included."""
+        self.context.merged[str(self.node.outputs[0].name)] = self.value()
 
     def reshape(self, shape: Shape) -> None:
         """Let the node's output be its input under another sample shape."""

@@ -9,7 +9,7 @@ from ..diagnostics import CompileError, Diagnostic
 from ..ir import Graph, GraphInput, GraphOutput, TensorType, live_nodes
 from .context import Context, OnnxNode, Refusal, node_label
 from .load import LoadedModel
-from .operators import importer_of, unsupported
+from .operators import SEVERAL_OUTPUTS, importer_of, unsupported
 
 
 def import_model(loaded: LoadedModel) -> Graph:
@@ -55,7 +55,7 @@ def _import_node(node: ir.Node, context: Context) -> Diagnostic | None:
     importer = importer_of(node)
     if waits or importer is None:  # behind a refused node only what would be refused anyway is worth a message
         return unsupported(node, folded=not waits)
-    if any(o.name and o.uses() for o in list(node.outputs)[1:]):
+    if node.op_type not in SEVERAL_OUTPUTS and any(o.name and o.uses() for o in list(node.outputs)[1:]):
         what = "its optional second output is used"
         return Diagnostic("SFN202", what, node_label(node), "use the first output only")
     try:
@@ -66,7 +66,7 @@ def _import_node(node: ir.Node, context: Context) -> Diagnostic | None:
 
 
 def _known(name: str, context: Context) -> bool:
-    return name in context.values or name in context.constants
+    return name in context.values or name in context.constants or name in context.merged
 
 
 def _import_constant(node: ir.Node, context: Context) -> Diagnostic | None:
@@ -84,6 +84,9 @@ def _outputs(model: ir.Model, context: Context, problems: list[Diagnostic]) -> l
         name = str(out.name)
         if name in context.values:
             found.append(GraphOutput(name, context.values[name]))
+        elif not problems and name in context.merged:
+            what = "it merges the batch with other axes"
+            problems.append(Diagnostic("SFN203", what, f"output {name!r}", "keep axis 0 for the samples"))
         elif not problems:
             what = "it does not depend on the input"
             problems.append(Diagnostic("SFN105", what, f"output {name!r}", "remove this output from the model"))

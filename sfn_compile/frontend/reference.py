@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,30 +52,21 @@ def _session(path: Path, taps: Sequence[str]) -> ort.InferenceSession:
     options.log_severity_level = 3
     options.intra_op_num_threads = os.cpu_count() or 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # onnxruntime reads weight data only from the model's folder, which it has to be told for a model in memory.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent.resolve()))
     try:
-        if not taps:
-            return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        with _with_outputs(path, taps) as file:
-            return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        model = _with_outputs(path, taps) if taps else str(path)
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise fail("SFN106", f"onnxruntime: {str(error).strip()[:300]}", str(path)) from error
 
 
-@contextlib.contextmanager
-def _with_outputs(path: Path, taps: Sequence[str]) -> Iterator[Path]:
-    """Yield a copy of the model file with more outputs; external weight data is linked, not copied."""
+def _with_outputs(path: Path, taps: Sequence[str]) -> bytes:
+    """Return the model with more outputs; external weight data stays where it is."""
     model = onnx.load(str(path), load_external_data=False)
     have = {o.name for o in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=t) for t in taps if t not in have)
-    locations = {e.value for t in model.graph.initializer for e in t.external_data if e.key == "location"}
-    with tempfile.TemporaryDirectory(prefix="sfnc-") as folder:
-        for location in sorted(locations):
-            link = Path(folder) / location
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to((path.parent / location).resolve())
-        file = Path(folder) / "model.onnx"
-        file.write_bytes(model.SerializeToString())
-        yield file
+    return bytes(model.SerializeToString())
 
 
 def original_names(path: Path) -> set[str]:

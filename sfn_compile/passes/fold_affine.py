@@ -1,13 +1,13 @@
 """fold-affine: batch norm and constant arithmetic disappear into the weights and bias of their neighbours.
 
-``s * (W x + b) + c = (s W) x + (s b + c)`` behind a linear map; ``W (s x + c) + b = (W s) x + (W c + b)`` before one,
-there only where no zero padding lies between (padding is 0, not c). An affine step behind a move or a max pool
+``s * (W x + b) + c = (s W) x + (s b + c)`` behind a linear map; ``W (s x + c) + b = (W s) x + (W c + b)`` before one;
+behind zero padding, which is 0 and not c, ``W c`` is computed with the same padding and differs from place to place. An affine step behind a move or a max pool
 changes places with it first; behind a max pool only where its scale is positive.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..diagnostics import Origin
 from ..ir import Graph, Node, TensorType, rebuild, unique_name
 from ..ops import Linear, MaxPool, Moved
-from ..program import Conv, Identity, Reshape, SumPool, Transpose
+from ..program import Identity, Reshape, Transpose
 from .arrays import compress, move_array, unmove_array
 from .base import only_user
 from .scale import scale_input, scale_output
@@ -75,15 +75,17 @@ def _forward(node: Node, graph: Graph, users: dict[str, list[Node]]) -> Graph | 
     types = graph.types()
     scale, bias = node.op.map.weight, node.op.bias
     at, after = node, only_user(users, graph, node.name)
+    crossed: dict[str, tuple[Node, ...]] = {}
     while after is not None and isinstance(after.op, Moved) and isinstance(after.op.op, Reshape | Transpose):
         scale, bias = (move_array(after.op.op, a, at.type.shape) for a in (scale, bias))
+        crossed[after.name] = (replace(after, tap=None),)  # it holds the numbers before the affine step from now on
         at, after = after, only_user(users, graph, after.name)
     if after is None or not isinstance(after.op, Linear):
         return None
     merged = _into_next(scale, bias, after, types[after.inputs[0]].shape, node)
     if merged is None:
         return None
-    changed: dict[str, tuple[Node, ...]] = {node.name: (), after.name: (merged,)}
+    changed = {node.name: (), **crossed, after.name: (merged,)}
     return rebuild(graph, _replace(graph, changed), {node.name: node.inputs[0]})
 
 
@@ -131,9 +133,6 @@ def _per_channel(scale: Array, bias: Array, shape: tuple[int, ...]) -> bool:
 
 def _into_next(scale: Array, bias: Array, after: Node, shape: tuple[int, ...], node: Node) -> Node | None:
     assert isinstance(after.op, Linear)
-    padded = isinstance(after.op.map, Conv | SumPool) and any(b or e for b, e in after.op.map.pads)
-    if padded and np.any(bias):
-        return None
     merged = scale_input(after.op.map, scale, shape)
     if merged is None:
         return None

@@ -83,14 +83,13 @@ def _table(layer: Layer, form: IntegerForm, bias: Array) -> Table:
     assert layer.activation is not None
     lo, hi = layer.levels.lo, layer.levels.hi
     bias, step, alpha = np.broadcast_arrays(bias, layer.levels.step, form.alpha)
-    rows = np.empty((*bias.shape, hi - lo), np.int64)
-    for at in np.ndindex(*bias.shape):
-        beta, unit, size = Fraction(float(bias[at])), Fraction(float(alpha[at])), Fraction(float(step[at]))
+    kinds, place = _distinct(bias, step, alpha)
+    rows = np.empty((len(kinds), hi - lo), np.int64)
+    for row, i in zip(rows, kinds, strict=True):
+        beta, size, unit = (Fraction(float(a.reshape(-1)[i])) for a in (bias, step, alpha))
         for j in range(lo + 1, hi + 1):
-            least = inverse(layer.activation, size * (2 * j - 1) / 2)
-            tau = _finite_ceil(least, beta, unit, form)
-            rows[(*at, j - lo - 1)] = tau
-    return Table(rows, np.arange(lo, hi + 1))
+            row[j - lo - 1] = _finite_ceil(inverse(layer.activation, size * (2 * j - 1) / 2), beta, unit, form)
+    return Table(rows[place].reshape(*bias.shape, hi - lo), np.arange(lo, hi + 1))
 
 
 def _finite_ceil(least: Fraction | float, beta: Fraction, unit: Fraction, form: IntegerForm) -> int:
@@ -130,7 +129,16 @@ def inverse(activation: Activation, y: Fraction) -> Fraction | float:
 def _each(function: Any, *arrays: Array) -> Array:
     """Return ``function`` of every element of the broadcast arrays, as int64."""
     full = np.broadcast_arrays(*arrays)
-    out = np.empty(full[0].shape, np.int64)
-    for at in np.ndindex(*out.shape):
-        out[at] = function(*(a[at].item() for a in full))
-    return out
+    rows, place = _distinct(*full)
+    found = np.array([function(*(a.reshape(-1)[i].item() for a in full)) for i in rows], np.int64)
+    return found[place].reshape(full[0].shape)
+
+
+def _distinct(*arrays: Array) -> tuple[Array, Array]:
+    """Return (index of one element of each different kind, which kind every element is) of arrays of one shape.
+
+    A bias that differs at borders only has few kinds among many neurons, and exact rationals are slow.
+    """
+    stacked = np.stack([a.reshape(-1).astype(np.float64) for a in arrays], axis=1)
+    _, rows, place = np.unique(stacked, axis=0, return_index=True, return_inverse=True)
+    return rows, place.reshape(-1)

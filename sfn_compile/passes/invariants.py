@@ -10,6 +10,7 @@ from ..ir import Graph
 from ..ops import Activation, Add, IntegerForm, Layer, Linear, MaxPool, Moved, Softmax
 from ..ranges import accumulator_range
 from .compose_linear import chains
+from .compose_pools import pairs
 from .fold_affine import foldable
 from .hoist_activations import hoistable
 from .lower import value_infos
@@ -93,6 +94,7 @@ INVARIANTS: dict[str, Checker] = {
     "affine-folded": foldable,
     "activations-early": lambda g: [n.name for n, _ in hoistable(g)],
     "linear-composed": lambda g: [c[-1].name for c in chains(g)],
+    "pools-composed": lambda g: [outer.name for _, outer, _ in pairs(g)],
     "sites-placed": sites_placed,
     "ladders-chosen": ladders_chosen,
     "weights-integer": weights_integer,

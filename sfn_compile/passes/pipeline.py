@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..ir import Graph
 from .base import Pass
 from .compose_linear import ComposeLinear
+from .compose_pools import ComposePools
 from .fold_affine import FoldAffine
 from .hoist_activations import HoistActivations
 from .invariants import INVARIANTS
@@ -25,6 +26,7 @@ STRUCTURE: tuple[Pass, ...] = (
     FoldAffine(),  # before activations move: Conv-MaxPool-BatchNorm-Relu needs the affine step out of the way
     HoistActivations(),  # after folding, else an affine step hides the linear map an activation could read
     ComposeLinear(),  # before sites: a pool that composes into Gemm needs no population
+    ComposePools(),  # after compose-linear: in Conv-pool-Gemm the pool goes to Gemm, so that rounding is averaged too
     PlaceSites(),  # last of the structure: it freezes which values are spikes
 )
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..diagnostics import Origin
 from ..ir import Graph, GraphOutput, Node, TensorType, unique_name
 from ..ops import Activation, Add, Layer, Linear
-from ..program import Conv, Dense, Identity, LinearMap, Shape, SumPool
+from ..program import Conv, Dense, Identity, LinearMap, Shape
 from .arrays import compress
 from .scale import scale_output
 
@@ -38,7 +38,7 @@ class PlaceSites:
     """Turns linear ops, residual sums and activations into Layers."""
 
     name: ClassVar[str] = "place-sites"
-    needs: ClassVar[frozenset[str]] = frozenset({"activations-early", "linear-composed"})
+    needs: ClassVar[frozenset[str]] = frozenset({"activations-early", "linear-composed", "pools-composed"})
     makes: ClassVar[frozenset[str]] = frozenset({"sites-placed"})
     exact: ClassVar[bool] = True
 
@@ -53,6 +53,7 @@ class _Placer:
     nodes: list[Node] = field(default_factory=list)
     forms: dict[str, _Form] = field(default_factory=dict)
     spikes: dict[str, str] = field(default_factory=dict)
+    readouts: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> Graph:
         self.users, self.types = self.graph.users(), self.graph.types()
@@ -83,6 +84,9 @@ class _Placer:
     def _form(self, node: Node) -> _Form:
         if isinstance(node.op, Add):
             parts = [self._as_form(s) for s in node.inputs]
+            if _mixed(replace(parts[0], terms=parts[0].terms + parts[1].terms)):
+                self._codes(node.inputs[1])
+                parts[1] = self._as_form(node.inputs[1])
             bias = compress(np.asarray(parts[0].bias + parts[1].bias))
             origin = Origin.merge(*(p.origin for p in parts), node.origin)
             return _Form(parts[0].terms + parts[1].terms, bias, node.type.shape, origin, node.tap)
@@ -134,13 +138,18 @@ class _Placer:
     def _output(self, out: GraphOutput) -> GraphOutput:
         if out.value not in self.forms:
             return replace(out, value=self.spikes[out.value])
-        form = self.forms[out.value]
-        name = out.value if out.value not in self.spikes else f"{out.value}/readout"
-        return replace(out, value=self._add(name, form, None, form.origin, form.tap))
+        if out.value not in self.readouts:
+            form = self.forms[out.value]
+            name = out.value if out.value not in self.spikes else f"{out.value}/readout"
+            self.readouts[out.value] = self._add(name, form, None, form.origin, form.tap)
+        return replace(out, value=self.readouts[out.value])
 
 
 def _channel_axis(form: _Form) -> int:
-    first = form.terms[0][1]
-    if isinstance(first, Conv | SumPool):
-        return 0
-    return len(form.shape) - 1 if isinstance(first, Dense) else 0
+    """Return the axis that the weights run along: the last of a Dense, else the first; the other maps take either."""
+    return len(form.shape) - 1 if any(isinstance(m, Dense) for _, m in form.terms) else 0
+
+
+def _mixed(form: _Form) -> bool:
+    """Return whether the terms run along different axes, so that no threshold per channel suits them all."""
+    return len(form.shape) > 1 and {Conv, Dense} <= {type(m) for _, m in form.terms}

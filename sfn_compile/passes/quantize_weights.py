@@ -67,6 +67,7 @@ class QuantizeWeights:
         rows = np.concatenate([rows_of(m, shape, axis) for m in maps], axis=1)
         alpha, notes = self._alpha(rows, layer, shape)
         limit = 2 ** (self.options.acc_bits - 1) - 1
+        largest, finest = np.abs(rows).max(axis=1), alpha
         for _ in range(24):
             integer = [_round(m, alpha, shape, axis, self._top) for m in maps]
             low, high = accumulator_range(list(zip(integer, infos, strict=True)))
@@ -77,6 +78,9 @@ class QuantizeWeights:
                 return IntegerForm(tuple(integer), along(axis, len(shape), alpha), None, *ends, tuple(notes))
             notes = [*notes, f"{int(bad.sum())} channels have coarser weights so that accumulators fit"]
             alpha = self._coarser(alpha, bad, layer, shape)
+            gone = (alpha > finest) & (largest > 0) & (largest < alpha / 2)
+            if gone.all() if layer.levels is None else gone.any():
+                break  # a channel whose every weight rounds to 0 fits, but computes nothing
         raise fail("SFN401", f"accumulators do not fit {self.options.acc_bits} bits", ", ".join(node.origin.nodes),
                    "lower --levels or --weight-bits, or raise --acc-bits for the simulator alone")  # fmt: skip
 
@@ -142,12 +146,12 @@ def uniform_site(layer: Layer) -> bool:
     """Return whether a uniform ladder says the activation exactly."""
     if layer.activation is None or layer.levels is None:
         return False
+    if layer.activation.kind == "identity":
+        return True
     if layer.activation.kind == "clip":  # levels above the upper bound would have to be cut per channel
         inside = bool((layer.levels.step * (layer.levels.hi - 0.5) <= layer.activation.b).all())
-        return layer.activation.a == 0 and inside
-    return layer.activation.kind in ("relu", "identity") and not (
-        layer.activation.kind == "relu" and layer.levels.lo < 0
-    )
+        return layer.activation.a == 0 and inside and layer.levels.lo >= 0
+    return layer.activation.kind == "relu" and layer.levels.lo >= 0
 
 
 def _odd(x: Array) -> Array:

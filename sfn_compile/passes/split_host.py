@@ -42,20 +42,28 @@ class SplitHost:
 
 
 def _split_outputs(graph: Graph) -> Graph:
-    users, nodes = graph.users(), graph.by_name()
+    nodes, tails, users = graph.by_name(), _tails(graph), graph.users()
     outputs = []
     for out in graph.outputs:
         value, host = out.value, out.host
-        while value in nodes and not users[value] and all(o is out or o.value != value for o in graph.outputs):
+        while value in tails:
             node = nodes[value]
-            op = _host_op(node.op)
-            if op is None or node.inputs[0] not in nodes or len(users[node.inputs[0]]) > 1:
-                break
-            value, host = node.inputs[0], (op, *host)
-            users[value] = []
+            if not isinstance(node.op, Softmax) and any(u.name not in tails for u in users[node.inputs[0]]):
+                break  # others need its source in the network: one population serves them and this output
+            value, host = node.inputs[0], (tails[value], *host)
         outputs.append(GraphOutput(out.name, value, host))
-    kept = live_nodes(graph.nodes, [o.value for o in outputs])
-    return replace(graph, outputs=tuple(outputs), nodes=kept)
+    return replace(graph, outputs=tuple(outputs), nodes=live_nodes(graph.nodes, [o.value for o in outputs]))
+
+
+def _tails(graph: Graph) -> dict[str, HostOp]:
+    """Return the host operation of every node that the host can compute and that nothing in the network reads."""
+    nodes, users = graph.by_name(), graph.users()
+    tails: dict[str, HostOp] = {}
+    for node in reversed(graph.nodes):
+        op = _host_op(node.op)
+        if op is not None and node.inputs[0] in nodes and all(u.name in tails for u in users[node.name]):
+            tails[node.name] = op
+    return tails
 
 
 def _host_op(op: object) -> HostOp | None:

@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import h5py
@@ -69,7 +70,7 @@ def edit(path: Path, node: str, param: str, step: float = 1.0) -> None:
         data[...] = values
 
 
-# -- programs that the shared suite does not have ------------------------------------------------------------------
+# -- programs that the shared suite does not have ---------------------------------------------------------------------
 def same_source_twice() -> Program:
     """conv(a) + 5 a + 7 a: three projections from one value into one population."""
     b = Builder((3, 6, 5), lo=-8, hi=7)
@@ -222,7 +223,7 @@ def test_maps_stay_convolutions(name):
     assert "Affine" not in {n.kind for n in net.nodes.values()}
 
 
-# -- the files --------------------------------------------------------------------------------------------------------
+# -- the files ---------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["residual", "pools", "conv1d", "mlp_table"])
 def test_the_binary_form_is_a_chain_of_standard_nodes_with_plain_names(name, tmp_path):
     emitted(BY_NAME[name].make(), tmp_path)
@@ -248,15 +249,19 @@ def test_two_emits_are_byte_identical(form, tmp_path):
     assert len(contents[0]) == (2 if form == "binary" else 1)
 
 
+def float32_bytes(path: Path) -> int:
+    found: list[int] = []
+    with h5py.File(path) as data:
+        data.visititems(lambda _, d: found.append(d.nbytes) if getattr(d, "dtype", "") == np.float32 else None)
+    return sum(found)
+
+
 @pytest.mark.parametrize("name", ["residual", "mlp", "max_pool_signed"])
 def test_the_predicted_size_is_that_of_the_arrays_in_the_files(name, tmp_path):
     program = emitted(BY_NAME[name].make(), tmp_path)
     predicted = chain.build(program, dry=True)
     for file, per_neuron in (("network.nir", 3), ("network_lif.nir", 5)):
-        found = []
-        with h5py.File(tmp_path / file) as data:
-            data.visititems(lambda _, d: found.append(d.nbytes) if getattr(d, "dtype", "") == np.float32 else None)
-        assert sum(found) == predicted.bytes(per_neuron)
+        assert float32_bytes(tmp_path / file) == predicted.bytes(per_neuron)
 
 
 def test_the_predicted_work_counts_every_product(tmp_path):
@@ -266,7 +271,7 @@ def test_the_predicted_work_counts_every_product(tmp_path):
     assert net.macs == 36 * (6 * 3 * 9 + 2 * 6 * 58 + 5 * 6 * 9 + 2 * 35 * 5) + 3 * 5 * 36
 
 
-# -- the way back -------------------------------------------------------------------------------------------------------
+# -- the way back ---------------------------------------------------------------------
 @pytest.mark.parametrize(("name", "form"), [("residual", "binary"), ("mlp_table", "binary"), ("mlp", "binary"),
                                             ("max_pool_signed", "unary"), ("residual", "sar")])  # fmt: skip
 def test_every_number_of_a_file_is_guarded(name, form, tmp_path):
@@ -318,7 +323,7 @@ def test_a_foreign_or_missing_file_is_refused(tmp_path):
         NirBackend().reload(tmp_path)
 
 
-# -- refusals -------------------------------------------------------------------------------------------------------------
+# -- refusals ---------------------------------------------------------------------
 def test_a_network_above_the_limits_is_refused_with_the_numbers(tmp_path, monkeypatch):
     monkeypatch.setattr(limits, "MAX_BYTES", 1000)
     with pytest.raises(CompileError, match=r"needs 208 kB of arrays.*\n.*--nir-form sar") as caught:
@@ -381,7 +386,7 @@ def test_an_accumulator_that_is_read_again_is_refused_in_planes_only(tmp_path):
         b.fire("a", Projection("x", Dense(b.weights(3, 4))), kind="readout")
         return b.build(b.fire("y", Projection("a", Dense(b.weights(2, 3, top=3)))))
 
-    with pytest.raises(CompileError, match="y reads a, an accumulator without neurons.*\n.*--nir-form sar") as caught:
+    with pytest.raises(CompileError, match=r"y reads a, an accumulator without neurons.*\n.*--nir-form sar") as caught:
         emitted(tapped(), tmp_path)
     assert caught.value.diagnostics[0].code == "SFN402"
     check(NirBackend(), Case("tapped", tapped), tmp_path, {"nir-form": "sar"})
@@ -394,13 +399,17 @@ def test_an_unknown_form_is_wrong_usage(tmp_path):
 
 def test_a_missing_package_is_said_with_its_command(monkeypatch, tmp_path):
     assert NirBackend().available() is None
-    monkeypatch.setattr("sfn_backends.nir.version", lambda name: (_ for _ in ()).throw(__import__("importlib").metadata.PackageNotFoundError(name)))  # noqa: E501
+
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("sfn_backends.nir.version", missing)
     assert "pip install 'sfnc[nir]'" in (NirBackend().available() or "")
     with pytest.raises(CompileError, match="SFN601"):
         emitted(BY_NAME["mlp"].make(), tmp_path)
 
 
-# -- independence -----------------------------------------------------------------------------------------------------------
+# -- independence ---------------------------------------------------------------------
 @pytest.mark.parametrize(("file", "allowed"), [
     ("evaluator.py", {"numpy", "nir"}), ("read_values.py", {"numpy"}), ("torch_map.py", {"nir", "torch"}),
     ("readers.py", {"numpy", "nir", "torch", "nirtorch", "norse", "sinabs", "snntorch", "spikingjelly"}),

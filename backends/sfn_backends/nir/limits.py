@@ -6,7 +6,7 @@ from sfn_compile.diagnostics import fail
 
 from .net import Net
 
-MAX_BYTES = 4 * 2**30  # of all arrays in memory, uncompressed; a reader holds them about twice
+MAX_BYTES = 2 * 2**30  # of all arrays of the larger file, uncompressed; writing it takes about three times as much
 MAX_MACS = 2 * 10**11  # per sample, dense arithmetic: minutes per sample on a laptop beyond this
 
 

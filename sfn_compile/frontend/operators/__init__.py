@@ -20,6 +20,9 @@ IMPORTERS: dict[str, Importer] = {
     **moves.IMPORTERS,
 }
 
+# Operators whose outputs all count; of any other only the first may be used.
+SEVERAL_OUTPUTS = frozenset({"Split"})
+
 _STATE = "it keeps state from step to step, which a one-timestep network does not have"
 _BRANCH = "the graph itself depends on values that are known only at run time"
 _QUANTISED = "quantised models cannot be read yet"

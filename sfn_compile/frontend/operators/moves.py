@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...ops import Moved
-from ...program import Concat, Pad, Slice, Transpose
+from ...program import Concat, Pad, Reshape, Slice, Transpose
 from ..context import OnnxNode
 
 
@@ -48,6 +48,8 @@ def reshape(node: OnnxNode) -> None:
     if not node.attr("allowzero", 0):
         target = [([1, *shape][i] if i <= len(shape) else 0) if d == 0 else d for i, d in enumerate(target)]
     total = int(np.prod(shape))
+    if target == [-1] and total > 1:
+        return node.merge_batch()
     if not target or target[0] not in (-1, 1, node.context.batch):
         raise node.refuse(f"target shape {target} does not keep the batch as axis 0", "keep axis 0", "SFN203")
     rest = target[1:]
@@ -57,7 +59,7 @@ def reshape(node: OnnxNode) -> None:
     if any(d < 0 for d in rest) or int(np.prod(rest)) != total:
         what = f"target shape {target} does not hold the {total} numbers of one sample {shape} behind the batch axis"
         raise node.refuse(what, "keep axis 0 for the samples", "SFN203")
-    node.reshape(tuple(rest))
+    return node.reshape(tuple(rest))
 
 
 def transpose(node: OnnxNode) -> None:
@@ -75,6 +77,8 @@ def squeeze(node: OnnxNode) -> None:
     """Of axes of length 1 behind the batch axis."""
     shape = node.shape()
     given = node.attr_or_input("axes", 1)
+    if given is None and node.context.batch == 1:
+        raise node.refuse("without axes it removes the batch axis of length 1 too", "name the axes", "SFN203")
     axes = [i for i, d in enumerate(shape) if d == 1] if given is None else [
         node.sample_axis(a, len(shape) + 1) for a in given
     ]  # fmt: skip
@@ -103,6 +107,50 @@ def concat(node: OnnxNode) -> None:
     if len({(*s[:axis], *s[axis + 1 :]) for s in shapes}) != 1:
         raise node.refuse(f"its inputs {shapes} differ in another axis than {axis + 1}")
     node.move(Concat(axis), *(node.value(i) for i in range(n)))
+
+
+def split(node: OnnxNode) -> None:
+    """Into pieces of constant sizes, on any axis but the batch."""
+    shape = node.shape()
+    axis = node.sample_axis(int(node.attr("axis", 0)), len(shape) + 1)
+    n, length = len(node.node.outputs), shape[axis]
+    size = -(-length // n)
+    sizes = node.attr_or_input("split", 1) or tuple(min(size, length - i * size) for i in range(n))
+    if len(sizes) != n or sum(sizes) != length or min(sizes) < 1:
+        raise node.refuse(f"pieces {list(sizes)} do not make up axis {axis + 1} of length {length}")
+    whole = [(0, d, 1) for d in shape]
+    for i, start in enumerate(np.cumsum((0, *sizes[:-1]))):
+        piece = [*whole[:axis], (int(start), int(start) + sizes[i], 1), *whole[axis + 1 :]]
+        node.result(Moved(Slice(tuple(piece))), node.value(), output=i)
+
+
+def gather(node: OnnxNode) -> None:
+    """One constant index of an axis, or several that rise in equal steps; also what undoes dynamo's flat views."""
+    index = np.asarray(node.need_constant(1, "indices"))
+    merged = node.merged()
+    if merged is not None:
+        return _gather_merged(node, merged, index)
+    shape = node.shape()
+    axis = node.sample_axis(int(node.attr("axis", 0)), len(shape) + 1)
+    chosen = np.where(index < 0, index + shape[axis], index).reshape(-1)
+    gaps = set(np.diff(chosen).tolist()) or {1}
+    if index.ndim > 1 or not len(chosen) or len(gaps) != 1 or min(gaps) < 1 or not 0 <= chosen[0] <= chosen[-1] < shape[axis]:
+        raise node.refuse("its indices are no slice of an axis", "only indices that rise in equal steps can be read")
+    ranges = [(0, d, 1) for d in shape]
+    ranges[axis] = (int(chosen[0]), int(chosen[-1]) + 1, int(min(gaps)))
+    if index.ndim == 1:
+        return node.move(Slice(tuple(ranges)), node.value())
+    piece = node.emit(Moved(Slice(tuple(ranges))), node.value())
+    return node.move(Reshape((*shape[:axis], *shape[axis + 1 :])), piece)
+
+
+def _gather_merged(node: OnnxNode, source: str, index: np.ndarray) -> None:
+    """Undo a flat view of the whole batch (``as_strided`` of a contiguous tensor): every element in its old place."""
+    size = int(np.prod(node.context.types[source].shape))
+    whole = index.ndim > 1 and int(np.prod(index.shape[1:])) == size
+    if not whole or int(node.attr("axis", 0)) != 0 or not np.array_equal(index.reshape(-1), np.arange(index.size)):
+        raise node.refuse("it picks from a view that merges the batch", "keep axis 0 for the samples", "SFN203")
+    node.move(Reshape(tuple(int(d) for d in index.shape[1:])), source)
 
 
 def slice_(node: OnnxNode) -> None:
@@ -165,5 +213,7 @@ IMPORTERS = {
     "Unsqueeze": unsqueeze,
     "Concat": concat,
     "Slice": slice_,
+    "Split": split,
+    "Gather": gather,
     "Pad": pad,
 }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ...arith import windows
+from ...ir import Op
 from ...ops import Linear, MaxPool, Moved
 from ...program import Reshape, SumPool
 from ..context import OnnxNode
@@ -61,27 +64,44 @@ def _mean_pool(space: tuple[int, ...]) -> Linear:
 
 def global_max_pool(node: OnnxNode) -> None:
     """The maximum over all space axes."""
-    space = node.shape()[1:]
-    node.result(MaxPool(space, space, ((0, 0),) * len(space), (1,) * len(space)), node.value())
+    node.result(_whole_max(node.shape()[1:]), node.value())
+
+
+def _whole_max(space: tuple[int, ...]) -> MaxPool:
+    return MaxPool(space, space, ((0, 0),) * len(space), (1,) * len(space))
 
 
 def reduce_mean(node: OnnxNode) -> None:
     """The mean over any axes but the batch, keepdims both ways."""
+    _reduce(node, _mean_pool)
+
+
+def reduce_max(node: OnnxNode) -> None:
+    """The maximum over any axes but the batch, keepdims both ways."""
+    _reduce(node, _whole_max)
+
+
+def _reduce(node: OnnxNode, pool: Callable[[tuple[int, ...]], Op]) -> None:
+    """Reduce by the global ``pool`` of the given space: over all space axes as they are, else over one joined axis."""
     shape, rank = node.shape(), len(node.shape()) + 1
     given = node.attr_or_input("axes", 1)
     if not given:
         if node.attr("noop_with_empty_axes", 0):
             return node.alias(node.value())
-        raise node.refuse("it averages over all axes, the batch included", "give the axes to reduce", "SFN203")
+        raise node.refuse("it reduces all axes, the batch included", "give the axes to reduce", "SFN203")
     axes = sorted({node.sample_axis(a, rank) for a in given})
     kept = [a for a in range(len(shape)) if a not in axes]
-    turned = node.transpose(node.value(), (*kept, *axes))
-    n_kept, n_mean = int(np.prod([shape[a] for a in kept])), int(np.prod([shape[a] for a in axes]))
-    flat = node.emit(Moved(Reshape((n_kept, n_mean))), turned)
-    mean = node.emit(_mean_pool((n_mean,)), flat)
+    if kept == [0] and len(axes) in (1, 2):
+        if node.attr("keepdims", 1):
+            return node.result(pool(shape[1:]), node.value())
+        reduced = node.emit(pool(shape[1:]), node.value())
+    else:
+        turned = node.transpose(node.value(), (*kept, *axes))
+        n_kept, n_reduced = int(np.prod([shape[a] for a in kept])), int(np.prod([shape[a] for a in axes]))
+        reduced = node.emit(pool((n_reduced,)), node.emit(Moved(Reshape((n_kept, n_reduced))), turned))
     keep = bool(node.attr("keepdims", 1))
     out = tuple(1 if a in axes else shape[a] for a in range(len(shape)) if keep or a not in axes)
-    return node.result(Moved(Reshape(out)), mean)
+    return node.result(Moved(Reshape(out)), reduced)
 
 
 IMPORTERS = {
@@ -90,4 +110,5 @@ IMPORTERS = {
     "GlobalAveragePool": global_average_pool,
     "GlobalMaxPool": global_max_pool,
     "ReduceMean": reduce_mean,
+    "ReduceMax": reduce_max,
 }

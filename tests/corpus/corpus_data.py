@@ -1,0 +1,67 @@
+"""Real models and data outside the repository: where they are, and how each model wants its data."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(os.environ.get("SFNC_CORPUS", Path(__file__).resolve().parents[3] / "shared" / "corpus"))
+MISSING = f"the corpus of real models is not at {ROOT.name}/ (set SFNC_CORPUS to its folder)"
+
+# The networks of the accuracy promise: name -> what is special about them.
+PROMISED = {
+    "mnist8_cntk": "CNTK export, opset 8, auto_pad",
+    "mnist_conv_bn_op16": "batch norm left in, LogSoftmax",
+    "mnist_mlp_256x2": "initializers listed as inputs",
+    "fashion_mlp_dynamo_op20": "torch dynamo exporter",
+    "cifar_resnet20_op13": "pad shortcuts, shape arithmetic",
+    "cifar_resnet20_dynamo_op20": "the same by the dynamo exporter",
+    "cifar_resnet8_mlperf": "tf2onnx, NHWC",
+    "cifar_resnet_4b": "residual network, fixed batch",
+    "cifar_small_nhwc": "tf2onnx, Transpose pairs",
+}
+
+
+def present() -> bool:
+    """Return whether the corpus is there."""
+    return (ROOT / "manifest.json").is_file()
+
+
+def model_path(name: str) -> Path:
+    """Return the ONNX file of a model."""
+    return ROOT / "models" / f"{name}.onnx"
+
+
+def facts(name: str) -> dict[str, Any]:
+    """Return the manifest's entry of a model."""
+    manifest = json.loads((ROOT / "manifest.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = manifest.get("models", manifest)[name]
+    return found
+
+
+def samples(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return (inputs as the model takes them, labels) of ``train`` or ``test``."""
+    entry = facts(name)
+    how = entry["preprocess"]
+    with np.load(ROOT / "data" / f"{entry['data']}.npz") as data:
+        x, y = data[f"x_{split}"], data[f"y_{split}"]
+    x = x.astype(np.float64) + how.get("offset", 0)
+    if how["dtype"] != "float32":
+        return x.astype(how["dtype"]), y
+    x = x[..., None] if x.ndim == 3 else x
+    x = (x * how["scale"] - np.array(how["mean"])) / np.array(how["std"])
+    x = x.transpose(0, 3, 1, 2) if how["layout"] == "NCHW" else x
+    x = x.reshape(len(x), *how["shape"]) if how.get("shape") else x
+    return x.astype(np.float32), y
+
+
+def write_npz(path: Path, name: str, split: str, n: int, seed: int) -> Path:
+    """Write ``n`` samples of a split, chosen by ``seed``, as DATA of the command line."""
+    x, y = samples(name, split)
+    chosen = np.sort(np.random.default_rng(seed).choice(len(x), min(n, len(x)), replace=False))
+    np.savez(path, x=x[chosen], labels=y[chosen])
+    return path

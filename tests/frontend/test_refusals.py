@@ -1,0 +1,207 @@
+"""What cannot be imported is refused: with its code, the ONNX node and the rule, and never by a crash."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiny_onnx import assert_parity, imported, ints, noise, saved, tiny
+
+from sfn_compile.diagnostics import CompileError
+from sfn_compile.frontend import load_model
+from sfn_compile.probe import check_import
+
+RUNTIME = ", float[N,3,3,3] w"
+BN = {"g": np.ones(3), "h": np.ones(3), "m": np.ones(3), "v": np.ones(3)}
+P = np.float32(2)
+
+# sentence -> (body with the node [bad], keywords, code, words of the message)
+CASES: dict[str, tuple[str, dict, str, str]] = {
+    # -- Conv and windows
+    "a Conv over three space axes": (
+        "[bad] y = Conv(x, w)", {"x": (1, 3, 3, 3), "w": noise(1, 1, 2, 2, 2)}, "SFN202", "3 space axes"),
+    "a Conv whose weight has another rank than its input": (
+        "[bad] y = Conv(x, w)", {"w": noise(4, 3, 2)}, "SFN202", "space axes of input"),
+    "a Conv whose groups do not fit its channels": (
+        "[bad] y = Conv<group=2>(x, w)", {"w": noise(4, 3, 3, 3)}, "SFN202", "does not fit 3 input channels"),
+    "a Conv with a computed weight": (
+        "s = Relu(x) [bad] y = Conv(x, s)", {}, "SFN202", "weight is not a constant"),
+    "a Conv with a computed bias": (
+        "s = Relu(x) [bad] y = Conv(x, w, s)", {"w": noise(4, 3, 3, 3)}, "SFN202", "bias is not a constant"),
+    "a Conv whose bias does not fit": (
+        "[bad] y = Conv(x, w, b)", {"w": noise(4, 3, 3, 3), "b": noise(3)}, "SFN202", "bias of shape (3,)"),
+    "strides of the wrong length": (
+        "[bad] y = Conv<strides=[1]>(x, w)", {"w": noise(4, 3, 3, 3)}, "SFN202", "strides = [1]"),
+    "a stride of zero": ("[bad] y = Conv<strides=[0,1]>(x, w)", {"w": noise(4, 3, 3, 3)}, "SFN202", "strides"),
+    "pads of the wrong length": ("[bad] y = Conv<pads=[1,1]>(x, w)", {"w": noise(4, 3, 3, 3)}, "SFN202", "pads = [1, 1]"),
+    "negative pads of a Conv": (
+        "[bad] y = Conv<pads=[-1,0,0,0]>(x, w)", {"w": noise(4, 3, 3, 3)}, "SFN202", "pads"),
+    "a window larger than its input": ("[bad] y = Conv(x, w)", {"w": noise(4, 3, 7, 3)}, "SFN202", "window of 7"),
+    # -- Gemm, MatMul, BatchNormalization
+    "a Gemm with transA": ("[bad] y = Gemm<transA=1>(x, w)", {"x": (5,), "w": noise(5, 4)}, "SFN203", "transA"),
+    "a Gemm whose matrix does not fit": (
+        "[bad] y = Gemm(x, w)", {"x": (5,), "w": noise(4, 5)}, "SFN202", "does not fit a sample"),
+    "a Gemm with a computed matrix": ("s = Relu(x) [bad] y = Gemm(x, s)", {"x": (5,)}, "SFN202", "matrix B"),
+    "a Gemm with a computed bias": (
+        "s = Relu(x) [bad] y = Gemm(x, w, s)", {"x": (5,), "w": noise(5, 5)}, "SFN202", "bias C"),
+    "a Gemm whose bias differs along the batch": (
+        "[bad] y = Gemm(x, w, b)", {"x": (5,), "w": noise(5, 4), "b": noise(2, 4)}, "SFN203", "along the batch"),
+    "a MatMul of two computed values": ("s = Relu(x) [bad] y = MatMul(x, s)", {}, "SFN201", "computed at run time"),
+    "a MatMul whose constant right does not fit": (
+        "[bad] y = MatMul(x, w)", {"x": (5,), "w": noise(4, 5)}, "SFN202", "does not fit a sample"),
+    "a MatMul whose constant left does not fit": (
+        "[bad] y = MatMul(w, x)", {"x": (5, 2), "w": noise(2, 3, 5)}, "SFN202", "not a matrix product"),
+    "a BatchNormalization in training mode": (
+        "[bad] y = BatchNormalization<training_mode=1>(x, g, h, m, v)", BN, "SFN202", "training_mode"),
+    "a BatchNormalization of other channels": (
+        "[bad] y = BatchNormalization(x, g, h, m, v)", {**BN, "x": (4, 2)}, "SFN202", "4 channels"),
+    "a BatchNormalization with computed parameters": (
+        "s = Relu(x) [bad] y = BatchNormalization(x, s, h, m, v)", BN, "SFN202", "scale is not a constant"),
+    # -- arithmetic
+    "an Add of branches that broadcast": (
+        "s = Relu(x) p = GlobalAveragePool(x) [bad] y = Add(s, p)", {}, "SFN202", "have shapes"),
+    "an Add that enlarges": ("[bad] y = Add(x, c)", {"x": (1, 6), "c": noise(3, 6)}, "SFN202", "does not broadcast"),
+    "an Add of a constant that does not fit": ("[bad] y = Add(x, c)", {"c": noise(5)}, "SFN202", "does not broadcast"),
+    "an Add of a constant that differs along the batch": (
+        "[bad] y = Add(x, c)", {"c": noise(2, 3, 6, 6)}, "SFN203", "along the batch"),
+    "a Mul of two computed values": ("s = Relu(x) [bad] y = Mul(x, s)", {}, "SFN201", "both factors"),
+    "a Div by a computed value": ("s = Relu(x) [bad] y = Div(x, s)", {}, "SFN201", "divisor"),
+    "a Div of a constant": ("[bad] y = Div(c, x)", {"c": P}, "SFN201", "divisor"),
+    "a Div by zero": ("[bad] y = Div(x, c)", {"c": np.array([1.0, 0, 1, 1, 1, 1])}, "SFN202", "holds zeros"),
+    # -- activations
+    "a Clip with a computed bound": (
+        "s = ReduceMean<axes=[1,2,3], keepdims=0>(x) [bad] y = Clip(x, s)", {"opset": 13}, "SFN202", "its min"),
+    "a Clip whose bounds cross": ("[bad] y = Clip(x, lo, hi)", {"lo": P, "hi": np.float32(1)}, "SFN202", "above max"),
+    "a LeakyRelu that is not monotone": ("[bad] y = LeakyRelu<alpha=-0.1>(x)", {}, "SFN202", "negative"),
+    "a Softmax over the batch": ("[bad] y = Softmax<axis=0>(x)", {}, "SFN203", "axis 0"),
+    # -- pools
+    "a pool over three axes": (
+        "[bad] y = MaxPool<kernel_shape=[1,1,1]>(x)", {"x": (1, 2, 2, 2)}, "SFN202", "window over 3 axes"),
+    "an AveragePool with dilations": (
+        "[bad] y = AveragePool<kernel_shape=[2,2], dilations=[2,2]>(x)", {"opset": 19}, "SFN202", "dilations"),
+    "a ReduceMean over everything": ("[bad] y = ReduceMean(x)", {"opset": 13}, "SFN203", "batch included"),
+    "a ReduceMean over an empty list of axes": (
+        "[bad] y = ReduceMean(x, a)", {"a": ints(), "opset": 18}, "SFN203", "batch included"),
+    "a ReduceMean over the batch": ("[bad] y = ReduceMean<axes=[0]>(x)", {"opset": 13}, "SFN203", "axis 0"),
+    "a second output that is used": (
+        "a, [bad] b = MaxPool<kernel_shape=[1,1]>(x) y = Relu(a)", {}, "", ""),
+    # -- moves
+    "a Dropout in training mode": (
+        "[bad] y = Dropout(x, r, t)", {"r": P / 4, "t": np.array(True)}, "SFN202", "training_mode"),
+    "a Cast that rounds": ("[bad] y = Cast<to=6>(x)", {}, "SFN202", "rounds"),
+    "a Flatten into the batch": ("[bad] y = Flatten<axis=2>(x)", {}, "SFN203", "into the batch"),
+    "a Flatten of the batch": ("[bad] y = Flatten<axis=0>(x)", {}, "SFN203", "into the batch"),
+    "a Reshape without the batch": ("[bad] y = Reshape(x, s)", {"s": ints(3, -1, 6)}, "SFN203", "batch as axis 0"),
+    "a Reshape that takes from the batch": (
+        "[bad] y = Reshape(x, s)", {"s": ints(-1, 6)}, "SFN203", "108 numbers"),
+    "a Reshape to a computed shape": (
+        "t = Relu(x) u = Cast<to=7>(t) [bad] y = Reshape(x, u)", {"x": (2,)}, "SFN202", "rounds"),
+    "a Transpose of the batch": ("[bad] y = Transpose<perm=[1,0,2,3]>(x)", {}, "SFN203", "moves the batch"),
+    "a Transpose by default": ("[bad] y = Transpose(x)", {}, "SFN203", "moves the batch"),
+    "a Transpose that is no permutation": ("[bad] y = Transpose<perm=[0,1,1,2]>(x)", {}, "SFN202", "permutation"),
+    "a Squeeze of a long axis": ("[bad] y = Squeeze(x, a)", {"a": ints(1)}, "SFN202", "length 3"),
+    "a Squeeze of the batch": ("[bad] y = Squeeze(x, a)", {"a": ints(0)}, "SFN203", "batch"),
+    "a Squeeze that would take the batch along": (
+        "[bad] y = Squeeze(x)", {"x": (1, 4), "batch": 1}, "SFN203", "batch axis"),
+    "an axis outside the tensor": ("[bad] y = Squeeze(x, a)", {"a": ints(7)}, "SFN202", "rank 4"),
+    "an Unsqueeze before the batch": ("[bad] y = Unsqueeze(x, a)", {"a": ints(0)}, "SFN203", "batch"),
+    "a Concat along the batch": ("s = Relu(x) [bad] y = Concat<axis=0>(x, s)", {}, "SFN203", "batch"),
+    "a Concat with a constant": (
+        "[bad] y = Concat<axis=1>(x, c)", {"c": noise(1, 3, 6, 6)}, "SFN202", "constant"),
+    "a Concat of other shapes": (
+        "s = Flatten(x) t = Unsqueeze(s, a) u = Unsqueeze(t, a) [bad] y = Concat<axis=1>(x, u)",
+        {"a": ints(1)}, "SFN202", "differ in another axis"),
+    "a Slice of the batch": (
+        "[bad] y = Slice(x, s, e, a)", {"s": ints(1), "e": ints(9), "a": ints(0)}, "SFN203", "batch"),
+    "a Slice backwards": (
+        "[bad] y = Slice(x, s, e, a, t)", {"s": ints(5), "e": ints(0), "a": ints(2), "t": ints(-1)}, "SFN202", "step -1"),
+    "a Slice that leaves nothing": (
+        "[bad] y = Slice(x, s, e, a)", {"s": ints(4), "e": ints(2), "a": ints(2)}, "SFN202", "leaves nothing"),
+    "a Slice of uneven bounds": ("[bad] y = Slice(x, s, e)", {"s": ints(0, 1), "e": ints(9)}, "SFN202", "lengths"),
+    "a Slice with computed bounds": (
+        "t = Relu(x) u = Cast<to=7>(t) [bad] y = Slice(x, u, u)", {"x": (2,)}, "SFN202", "rounds"),
+    "a Pad by reflection": (
+        '[bad] y = Pad<mode="reflect">(x, p)', {"p": ints(0, 0, 1, 1, 0, 0, 1, 1)}, "SFN202", "'reflect'"),
+    "a Pad with ones": (
+        "[bad] y = Pad(x, p, o)", {"p": ints(0, 0, 1, 1, 0, 0, 1, 1), "o": np.float32(1)}, "SFN202", "else than 0"),
+    "a Pad of the batch": ("[bad] y = Pad(x, p)", {"p": ints(1, 0, 0, 0, 0, 0, 0, 0)}, "SFN203", "batch"),
+    "pads that do not fit": ("[bad] y = Pad(x, p)", {"p": ints(1, 1)}, "SFN202", "does not fit 4 axes"),
+    "a Pad that leaves nothing": (
+        "[bad] y = Pad(x, p)", {"p": ints(0, 0, -3, 0, 0, 0, -3, 0)}, "SFN202", "leave nothing"),
+    "a Constant without a dense value": (
+        '[bad] c = Constant<value_string = "a">() y = Relu(x)', {}, "", ""),
+}  # fmt: skip
+CASES = {k: v for k, v in CASES.items() if v[2]}
+
+
+@pytest.mark.parametrize("refused", list(CASES))
+def test_it_is_refused_with_code_node_and_rule(refused, tmp_path):
+    body, keywords, code, words = CASES[refused]
+    with pytest.raises(CompileError) as caught:
+        imported(tiny(body, **keywords), tmp_path)
+    (found,) = caught.value.diagnostics
+    assert found.code == code
+    assert words in found.what
+    assert "rounds" in words or found.where.startswith("bad (")
+
+
+def test_a_second_output_that_is_read_is_refused(tmp_path):
+    with pytest.raises(CompileError) as caught:
+        imported(tiny("[bad] a, i = MaxPool<kernel_shape=[2,2]>(x) j = Cast<to=1>(i) y = Add(a, j)"), tmp_path)
+    assert [(d.code, d.where) for d in caught.value.diagnostics] == [("SFN202", "bad (MaxPool)")]
+
+
+def test_every_unsupported_operator_is_reported_in_one_message(tmp_path):
+    body = """[one] a = Erf(x) [two] b = Softplus(a) [fine] c = Relu(b) [three] d = custom.Magic(c)
+              [four] e = Erf(d) [shape] s = Shape(d) y = Add(e, c)"""
+    with pytest.raises(CompileError) as caught:
+        imported(tiny(body), tmp_path)
+    assert [d.code for d in caught.value.diagnostics] == ["SFN201"] * 4
+    assert [d.where.split()[0] for d in caught.value.diagnostics] == ["one", "two", "three", "four"]
+    assert "custom::Magic" in str(caught.value)
+
+
+def test_shape_arithmetic_that_depends_on_values_is_refused(tmp_path):
+    with pytest.raises(CompileError, match=r"bad \(Gather\)"):
+        imported(tiny("[bad] y = Gather<axis=1>(x, i)", i=ints(0, 2)), tmp_path)
+
+
+def test_an_unnamed_node_is_named_by_its_output(tmp_path):
+    with pytest.raises(CompileError, match=r"SFN201 at y \(Erf\)"):
+        imported(tiny("y = Erf(x)"), tmp_path)
+
+
+def test_refused_operators_tell_why(tmp_path):
+    with pytest.raises(CompileError, match="keeps state from step to step"):
+        imported(tiny("y = LSTM<hidden_size=2>(x, w, r)", x=(4, 3), w=noise(1, 8, 3), r=noise(1, 8, 2)), tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["value_string = \"a\"", "value_strings = [\"a\"]"])
+def test_text_constants_that_nobody_reads_do_no_harm(kind, tmp_path):
+    imported(tiny(f"c = Constant<{kind}>() y = Relu(x)"), tmp_path)
+
+
+def test_an_output_that_is_constant_is_refused(tmp_path):
+    with pytest.raises(CompileError, match="SFN105 at output 'z': it does not depend on the input"):
+        imported(tiny("y = Relu(x) z = Identity(c)", outputs=("y", "z"), c=noise(2)), tmp_path)
+
+
+def test_a_batch_that_the_network_cuts_is_found_by_the_probe(tmp_path):
+    """[0:1] on axis 0 looks like the whole batch when shapes are folded at batch 1; onnxruntime tells them apart."""
+    model = tiny("y = Slice(x, s, e, a)", s=ints(0), e=ints(1), a=ints(0))
+    loaded = load_model(saved(model, tmp_path))
+    from sfn_compile.frontend import import_model
+
+    with pytest.raises(CompileError, match="SFN107"):
+        check_import(import_model(loaded), loaded, noise(2, 3, 6, 6))
+
+
+def test_the_probe_finds_a_changed_number(tmp_path):
+    from dataclasses import replace
+
+    model = tiny("a = Conv(x, w) y = Relu(a)", w=noise(2, 3, 3, 3))
+    graph, loaded = assert_parity(model, tmp_path), load_model(tmp_path / "model.onnx")
+    check_import(graph, loaded, noise(2, 3, 6, 6))
+    first = graph.nodes[0]
+    off = replace(first, op=replace(first.op, bias=first.op.bias + 0.1))
+    with pytest.raises(CompileError, match=r"SFN107 at a \(Conv\)"):
+        check_import(replace(graph, nodes=(off, *graph.nodes[1:])), loaded, noise(2, 3, 6, 6))

@@ -1,0 +1,256 @@
+"""Networks for the tests of passes, and the float graph as the oracle: every stage must tell the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from tiny_onnx import ints, noise, tiny
+
+from sfn_compile.calibration.collect import RealValues, collect
+from sfn_compile.config import Options
+from sfn_compile.host import apply_host, prepare
+from sfn_compile.ir import Graph, Levels
+from sfn_compile.ops import Layer
+from sfn_compile.passes.choose_ladders import ChooseLadders
+from sfn_compile.passes.fold_thresholds import FoldThresholds
+from sfn_compile.passes.lower import lower
+from sfn_compile.passes.pipeline import STRUCTURE, run_passes
+from sfn_compile.passes.quantize_weights import QuantizeWeights
+from sfn_compile.program import Program
+
+Array = NDArray[Any]
+fixed = settings(
+    max_examples=30, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+BN = {"g": np.array([1.5, -0.7, 0.1, -2.0]), "h": noise(4, seed=3), "m": noise(4, seed=4), "v": np.full(4, 0.5)}
+CONV = {"w": noise(4, 3, 3, 3), "b": noise(4, seed=2)}
+FOLLOW = {"u": noise(4, 4, 3, 3, seed=5), "c": noise(4, seed=6)}
+
+# sentence -> (body, keywords of `tiny`)
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "conv, batch norm, relu, conv": (
+        "a = Conv(x, w, b) d = BatchNormalization(a, g, h, m, v) r = Relu(d) y = Conv(r, u, c)",
+        {**CONV, **BN, **FOLLOW}),
+    "a negative batch norm gamma before a max pool": (
+        "a = Conv(x, w) d = BatchNormalization(a, g, h, m, v) r = Relu(d)"
+        "p = MaxPool<kernel_shape=[2,2]>(r) y = Conv(p, u)", {**CONV, **BN, **FOLLOW}),
+    "a negative batch norm gamma behind a max pool": (
+        "a = Conv(x, w) p = MaxPool<kernel_shape=[2,2]>(a) d = BatchNormalization(p, g, h, m, v)"
+        "r = Relu(d) y = Conv(r, u)", {**CONV, **BN, **FOLLOW}),
+    "a positive scale behind a max pool": (
+        "a = Conv(x, w) p = MaxPool<kernel_shape=[2,2]>(a) d = Mul(p, s) e = Add(d, h1) r = Relu(e) y = Conv(r, u)",
+        {**CONV, **FOLLOW, "s": np.float32(3), "h1": noise(4, 1, 1)}),
+    "an affine step before a padded conv": (
+        "a = Relu(x) d = BatchNormalization(a, g, h, m, v) y = Conv<pads=[1,1,1,1]>(d, u)",
+        {"x": (4, 5, 5), **BN, **FOLLOW}),
+    "an affine step before a conv without padding": (
+        "a = Relu(x) d = BatchNormalization(a, g, h, m, v) y = Conv(d, u)", {"x": (4, 5, 5), **BN, **FOLLOW}),
+    "a scale alone before a padded conv": (
+        "a = Relu(x) d = Mul(a, s) y = Conv<pads=[1,1,1,1]>(d, u)", {"x": (4, 5, 5), "s": noise(4, 1, 1), **FOLLOW}),
+    "an affine step before a padded average pool": (
+        "a = Relu(x) d = Add(a, s) p = AveragePool<kernel_shape=[2,2], pads=[1,1,0,0]>(d) y = Conv(p, u)",
+        {"x": (4, 5, 5), "s": noise(4, 1, 1), **FOLLOW}),
+    "an affine step in front of a flatten and a gemm": (
+        "a = Relu(x) d = BatchNormalization(a, g, h, m, v) f = Flatten(d) y = Gemm(f, k)",
+        {"x": (4, 2, 2), **BN, "k": noise(16, 5)}),
+    "an affine step that reads the input and is read twice": (
+        "d = Mul(x, s) a = Conv(d, w) e = Conv(d, w) r = Relu(a) y = Sub(r, e)", {**CONV, "s": np.float32(0.5)}),
+    "relu over padding": (
+        "a = Conv(x, w, b) p = Pad(a, q) r = Relu(p) y = Conv(r, u)", {**CONV, **FOLLOW, "q": ints(0, 0, 1, 1, 0, 0, 1, 1)}),
+    "sigmoid over padding": (
+        "a = Conv(x, w, b) p = Pad(a, q) r = Sigmoid(p) y = Conv(r, u)",
+        {**CONV, **FOLLOW, "q": ints(0, 0, 1, 1, 0, 0, 1, 1)}),
+    "global average pool, flatten, gemm": (
+        "a = Conv(x, w, b) r = Relu(a) p = GlobalAveragePool(r) f = Flatten(p) y = Gemm(f, k, i)",
+        {**CONV, "k": noise(4, 5), "i": noise(5)}),
+    "a padded average pool before a gemm": (
+        "a = Relu(x) p = AveragePool<kernel_shape=[3,2], strides=[2,1], pads=[1,0,0,1]>(a) f = Flatten(p) y = Gemm(f, k)",
+        {"x": (2, 4, 4), "k": noise(16, 5)}),
+    "two gemms in a row": ("a = Relu(x) f = Gemm(a, k, i) y = Gemm(f, l)",
+                           {"x": (6,), "k": noise(6, 3), "i": noise(3), "l": noise(3, 2)}),
+    "reduce mean over the space of NHWC": (
+        "r = Relu(x) p = ReduceMean<axes=[1,2], keepdims=0>(r) y = Gemm(p, k)",
+        {"x": (4, 4, 3), "k": noise(3, 5), "opset": 13}),
+    "a network in NHWC": (
+        "t = Transpose<perm=[0,3,1,2]>(x) a = Conv(t, w) s = Transpose<perm=[0,2,3,1]>(a) d = Mul(s, f)"
+        "r = Relu(d) q = Transpose<perm=[0,3,1,2]>(r) y = Conv(q, u)",
+        {"x": (6, 6, 3), **CONV, **FOLLOW, "f": noise(4, seed=9)}),
+    "a scale that meets a gemm behind a reshape": (
+        "a = Relu(x) t = Tanh(a) d = Mul(t, s) f = Reshape(d, z) y = Gemm(f, k)",
+        {"x": (2, 3), "s": noise(2, 1), "z": ints(0, -1), "k": noise(6, 2)}),
+    "a pool with several readers": (
+        "a = Conv(x, w) p = MaxPool<kernel_shape=[2,2]>(a) r = Relu(p) t = Tanh(p) y = Add(r, t)", CONV),
+    "an average pool with several readers": (
+        "a = Relu(x) p = GlobalAveragePool(a) f = Flatten(p) g1 = Gemm(f, k) q = Flatten(p) h1 = Gemm(q, k)"
+        "r = Relu(h1) y = Add(g1, r)", {"k": noise(3, 4)}),
+    "an output read in the middle": (
+        "a = Conv(x, w, b) r = Relu(a) z = Conv(r, u) s = Relu(z) y = Conv<pads=[1,1,1,1]>(s, u)",
+        {**CONV, **FOLLOW, "x": (3, 8, 8), "outputs": ("y", "z", "r", "a")}),
+    "concat of an activated and a raw branch": (
+        "a = Conv(x, w) r = Relu(a) d = Conv(x, w, b) j = Concat<axis=1>(r, d) k = Relu(j) y = Conv(k, e)",
+        {**CONV, "e": noise(2, 8, 2, 2)}),
+    "concat of raw branches": (
+        "a = Conv(x, w) d = Conv(x, w, b) j = Concat<axis=1>(a, d) k = Relu(j) y = Conv(k, e)",
+        {**CONV, "e": noise(2, 8, 2, 2)}),
+    "a residual block": (
+        "a = Relu(x) d = Conv<pads=[1,1,1,1]>(a, u, c) e = BatchNormalization(d, g, h, m, v) s = Add(a, e) r = Relu(s)"
+        "f = Conv(a, q) t = Add(f, r) y = Relu(t)", {"x": (4, 5, 5), **BN, **FOLLOW, "q": noise(4, 4, 1, 1)}),
+    "a pre-activation residual block": (
+        "a = Conv<pads=[1,1,1,1]>(x, w) d = BatchNormalization(a, g, h, m, v) r = Relu(d)"
+        "e = Conv<pads=[1,1,1,1]>(r, u, c) s = Add(a, e) f = BatchNormalization(s, g, h, m, v) t = Relu(f)"
+        "i = Conv(t, u) y = Add(i, i)", {**CONV, **BN, **FOLLOW}),
+    "two outputs that share a trunk": (
+        "a = Conv(x, w) r = Relu(a) f = Flatten(r) y = Gemm(f, k) z = Gemm(f, l) s = Softmax(z)",
+        {**CONV, "k": noise(64, 3), "l": noise(64, 2), "outputs": ("y", "s")}),
+    "one value that is two outputs": (
+        "a = Conv(x, w) y = Relu(a) z = Identity(y)", {**CONV, "outputs": ("y", "z")}),
+    "an output and its own softmax": (
+        "f = Flatten(x) y = Gemm(f, k) z = Softmax(y)", {"x": (2, 2), "k": noise(4, 3), "outputs": ("y", "z")}),
+    "an mlp-mixer block": (
+        "n = Relu(x) a = MatMul(n, k) r = Relu(a) d = MatMul(r, l) s = Add(n, d) t = MatMul(e, s) y = Add(s, t)",
+        {"x": (4, 3), "k": noise(3, 5), "l": noise(5, 3), "e": noise(4, 4)}),
+    "a conv and a matrix product that meet": (
+        "a = Conv<pads=[1,1]>(x, w) d = MatMul(x, k) s = Add(a, d) r = Relu(s) y = Conv(r, w)",
+        {"x": (4, 6), "w": noise(4, 4, 3), "k": noise(6, 6)}),
+    "a scale per element behind a conv": (
+        "a = Conv(x, w) d = Mul(a, s) r = Relu(d) y = Conv(r, u)", {**CONV, **FOLLOW, "s": noise(4, 4, 4)}),
+    "host work on both ends": (
+        "c1 = Cast<to=1>(x) t = Transpose<perm=[0,3,1,2]>(c1) d = Div(t, s) a = Conv(d, w) r = Relu(a) f = Flatten(r)"
+        "k1 = Gemm(f, k) o = Softmax(k1) y = Reshape(o, z)",
+        {"x": (6, 6, 3), "dtype": "uint8", "s": np.float32(255), **CONV, "k": noise(64, 4), "z": ints(0, 2, 2)}),
+    "gemm to a map to a conv": (
+        "g1 = Gemm(x, k) m1 = Reshape(g1, z) r = Relu(m1) y = Conv(r, u)",
+        {"x": (5,), "k": noise(5, 64), "z": ints(0, 4, 4, 4), **FOLLOW}),
+}  # fmt: skip
+
+
+def network(name: str) -> Any:
+    """The ONNX model of one of the sentences."""
+    body, keywords = NETWORKS[name]
+    return tiny(body, **keywords)
+
+
+def stages(graph: Graph, passes: Any = STRUCTURE) -> Iterator[tuple[str, Graph]]:
+    """The graph after every structural pass, invariants and probe checked as the pipeline does."""
+    found: list[tuple[str, Graph]] = []
+    graph = run_passes(graph, passes[:1], after=lambda name, g: found.append((name, g)))
+    probe = np.random.default_rng(0).standard_normal((2, *graph.inputs[0].type.shape))
+    run_passes(graph, passes[1:], probe, lambda name, g: found.append((name, g)))
+    return iter(found)
+
+
+def structured(graph: Graph) -> Graph:
+    """The graph after all structural passes."""
+    return list(stages(graph))[-1][1]
+
+
+def worst_lie(original: Graph, graph: Graph, x: Array) -> float:
+    """The largest relative difference of any output, and of any value that claims to be an ONNX value."""
+    truth = original.evaluate({"x": x})
+    values = graph.evaluate({graph.inputs[0].name: prepare(graph.inputs[0], x)})
+    pairs = [(truth[n.tap], values[n.name]) for n in graph.nodes if n.tap is not None and n.tap in truth]
+    for before, after in zip(original.outputs, graph.outputs, strict=True):
+        real = values[after.value]
+        for op in after.host:
+            real = apply_host(op, real)
+        pairs.append((truth[before.value], real))
+    return max(float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-9)) for a, b in pairs)
+
+
+class EvaluatedRunner:
+    """Stands where onnxruntime stands in calibration, and takes the numbers from the graph itself."""
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+
+    def stream(self, x: Array) -> Iterator[tuple[int, RealValues, dict[str, Array]]]:
+        source = self.graph.inputs[0]
+        yield len(x), RealValues(self.graph, {source.name: prepare(source, x).astype(np.float64)}), {}
+
+
+def mapped(graph: Graph, x: Array, options: Options | None = None) -> Graph:
+    """A structured graph after calibration on ``x`` and the integer mapping."""
+    options = options or Options()
+    statistics = collect(graph, EvaluatedRunner(graph), x)  # type: ignore[arg-type]
+    return run_passes(graph, (ChooseLadders(statistics, options), QuantizeWeights(options), FoldThresholds()))
+
+
+def mapped_at(graph: Graph, steps: Callable[[str], float], hi: int = 31, options: Options | None = None) -> Graph:
+    """A structured graph mapped with steps given by hand: codes 0..hi, or -hi..hi at sites without activation."""
+
+    def levels(name: str, rank: int, lo: int) -> Levels:
+        ones = (1,) * rank
+        return Levels(np.full(ones, steps(name)), lo, hi, np.zeros(ones, bool))
+
+    nodes = []
+    for n in graph.nodes:
+        if isinstance(n.op, Layer) and n.op.activation is not None:
+            lo = 0 if n.op.activation.kind in ("relu", "sigmoid") or n.op.activation.linear_above_zero else -hi
+            n = replace(n, op=replace(n.op, levels=levels(n.name, len(n.type.shape), lo)))
+        nodes.append(n)
+    source = graph.inputs[0]
+    inputs = (replace(source, levels=levels(source.name, len(source.type.shape), -hi)),)
+    chosen = replace(graph, inputs=inputs, nodes=tuple(nodes), invariants=graph.invariants | {"ladders-chosen"})
+    return run_passes(chosen, (QuantizeWeights(options or Options()), FoldThresholds()))
+
+
+def program_of(graph: Graph) -> Program:
+    """The Program of a mapped graph."""
+    return lower(graph)
+
+
+@st.composite
+def random_networks(draw: st.DrawFn) -> Any:
+    """A chain of up to eight operators with branches, on 4 channels, as an ONNX model."""
+    lines, constants, shape, last, free = [], {}, [4, 6, 6], "x", ["x"]
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    kinds = ["conv", "padded conv", "depthwise", "bn", "scale", "relu", "clip", "leaky", "tanh", "max", "average",
+             "pad", "residual", "concat", "flip"]  # fmt: skip
+    for i in range(draw(st.integers(2, 8))):
+        kind, name = draw(st.sampled_from(kinds)), f"v{i}"
+        c, h, w = shape
+        if kind == "residual":
+            line = f"{name}b = Relu({last}) {name} = Add({last}, {name}b)"
+        elif kind == "concat" and c <= 8:
+            line = f"{name}b = Tanh({last}) {name} = Concat<axis=1>({last}, {name}b)"
+            shape = [2 * c, h, w]
+        elif kind in ("conv", "padded conv", "depthwise"):
+            groups, p = (c, 1) if kind == "depthwise" else (1, int(kind == "padded conv" or min(h, w) < 3))
+            constants[f"w{i}"], constants[f"b{i}"] = rng.standard_normal((c, c // groups, 3, 3)), rng.standard_normal(c)
+            line = f"{name} = Conv<pads=[{p},{p},{p},{p}], group={groups}>({last}, w{i}, b{i})"
+            shape = [c, h - 2 + 2 * p, w - 2 + 2 * p]
+        elif kind == "bn":
+            for k in "ghm":
+                constants[f"{k}{i}"] = rng.standard_normal(c)
+            constants[f"s{i}"] = rng.random(c) + 0.5
+            line = f"{name} = BatchNormalization({last}, g{i}, h{i}, m{i}, s{i})"
+        elif kind == "scale":
+            constants[f"w{i}"] = rng.standard_normal(draw(st.sampled_from([(1,), (c, 1, 1), (w,), (c, h, w)])))
+            line = f"{name} = {draw(st.sampled_from(['Mul', 'Add', 'Sub']))}({last}, w{i})"
+        elif kind in ("max", "average") and min(h, w) >= 2:
+            p = draw(st.integers(0, 1))
+            op = "MaxPool" if kind == "max" else f"AveragePool<count_include_pad={draw(st.integers(0, 1))},"
+            line = f"{name} = {op}<kernel_shape=[2,2], strides=[2,1], pads=[{p},0,0,{p}]>({last})".replace(",<", ",")
+            shape = [c, (h + p - 2) // 2 + 1, w + p - 1]
+        elif kind == "pad":
+            constants[f"w{i}"] = np.array([0, 0, 1, 0, 0, 0, 0, 1])
+            line, shape = f"{name} = Pad({last}, w{i})", [c, h + 1, w + 1]
+        elif kind == "flip":
+            line, shape = f"{name} = Transpose<perm=[0,1,3,2]>({last})", [c, w, h]
+        else:
+            act = {"clip": "Clip", "leaky": "LeakyRelu<alpha=0.25>", "tanh": "Tanh"}.get(kind, "Relu")
+            constants["lo"], constants["hi"] = np.float32(-0.5), np.float32(1.5)
+            line = f"{name} = {act}({last}{', lo, hi' if act == 'Clip' else ''})"
+        lines.append(line)
+        last = name
+        free.append(name)
+    constants["kk"] = rng.standard_normal((int(np.prod(shape)), 3))
+    lines.append(f"ff = Flatten({last}) y = Gemm(ff, kk)")
+    outputs = ["y", *draw(st.lists(st.sampled_from(free[1:]), max_size=1))]
+    return tiny(" ".join(lines), x=(4, 6, 6), outputs=outputs, **constants)
