@@ -1,7 +1,7 @@
 """Write the generated pages, ``docs/ops.md`` and ``docs/codes.md``, from the tables in the code.
 
-    python docs/generate.py            write them
-    python docs/generate.py --check    write nothing; exit status 1 where a page is out of date
+python docs/generate.py            write them
+python docs/generate.py --check    write nothing; exit status 1 where a page is out of date
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def ops_page() -> str:
     lines = [
         NOTE,
         "# ONNX operators\n",
-        "What `sfnc ops` prints. `sfnc check MODEL.onnx` says of every node of a model whether it is compiled. An operator "
-        "that is not listed is refused with SFN201, one used outside the limits below with SFN202 or SFN203 "
-        "([codes](codes.md)); all refusals of a model come in one message. Constant subgraphs are folded before any "
-        "operator is looked at, so shape arithmetic needs no entry here.\n",
+        "What `sfnc ops` prints. `sfnc check MODEL.onnx` says of every node of a model whether it is compiled. "
+        "An operator that is not listed is refused with SFN201, one used outside the limits below with SFN202 or "
+        "SFN203 ([codes](codes.md)). All refusals of a model come in one message. Constant subgraphs are folded before "
+        "any operator is looked at, so shape arithmetic needs no entry here.\n",
         "| operator | what is compiled |",
         "|---|---|",
         *(f"| `{name}` | {_cell(what)} |" for name, what in describe()),
@@ -54,7 +54,11 @@ def codes_page() -> str:
         lines.append(f"## {title}\n")
         for name, code in CODES.items():
             if name[3] == digit:
-                lines += [f"### {name}: {code.title}\n", f"{code.severity}, exit status {code.exit_code}\n", f"{code.page}\n"]
+                lines += [
+                    f"### {name}: {code.title}\n",
+                    f"{code.severity}, exit status {code.exit_code}\n",
+                    f"{code.page}\n",
+                ]
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import serialize
+from .data import READ_ERRORS
 from .diagnostics import fail
 from .program import Program
 
@@ -134,7 +135,7 @@ def save_golden(folder: Path, x: Array, values: Mapping[str, Array]) -> None:
 def load_golden(folder: Path) -> tuple[Array, dict[str, Array]]:
     """Return (model inputs, integers by value name) of ``golden.npz``. Raises SFN503."""
     try:
-        with np.load(folder / "golden.npz", allow_pickle=False) as npz:
+        with (folder / "golden.npz").open("rb") as file, np.load(file, allow_pickle=False) as npz:
             return npz["x"], {str(n): npz[f"v{i:05d}"] for i, n in enumerate(npz["names"])}
-    except (OSError, ValueError, KeyError) as error:
+    except READ_ERRORS as error:
         raise fail("SFN503", f"golden.npz cannot be read: {error}", str(folder), "compile again") from error

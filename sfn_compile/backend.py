@@ -39,12 +39,14 @@ class RunResult:
 
     ``mode`` is ``whole`` (the network ran from its inputs) or ``layerwise`` (each layer was fed golden inputs).
     ``readers``: further independent programs that ran the same files: {name, version, compared, different, ...}.
+    ``notes``: what a person should know of this run, such as readers that were not there.
     """
 
     values: Mapping[str, Array]
     executed_by: str
     mode: str = "whole"
     readers: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

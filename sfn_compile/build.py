@@ -20,9 +20,11 @@ from .calibration.collect import FloatRunner, collect
 from .config import Options
 from .data import Data, generated, load_data, subset
 from .diagnostics import CompileError, Diagnostic, fail
+from .evaluate import compare
 from .execute import run_codes
 from .frontend import LoadedModel, import_model, load_model
 from .frontend.load import external_files
+from .frontend.reference import FloatReference
 from .host import encode
 from .ir import Graph
 from .legalize import check_widths, legalize
@@ -123,9 +125,10 @@ def build(
     """
     backends = {name: backend.load(name) for name in dict.fromkeys(options.targets)}
     done = compile_model(model, options, calib, input_shapes, progress)
+    accuracy = _required_accuracy(done, progress)
     with artifact.replacing(out) as folder:
         with _timed(done.seconds, "report"):
-            report = _write_common(done, folder, progress)
+            report = {**_write_common(done, folder, progress), **accuracy}
         refusals: dict[str, CompileError] = {}
         for name, target in backends.items():
             with _timed(done.seconds, f"emit {name}"):
@@ -155,6 +158,23 @@ def _calibration_data(loaded: LoadedModel, options: Options, calib: Path | None)
     if len(data.x) < FEW_SAMPLES:
         warnings.append(Diagnostic("SFN309", f"{len(data.x)} samples", str(calib), "512 are a good number"))
     return data, warnings
+
+
+def _required_accuracy(done: Compilation, progress: Progress) -> dict[str, Any]:
+    """Return ``{"accuracy": ...}`` on the calibration data where a largest drop is asked for. Raises SFN307, SFN502."""
+    limit, data, loaded = done.options.require_accuracy_drop, done.calibration, done.loaded
+    if limit is None:
+        return {}
+    if data.labels is None:
+        raise fail("SFN307", "--require-accuracy-drop needs labels beside the samples", data.source, "add `labels`")
+    reference = FloatReference(loaded.path, loaded.input_name, loaded.batch)
+    with _timed(done.seconds, "accuracy"):
+        found = compare(done.program, reference, data.x, data.labels, progress)["accuracy"]
+    drop = 100 * (found["float_top1"] - found["snn_top1"])
+    if drop > limit:
+        what = f"top-1 fell from {100 * found['float_top1']:.2f} % to {100 * found['snn_top1']:.2f} %"
+        raise fail("SFN502", f"{what}: {drop:.2f} points, {limit:g} are allowed", data.source)
+    return {"accuracy": found}
 
 
 def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +45,8 @@ class Options:
             raise fail("SFN605", f"--timesteps {self.timesteps}: only 1 exists", fix="leave the option out")
         if self.samples is not None and self.samples < 1:
             raise fail("SFN605", f"--samples {self.samples}; at least 1 is needed")
+        if self.require_accuracy_drop is not None and math.isnan(self.require_accuracy_drop):
+            raise fail("SFN605", "--require-accuracy-drop is not a number")
         if self.nir_form not in NIR_FORMS:
             raise fail("SFN605", f"--nir-form {self.nir_form!r}", fix=f"one of {', '.join(NIR_FORMS)}")
         if not self.targets:
@@ -56,5 +59,5 @@ class Options:
             "targets": list(self.targets), "levels": self.levels, "input_levels": self.input_levels,
             "weight_bits": self.weight_bits, "method": self.method, "method_options": dict(self.method_options),
             "timesteps": self.timesteps, "samples": self.samples, "seed": self.seed, "nir_form": self.nir_form,
-            "acc_bits": self.acc_bits,
+            "acc_bits": self.acc_bits, "require_accuracy_drop": self.require_accuracy_drop,
         }  # fmt: skip

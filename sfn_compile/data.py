@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from .diagnostics import fail
 
 Array = NDArray[Any]
 LABEL_NAMES = ("labels", "y")
+# What NumPy raises for files that are damaged, cut off, encrypted or no arrays at all.
+READ_ERRORS = (OSError, ValueError, EOFError, KeyError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +65,10 @@ def _read(path: Path) -> dict[str, Array]:
     if not path.is_file():
         raise fail("SFN301", "there is no such file", str(path))
     try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return {"x": found}
-        with found:
-            return {k: found[k] for k in found.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        with path.open("rb") as file:  # NumPy itself leaves a damaged file open
+            found = np.load(file, allow_pickle=False)
+            return {"x": found} if isinstance(found, np.ndarray) else {k: found[k] for k in found.files}
+    except READ_ERRORS as error:
         raise fail("SFN301", f"not a readable .npz or .npy: {error}", str(path)) from error
 
 
@@ -90,10 +91,12 @@ def _checked(x: Array, shape: tuple[int, ...], dtype: str, where: str) -> Array:
     kind = x.dtype.kind
     if kind not in "fiub" or (dtype in ("uint8", "int8") and x.dtype != dtype and not _fits(x, dtype)):
         raise fail("SFN304", f"its type is {x.dtype}, the model takes {dtype}", where)
-    if kind == "f" and not np.isfinite(x).all():
+    with np.errstate(over="ignore"):  # a number too large for the model's type becomes infinite
+        x = x.astype(dtype, copy=False)
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
         bad = int((~np.isfinite(x.reshape(len(x), -1))).any(axis=1).sum())
-        raise fail("SFN305", f"{bad} of {len(x)} samples hold NaN or infinity", where)
-    return x.astype(dtype, copy=False)
+        raise fail("SFN305", f"{bad} of {len(x)} samples hold NaN or infinity as {dtype}", where)
+    return x
 
 
 def _fits(x: Array, dtype: str) -> bool:

@@ -137,5 +137,5 @@ def _compare(
     return {
         "samples": len(next(iter(expected.values()))), "layers": n_layers, "compared": compared, "different": different,
         "first_difference": first, "mode": result.mode, "executed_by": result.executed_by,
-        "readers": [dict(r) for r in result.readers],
+        "readers": [dict(r) for r in result.readers], "notes": list(result.notes),
     }  # fmt: skip

@@ -45,7 +45,8 @@ class Statistics:
 
     def _grow(self, top: Array) -> None:
         fresh = (self.span == 0) & (top > 0)
-        self.span[fresh] = 2.0 ** (np.floor(np.log2(top[fresh])) + 1)
+        # Not below 2**-960: the width of a bin must not underflow.
+        self.span[fresh] = 2.0 ** (np.floor(np.log2(np.maximum(top[fresh], 2.0**-960))) + 1)
         while (small := (top >= self.span) & (top > 0)).any():
             half = self.counts[small].reshape(small.sum(), self.n_bins, 2).sum(axis=2)
             self.counts[small] = 0

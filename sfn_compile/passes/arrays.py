@@ -12,15 +12,22 @@ from ..program import MoveOp, Reshape, Shape, Transpose
 Array = NDArray[Any]
 
 
-def compress(array: Array) -> Array:
+# Two float64 sums of the same terms in another order differ by less than this share of the largest value.
+ROUNDING = 2.0**-45
+
+
+def compress(array: Array, tolerance: float = 0.0) -> Array:
     """Return the array with every axis along which it is constant cut to length 1.
+
+    ``tolerance``: how much of the largest magnitude values may differ and still count as equal.
 
     >>> compress(np.array([[1.0, 1.0], [2.0, 2.0]])).shape
     (2, 1)
     """
+    slack = tolerance * float(np.abs(array).max(initial=0)) if tolerance else 0.0
     for axis in range(array.ndim):
         first = array.take([0], axis=axis)
-        if array.shape[axis] > 1 and np.array_equal(np.broadcast_to(first, array.shape), array):
+        if array.shape[axis] > 1 and (np.abs(array - first) <= slack if slack else array == first).all():
             array = first
     return np.ascontiguousarray(array)
 

@@ -23,6 +23,10 @@ from .steps import effective, moved_step, rows_of
 
 Array = NDArray[Any]
 
+# The smallest step in units of the noise that a channel's inputs bring along. A step far below the noise shows nothing
+# but noise, and its threshold is too small an integer: one such channel would make a table of the whole population.
+FLOOR = 0.25
+
 
 @dataclass(frozen=True, eq=False)
 class ChooseLadders:
@@ -91,8 +95,11 @@ class ChooseLadders:
         step = methods.choose(self.options.method, stats, lo, hi, self.options.method_options)
         n = node.type.shape[layer.axis]
         step, dead = np.broadcast_to(step, n).copy(), np.broadcast_to(step <= 0, n)
+        rows = _rows_on_codes(node, layer, steps, shapes)
         if dead.any():
-            step[dead] = _step_of_weights(node, layer, steps, shapes)[dead]
+            step[dead] = _step_of_weights(node, layer, rows)[dead]
+        if layer.activation.linear_above_zero:
+            step = np.maximum(step, FLOOR * rounding_noise(rows))
         axis, rank = layer.axis, len(node.type.shape)
         return Levels(along(axis, rank, step), lo, hi, along(axis, rank, dead))
 
@@ -115,17 +122,28 @@ def _input_step(stats: Statistics, lo: int, hi: int, options: Options, common: b
     return methods.choose(options.method, stats, lo, hi, options.method_options)
 
 
-def _step_of_weights(node: Node, layer: Layer, steps: Mapping[str, Array], shapes: Mapping[str, Shape]) -> Array:
+def _rows_on_codes(node: Node, layer: Layer, steps: Mapping[str, Array], shapes: Mapping[str, Shape]) -> Array:
+    """Return per channel the real value of one code of everything that drives it ``(n_channels, n_weights)``."""
+    maps = [effective(m, steps[read], shapes[read]) for m, read in zip(layer.maps, node.inputs, strict=True)]
+    return np.concatenate([rows_of(m, node.type.shape, layer.axis) for m in maps if m is not None], axis=1)
+
+
+def _step_of_weights(node: Node, layer: Layer, rows: Array) -> Array:
     """Return for every channel the largest weight in real units: the step of a channel that calibration saw silent."""
     shape = node.type.shape
-    found = np.zeros(shape[layer.axis])
-    for linear, read in zip(layer.maps, node.inputs, strict=True):
-        eff = effective(linear, steps[read], shapes[read])
-        assert eff is not None
-        found = np.maximum(found, np.abs(rows_of(eff, shape, layer.axis)).max(axis=1))
+    found = np.abs(rows).max(axis=1)
     bias = np.abs(np.moveaxis(np.broadcast_to(layer.bias, shape), layer.axis, 0).reshape(shape[layer.axis], -1))
     found = np.where(found > 0, found, bias.max(axis=1))
     return np.where(found > 0, found, 1.0)
+
+
+def rounding_noise(rows: Array) -> Array:
+    """Return per channel the standard deviation that codes rounded to nearest bring along: 1/12 of a squared code each.
+
+    >>> float(rounding_noise(np.array([[2.0, 2.0, 2.0]]))[0])
+    1.0
+    """
+    return np.sqrt((rows**2).sum(axis=1) / 12)
 
 
 def _site_behind(graph: Graph, value: str, common: set[str]) -> str:

@@ -19,7 +19,7 @@ from ..diagnostics import Origin
 from ..ir import Graph, Node, rebuild
 from ..ops import Linear
 from ..program import Conv, Shape, SumPool
-from .arrays import channel_vector, compress
+from .arrays import ROUNDING, channel_vector, compress
 from .base import only_user
 from .compose_linear import MAX_WEIGHTS
 
@@ -69,7 +69,7 @@ def _composed(inner: Linear, outer: Linear, between: Shape) -> Conv | None:
 
 def _conv_pool(conv: Conv, pool: SumPool, between: Shape) -> Conv | None:
     """Return the convolution of a pool behind ``conv``; None where padding, borders or more arithmetic stand against it."""
-    scale = channel_vector(pool.weight, (between[0], *(1,) * len(pool.kernel)), 0) if pool.weight.size else None
+    scale = channel_vector(pool.weight, pool.out_shape(between), 0)
     kernel = conv.weight.shape[2:]
     span = [(p - 1) * s + (k - 1) * d + 1 for p, s, k, d in zip(pool.kernel, conv.strides, kernel, conv.dilations, strict=True)]
     if scale is None or _padded(pool) or np.prod(span) > np.prod(kernel) * np.prod(pool.kernel):
@@ -100,7 +100,7 @@ def _padded(linear: Conv | SumPool) -> bool:
 
 def _merge(graph: Graph, inner: Node, outer: Node, merged: Conv) -> Graph:
     assert isinstance(inner.op, Linear)
-    bias = compress(outer.op.evaluate(np.broadcast_to(inner.op.bias, inner.type.shape)[None])[0])
+    bias = compress(outer.op.evaluate(np.broadcast_to(inner.op.bias, inner.type.shape)[None])[0], ROUNDING)
     origin = Origin.merge(inner.origin, outer.origin).touched_by("compose-pools")
     made = Node(outer.name, Linear(merged, bias), inner.inputs, outer.type, origin, outer.tap)
     changed: dict[str, tuple[Node, ...]] = {inner.name: (), outer.name: (made,)}

@@ -17,7 +17,7 @@ from ..diagnostics import Origin
 from ..ir import Graph, Node, TensorType, rebuild, unique_name
 from ..ops import Linear, MaxPool, Moved
 from ..program import Identity, Reshape, Transpose
-from .arrays import compress, move_array, unmove_array
+from .arrays import ROUNDING, compress, move_array, unmove_array
 from .base import only_user
 from .scale import scale_input, scale_output
 
@@ -136,7 +136,7 @@ def _into_next(scale: Array, bias: Array, after: Node, shape: tuple[int, ...], n
     merged = scale_input(after.op.map, scale, shape)
     if merged is None:
         return None
-    total = compress(after.op.evaluate(np.broadcast_to(bias, shape)[None])[0])
+    total = compress(after.op.evaluate(np.broadcast_to(bias, shape)[None])[0], ROUNDING)
     origin = Origin.merge(node.origin, after.origin).touched_by("fold-affine")
     return Node(after.name, Linear(merged, total), after.inputs, after.type, origin, after.tap)
 

@@ -65,6 +65,9 @@ class Console:
                 table.add_row("", f"{r['name']} {r.get('version', '')}", "stock reader", str(r.get("samples", 0)),
                               str(r.get("layers", "")), f"{r.get('compared', 0):,}", wrong)  # fmt: skip
         self.out.print(table)
+        for name, t in document["targets"].items():
+            for note in t.get("notes", ()):
+                self.out.print(f"{name}: {note}")
         if document["files_changed"]:
             self.out.print(f"changed since compile: {', '.join(document['files_changed'])}")
 

@@ -108,7 +108,7 @@ def with_external_data(folder):
     return path
 
 
-# -- what is not -----------------------------------------------------------------------------------------------------
+# -- what is not ---------------------------------------------------------------------------------------------------
 def test_missing_external_data_is_named(tmp_path):
     path = with_external_data(tmp_path)
     (tmp_path / "weights.bin").unlink()
@@ -144,7 +144,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path):
 
 @pytest.mark.parametrize("name", ["", "no.onnx"])
 def test_a_folder_or_a_missing_file_is_refused(name, tmp_path):
-    with pytest.raises(CompileError, match="SFN101 .*no such file"):
+    with pytest.raises(CompileError, match=r"SFN101 .*no such file"):
         load_model(tmp_path / name)
 
 
@@ -188,7 +188,9 @@ def test_several_inputs_are_refused_by_name(tmp_path):
 
 
 def test_several_inputs_do_not_hide_refused_operators(tmp_path):
-    body = """[memory] h, , c = LSTM<hidden_size=2>(x, w, r, , , h0) [size] s = Shape(x) [magic] y = custom.Magic(h, s)"""
+    body = (
+        """[memory] h, , c = LSTM<hidden_size=2>(x, w, r, , , h0) [size] s = Shape(x) [magic] y = custom.Magic(h, s)"""
+    )
     model = tiny(body, x=(4, 3), inputs=", float[1,N,2] h0", w=noise(1, 8, 3), r=noise(1, 8, 2))
     error = refused(model, tmp_path)
     assert [(d.code, d.where) for d in error.diagnostics[1:]] == [

@@ -110,7 +110,25 @@ CASES: dict[str, tuple[str, dict]] = {
         "y = ReduceMean<keepdims=0>(x, a)", {"a": ints(-3, 2), "opset": 18}),
     "ReduceMean over no axis that does nothing": (
         "a = ReduceMean<noop_with_empty_axes=1>(x) y = Relu(a)", {"opset": 18}),
+    "ReduceMax over space": ("y = ReduceMax<axes=[2,3]>(x)", {"opset": 13}),
+    "ReduceMax over space without keepdims": ("y = ReduceMax<axes=[-1,2], keepdims=0>(x)", {"opset": 13}),
+    "ReduceMax over one axis of NHWC": ("y = ReduceMax<axes=[1], keepdims=0>(x)", {"x": (4, 5, 3), "opset": 13}),
+    "ReduceMax with axes as input": ("y = ReduceMax<keepdims=0>(x, a)", {"a": ints(1, 3), "opset": 18}),
     # -- moves
+    "Split into equal pieces": ("y, z, u = Split<axis=1>(x)", {"outputs": ("y", "z", "u"), "opset": 13}),
+    "Split into uneven pieces by attribute": (
+        "y, z = Split<axis=-1, split=[1,5]>(x)", {"outputs": ("y", "z"), "opset": 11}),
+    "Split into uneven pieces by input": (
+        "y, z = Split<axis=2>(x, s)", {"outputs": ("z", "y"), "s": ints(4, 2), "opset": 13}),
+    "Split by number of pieces, the last one smaller": (
+        "y, z, u, v = Split<axis=3, num_outputs=4>(x)", {"x": (1, 2, 7), "outputs": ("y", "v"), "opset": 18}),
+    "Gather of one index": ("y = Gather<axis=1>(x, i)", {"i": np.array(1)}),
+    "Gather of one index from the end": ("y = Gather<axis=-1>(x, i)", {"i": np.array(-2)}),
+    "Gather of indices that rise in equal steps": ("y = Gather<axis=2>(x, i)", {"i": ints(1, 3, 5)}),
+    "Gather of one index as a list": ("y = Gather<axis=3>(x, i)", {"i": ints(-1)}),
+    "Gather that undoes a flat view of a batch of one": (
+        "f = Reshape(x, s) y = Gather(f, i)",
+        {"s": ints(-1), "i": np.arange(108).reshape(1, 3, 6, 6), "batch": 1}),
     "Flatten": ("y = Flatten(x)", {}),
     "Flatten with a negative axis": ("y = Flatten<axis=-1>(x)", {"x": (7,)}),
     "Flatten behind axes of length 1": ("y = Flatten<axis=3>(x)", {"x": (1, 1, 7)}),
@@ -138,7 +156,8 @@ CASES: dict[str, tuple[str, dict]] = {
     "Identity": ("a = Identity(x) b = Relu(a) y = Identity(b)", {}),
     "Dropout": ("a = Dropout(x) y = Relu(a)", {}),
     "Dropout with a ratio at opset 11": ("a = Dropout<ratio=0.5>(x) y = Relu(a)", {"opset": 11}),
-    "Dropout with training_mode off": ("a = Dropout(x, r, t) y = Relu(a)", {"r": np.float32(0.5), "t": np.array(False)}),
+    "Dropout with training_mode off": (
+        "a = Dropout(x, r, t) y = Relu(a)", {"r": np.float32(0.5), "t": np.array(False)}),
     "Cast to float": ("a = Cast<to=1>(x) y = Relu(a)", {"dtype": "uint8"}),
     "Cast of signed bytes": ("a = Cast<to=1>(x) y = Relu(a)", {"dtype": "int8"}),
     "Constant tensor": ("c = Constant<value = float[3,1,1] {1.0, 2.0, -3.0}>() y = Mul(x, c)", {}),
@@ -158,7 +177,8 @@ CASES: dict[str, tuple[str, dict]] = {
 @pytest.mark.parametrize("body", list(CASES))
 def test_it_computes_what_onnxruntime_computes(body, tmp_path):
     text, keywords = CASES[body]
-    assert_parity(tiny(text, **keywords), tmp_path)
+    n = keywords.get("batch", 3)
+    assert_parity(tiny(text, **keywords), tmp_path, n)
 
 
 def test_every_operator_of_the_importer_has_a_case():

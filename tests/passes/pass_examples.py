@@ -56,13 +56,18 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "an affine step before a padded average pool": (
         "a = Relu(x) d = Add(a, s) p = AveragePool<kernel_shape=[2,2], pads=[1,1,0,0]>(d) y = Conv(p, u)",
         {"x": (4, 5, 5), "s": noise(4, 1, 1), **FOLLOW}),
+    "an affine step before a padded average pool that counts padding": (
+        "a = Relu(x) d = Add(a, s)"
+        "p = AveragePool<kernel_shape=[2,2], pads=[1,1,0,0], count_include_pad=1>(d) y = Conv(p, u)",
+        {"x": (4, 5, 5), "s": noise(4, 1, 1), **FOLLOW}),
     "an affine step in front of a flatten and a gemm": (
         "a = Relu(x) d = BatchNormalization(a, g, h, m, v) f = Flatten(d) y = Gemm(f, k)",
         {"x": (4, 2, 2), **BN, "k": noise(16, 5)}),
     "an affine step that reads the input and is read twice": (
         "d = Mul(x, s) a = Conv(d, w) e = Conv(d, w) r = Relu(a) y = Sub(r, e)", {**CONV, "s": np.float32(0.5)}),
     "relu over padding": (
-        "a = Conv(x, w, b) p = Pad(a, q) r = Relu(p) y = Conv(r, u)", {**CONV, **FOLLOW, "q": ints(0, 0, 1, 1, 0, 0, 1, 1)}),
+        "a = Conv(x, w, b) p = Pad(a, q) r = Relu(p) y = Conv(r, u)",
+        {**CONV, **FOLLOW, "q": ints(0, 0, 1, 1, 0, 0, 1, 1)}),
     "sigmoid over padding": (
         "a = Conv(x, w, b) p = Pad(a, q) r = Sigmoid(p) y = Conv(r, u)",
         {**CONV, **FOLLOW, "q": ints(0, 0, 1, 1, 0, 0, 1, 1)}),
@@ -70,7 +75,8 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
         "a = Conv(x, w, b) r = Relu(a) p = GlobalAveragePool(r) f = Flatten(p) y = Gemm(f, k, i)",
         {**CONV, "k": noise(4, 5), "i": noise(5)}),
     "a padded average pool before a gemm": (
-        "a = Relu(x) p = AveragePool<kernel_shape=[3,2], strides=[2,1], pads=[1,0,0,1]>(a) f = Flatten(p) y = Gemm(f, k)",
+        "a = Relu(x) p = AveragePool<kernel_shape=[3,2], strides=[2,1], pads=[1,0,0,1]>(a)"
+        "f = Flatten(p) y = Gemm(f, k)",
         {"x": (2, 4, 4), "k": noise(16, 5)}),
     "two gemms in a row": ("a = Relu(x) f = Gemm(a, k, i) y = Gemm(f, l)",
                            {"x": (6,), "k": noise(6, 3), "i": noise(3), "l": noise(3, 2)}),
@@ -120,6 +126,29 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
         {"x": (4, 6), "w": noise(4, 4, 3), "k": noise(6, 6)}),
     "a scale per element behind a conv": (
         "a = Conv(x, w) d = Mul(a, s) r = Relu(d) y = Conv(r, u)", {**CONV, **FOLLOW, "s": noise(4, 4, 4)}),
+    "a strided, dilated, grouped conv before an average pool": (
+        "a = Conv<strides=[2,1], dilations=[1,2], group=2, pads=[1,0,1,0]>(x, w, b)"
+        "p = AveragePool<kernel_shape=[2,3], strides=[2,1]>(a) r = Relu(p) y = Conv(r, k)",
+        {"x": (4, 8, 9), "w": noise(6, 2, 3, 2), "b": noise(6), "k": noise(2, 6, 1, 1)}),
+    "a conv before an average pool that is padded": (
+        "a = Conv(x, w, b) p = AveragePool<kernel_shape=[2,2], pads=[1,0,0,1]>(a) r = Relu(p) y = Conv(r, u)",
+        {**CONV, **FOLLOW}),
+    "a conv before an average pool that is scaled per element": (
+        "a = Conv(x, w, b) p = AveragePool<kernel_shape=[2,2]>(a) d = Mul(p, s) r = Relu(d) y = Conv(r, u)",
+        {**CONV, **FOLLOW, "s": noise(4, 3, 3)}),
+    "a global average pool before a 1x1 conv": (
+        "r = Relu(x) p = GlobalAveragePool(r) a = Conv(p, k, i) y = Flatten(a)",
+        {"k": noise(5, 3, 1, 1), "i": noise(5)}),
+    "a 1x1 conv before a global average pool": (
+        "r = Relu(x) a = Conv(r, k, i) p = GlobalAveragePool(a) y = Flatten(p)",
+        {"k": noise(5, 3, 1, 1), "i": noise(5)}),
+    "a conv before an average pool, both read elsewhere": (
+        "a = Conv(x, w, b) p = AveragePool<kernel_shape=[2,2]>(a) r = Relu(p) y = Conv(r, u)",
+        {**CONV, **FOLLOW, "outputs": ("y", "a", "p")}),
+    "two average pools in a row": (
+        "a = Conv(x, w, b) p = AveragePool<kernel_shape=[2,2], strides=[2,2]>(a) r = Relu(p)"
+        "q = GlobalAveragePool(r) d = Conv(q, k) s = Relu(d) y = Conv(s, k)",
+        {**CONV, "k": noise(4, 4, 1, 1)}),
     "host work on both ends": (
         "c1 = Cast<to=1>(x) t = Transpose<perm=[0,3,1,2]>(c1) d = Div(t, s) a = Conv(d, w) r = Relu(a) f = Flatten(r)"
         "k1 = Gemm(f, k) o = Softmax(k1) y = Reshape(o, z)",

@@ -65,7 +65,7 @@ def after(name: str, model: str, folder) -> Graph:
     return dict(stages(imported(network(model), folder)))[name]
 
 
-# -- fold-affine -----------------------------------------------------------------------------------------------------
+# -- fold-affine ---------------------------------------------------------------------------------------------------
 def test_batch_norm_behind_a_conv_disappears(tmp_path):
     graph = after("fold-affine", "conv, batch norm, relu, conv", tmp_path)
     assert len(ops(graph, Linear)) == 2
@@ -82,16 +82,23 @@ def test_a_positive_scale_crosses_a_max_pool(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "left"),
+    ("name", "reader", "shape"),
     [
-        ("an affine step before a padded conv", 2),
-        ("an affine step before a padded average pool", 3),
-        ("an affine step before a conv without padding", 1),
-        ("a scale alone before a padded conv", 1),
+        ("an affine step before a padded conv", "y", (4, 5, 5)),
+        ("an affine step before a padded average pool that counts padding", "p", (4, 5, 5)),
+        ("an affine step before a conv without padding", "y", (4, 1, 1)),
+        ("a scale alone before a padded conv", "y", (1, 1, 1)),
     ],
 )
-def test_an_offset_does_not_cross_zero_padding(name, left, tmp_path):
-    assert len(ops(after("fold-affine", name, tmp_path), Linear)) == left
+def test_an_offset_crosses_zero_padding_only_as_an_offset_per_position(name, reader, shape, tmp_path):
+    """Padding is 0, not the offset: at the border less of it arrives, so one number per channel would be wrong."""
+    graph = after("fold-affine", name, tmp_path)
+    linear = graph.by_name()[reader].op
+    assert linear.bias.shape == shape
+    if shape == (4, 5, 5):
+        inner = linear.bias[:, 1:-1, 1:-1]
+        assert np.allclose(inner, inner[:, :1, :1])
+        assert not np.allclose(linear.bias, inner[:, :1, :1])
 
 
 def test_a_move_that_loses_a_scale_on_its_way_into_a_gemm_loses_its_name(tmp_path):
@@ -101,7 +108,7 @@ def test_a_move_that_loses_a_scale_on_its_way_into_a_gemm_loses_its_name(tmp_pat
     assert moved.tap is None
 
 
-# -- hoist-activations -----------------------------------------------------------------------------------------------
+# -- hoist-activations ---------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("name", "crosses"), [("relu over padding", True), ("sigmoid over padding", False)])
 def test_an_activation_crosses_padding_only_where_it_keeps_zero(name, crosses, tmp_path):
     graph = after("hoist-activations", name, tmp_path)
@@ -126,7 +133,7 @@ def test_a_pool_with_several_readers_is_not_crossed(tmp_path):
     assert [type(n.op).__name__ for n in graph.nodes][1] == "MaxPool"
 
 
-# -- compose-linear ----------------------------------------------------------------------------------------------------
+# -- compose-linear ------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "name",
     ["global average pool, flatten, gemm", "a padded average pool before a gemm", "two gemms in a row",
@@ -143,7 +150,7 @@ def test_a_pool_with_several_readers_is_not_composed(tmp_path):
     assert len([n for n in graph.nodes if isinstance(n.op, Linear) and isinstance(n.op.map, SumPool)]) == 1
 
 
-# -- place-sites ---------------------------------------------------------------------------------------------------------
+# -- place-sites ---------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_only_layers_pools_and_moves_are_left(name, tmp_path):
     assert all(isinstance(n.op, Layer | MaxPool | Moved) for n in structured(imported(network(name), tmp_path)).nodes)
@@ -172,7 +179,7 @@ def test_a_layer_that_holds_a_dense_over_a_matrix_fires_along_its_last_axis(tmp_
     assert {n.name: n.op.axis for n in graph.nodes if isinstance(n.op, Layer)}["r"] == 1
 
 
-# -- split-host ------------------------------------------------------------------------------------------------------------
+# -- split-host ----------------------------------------------------------------------------------------------------
 def test_what_stands_at_the_ends_is_the_hosts(tmp_path):
     graph = after("split-host", "host work on both ends", tmp_path)
     assert [op.kind for op in graph.inputs[0].host] == ["move", "affine"]
@@ -190,7 +197,7 @@ def test_a_network_without_a_layer_is_refused(tmp_path):
         run_passes(imported(tiny("y = Identity(x)"), tmp_path), (SplitHost(),))
 
 
-# -- the runner keeps passes to their word -----------------------------------------------------------------------------------
+# -- the runner keeps passes to their word -------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Lie:
     """A pass that breaks something."""

@@ -21,6 +21,10 @@ from .net import Array
 from .read_values import decode
 
 VARIABLE = "SFNC_NIR_PYTHON"
+ABSENT = (
+    "the stock NIR readers (snnTorch, Norse, Sinabs, SpikingJelly) were not run: no environment with them was found; "
+    f"`make readers` makes one, or {VARIABLE} names its Python"
+)
 # IF is what Norse, Sinabs and SpikingJelly read alike; snnTorch 1.0.0 makes a tuple of it and reads LIF.
 READERS = {
     "binary": {"norse": "network.nir", "sinabs": "network.nir", "spikingjelly": "network.nir",
