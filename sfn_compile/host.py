@@ -23,7 +23,8 @@ def apply_host(op: HostOp, x: Array) -> Array:
     if op.kind in ("softmax", "log_softmax"):
         return Softmax(tuple(args["axes"]), op.kind == "log_softmax").evaluate(x)
     if op.kind == "clip":
-        return Activation("clip", args["lo"], args["hi"]).evaluate(x)
+        lo, hi = args["lo"], args["hi"]
+        return Activation("clip", -np.inf if lo is None else lo, np.inf if hi is None else hi).evaluate(x)
     if op.kind == "leaky_relu":
         return Activation("leaky_relu", args["slope"]).evaluate(x)
     return Activation(op.kind).evaluate(x)  # type: ignore[arg-type]

@@ -307,8 +307,9 @@ Step: TypeAlias = Population | MaxPool | Move
 class HostOp:
     """A float operation outside the integer network: before the encoding or after the decoding.
 
-    ``kind`` is one of affine (scale, bias), move (op), relu, clip (lo, hi), leaky_relu (slope), sigmoid, tanh,
-    softmax (axis), log_softmax (axis); ``args`` holds what stands in the parentheses, axes counted in one sample.
+    ``kind`` is one of affine (scale, bias), move (op), relu, clip (lo, hi; None: no bound), leaky_relu (slope),
+    sigmoid, tanh, softmax (axis), log_softmax (axis); ``args`` holds what stands in the parentheses, axes counted in
+    one sample.
     """
 
     kind: str

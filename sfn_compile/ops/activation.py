@@ -53,7 +53,8 @@ class Activation:
     def as_host(self) -> HostOp:
         """Return the same function as a host operation after decoding."""
         args: dict[str, tuple[tuple[str, Any], ...]] = {
-            "clip": (("lo", self.a), ("hi", self.b)),
+            # JSON has no infinity: a bound that is not there is null.
+            "clip": tuple((k, v if np.isfinite(v) else None) for k, v in (("lo", self.a), ("hi", self.b))),
             "leaky_relu": (("slope", self.a),),
         }
         return HostOp(self.kind, args.get(self.kind, ()))

@@ -1,14 +1,15 @@
 """compose-pools: a convolution and the averaging pool beside it are one convolution, so no population stands between.
 
-Given:  y = mean over windows (W * x + b)                    (Conv, AveragePool: DenseNet's transition, a head of 1x1 Conv and mean)
+Given:  y = mean over windows (W * x + b)    (Conv, AveragePool: DenseNet's transition, a head of 1x1 Conv and mean)
 Result: y = W' * x + b'    with W' the sum of W at every place of the window, stride multiplied, 1/n inside
 
-Given:  y = W * mean(x) + b over the whole image             (GlobalAveragePool, Conv 1x1: a fully connected head)
+Given:  y = W * mean(x) + b, the mean of whole channels    (GlobalAveragePool, Conv 1x1: a fully connected head)
 Result: y = W' * x + b'    with W' the weight W / n at every place
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -54,7 +55,7 @@ def pairs(graph: Graph) -> list[tuple[Node, Node, Conv]]:
         if only_user(users, graph, inner.name) is not outer:
             continue
         merged = _composed(inner.op, outer.op, inner.type.shape)
-        if merged is not None and merged.weight.size <= MAX_WEIGHTS:
+        if merged is not None:
             found.append((inner, outer, merged))
     return found
 
@@ -68,18 +69,17 @@ def _composed(inner: Linear, outer: Linear, between: Shape) -> Conv | None:
 
 
 def _conv_pool(conv: Conv, pool: SumPool, between: Shape) -> Conv | None:
-    """Return the convolution of a pool behind ``conv``; None where padding, borders or more arithmetic stand against it."""
+    """Return the convolution of a pool behind ``conv``; None where padding, borders or its cost stand against it."""
     scale = channel_vector(pool.weight, pool.out_shape(between), 0)
     kernel = conv.weight.shape[2:]
-    span = [(p - 1) * s + (k - 1) * d + 1 for p, s, k, d in zip(pool.kernel, conv.strides, kernel, conv.dilations, strict=True)]
-    if scale is None or _padded(pool) or np.prod(span) > np.prod(kernel) * np.prod(pool.kernel):
+    axes = list(zip(pool.kernel, conv.strides, kernel, conv.dilations, strict=True))
+    span = [(p - 1) * s + (k - 1) * d + 1 for p, s, k, d in axes]
+    dear = np.prod(span) > np.prod(kernel) * np.prod(pool.kernel)
+    if scale is None or _padded(pool) or dear or not _small(conv, span):
         return None
     weight = np.zeros((*conv.weight.shape[:2], *span))
     for at in np.ndindex(*pool.kernel):
-        reach = tuple(
-            slice(a * s, a * s + (k - 1) * d + 1, d)
-            for a, s, k, d in zip(at, conv.strides, kernel, conv.dilations, strict=True)
-        )
+        reach = tuple(slice(a * s, a * s + (k - 1) * d + 1, d) for a, (_, s, k, d) in zip(at, axes, strict=True))
         weight[(slice(None), slice(None), *reach)] += conv.weight
     weight *= scale.reshape(-1, *(1,) * (weight.ndim - 1))
     strides = tuple(a * b for a, b in zip(conv.strides, pool.strides, strict=True))
@@ -88,10 +88,15 @@ def _conv_pool(conv: Conv, pool: SumPool, between: Shape) -> Conv | None:
 
 def _pool_conv(pool: SumPool, conv: Conv, between: Shape) -> Conv | None:
     """Return the convolution of a global pool in front of a 1x1 ``conv``; None for any other pair."""
-    if any(d != 1 for d in (*between[1:], *conv.weight.shape[2:])) or _padded(pool) or _padded(conv) or pool.weight.size != 1:
+    single = all(d == 1 for d in (*between[1:], *conv.weight.shape[2:]))
+    if not single or _padded(pool) or _padded(conv) or pool.weight.size != 1 or not _small(conv, pool.kernel):
         return None
     weight = np.broadcast_to(conv.weight * pool.weight.item(), (*conv.weight.shape[:2], *pool.kernel))
     return Conv(np.ascontiguousarray(weight), pool.strides, pool.pads, (1,) * len(pool.kernel), conv.groups)
+
+
+def _small(conv: Conv, kernel: Sequence[int]) -> bool:
+    return int(np.prod((*conv.weight.shape[:2], *kernel))) <= MAX_WEIGHTS
 
 
 def _padded(linear: Conv | SumPool) -> bool:

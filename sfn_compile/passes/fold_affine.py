@@ -1,8 +1,8 @@
 """fold-affine: batch norm and constant arithmetic disappear into the weights and bias of their neighbours.
 
 ``s * (W x + b) + c = (s W) x + (s b + c)`` behind a linear map; ``W (s x + c) + b = (W s) x + (W c + b)`` before one;
-behind zero padding, which is 0 and not c, ``W c`` is computed with the same padding and differs from place to place. An affine step behind a move or a max pool
-changes places with it first; behind a max pool only where its scale is positive.
+behind zero padding, which is 0 and not c, ``W c`` is computed with the same padding and differs from place to place.
+An affine step behind a move or a max pool changes places with it first; behind a max pool only where its scale is positive.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from tiny_onnx import noise, saved, tiny
+from tiny_onnx import by_onnxruntime, noise, saved, tiny
 
 from sfn_compile import artifact, backend, build, serialize
 from sfn_compile.cli import cli
@@ -633,3 +633,24 @@ def test_every_command_has_help(command):
     text = succeeds(command, "--help").stdout
     assert isinstance(cli.commands[command], click.Command)
     assert cli.commands[command].get_short_help_str(200).split()[0] in text
+
+
+# -- what the decoder does, through files and back ---------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "last",
+    ["Relu(g)", "Clip(g, lo, hi)", "Clip(g, , hi)", "Clip(g, lo)", "LeakyRelu<alpha=0.1>(g)", "Sigmoid(g)", "Tanh(g)",
+     "Softmax(g)", "LogSoftmax(g)", "Reshape(g, s)"],
+)  # fmt: skip
+def test_functions_at_the_end_are_decoded_and_survive_the_files(last, tmp_path):
+    body = f"a = Conv(x, w) r = Relu(a) f = Flatten(r) g = Gemm(f, k) y = {last}"
+    bounds = {"lo": np.float32(-0.5), "hi": np.float32(0.5), "s": np.array([-1, 2, 2])}
+    model = tiny(body, w=noise(4, 3, 3, 3), k=noise(64, 4) / 20, **bounds)
+    x = noise(64, 3, 6, 6, seed=3)
+    np.savez(tmp_path / "x.npz", x=x)
+    out = tmp_path / "o"
+    succeeds(saved(model, tmp_path), "--calib", tmp_path / "x.npz", "--levels", 255, "-o", out, "--quiet")
+    json.loads((out / "program.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    succeeds("run", out, "--input", tmp_path / "x.npz", "-o", tmp_path / "y.npz", "--quiet")
+    want, got = by_onnxruntime(model, x)["y"], np.load(tmp_path / "y.npz")["y"]
+    assert want.shape == got.shape
+    assert np.abs(want - got).max() < 0.1 * max(np.abs(want).max(), 1)

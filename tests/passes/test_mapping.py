@@ -22,7 +22,7 @@ from sfn_compile.ir import Graph, Levels
 from sfn_compile.ops import Activation, IntegerForm, Layer
 from sfn_compile.passes.fold_thresholds import inverse, ladder
 from sfn_compile.passes.steps import all_steps
-from sfn_compile.program import Dense, Identity, Readout, Table, Uniform
+from sfn_compile.program import Dense, Encoding, Identity, Readout, Table, Uniform
 
 getcontext().prec = 60
 SIGNED_KERNEL = np.round(noise(4, 3, 3, 3) * 40).clip(-126, 126)
@@ -376,3 +376,9 @@ def test_levels_mean_what_the_command_line_says(levels, signed, tmp_path):
     site, fired = layer(graph, "a").levels, layer(graph, "r").levels
     assert (site.lo, site.hi) == signed
     assert (fired.lo, fired.hi) == (0, levels)
+
+
+def test_the_input_is_rounded_to_the_nearest_code_and_cut():
+    encoding = Encoding("x", "x", (7,), "float32", (), np.array([0.5]), (7,), -2, 3)
+    x = np.array([[-9.0, -0.76, -0.25, 0.0, 0.24, 0.25, 9.0]], np.float32)
+    assert encode(encoding, x).tolist() == [[-2, -2, 0, 0, 0, 1, 3]]

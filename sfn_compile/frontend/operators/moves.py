@@ -134,7 +134,8 @@ def gather(node: OnnxNode) -> None:
     axis = node.sample_axis(int(node.attr("axis", 0)), len(shape) + 1)
     chosen = np.where(index < 0, index + shape[axis], index).reshape(-1)
     gaps = set(np.diff(chosen).tolist()) or {1}
-    if index.ndim > 1 or not len(chosen) or len(gaps) != 1 or min(gaps) < 1 or not 0 <= chosen[0] <= chosen[-1] < shape[axis]:
+    inside = len(chosen) > 0 and 0 <= chosen[0] <= chosen[-1] < shape[axis]
+    if index.ndim > 1 or not inside or len(gaps) != 1 or min(gaps) < 1:
         raise node.refuse("its indices are no slice of an axis", "only indices that rise in equal steps can be read")
     ranges = [(0, d, 1) for d in shape]
     ranges[axis] = (int(chosen[0]), int(chosen[-1]) + 1, int(min(gaps)))
