@@ -32,8 +32,8 @@ _TILE_BYTES = 8 << 20
 def exact_dtype(bound: int, engine: Engine) -> type[np.generic]:
     """Return the cheapest dtype in which sums of integers bounded by ``bound`` are exact.
 
-    >>> exact_dtype(2**24 - 1, "fast").__name__, exact_dtype(2**24, "fast").__name__, exact_dtype(9, "reference").__name__
-    ('float32', 'float64', 'int64')
+    >>> [exact_dtype(b, "fast").__name__ for b in (2**24 - 1, 2**24, 2**53)]
+    ['float32', 'float64', 'int64']
     """
     if engine == "real":
         return np.float64
@@ -76,15 +76,23 @@ def conv(
     bound: int,
     engine: Engine = "fast",
 ) -> Array:
-    """Return the cross-correlation of ONNX ``Conv``, zero padded: s ``(n, c, *space)``, weight ``(o, c/groups, *k)``."""
+    """Return the zero-padded cross-correlation of ONNX ``Conv``: s ``(n, c, *space)``, weight ``(o, c/groups, *k)``."""
     dtype = exact_dtype(bound, engine)
     kernel = weight.shape[2:]
     cols = windows(s.astype(dtype), kernel, strides, dilations, pads)
     n, c, space = cols.shape[0], cols.shape[1], cols.shape[2 : 2 + len(kernel)]
     w = weight.reshape(groups, weight.shape[0] // groups, -1).astype(dtype)
     if c == groups == weight.shape[0]:  # depthwise: one multiply-add per kernel tap, nothing to contract
-        return _result(np.einsum(cols, [0, 1, *range(2, cols.ndim)], weight[:, 0].astype(dtype),
-                                 [1, *range(2 + len(kernel), cols.ndim)], [0, 1, *range(2, 2 + len(kernel))]), engine)  # fmt: skip
+        return _result(
+            np.einsum(
+                cols,
+                [0, 1, *range(2, cols.ndim)],
+                weight[:, 0].astype(dtype),
+                [1, *range(2 + len(kernel), cols.ndim)],
+                [0, 1, *range(2, 2 + len(kernel))],
+            ),
+            engine,
+        )
     out = np.empty((n, weight.shape[0], *space), _number(engine))
     last = tuple(range(2, 2 + len(kernel)))
     order = (0, 1, *(a + len(kernel) for a in last), *last)  # (n, c, *k, *space)

@@ -95,7 +95,9 @@ def _disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise fail("SFN602", f"cannot write: {error.strerror or error}", str(path), "free some space or choose another -o") from error  # fmt: skip
+        raise fail(
+            "SFN602", f"cannot write: {error.strerror or error}", str(path), "free some space or choose another -o"
+        ) from error
 
 
 def open_build(folder: Path) -> tuple[dict[str, Any], Program]:

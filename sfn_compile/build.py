@@ -120,8 +120,8 @@ def build(
 ) -> Built:
     """Compile ``model`` into the folder ``out`` for every target of the options.
 
-    A target that refuses is reported in ``refusals`` while the others are built; where all refuse, or the accuracy falls by
-    more than allowed, CompileError is raised and ``out`` stays as it was.
+    A target that refuses is reported in ``refusals`` while the others are built; where all refuse, or the accuracy
+    falls by more than allowed, CompileError is raised and ``out`` stays as it was.
     """
     backends = {name: backend.load(name) for name in dict.fromkeys(options.targets)}
     done = compile_model(model, options, calib, input_shapes, progress)
@@ -214,7 +214,11 @@ def _emit(target: backend.Backend, program: Program, folder: Path, options: Opti
     if serialize.digest(target.reload(place)) != serialize.digest(legal):
         raise fail("SFN901", f"the files of target {target.name} do not read back as the network they were made from")
     files = [p for p in place.rglob("*") if p.is_file()]
-    return {"files": len(files), "bytes": sum(p.stat().st_size for p in files), "populations": len(list(legal.populations()))}  # fmt: skip
+    return {
+        "files": len(files),
+        "bytes": sum(p.stat().st_size for p in files),
+        "populations": len(list(legal.populations())),
+    }
 
 
 def _facts(done: Compilation) -> dict[str, Any]:

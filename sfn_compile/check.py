@@ -20,7 +20,10 @@ from .passes.pipeline import STRUCTURE, run_passes
 
 @dataclass
 class Checked:
-    """Every node with "ok" or the code of its refusal, the problems, and the targets that fit."""
+    """What would become of a model: the problems found, the targets that fit, and a state per node.
+
+    A state is "ok", "behind" (the node reads a refused one and was not looked at) or the code of its refusal.
+    """
 
     nodes: list[tuple[str, str]]
     problems: list[Diagnostic] = field(default_factory=list)

@@ -58,8 +58,8 @@ CODES: dict[str, Code] = {
     "SFN107": Code(
         EXIT_INPUT,
         "the imported network differs from the original",
-        "Before compiling, every value of the imported network is compared with what onnxruntime computes from the file "
-        "you gave. Here one differs, so nothing was compiled. Please report this with the model.",
+        "Before compiling, every value of the imported network is compared with what onnxruntime computes from the "
+        "file you gave. Here one differs, so nothing was compiled. Please report this with the model.",
     ),
     # -- operators -----------------------------------------------------------------------------------------------
     "SFN201": Code(

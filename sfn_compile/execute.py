@@ -31,8 +31,8 @@ def run_codes(
     """Return integer values ``(n, *shape)`` by name for input codes by name.
 
     ``keep`` names the values wanted (default: every one, inputs included); others are freed after their last use.
-    Pieces of the batch run in threads of their own with a single-threaded BLAS: its matrices are small, and BLAS threads
-    that wait for each other cost more than they bring.
+    Pieces of the batch run in threads of their own with a single-threaded BLAS: its matrices are small, and BLAS
+    threads that wait for each other cost more than they bring.
     """
     info = program.values()
     wanted = set(info) if keep is None else set(keep)

@@ -65,10 +65,8 @@ class _View:
 
 def legalize(program: Program, target: str, capabilities: Capabilities) -> Program:
     """Return an equal Program that uses only what ``capabilities`` names. Raises SFN402, all problems at once."""
-    if {"Transpose", "Concat", "Slice", "Pad", "Reshape"} <= capabilities.moves:
-        return program
-    rewriter = _Rewriter(program)
-    legal = rewriter.run()
+    moves = {"Transpose", "Concat", "Slice", "Pad", "Reshape"}
+    legal = program if moves <= capabilities.moves else _Rewriter(program).run()
     problems = [d for step in legal.steps for d in _problems(step, target, capabilities)]
     if problems:
         raise CompileError(problems)
@@ -284,7 +282,9 @@ def ungrouped(conv: Conv) -> Array:
     per_out = o // conv.groups
     full = np.zeros((o, per_in * conv.groups, *conv.weight.shape[2:]), np.int64)
     for g in range(conv.groups):
-        full[g * per_out : (g + 1) * per_out, g * per_in : (g + 1) * per_in] = conv.weight[g * per_out : (g + 1) * per_out]  # fmt: skip
+        full[g * per_out : (g + 1) * per_out, g * per_in : (g + 1) * per_in] = conv.weight[
+            g * per_out : (g + 1) * per_out
+        ]
     return full
 
 

@@ -1,7 +1,7 @@
 """Graph and Program as text: stable, diffable, for golden tests, bug reports and `--print-after`.
 
-One line per value: ``%name : shape kind = op(attributes) %inputs  # origin``. Arrays are shown by shape, range and, where they
-hold a single number, by that number.
+One line per value: ``%name : shape kind = op(attributes) %inputs  # origin``. Arrays are shown by shape, range and,
+where they hold a single number, by that number.
 """
 
 from __future__ import annotations

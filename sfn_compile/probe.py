@@ -15,8 +15,8 @@ from .ir import Graph
 
 Array = NDArray[Any]
 
-# onnxruntime computes in float32 (relative precision 2**-24 per operation), the graph in float64. 2**-10 of the largest value
-# leaves room for sums of 2**14 terms in any order and for fused kernels, and is far below what a wrong
+# onnxruntime computes in float32 (relative precision 2**-24 per operation), the graph in float64. 2**-10 of the
+# largest value leaves room for sums of 2**14 terms in any order and for fused kernels, and is far below what a wrong
 # attribute, axis or padding does.
 TOLERANCE = 2.0**-10
 

@@ -308,7 +308,7 @@ class HostOp:
     """A float operation outside the integer network: before the encoding or after the decoding.
 
     ``kind`` is one of affine (scale, bias), move (op), relu, clip (lo, hi; None: no bound), leaky_relu (slope),
-    sigmoid, tanh, softmax (axis), log_softmax (axis); ``args`` holds what stands in the parentheses, axes counted in
+    sigmoid, tanh, softmax (axes), log_softmax (axes); ``args`` holds what stands in the parentheses, axes counted in
     one sample.
     """
 

@@ -1,4 +1,4 @@
-"""Program to files and back: ``program.json`` (structure) beside ``program.npz`` (arrays), byte-identical every time."""
+"""Program to files and back: ``program.json`` (structure), ``program.npz`` (arrays), the same bytes every time."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from . import __version__, artifact, backend
 from .backend import RunRequest, RunResult
 from .data import load_data, subset
-from .diagnostics import CompileError, Diagnostic
+from .diagnostics import CompileError, Diagnostic, fail
 from .execute import run_codes
 from .host import encode
 from .legalize import legalize
@@ -45,6 +45,11 @@ def verify(
     codes = {e.value: encode(e, x) for e in program.inputs}
     expected = run_codes(program, codes)
     built = [n for n in manifest["options"]["targets"] if (folder / n).is_dir()]
+    absent = sorted(set(on or ()) - set(built))
+    if absent:
+        raise fail(
+            "SFN604", f"the build holds no target {absent[0]!r}", str(folder), f"compile with --target {absent[0]}"
+        )
     proof = Proof({
         "sfnc": __version__, "model": manifest["model"]["sha256"], "program": manifest["files"]["program.npz"],
         "files_changed": artifact.changed_files(folder, manifest), "seed": seed, "samples": len(x),
@@ -88,8 +93,6 @@ def _verify_target(
                              "executed_by": None}  # fmt: skip
     proof.document["targets"][name] = entry
     why = target.available()
-    if not (folder / name).is_dir():
-        why = f"the build holds no target {name}"
     if why is not None:
         entry["error"] = why
         proof.problems.append(Diagnostic("SFN601", f"target {name} was not executed: {why}", name))
@@ -110,7 +113,8 @@ def _verify_target(
         proof.problems.append(Diagnostic("SFN501", f"{what}; first at {where}", name))
     for reader in entry["readers"]:
         if reader.get("different") or reader.get("error"):
-            what = f"reader {reader['name']} of target {name}: {reader.get('error') or str(reader['different']) + ' integers differ'}"  # fmt: skip
+            fault = reader.get("error") or f"{reader['different']} integers differ"
+            what = f"reader {reader['name']} of target {name}: {fault}"
             proof.problems.append(Diagnostic("SFN501", what, name))
 
 

@@ -48,8 +48,8 @@ def mse(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
 def sfn(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
     """SFN (arXiv 2510.23383): quantile of the activation times lambda.
 
-    Options p (0.99), lambda, reading: ``step`` takes lambda * quantile as the step (lambda 0.252 by default, the paper's
-    operating point), ``scale`` as the full scale (1.0 by default); the paper's text allows both.
+    Options p (0.99), lambda, reading: ``step`` takes lambda * quantile as the step (lambda 0.252 by default, the
+    paper's operating point), ``scale`` as the full scale (1.0 by default); the paper's text allows both.
     """
     reading = options.get("reading", "step")
     if reading not in ("step", "scale"):

@@ -1,7 +1,7 @@
 """Streaming per-channel statistics in fixed memory: one histogram per channel that doubles its range when it must.
 
-Ranges are powers of two, so doubling merges bins in pairs without error. Zeros are counted apart: they are most of what a
-ReLU emits and cost nothing to represent.
+Ranges are powers of two, so doubling merges bins in pairs without error. Zeros are counted apart: they are most of
+what a ReLU emits and cost nothing to represent.
 """
 
 from __future__ import annotations

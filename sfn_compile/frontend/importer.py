@@ -21,7 +21,7 @@ def import_model(loaded: LoadedModel) -> Graph:
 
 
 def survey(loaded: LoadedModel) -> tuple[Graph | None, list[Diagnostic], list[tuple[str, str]]]:
-    """Return (graph or None, problems, [(node, "ok" or the code of its refusal)]) without raising."""
+    """Return (graph or None, problems, [(node, "ok", "behind" or the code of its refusal)]) without raising."""
     context = Context(loaded.batch, loaded.model.opset_imports.get("", 1))
     _constants(loaded.model, context)
     name = loaded.input_name
@@ -33,7 +33,7 @@ def survey(loaded: LoadedModel) -> tuple[Graph | None, list[Diagnostic], list[tu
         problem = _import_node(node, context)
         if problem is not None:
             problems.append(problem)
-        states.append((node_label(node), problem.code if problem else "ok"))
+        states.append((node_label(node), problem.code if problem else _state(node, context)))
     outputs = _outputs(loaded.model, context, problems)
     if problems:
         return None, problems, states
@@ -63,6 +63,11 @@ def _import_node(node: ir.Node, context: Context) -> Diagnostic | None:
     except Refusal as refusal:
         return refusal.diagnostic
     return None
+
+
+def _state(node: ir.Node, context: Context) -> str:
+    """Return "ok", or "behind" for a node that was not looked at because it reads what was refused."""
+    return "ok" if any(_known(str(o.name), context) for o in node.outputs) else "behind"
 
 
 def _known(name: str, context: Context) -> bool:

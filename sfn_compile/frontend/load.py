@@ -40,8 +40,8 @@ class LoadedModel:
 def load_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> LoadedModel:
     """Return the model of ``path`` with shapes pinned and constants folded.
 
-    ``input_shapes`` pins symbolic axes, batch axis included. ``batch`` of the result is None where the model takes any
-    batch size. Raises SFN101 to SFN105.
+    ``input_shapes`` pins symbolic axes; its batch number is not used. ``batch`` of the result is None where the model
+    takes any batch size. Raises SFN101 to SFN105.
     """
     model = _read(path)
     _check_external(model, path)

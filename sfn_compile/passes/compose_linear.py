@@ -61,10 +61,17 @@ def chains(graph: Graph) -> list[tuple[Node, ...]]:
             if not (isinstance(before.op, Moved) and isinstance(before.op.op, Reshape | Transpose)):
                 break
         inner, size = chain[0].op, int(np.prod(types[chain[0].inputs[0]].shape))
-        small = size * node.op.map.weight.shape[0] <= MAX_WEIGHTS
-        if len(chain) > 1 and small and isinstance(inner, Linear) and isinstance(inner.map, SumPool | Dense):
+        if len(chain) > 1 and isinstance(inner, Linear) and _pays(inner, node.op.map, size):
             found.append(tuple(chain))
     return found
+
+
+def _pays(inner: Linear, outer: Dense, size: int) -> bool:
+    """Return whether the composed matrix is small enough: a bottleneck of two Dense is kept as it is."""
+    merged = size * outer.weight.shape[0]
+    if isinstance(inner.map, Dense):
+        return merged <= 2 * (inner.map.weight.size + outer.weight.size)
+    return isinstance(inner.map, SumPool) and merged <= MAX_WEIGHTS
 
 
 def _compose(graph: Graph, chain: tuple[Node, ...]) -> Graph:

@@ -1,9 +1,9 @@
 """correct-bias: the mean error that rounding weights and codes makes in each channel goes into the bias.
 
 Layer by layer in execution order, on calibration samples: the integer network computed so far gives the pre-activation
-``alpha * acc + beta`` of a layer, the float network its true value; the difference of their means per channel is added to
-beta before the thresholds are folded. It costs nothing at run time: the correction ends up in the integer thresholds.
-The light bias calibration of SNN Calibration (Li et al., ICML 2021) at T = 1, on pre-activations.
+``alpha * acc + beta`` of a layer, the float network its true value; the difference of their means per channel is
+added to beta before the thresholds are folded. It costs nothing at run time: the correction ends up in the integer
+thresholds. The light bias calibration of SNN Calibration (Li et al., ICML 2021) at T = 1, on pre-activations.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """fold-affine: batch norm and constant arithmetic disappear into the weights and bias of their neighbours.
 
-``s * (W x + b) + c = (s W) x + (s b + c)`` behind a linear map; ``W (s x + c) + b = (W s) x + (W c + b)`` before one;
-behind zero padding, which is 0 and not c, ``W c`` is computed with the same padding and differs from place to place.
-An affine step behind a move or a max pool changes places with it first; behind a max pool only where its scale is positive.
+``s * (W x + b) + c = (s W) x + (s b + c)`` behind a linear map; ``W (s x + c) + b = (W s) x + (W c + b)`` before one,
+there only where no zero padding lies between: padding is 0 and not c, so the bias would differ from place to place.
+An affine step behind a move or a max pool changes places with it first, behind a max pool only where its scale is
+positive.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from ..diagnostics import Origin
 from ..ir import Graph, Node, TensorType, rebuild, unique_name
 from ..ops import Linear, MaxPool, Moved
-from ..program import Identity, Reshape, Transpose
+from ..program import Conv, Identity, Reshape, SumPool, Transpose
 from .arrays import ROUNDING, compress, move_array, unmove_array
 from .base import only_user
 from .scale import scale_input, scale_output
@@ -127,12 +128,20 @@ def _swap(node: Node, before: Node, graph: Graph) -> Folded | None:
 
 
 def _per_channel(scale: Array, bias: Array, shape: tuple[int, ...]) -> bool:
-    return all(compress(np.broadcast_to(a, shape)).size in (1, shape[0]) and
-               compress(np.broadcast_to(a, shape)).shape[1:] == (1,) * (len(shape) - 1) for a in (scale, bias))  # fmt: skip
+    return all(
+        compress(np.broadcast_to(a, shape)).size in (1, shape[0])
+        and compress(np.broadcast_to(a, shape)).shape[1:] == (1,) * (len(shape) - 1)
+        for a in (scale, bias)
+    )
 
 
 def _into_next(scale: Array, bias: Array, after: Node, shape: tuple[int, ...], node: Node) -> Node | None:
     assert isinstance(after.op, Linear)
+    padded = isinstance(after.op.map, Conv | SumPool) and any(b or e for b, e in after.op.map.pads)
+    if padded and np.any(bias):
+        return (
+            None  # exact with a bias per position, but then NIR has to unroll the convolution: a signed site is cheaper
+        )
     merged = scale_input(after.op.map, scale, shape)
     if merged is None:
         return None

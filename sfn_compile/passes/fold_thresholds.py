@@ -1,8 +1,8 @@
 """fold-thresholds: bias, rounding offset and activation become integer thresholds, with exact rationals.
 
-A code of at least j is due where ``f(alpha * acc + beta) >= (j - 1/2) D``, that is ``acc >= (g((j - 1/2) D) - beta) / alpha``
-with g the inverse of the non-decreasing f. Accumulators are integers, so the ceiling of the right-hand side is the exact
-threshold. For a uniform ladder all of them are one offset: ``floor(theta / 2 + beta / alpha)``.
+A code of at least j is due where ``f(alpha * acc + beta) >= (j - 1/2) D``, that is ``acc >= (g((j - 1/2) D) - beta) /
+alpha`` with g the inverse of the non-decreasing f. Accumulators are integers, so the ceiling of the right-hand side
+is the exact threshold. For a uniform ladder all of them are one offset: ``floor(theta / 2 + beta / alpha)``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..ir import Graph, Node
 from ..ops import Activation, IntegerForm, Layer
 from ..program import Ladder, Readout, Table, Uniform
 from .arrays import compress
-from .quantize_weights import SMALLEST_UNIFORM_THETA, uniform_site
+from .quantize_weights import uniform_site
 
 Array = NDArray[Any]
 
@@ -53,7 +53,7 @@ def ladder(layer: Layer, form: IntegerForm) -> Ladder:
         return Readout(scaled)
     theta = np.rint(layer.levels.step / form.alpha).astype(np.int64)
     exact = np.array_equal(layer.levels.step / theta.clip(1), form.alpha)
-    if uniform_site(layer) and exact and (theta >= min(SMALLEST_UNIFORM_THETA, int(theta.min()))).all():
+    if uniform_site(layer) and exact:
         offset = _each(uniform_offset, bias, layer.levels.step, theta)
         return _settled(Uniform(theta, offset, layer.levels.lo, layer.levels.hi), form)
     return _table(layer, form, bias)

@@ -1,7 +1,7 @@
 """hoist-activations: a non-decreasing activation moves in front of the moves and max pools before it.
 
-``relu(maxpool(z)) = maxpool(relu(z))``, so the population fires before the pool and the pool sees codes. The same holds for
-moves, for Pad where f(0) = 0, and for Concat of values that nobody else reads.
+``relu(maxpool(z)) = maxpool(relu(z))``, so the population fires before the pool and the pool sees codes. The same
+holds for moves, for Pad where f(0) = 0, and for Concat of values that nobody else reads.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from ..ir import Graph, Node, TensorType, rebuild, unique_name
 from ..ops import Activation, Add, Linear, MaxPool, Moved
 from ..program import Pad
 from .base import only_user
+from .fold_affine import FoldAffine
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class HoistActivations:
     def run(self, graph: Graph) -> Graph:
         """Return the graph with activations as early as they can be."""
         while (pair := next(iter(hoistable(graph)), None)) is not None:
-            graph = _swap(graph, *pair)
+            # A move that stood before the activation now stands behind it, where an affine step can pass it in turn.
+            graph = FoldAffine().run(_swap(graph, *pair))
         return graph
 
 

@@ -48,7 +48,9 @@ def _step(node: Node) -> Step:
         return Population(node.name, projections, form.ladder, node.type.shape, form.acc_min, form.acc_max, node.origin)
     if isinstance(node.op, MaxPool):
         op = node.op
-        return PoolStep(node.name, node.inputs[0], op.kernel, op.strides, op.pads, op.dilations, node.type.shape, node.origin)  # fmt: skip
+        return PoolStep(
+            node.name, node.inputs[0], op.kernel, op.strides, op.pads, op.dilations, node.type.shape, node.origin
+        )
     assert isinstance(node.op, Moved)
     return Move(node.name, node.inputs, node.op.op, node.type.shape, node.origin)
 

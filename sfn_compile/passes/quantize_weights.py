@@ -1,8 +1,8 @@
 """quantize-weights: integer weights, their step chosen so that the uniform threshold is an exact odd integer.
 
-Per channel c with output step D: ``alpha = D / theta``, ``w = round(W * step_in / alpha)``. The largest theta whose weights
-still fit the bits is the finest grid; a few smaller odd ones are tried and the one of least squared weight error is
-kept. All projections into a population share alpha, the skip of a residual included, so theta is also what
+Per channel c with output step D: ``alpha = D / theta``, ``w = round(W * step_in / alpha)``. The largest theta whose
+weights still fit the bits is the finest grid; a few smaller odd ones are tried and the one of least squared weight
+error is kept. All projections into a population share alpha, the skip of a residual included, so theta is also what
 makes the skip's weight fit. Where no theta of at least 9 exists, or the activation is not a ReLU, alpha is free and
 the ladder becomes a table.
 """
@@ -124,13 +124,10 @@ class QuantizeWeights:
 
     def _headroom(self, layer: Layer, alpha: Array, shape: Shape) -> Array:
         """Return what offset and threshold add to an accumulator, per channel."""
-        bias = np.abs(np.moveaxis(np.broadcast_to(layer.bias, shape), layer.axis, 0).reshape(len(alpha), -1)).max(
-            axis=1
-        )
         if layer.levels is None:
-            return bias / alpha
-        step = levels_vector(layer.levels, shape, layer.axis)
-        return np.minimum(bias / alpha, 2.0**40) * 0 + step / alpha * (layer.levels.hi + 1)
+            return _per_channel(np.abs(layer.bias), shape, layer.axis) / alpha
+        # A ladder's offset is cut to where it still changes a code, so its thresholds are what has to fit.
+        return levels_vector(layer.levels, shape, layer.axis) / alpha * (layer.levels.hi + 1)
 
     def _coarser(self, alpha: Array, bad: Array, layer: Layer, shape: Shape) -> Array:
         if layer.levels is None:

@@ -1,4 +1,4 @@
-"""Numbers for ``report.json``: per layer what it is, what it costs and what error it makes. Measured, never estimated."""
+"""Numbers for ``report.json``: what each layer is, what it costs, what error it makes. All measured."""
 
 from __future__ import annotations
 

@@ -184,7 +184,9 @@ def pools() -> Program:
     b.max_pool("m", "c", (2, 2), (2, 2))
     b.fire("s", Projection("m", SumPool((2, 2), (2, 2), ((0, 0), (0, 0)), _ones((4, 3, 3), 5))), hi=15)
     b.max_pool("p", "s", (3, 3), (1, 1), ((1, 1), (1, 1)))
-    return b.build(b.fire("y", Projection("p", SumPool((3, 3), (3, 3), ((0, 0), (0, 0)), _ones((4, 1, 1)))), kind="readout"))  # fmt: skip
+    return b.build(
+        b.fire("y", Projection("p", SumPool((3, 3), (3, 3), ((0, 0), (0, 0)), _ones((4, 1, 1)))), kind="readout")
+    )
 
 
 def max_pool_signed() -> Program:
@@ -203,7 +205,9 @@ def residual() -> Program:
     b.fire("c", Projection("b", _conv(b.weights(6, 4, 3, 3), strides=2, pads=1)))
     shortcut = Projection("b", _conv(b.weights(6, 4, 1, 1), strides=2))
     b.fire("d", Projection("c", _conv(b.weights(6, 6, 3, 3), pads=1)), shortcut)
-    return b.build(b.fire("y", Projection("d", SumPool((4, 4), (4, 4), ((0, 0), (0, 0)), _ones((6, 1, 1)))), kind="readout"))  # fmt: skip
+    return b.build(
+        b.fire("y", Projection("d", SumPool((4, 4), (4, 4), ((0, 0), (0, 0)), _ones((6, 1, 1)))), kind="readout")
+    )
 
 
 def pad_shortcut() -> Program:
@@ -253,7 +257,13 @@ def unequal_depth() -> Program:
     last = "x"
     for i in range(4):
         last = b.fire(f"c{i}", Projection(last, _conv(b.weights(3, 3, 3, 3), pads=1)))
-    b.fire("y", Projection(last, Identity(_ones((3, 5, 5), 7))), Projection("x", Identity(_ones((3, 5, 5), -9))), lo=-7, hi=7)  # fmt: skip
+    b.fire(
+        "y",
+        Projection(last, Identity(_ones((3, 5, 5), 7))),
+        Projection("x", Identity(_ones((3, 5, 5), -9))),
+        lo=-7,
+        hi=7,
+    )
     return b.build("y")
 
 

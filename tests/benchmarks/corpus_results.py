@@ -75,10 +75,13 @@ def proof_rows(name: str, found: dict[str, Any]) -> list[str]:
     mapped = f"{found['coverage']['mapped']}/{found['coverage']['nodes']}"
     for target, t in found["targets"].items():
         by = t["executed_by"] or t.get("error", "not executed")
-        rows.append(f"| {name} | {mapped} | {target} | {by} | {t['mode']} | {t['samples']} | {t['compared']:,} | {t['different']} |")  # fmt: skip
+        counts = f"{t['samples']} | {t['compared']:,} | {t['different']}"
+        rows.append(f"| {name} | {mapped} | {target} | {by} | {t['mode']} | {counts} |")
         for r in t.get("readers", ()):
             wrong = r.get("error") or r["different"]
-            rows.append(f"| | | | {r['name']} {r['version']} | stock reader | {r['samples']} | {r['compared']:,} | {wrong} |")  # fmt: skip
+            rows.append(
+                f"| | | | {r['name']} {r['version']} | stock reader | {r['samples']} | {r['compared']:,} | {wrong} |"
+            )
     return rows + [f"| {name} | {mapped} | {k} | refused: {v} | | | | |" for k, v in found["refused"].items()]
 
 
@@ -108,8 +111,8 @@ def main() -> None:
 
 PAGE = """# Results on real networks
 
-Made by `make results` with sfnc {version}, Python {python}, NumPy {numpy}. The networks were trained and exported by other
-people; they and their data are not part of this repository.
+Made by `make results` with sfnc {version}, Python {python}, NumPy {numpy}. The networks were trained and exported by
+other people; they and their data are not part of this repository.
 
 ## Accuracy
 

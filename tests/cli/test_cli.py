@@ -15,6 +15,7 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from sfn_backends.sim import SimBackend
 from tiny_onnx import by_onnxruntime, noise, saved, tiny
 
 from sfn_compile import artifact, backend, build, serialize
@@ -545,10 +546,18 @@ def test_verify_finds_one_altered_weight_of_a_target(out):
     assert "sim/program.npz" in document(out / "proof.json")["files_changed"]
 
 
-def test_verify_never_counts_a_target_that_was_not_executed(out):
-    refused("SFN601", 5, "verify", out, "--on", "nir")
-    found = document(out / "proof.json")["targets"]["nir"]
-    assert (found["compared"], found["mode"]) == (0, None)
+def test_verify_never_counts_a_target_that_was_not_executed(out, monkeypatch):
+    def absent(self):
+        return "the simulator is on strike"
+
+    monkeypatch.setattr(SimBackend, "available", absent)
+    refused("SFN601", 5, "verify", out)
+    found = document(out / "proof.json")["targets"]["sim"]
+    assert (found["compared"], found["mode"], found["error"]) == (0, None, "the simulator is on strike")
+
+
+def test_verify_refuses_a_target_that_the_build_does_not_hold(out):
+    refused("SFN604", 2, "verify", out, "--on", "nir")
 
 
 def test_verify_refuses_an_unknown_target(out):

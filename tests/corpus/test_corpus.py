@@ -1,4 +1,4 @@
-"""Networks that other people trained: compiled whole, close to the float network, equal on every target, or refused well."""
+"""Networks of other people: compiled whole, close to the float network, equal on every target, or refused well."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from sfn_compile.verify import verify
 
 pytestmark = pytest.mark.skipif(not corpus_data.present(), reason=corpus_data.MISSING)
 
-# Test images of the quick check here; `make results` measures the whole split. With n images the drop has a standard error
-# of about sqrt(disagreement / n): 1.1 points at 3 % and 250 images, so three of those are allowed on top of the 0.8.
+# Test images of the quick check here; `make results` measures the whole split. With n images the drop has a standard
+# error of about sqrt(disagreement / n): 1.1 points at 3 % and 250 images, so three of those are allowed on top of
+# the 0.8 points of the promise.
 QUICK = 250
 ALLOWED = 0.8 + 3 * 1.1
 

@@ -184,9 +184,7 @@ def _moves(pool: MaxPool) -> Iterator[tuple[int, tuple[int, int], int, int]]:
         yield 0, (0, 0), 1, 0
 
 
-def _pairing(
-    shape: Shape, axis: int, pads: tuple[int, int], stride: int, ahead: int
-) -> tuple[list[LinearMap], Shape]:
+def _pairing(shape: Shape, axis: int, pads: tuple[int, int], stride: int, ahead: int) -> tuple[list[LinearMap], Shape]:
     """Return the maps (a - b, b), or (b,) where there is no partner, and the shape they make: b is ``ahead`` of a."""
     n = len(shape) - 1
     strides = tuple(stride if i == axis else 1 for i in range(n))

@@ -63,9 +63,7 @@ def _distance(group: Group) -> int:
     return int(max(group.high - tau.min(), tau.max() - group.low)) + 1
 
 
-def _drive(
-    node: str, targets: Sequence[Held], vector: bool, charge: float, rest: tuple[int, ...]
-) -> Iterator[Put]:
+def _drive(node: str, targets: Sequence[Held], vector: bool, charge: float, rest: tuple[int, ...]) -> Iterator[Put]:
     row = plane = 0
     for t in targets:
         for group in t.op.groups:

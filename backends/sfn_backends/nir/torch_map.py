@@ -1,9 +1,9 @@
 """Node map with which nirtorch runs the forms `unary` and `sar`; it stands alone and imports torch when used.
 
-    import nirtorch
-    from sfn_backends.nir.torch_map import NODE_MAP
-    model = nirtorch.nir_to_torch("network.nir", NODE_MAP)
-    codes, state = model(input_codes)          # (n, *shape), float32 integers
+import nirtorch
+from sfn_backends.nir.torch_map import NODE_MAP
+model = nirtorch.nir_to_torch("network.nir", NODE_MAP)
+codes, state = model(input_codes)          # (n, *shape), float32 integers
 """
 
 from __future__ import annotations

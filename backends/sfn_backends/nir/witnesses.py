@@ -80,8 +80,7 @@ def read(python: Path, name: str, form: str, jobs: Sequence[Job], seconds: float
         script = str(Path(__file__).with_name("readers.py"))
         error = _guarded([str(python), "-s", script, name, *arguments], seconds)
         return [
-            {"name": name, "file": file, **_entry(job, Path(arguments[3 * i + 2]), error)}
-            for i, job in enumerate(jobs)
+            {"name": name, "file": file, **_entry(job, Path(arguments[3 * i + 2]), error)} for i, job in enumerate(jobs)
         ]
 
 

@@ -63,4 +63,4 @@ def unsupported(node: ir.Node, folded: bool = True) -> Diagnostic | None:
 def describe() -> list[tuple[str, str]]:
     """Return (operator, first line of its importer's docstring), sorted: the table of ``sfnc ops``."""
     rows = [(name, (f.__doc__ or "").strip().splitlines()[0]) for name, f in IMPORTERS.items()]
-    return sorted(rows + [("Constant", "Any dense constant.")])
+    return sorted([*rows, ("Constant", "Any dense constant.")])
