@@ -20,6 +20,10 @@ from .statistics import Statistics
 Array = NDArray[Any]
 Progress = Callable[[int, int], None]
 
+# Real numbers alive at a time (8 bytes each): wide networks are streamed in smaller pieces.
+NUMBERS_AT_A_TIME = 16_000_000
+MOST_SAMPLES = 32
+
 
 def sites(graph: Graph) -> dict[str, int]:
     """Return the channel axis (of one sample) of every value that needs statistics, by name."""
@@ -56,7 +60,9 @@ class FloatRunner:
         self.graph = graph
         self.taps = tapped(graph, original_names(model))
         wanted = sorted(set(self.taps.values()))
-        self.reference = FloatReference(model, graph.inputs[0].model_name, batch, wanted)
+        size = sum(int(np.prod(t.shape)) for t in graph.types().values())
+        piece = max(1, min(MOST_SAMPLES, NUMBERS_AT_A_TIME // size))
+        self.reference = FloatReference(model, graph.inputs[0].model_name, batch, wanted, piece)
 
     def stream(self, x: Array) -> Any:
         """Yield (number of samples, :class:`RealValues`, original outputs by name) for pieces of ``x``."""

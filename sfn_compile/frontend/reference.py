@@ -19,11 +19,15 @@ _BATCH = 32
 
 
 class FloatReference:
-    """An onnxruntime session over the original file; ``taps`` are values of the graph returned beside the outputs."""
+    """An onnxruntime session over the original file; ``taps`` are values of the graph returned beside the outputs.
 
-    def __init__(self, path: Path, input_name: str, batch: int | None, taps: Sequence[str] = ()):
+    ``batch`` is the model's fixed batch size or None; ``piece`` samples run at a time where the size is free.
+    """
+
+    def __init__(self, path: Path, input_name: str, batch: int | None, taps: Sequence[str] = (), piece: int = _BATCH):
         self.input_name = input_name
         self.batch = batch
+        self.piece = piece
         self.session = _session(path, taps)
         self.outputs = [o.name for o in self.session.get_outputs()]
 
@@ -33,7 +37,7 @@ class FloatReference:
 
     def stream(self, x: Array) -> Iterator[dict[str, Array]]:
         """Yield outputs and taps for consecutive pieces of ``x``, batch axis first."""
-        size = self.batch or _BATCH
+        size = self.batch or self.piece
         for start in range(0, len(x), size):
             piece = x[start : start + size]
             missing = size - len(piece) if self.batch else 0

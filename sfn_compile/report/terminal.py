@@ -85,18 +85,30 @@ class Console:
 
 
 def _layer_table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(
-        "population", "from", "shape", "codes", "theta", "acc bits", "w bits", "density", "SQNR here/total dB"
+    """Return the populations; "SQNR here" is what the codes of a layer cost, "all" what has come together up to it."""
+    titles = (
+        "population",
+        "from ONNX node",
+        "shape",
+        "codes",
+        "theta",
+        "acc bits",
+        "w bits",
+        "density",
+        "SQNR here/all",
     )
+    table = Table()
+    for title in titles:
+        table.add_column(title, no_wrap=True)
     for r in rows:
         origin = r["origin"][0] if r["origin"] else ""
         more = f" +{len(r['origin']) - 1}" if len(r["origin"]) > 1 else ""
         theta = "table" if r["kind"] == "table" else _span(r.get("theta_min"), r.get("theta_max"))
         table.add_row(
-            _short(r["name"]), _short(origin, 24) + more, "x".join(map(str, r["shape"])),
-            "acc" if r["lo"] is None else f"{r['lo']}..{r['hi']}", theta, str(r.get("acc_bits", "")),
-            str(r.get("weight_bits", "")), f"{100 * r['density']:.0f} %",
-            f"{_db(r['sqnr_db'])} / {_db(r['sqnr_accumulated_db'])}",
+            _short(r["name"], 17), _short(origin.rpartition(" (")[0] or origin, 17) + more,
+            "x".join(map(str, r["shape"])), "acc" if r["lo"] is None else f"{r['lo']}..{r['hi']}", theta,
+            str(r.get("acc_bits", "")), str(r.get("weight_bits", "")), f"{100 * r['density']:.0f} %",
+            f"{_db(r['sqnr_db'])} / {_db(r['sqnr_accumulated_db'])} dB",
         )  # fmt: skip
     return table
 
@@ -109,5 +121,5 @@ def _db(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
-def _short(text: str, width: int = 22) -> str:
+def _short(text: str, width: int) -> str:
     return text if len(text) <= width else "…" + text[-width + 1 :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ def write(path: Path, net: Net, arrays: dict[str, dict[str, Array]], neuron: str
     import nir
 
     nodes = {name: _make(nir, node, arrays[name], neuron) for name, node in net.nodes.items()}
-    nir.write(path, nir.NIRGraph(nodes, list(net.edges), metadata={KEY: metadata}))
+    # In memory first: on a full disk the HDF5 library crashes the process where a plain write raises OSError.
+    buffer = io.BytesIO()
+    nir.write(buffer, nir.NIRGraph(nodes, list(net.edges), metadata={KEY: metadata}))
+    path.write_bytes(buffer.getvalue())
 
 
 def _make(nir: Any, node: Node, arrays: dict[str, Array], neuron: str) -> Any:
