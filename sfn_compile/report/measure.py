@@ -29,7 +29,9 @@ def layers(graph: Graph, program: Program, runner: FloatRunner, x: Array) -> lis
     assert source.levels is not None
     rows = [{"name": source.name, "kind": "input", "origin": [source.model_name], "lo": source.levels.lo,
              "hi": source.levels.hi, "levels": source.levels.hi - source.levels.lo, "reason": source.levels.reason,
-             "shape": list(source.type.shape), "synops": 0, "macs": 0, **tally[source.name].row()}]  # fmt: skip
+             "shape": list(source.type.shape), "dead": int(source.levels.dead.sum()), "synops": 0, "macs": 0,
+             "weight_bits": None, "acc_bits": None, "acc_min": None, "acc_max": None,
+             **tally[source.name].row()}]  # fmt: skip
     for population in program.populations():
         node = nodes[population.name]
         rows.append({**_static(population, node, info), **tally[population.name].row(),

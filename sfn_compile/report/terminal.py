@@ -107,7 +107,7 @@ def _layer_table(rows: list[dict[str, Any]]) -> Table:
         table.add_row(
             _short(r["name"], 17), _short(origin.rpartition(" (")[0] or origin, 17) + more,
             "x".join(map(str, r["shape"])), "acc" if r["lo"] is None else f"{r['lo']}..{r['hi']}", theta,
-            str(r.get("acc_bits", "")), str(r.get("weight_bits", "")), f"{100 * r['density']:.0f} %",
+            str(r["acc_bits"] or ""), str(r["weight_bits"] or ""), f"{100 * r['density']:.0f} %",
             f"{_db(r['sqnr_db'])} / {_db(r['sqnr_accumulated_db'])} dB",
         )  # fmt: skip
     return table

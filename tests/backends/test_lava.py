@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -276,7 +277,9 @@ def test_the_run_ends_with_its_parent_however_that_ends(how: signal.Signals, tmp
     emit(conformance.mlp(), tmp_path)
     slow(tmp_path)
     command = [str(PYTHON), str(tmp_path / "run.py"), "--check"]
-    parent = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=bare())
+    # A shell that starts a job in the background lets it ignore SIGINT, and its children inherit that.
+    heed = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    parent = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=bare(), preexec_fn=heed)
     assert until(lambda: started(place)), "Lava did not start"
     parent.send_signal(how)
     parent.wait(20)

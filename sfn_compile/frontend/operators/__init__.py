@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import onnx_ir as ir
 
@@ -55,9 +55,20 @@ def unsupported(node: ir.Node, folded: bool = True) -> Diagnostic | None:
     if known or (not folded and node.op_type in _SHAPE_ARITHMETIC):
         return None
     domain = f"{node.domain}::" if node.domain else ""
-    what = f"operator {domain}{node.op_type} is not supported"
+    inside = sorted({n.op_type for n in _inner_nodes(node) if n.op_type in REFUSED})
+    within = f" (with {', '.join(inside)} inside)" if inside else ""
+    what = f"operator {domain}{node.op_type}{within} is not supported"
     reason, fix = REFUSED.get(node.op_type, ("", "see `sfnc ops` for what is; replace the operator or cut the model"))
     return Diagnostic("SFN201", f"{what}{': ' + reason if reason else ''}", node_label(node), fix)
+
+
+def _inner_nodes(node: ir.Node) -> Iterator[ir.Node]:
+    """Yield the nodes of a control-flow operator's branches, those of branches within them included."""
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            for inner in attribute.value:
+                yield inner
+                yield from _inner_nodes(inner)
 
 
 def describe() -> list[tuple[str, str]]:
