@@ -1,8 +1,10 @@
 """sfnc: trained networks to integer spiking networks that answer in one timestep, proved equal on every target.
 
->>> from sfn_compile import compile, load      # doctest: +SKIP
->>> compile("model.onnx", "out", targets=("sim", "nir"), calib="data.npz")      # doctest: +SKIP
->>> program = load("out")      # doctest: +SKIP
+From Python::
+
+    from sfn_compile import compile, load
+    compile("model.onnx", "out", targets=("sim", "nir"), calib="data.npz")
+    program = load("out")
 """
 
 from __future__ import annotations
