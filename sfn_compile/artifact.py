@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -62,6 +63,7 @@ def replacing(out: Path) -> Iterator[Path]:
 
     Raises SFN602 where nothing can be written and SFN503 where ``out`` holds something that is not a build.
     """
+    out = Path(os.path.realpath(out))  # "." has no name to build a neighbour from; of a link, the folder is replaced
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST).is_file())):
         raise fail("SFN503", "it exists and is not an sfnc build; it is left alone", str(out), "choose another -o")
     with _disk(out):

@@ -13,6 +13,14 @@ METHOD_NAMES = ("mse", "minmax", "percentile", "sfn")
 NIR_FORMS = ("binary", "unary", "sar")
 
 
+def check_choice(samples: int | None, seed: int) -> None:
+    """Raise SFN605 where no samples can be chosen like that."""
+    if samples is not None and samples < 1:
+        raise fail("SFN605", f"--samples {samples}; at least 1 is needed")
+    if seed < 0:
+        raise fail("SFN605", f"--seed {seed}; it must not be negative")
+
+
 @dataclass(frozen=True)
 class Options:
     """Compile options with the defaults of the command line; see ``sfnc compile --help``."""
@@ -43,8 +51,7 @@ class Options:
                 raise fail("SFN605", f"{name} = {value}; it must lie in {lowest}..{highest}")
         if self.timesteps != 1:
             raise fail("SFN605", f"--timesteps {self.timesteps}: only 1 exists", fix="leave the option out")
-        if self.samples is not None and self.samples < 1:
-            raise fail("SFN605", f"--samples {self.samples}; at least 1 is needed")
+        check_choice(self.samples, self.seed)
         if self.require_accuracy_drop is not None and math.isnan(self.require_accuracy_drop):
             raise fail("SFN605", "--require-accuracy-drop is not a number")
         if self.nir_form not in NIR_FORMS:

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from . import artifact, backend
 from .backend import RunRequest
+from .config import check_choice
 from .data import load_data, subset
 from .diagnostics import fail
 from .execute import run_codes
 from .frontend.reference import FloatReference
 from .host import decode, encode
+from .legalize import legalize
 from .program import Program
 from .report.measure import decibel
 from .serialize import npz_bytes
@@ -38,11 +40,10 @@ def run_build(
     values = _execute(program, folder, on, {e.value: encode(e, x) for e in program.inputs}, codes, time_limit)
     if codes:
         return dict(values)
-    return {d.name: decode(d, values[_name(d.value, values)]).astype(np.float32) for d in program.outputs}
-
-
-def _name(value: str, values: Mapping[str, Array]) -> str:
-    return value if value in values else f"{value}.relay"
+    outputs = program.outputs
+    if on != "sim":  # a target may hold the output's value under another name
+        outputs = legalize(program, on, backend.load(on).capabilities).outputs
+    return {d.name: decode(d, values[d.value]).astype(np.float32) for d in outputs}
 
 
 def _execute(
@@ -64,6 +65,7 @@ def evaluate(
     folder: Path, data: Path, samples: int | None = None, seed: int = 0, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Return accuracy and agreement of float model and spiking network on ``data``, and write ``eval.json``."""
+    check_choice(samples, seed)
     manifest, program = artifact.open_build(folder)
     model = manifest["model"]
     found = subset(load_data(data, model["input"], tuple(model["shape"]), model["dtype"]), samples, seed)
@@ -135,6 +137,8 @@ def _add(total: dict[str, Any], a: Array, b: Array, tops: tuple[Array, Array]) -
 
 def save_outputs(path: Path, arrays: Mapping[str, Array]) -> None:
     """Write arrays under their ONNX names as ``.npz``, in one step. Raises SFN602."""
+    if path.is_dir():
+        raise fail("SFN602", "cannot write: it is a folder", str(path), "name a file: -o answers.npz")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_name(f".{path.name}.tmp")

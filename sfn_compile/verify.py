@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from . import __version__, artifact, backend
 from .backend import RunRequest, RunResult
+from .config import check_choice
 from .data import load_data, subset
 from .diagnostics import CompileError, Diagnostic, fail
 from .execute import run_codes
@@ -40,11 +41,15 @@ def verify(
     Inputs are ``samples`` of ``data``, or the golden inputs of the build. A target that cannot be executed here is a
     problem (SFN601, SFN603), never counted as verified. Raises SFN503 for a folder that is no build.
     """
+    check_choice(samples, seed)
+    if not time_limit > 0:
+        raise fail("SFN605", f"--time-limit {time_limit:g}; it must be above 0")
     manifest, program = artifact.open_build(folder)
     x, golden_check = _inputs(folder, manifest, data, samples, seed)
     codes = {e.value: encode(e, x) for e in program.inputs}
     expected = run_codes(program, codes)
-    built = [n for n in manifest["options"]["targets"] if (folder / n).is_dir()]
+    holds = {file.partition("/")[0] for file in manifest["files"] if "/" in file}
+    built = [n for n in dict.fromkeys(manifest["options"]["targets"]) if n in holds]
     absent = sorted(set(on or ()) - set(built))
     if absent:
         raise fail(
@@ -89,6 +94,8 @@ def _verify_target(
     proof: Proof, time_limit: float,
 ) -> None:  # fmt: skip
     target = backend.load(name)
+    if not (folder / name).is_dir():
+        raise fail("SFN503", f"the folder of target {name} is gone", str(folder), "compile again")
     entry: dict[str, Any] = {"samples": 0, "compared": 0, "different": 0, "first_difference": None, "mode": None,
                              "executed_by": None}  # fmt: skip
     proof.document["targets"][name] = entry
@@ -127,7 +134,8 @@ def _compare(
     for step in legal.steps:
         if not isinstance(step, Population) and step.name not in result.values:
             continue
-        want = expected.get(step.name.removesuffix(".relay"), golden[step.name])
+        origin = step.name if step.name in expected else step.name.removesuffix(".relay")
+        want = expected.get(origin, golden[step.name])
         got = result.values.get(step.name)
         n_layers += 1
         compared += want.size

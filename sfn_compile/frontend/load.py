@@ -94,6 +94,9 @@ def _check_external(model: ir.Model, path: Path) -> None:
     missing: dict[str, str] = {}
     for name, tensor in _tensors(model):
         if isinstance(tensor, ir.ExternalTensor):
+            if Path(str(tensor.location)).is_absolute() or ".." in Path(str(tensor.location)).parts:
+                what = f"initializer {name!r} points outside the model's folder: {str(tensor.location)!r}"
+                raise fail("SFN102", what, str(path), "keep weight data beside the model file")
             file = path.parent / str(tensor.location)
             needed = (tensor.offset or 0) + (tensor.length or 0)
             if not file.is_file() or file.stat().st_size < needed:

@@ -16,7 +16,7 @@ from ..calibration import methods
 from ..calibration.statistics import Statistics
 from ..config import Options
 from ..ir import Graph, GraphInput, Levels, Node
-from ..ops import Activation, Layer
+from ..ops import Activation, Layer, MaxPool
 from ..program import Shape
 from .arrays import along, channel_vector
 from .steps import effective, moved_step, rows_of
@@ -42,17 +42,19 @@ class ChooseLadders:
 
     def run(self, graph: Graph) -> Graph:
         """Return the graph with levels; sites whose readers need one common step get it."""
-        common: set[str] = set()
-        while True:
-            chosen, offender = self._attempt(graph, common)
-            if offender is None:
-                return chosen
-            common.add(offender)
+        common: dict[str, float | None] = {}
+        while (chosen := self._attempt(graph, common)) is None:
+            pass
+        return chosen
 
-    def _attempt(self, graph: Graph, common: set[str]) -> tuple[Graph, str | None]:
-        """Return (graph, None), or the name of a site that must have one step for all its channels."""
+    def _attempt(self, graph: Graph, common: dict[str, float | None]) -> Graph | None:
+        """Return the graph with levels, or None with one more demand in ``common``.
+
+        ``common`` names the sites that must have one step for all their channels: the number, or None where the site
+        may choose it.
+        """
         shapes: dict[str, Shape] = {name: t.shape for name, t in graph.types().items()}
-        source = self._input(graph.inputs[0], graph.inputs[0].name in common)
+        source = self._input(graph.inputs[0], common)
         assert source.levels is not None
         steps: dict[str, Array] = {source.name: source.levels.step}
         nodes = []
@@ -60,18 +62,23 @@ class ChooseLadders:
             if isinstance(node.op, Layer):
                 for linear, read in zip(node.op.maps, node.inputs, strict=True):
                     if effective(linear, steps[read], shapes[read]) is None:
-                        return graph, _site_behind(graph, read, common)
+                        _demand(graph, read, steps, common)
+                        return None
                 if node.op.activation is not None:
-                    levels = self._levels(node, node.op, steps, shapes, node.name in common)
+                    levels = self._levels(node, node.op, steps, shapes, common)
                     steps[node.name] = levels.step
                     node = replace(node, op=replace(node.op, levels=levels),
                                    origin=node.origin.touched_by(self.name))  # fmt: skip
             else:
+                read = node.inputs[0]
+                if isinstance(node.op, MaxPool) and channel_vector(steps[read], shapes[read], 0) is None:
+                    _demand(graph, read, steps, common)  # codes of different steps cannot be compared
+                    return None
                 steps[node.name] = moved_step(node, steps, shapes)
             nodes.append(node)
-        return replace(graph, inputs=(source,), nodes=tuple(nodes)), None
+        return replace(graph, inputs=(source,), nodes=tuple(nodes))
 
-    def _input(self, source: GraphInput, common: bool) -> GraphInput:
+    def _input(self, source: GraphInput, common: Mapping[str, float | None]) -> GraphInput:
         stats, shape = self.statistics[source.name], source.type.shape
         n = self.options.input_levels
         whole = source.dtype in ("uint8", "int8") and all(op.kind == "move" for op in source.host)
@@ -80,18 +87,20 @@ class ChooseLadders:
             lo, hi = (0, 255) if source.dtype == "uint8" else (-128, 127)
             step, dead = np.ones((1,) * len(shape)), np.zeros((1,) * len(shape), bool)
         else:
-            step = _input_step(stats, lo, hi, self.options, common)
+            step = _input_step(stats, lo, hi, self.options, source.name in common)
             dead = along(0, len(shape), stats.low == stats.high)
             step = along(0, len(shape), step)
+        step = _pinned(step, common.get(source.name))
         return replace(source, levels=Levels(step, lo, hi, dead, "input encoding"))
 
     def _levels(
-        self, node: Node, layer: Layer, steps: Mapping[str, Array], shapes: Mapping[str, Shape], common: bool
-    ) -> Levels:
+        self, node: Node, layer: Layer, steps: Mapping[str, Array], shapes: Mapping[str, Shape],
+        common: Mapping[str, float | None],
+    ) -> Levels:  # fmt: skip
         stats = self.statistics[node.name]
         assert layer.activation is not None
         lo, hi = code_range(layer.activation, stats, self.options.levels)
-        stats = stats.merged() if common else stats
+        stats = stats.merged() if node.name in common else stats
         step = methods.choose(self.options.method, stats, lo, hi, self.options.method_options)
         n = node.type.shape[layer.axis]
         step, dead = np.broadcast_to(step, n).copy(), np.broadcast_to(step <= 0, n)
@@ -100,6 +109,7 @@ class ChooseLadders:
             step[dead] = _step_of_weights(node, layer, rows)[dead]
         if layer.activation.linear_above_zero:
             step = np.maximum(step, FLOOR * rounding_noise(rows))
+        step = _pinned(step, common.get(node.name))
         axis, rank = layer.axis, len(node.type.shape)
         return Levels(along(axis, rank, step), lo, hi, along(axis, rank, dead))
 
@@ -146,19 +156,34 @@ def rounding_noise(rows: Array) -> Array:
     return np.sqrt((rows**2).sum(axis=1) / 12)
 
 
-def _site_behind(graph: Graph, value: str, common: set[str]) -> str:
-    """Return the next site behind ``value`` that still has several steps."""
-    nodes = graph.by_name()
+def _pinned(step: Array, common: float | None) -> Array:
+    return step if common is None else np.full_like(step, common, dtype=np.float64)
+
+
+def _demand(graph: Graph, value: str, steps: Mapping[str, Array], common: dict[str, float | None]) -> None:
+    """Add to ``common`` what the reader of ``value`` needs: one site with a single step, or one step for several."""
+    sites = _sites_behind(graph, value)
+    for site in sites:
+        if site not in common:
+            common[site] = None
+            return
+    joint = max(float(steps[site].max()) for site in sites)
+    assert any(common[site] != joint for site in sites), f"every site behind {value} has the step {joint}"
+    common.update(dict.fromkeys(sites, joint))
+
+
+def _sites_behind(graph: Graph, value: str) -> list[str]:
+    """Return the sites whose codes ``value`` holds, through moves and max pools."""
+    nodes, found = graph.by_name(), []
     queue = [value]
     while queue:
         name = queue.pop(0)
         node = nodes.get(name)
         if node is None or isinstance(node.op, Layer):
-            if name not in common:
-                return name
+            found.append(name)
         else:
             queue.extend(node.inputs)
-    raise AssertionError(f"no common step for {value} although every site behind it has one step")
+    return list(dict.fromkeys(found))
 
 
 def levels_vector(levels: Levels, shape: Shape, axis: int) -> Array:

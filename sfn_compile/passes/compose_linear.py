@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..diagnostics import Origin
-from ..ir import Graph, Node, TensorType, rebuild
+from ..ir import Graph, Node, TensorType, rebuild, unique_name
 from ..ops import Linear, Moved
 from ..program import Dense, Reshape, Shape, SumPool, Transpose
 from .base import only_user
@@ -87,7 +87,7 @@ def _compose(graph: Graph, chain: tuple[Node, ...]) -> Graph:
     shape = types[inner.inputs[0]].shape
     rows = _adjoint(inner.op, rows.reshape(-1, *inner.type.shape), shape)
     origin = Origin.merge(*(n.origin for n in chain)).touched_by("compose-linear")
-    flat_name = f"{inner.name}/flat"
+    flat_name = unique_name(f"{inner.name}/flat", types.__contains__)
     flat = Node(flat_name, Moved(Reshape((rows.shape[1],))), inner.inputs, TensorType((rows.shape[1],)), origin)
     dense = Node(outer.name, Linear(Dense(rows), bias), (flat_name,), outer.type, origin, outer.tap)
     changed: dict[str, tuple[Node, ...]] = {n.name: () for n in chain}

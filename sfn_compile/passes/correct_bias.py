@@ -93,7 +93,9 @@ def _mean_error(layer: Layer, true: Array, got: Array) -> Array:
         return (true - got).mean(axis=1)
     step = np.broadcast_to(layer.levels.step.reshape(-1), len(true))[:, None]
     low, high = (layer.levels.lo + 0.5) * step, (layer.levels.hi - 0.5) * step
-    matters = ~(((true < low) & (got < low)) | ((true > high) & (got > high)))
+    assert layer.activation is not None
+    fired, would = layer.activation.evaluate(true), layer.activation.evaluate(got)
+    matters = ~(((fired < low) & (would < low)) | ((fired > high) & (would > high)))
     return ((true - got) * matters).sum(axis=1) / np.maximum(matters.sum(axis=1), 1)
 
 

@@ -93,7 +93,8 @@ class QuantizeWeights:
         largest = np.abs(rows).max(axis=1)
         free = np.where(largest > 0, largest, 1.0) / self._top
         if layer.levels is None:  # a readout: one step for the whole output tensor, or argmax would be wrong
-            return np.full(len(free), free.max() if largest.any() else 1.0), []
+            top = largest.max() / self._top if largest.any() else np.abs(layer.bias).max() / THETA_LIMIT
+            return np.full(len(free), top or 1.0), []
         assert layer.activation is not None
         step = levels_vector(layer.levels, shape, layer.axis)
         if not uniform_site(layer):
@@ -135,8 +136,8 @@ class QuantizeWeights:
         if not uniform_site(layer):
             return np.where(bad, alpha * 1.5, alpha)
         step = levels_vector(layer.levels, shape, layer.axis)
-        theta = np.maximum(_odd(step / alpha / 1.5), 1)
-        return np.where(bad, step / theta, alpha)
+        theta = _odd(step / alpha / 1.5)  # 0: coarser than a threshold of 1, which only a table can say
+        return np.where(bad, np.where(theta >= 1, step / np.maximum(theta, 1), alpha * 1.5), alpha)
 
 
 def uniform_site(layer: Layer) -> bool:

@@ -1,6 +1,31 @@
-"""Lets these tests use the tiny ONNX models of ``tests/frontend``."""
+"""Builds of the demo network and a tiny model, for every test of the command line."""
 
-import sys
+from __future__ import annotations
+
+import shutil
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1] / "frontend"))
+import pytest
+from cli_helpers import CALIB, DIGITS, succeeds
+from tiny_onnx import noise, saved, tiny
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Path:
+    """A build of the demo network, never changed by a test."""
+    out = tmp_path_factory.mktemp("digits") / "out"
+    succeeds("compile", DIGITS, "--calib", CALIB, "--samples", 120, "-o", out, "--quiet")
+    return out
+
+
+@pytest.fixture
+def out(made, tmp_path) -> Path:
+    """A copy of it that a test may spoil."""
+    return Path(shutil.copytree(made, tmp_path / "out"))
+
+
+@pytest.fixture
+def little(tmp_path) -> Path:
+    """A tiny model for what needs no real network."""
+    body = "a = Conv(x, w, b) r = Relu(a) f = Flatten(r) y = Gemm(f, k)"
+    return saved(tiny(body, w=noise(4, 3, 3, 3), b=noise(4), k=noise(64, 2)), tmp_path, "little.onnx")

@@ -117,6 +117,17 @@ def test_missing_external_data_is_named(tmp_path):
     assert codes(caught.value) == ["SFN102"]
 
 
+def test_external_data_outside_the_models_folder_is_refused(tmp_path):
+    path = with_external_data(tmp_path)
+    model = onnx.load(str(path), load_external_data=False)
+    for entry in model.graph.initializer[0].external_data:
+        if entry.key == "location":
+            entry.value = "../weights.bin"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(CompileError, match="points outside the model's folder"):
+        load_model(path)
+
+
 def test_external_data_that_is_too_short_is_named(tmp_path):
     path = with_external_data(tmp_path)
     (tmp_path / "weights.bin").write_bytes((tmp_path / "weights.bin").read_bytes()[:-4])

@@ -20,6 +20,7 @@ from sfn_compile.execute import run_codes
 from sfn_compile.host import encode
 from sfn_compile.ir import Graph, Levels
 from sfn_compile.ops import Activation, IntegerForm, Layer
+from sfn_compile.passes.correct_bias import _mean_error
 from sfn_compile.passes.fold_thresholds import inverse, ladder
 from sfn_compile.passes.steps import all_steps
 from sfn_compile.program import Dense, Encoding, Identity, Readout, Table, Uniform
@@ -295,6 +296,21 @@ def test_a_readout_has_one_step_for_all_its_classes(tmp_path):
     assert program_of(graph).outputs[0].step.size == 1
 
 
+def test_a_class_without_weights_leaves_the_others_their_grid(tmp_path):
+    """Small weights beside a row of zeros: the row has no say in the step of the readout."""
+    weight = noise(8, 5) * np.array([1, 1, 1, 1, 0]) * 1e-3
+    original = imported(tiny("r = Relu(x) y = Gemm(r, w)", x=(8,), w=weight), tmp_path)
+    graph = mapped(structured(original), samples(original, 8))
+    assert np.abs(layer(graph, "y").integer.maps[0].weight).max() == 127
+
+
+def test_a_readout_without_weights_still_gives_its_bias(tmp_path):
+    original = imported(tiny("r = Relu(x) y = Gemm(r, w, b)", x=(8,), w=np.zeros((8, 5)), b=noise(5)), tmp_path)
+    graph = mapped(structured(original), samples(original, 8))
+    form = layer(graph, "y").integer
+    assert np.allclose(form.ladder.offset * form.alpha, noise(5), atol=1e-4)
+
+
 def test_the_skip_of_a_residual_fits_the_weight_bits(tmp_path):
     """The conv's weights are tiny beside the identity: theta gives way until the skip's weight is 127 or less."""
     body = "a = Relu(x) d = Conv(a, w) s = Add(a, d) r = Relu(s) y = Conv(r, w)"
@@ -321,6 +337,16 @@ def test_thresholds_give_way_until_accumulators_fit(tmp_path):
         check_choices(graph, Options(acc_bits=bits))
 
 
+def test_coarser_weights_are_never_clipped_ones(tmp_path):
+    """A step far below the weights' grid has no threshold: what does not fit becomes coarser, not cut off."""
+    original = imported(tiny("a = Gemm(x, w) r = Relu(a) y = Gemm(r, u)", x=(400,), w=noise(400, 2), u=noise(2, 2)),
+                        tmp_path)  # fmt: skip
+    steps = {"x": 1.0, "r": 0.01}
+    graph = mapped_at(structured(original), lambda n: steps.get(n, 1.0), options=Options(acc_bits=18))
+    form = layer(graph, "r").integer
+    assert np.abs(form.maps[0].weight * form.alpha[:, None] - noise(400, 2).T).max() <= 0.501 * form.alpha.max()
+
+
 def test_an_accumulator_that_fits_at_no_threshold_is_refused_by_node(tmp_path):
     with pytest.raises(CompileError, match=r"SFN401 at a \(Gemm\), r \(Relu\): accumulators do not fit 8 bits"):
         wide(tmp_path, acc_bits=8)
@@ -342,6 +368,28 @@ def test_steps_that_differ_inside_a_map_are_made_one_before_a_conv(tmp_path):
     fired = next(op for _, op in layers(graph) if op.activation is not None)
     assert np.unique(fired.levels.step).size == 1
     check_choices(graph, Options())
+
+
+TWO_BRANCHES = "a = Conv(x, w) r = Relu(a) c = Conv(x, v) s = Relu(c) "
+MIXED = {
+    "a conv over two joined maps": TWO_BRANCHES + "t = Concat<axis=2>(r, s) y = Conv(t, u)",
+    "a max pool over two joined maps": TWO_BRANCHES
+    + "t = Concat<axis=2>(r, s) p = MaxPool<kernel_shape=[3,3], pads=[1,1,1,1]>(t) y = Conv(p, u)",
+    "a max pool over channels": TWO_BRANCHES + "t = Concat<axis=1>(r, s) q = Transpose<perm=[0,2,1,3]>(t) "
+    "p = MaxPool<kernel_shape=[3,3], pads=[1,1,1,1]>(q) y = Conv(p, u)",
+}
+
+
+@pytest.mark.parametrize("body", list(MIXED))
+def test_codes_that_meet_in_one_window_mean_the_same_step(body, tmp_path):
+    """Two sites of very different range, read together: both get one and the same step."""
+    weights = {"w": noise(4, 3, 1, 1), "v": 20 * noise(4, 3, 1, 1, seed=1), "u": noise(2, 4, 3, 3)}
+    if "channels" in body:
+        weights["u"] = noise(2, 6, 3, 3)
+    original = imported(tiny(MIXED[body], **weights), tmp_path)
+    graph = mapped(structured(original), samples(original, 32))
+    assert len({float(s) for n in ("r", "s") for s in layer(graph, n).levels.step.reshape(-1)}) == 1
+    assert_the_program_follows_the_float_graph(graph, samples(original, 32), 15.0)
 
 
 def test_steps_stay_per_channel_where_the_conv_can_take_them_in(tmp_path):
@@ -382,3 +430,13 @@ def test_the_input_is_rounded_to_the_nearest_code_and_cut():
     encoding = Encoding("x", "x", (7,), "float32", (), np.array([0.5]), (7,), -2, 3)
     x = np.array([[-9.0, -0.76, -0.25, 0.0, 0.24, 0.25, 9.0]], np.float32)
     assert encode(encoding, x).tolist() == [[-2, -2, 0, 0, 0, 1, 3]]
+
+
+# -- bias correction -----------------------------------------------------------------------------------------------
+def test_an_error_counts_where_the_activation_makes_a_code_of_it():
+    """A sigmoid of a negative number emits codes, so an error there counts; a ReLU is silent and nothing counts."""
+    levels = Levels(np.full(1, 1 / 31), 0, 31, np.zeros(1, bool))
+    true = np.full((4, 1), -1.0)
+    for kind, expected in (("sigmoid", 0.1), ("relu", 0.0)):
+        made = Layer((Dense(np.ones((1, 1))),), np.zeros(1), Activation(kind), 0, levels)
+        assert np.allclose(_mean_error(made, true, true - 0.1), expected)

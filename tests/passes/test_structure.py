@@ -258,3 +258,12 @@ def test_padding_is_a_move_that_activations_know():
     assert Activation("tanh").keeps_zero()
     assert not Activation("clip", 1.0, 2.0).keeps_zero()
     assert Moved(Pad(((0, 0), (1, 1)))).infer((2, 3)) == (2, 5)
+
+
+def test_names_made_by_compose_linear_give_way_to_those_of_the_model(tmp_path):
+    model = tiny("r = Relu(x) g = GlobalAveragePool(r) h = Flatten(g) y = Gemm(h, k) z1 = Conv(r, u) z = Relu(z1)",
+                 outputs=("y", "z"), k=noise(3, 2), u=noise(2, 3, 1, 1))  # fmt: skip
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["g/flat" if n == "z1" else n for n in names]
+    assert "g/flat" in structured(imported(model, tmp_path)).users()
