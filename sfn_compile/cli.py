@@ -59,7 +59,7 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
         except KeyboardInterrupt:
             click.echo("interrupted; nothing was changed", err=True)
             code = 130
-        except Exception as error:
+        except Exception as error:  # whatever it is, it is ours: the user gets a code, the traceback and exit 70
             code = _own_bug(error, as_json)
         sys.exit(code)
 

@@ -179,7 +179,7 @@ def _fold(model: ir.Model) -> None:
             input_size_limit=_FOLD_LIMIT_BYTES, output_size_limit=_FOLD_LIMIT_BYTES,
         )  # fmt: skip
         common.RemoveUnusedNodesPass()(model)
-    except Exception as error:
+    except Exception as error:  # shape inference meets damaged graphs with errors of many types
         raise fail("SFN101", f"the graph is inconsistent ({type(error).__name__}: {_first_line(error)})") from error
 
 

@@ -61,7 +61,7 @@ def _session(path: Path, taps: Sequence[str]) -> ort.InferenceSession:
     try:
         model = _with_outputs(path, taps) if taps else str(path)
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
+    except Exception as error:  # as above: no base class to name
         raise fail("SFN106", f"onnxruntime: {str(error).strip()[:300]}", str(path)) from error
 
 

@@ -1,6 +1,7 @@
 """The target nir: files that compute the simulator's integers, read back exactly, and refuse what they cannot hold."""
 
 import ast
+import errno
 import re
 import sys
 from dataclasses import replace
@@ -455,3 +456,15 @@ def test_the_reader_environment_is_found_by_variable_and_by_folder(tmp_path, mon
 
 def test_an_empty_net_has_no_size():
     assert Net().bytes() == Net().macs == 0
+
+
+def test_a_full_disk_is_an_error_that_can_be_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The HDF5 library ends the process where it cannot write; so the file is made in memory and written by Python."""
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    backend = NirBackend()
+    with pytest.raises(OSError, match="No space left"):
+        backend.emit(legalize(CASES[0].make(), backend.name, backend.capabilities), tmp_path, {})
