@@ -11,105 +11,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
-from . import arith
 from .diagnostics import Origin
+from .ladders import Ladder, Readout, Table, Uniform
+from .maps import Conv, Dense, Gather, Identity, LinearMap, Pads, Shape, SumPool, window_shape
+from .moves import Concat, MoveOp, Pad, Reshape, Slice, Transpose
+
+__all__ = [
+    "Concat", "Conv", "Decoding", "Dense", "Encoding", "Gather", "HostOp", "Identity", "Ladder", "LinearMap", "MaxPool",
+    "Move", "MoveOp", "Pad", "Pads", "Population", "Program", "Projection", "Readout", "Reshape", "Shape", "Slice",
+    "Step", "SumPool", "Table", "Transpose", "Uniform", "ValueInfo", "window_shape",
+]  # fmt: skip
 
 FORMAT = 1
 Array = NDArray[Any]
-Shape = tuple[int, ...]
-Pads = tuple[tuple[int, int], ...]
-
-
-# -- linear maps from codes into an accumulator -------------------------------------------------------------------
-@dataclass(frozen=True, eq=False)
-class Dense:
-    """``acc[..., o] = sum_i weight[o, i] * s[..., i]``; weight ``(n_out, n_in)``."""
-
-    weight: Array
-
-    def out_shape(self, shape: Shape) -> Shape:
-        """Return the accumulator's shape for a source of ``shape``."""
-        return (*shape[:-1], self.weight.shape[0])
-
-    def apply(self, s: Array, bound: int, engine: arith.Engine = "fast") -> Array:
-        """Return the accumulator of codes ``s`` ``(n, *shape)``."""
-        return arith.dense(s, self.weight, bound, engine)
-
-
-@dataclass(frozen=True, eq=False)
-class Conv:
-    """ONNX ``Conv`` over 1 or 2 axes: weight ``(o, c/groups, *k)``, zero padded by (before, after) per space axis."""
-
-    weight: Array
-    strides: tuple[int, ...]
-    pads: Pads
-    dilations: tuple[int, ...]
-    groups: int = 1
-
-    def out_shape(self, shape: Shape) -> Shape:
-        """Return the accumulator's shape for a source of ``shape`` ``(c, *space)``."""
-        space = window_shape(shape[1:], self.weight.shape[2:], self.strides, self.pads, self.dilations)
-        return (self.weight.shape[0], *space)
-
-    def apply(self, s: Array, bound: int, engine: arith.Engine = "fast") -> Array:
-        """Return the accumulator of codes ``s`` ``(n, c, *space)``."""
-        return arith.conv(s, self.weight, self.strides, self.pads, self.dilations, self.groups, bound, engine)
-
-
-@dataclass(frozen=True, eq=False)
-class SumPool:
-    """``weight * (sum of each window)``, zero padded; ``weight`` broadcasts against the output sample."""
-
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    pads: Pads
-    weight: Array
-
-    def out_shape(self, shape: Shape) -> Shape:
-        """Return the accumulator's shape for a source of ``shape`` ``(c, *space)``."""
-        ones = (1,) * len(self.kernel)
-        return (shape[0], *window_shape(shape[1:], self.kernel, self.strides, self.pads, ones))
-
-    def apply(self, s: Array, bound: int, engine: arith.Engine = "fast") -> Array:
-        """Return the accumulator of codes ``s`` ``(n, c, *space)``."""
-        return arith.sum_pool(s, self.kernel, self.strides, self.pads, self.weight, engine)
-
-
-@dataclass(frozen=True, eq=False)
-class Identity:
-    """``weight * s``, element by element; ``weight`` broadcasts against one sample. A residual is one of these."""
-
-    weight: Array
-
-    def out_shape(self, shape: Shape) -> Shape:
-        """Return the accumulator's shape: the source's own."""
-        return shape
-
-    def apply(self, s: Array, bound: int, engine: arith.Engine = "fast") -> Array:
-        """Return the accumulator of codes ``s``."""
-        return arith.identity(s, self.weight, engine)
-
-
-@dataclass(frozen=True, eq=False)
-class Gather:
-    """``weight * s.flat[index]`` with -1 reading code 0: any move followed by Identity, as one sparse matrix."""
-
-    index: Array
-    weight: Array
-
-    def out_shape(self, shape: Shape) -> Shape:
-        """Return the accumulator's shape: that of ``index``."""
-        return tuple(self.index.shape)
-
-    def apply(self, s: Array, bound: int, engine: arith.Engine = "fast") -> Array:
-        """Return the accumulator of codes ``s``."""
-        return arith.gather(s, self.index, self.weight, engine)
-
-
-LinearMap: TypeAlias = Dense | Conv | SumPool | Identity | Gather
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,136 +34,6 @@ class Projection:
 
     source: str
     map: LinearMap
-
-
-# -- the neuron: what becomes of an accumulator -------------------------------------------------------------------
-@dataclass(frozen=True, eq=False)
-class Uniform:
-    """``s = clip((acc + offset) floordiv theta, lo, hi)``; theta >= 1 and offset broadcast against the population."""
-
-    theta: Array
-    offset: Array
-    lo: int
-    hi: int
-
-    def fire(self, acc: Array) -> Array:
-        """Return the codes of accumulators ``(n, *shape)``, int32."""
-        return arith.fire_uniform(acc, self.theta, self.offset, self.lo, self.hi)
-
-    def thresholds(self) -> Array:
-        """Return the same neuron as sorted thresholds ``(*theta.shape, hi - lo)``: code lo + (number reached)."""
-        levels = np.arange(self.lo + 1, self.hi + 1)
-        theta, offset = np.broadcast_arrays(self.theta.astype(np.int64), self.offset.astype(np.int64))
-        return theta[..., None] * levels - offset[..., None]
-
-    @property
-    def code_values(self) -> Array:
-        """The codes in ascending order of thresholds passed."""
-        return np.arange(self.lo, self.hi + 1)
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """``s = codes[number of thresholds reached]``; thresholds ``(*broadcastable, n)`` sorted, codes ``(n + 1,)``."""
-
-    table: Array
-    codes: Array
-
-    @property
-    def lo(self) -> int:
-        """Smallest code."""
-        return int(self.codes.min())
-
-    @property
-    def hi(self) -> int:
-        """Largest code."""
-        return int(self.codes.max())
-
-    def fire(self, acc: Array) -> Array:
-        """Return the codes of accumulators ``(n, *shape)``, int32."""
-        return arith.fire_table(acc, self.table, self.codes)
-
-    def thresholds(self) -> Array:
-        """Return the sorted thresholds."""
-        return self.table.astype(np.int64)
-
-    @property
-    def code_values(self) -> Array:
-        """The codes in ascending order of thresholds passed."""
-        return self.codes
-
-
-@dataclass(frozen=True, eq=False)
-class Readout:
-    """No neuron: the value is the accumulator itself plus an integer ``offset`` (the folded bias)."""
-
-    offset: Array
-
-    def fire(self, acc: Array) -> Array:
-        """Return ``acc + offset``, int64."""
-        return acc + self.offset.astype(np.int64)
-
-
-Ladder: TypeAlias = Uniform | Table | Readout
-
-
-# -- order-preserving moves of codes, no arithmetic ---------------------------------------------------------------
-@dataclass(frozen=True)
-class Reshape:
-    """The same elements in row-major order under another shape."""
-
-    shape: Shape
-
-    def apply(self, *xs: Array) -> Array:
-        """Return the moved batch ``(n, *shape)``."""
-        return xs[0].reshape(xs[0].shape[0], *self.shape)
-
-
-@dataclass(frozen=True)
-class Transpose:
-    """Axis ``i`` of the result is axis ``perm[i]`` of the source (axes of one sample)."""
-
-    perm: tuple[int, ...]
-
-    def apply(self, *xs: Array) -> Array:
-        """Return the moved batch."""
-        return xs[0].transpose(0, *(p + 1 for p in self.perm))
-
-
-@dataclass(frozen=True)
-class Concat:
-    """The sources joined along ``axis`` of one sample."""
-
-    axis: int
-
-    def apply(self, *xs: Array) -> Array:
-        """Return the joined batch."""
-        return np.concatenate(xs, axis=self.axis + 1)
-
-
-@dataclass(frozen=True)
-class Slice:
-    """``x[start:stop:step]`` on every axis; ``ranges`` holds normalised (start, stop, step) with step > 0."""
-
-    ranges: tuple[tuple[int, int, int], ...]
-
-    def apply(self, *xs: Array) -> Array:
-        """Return the cut batch."""
-        return xs[0][(slice(None), *(slice(*r) for r in self.ranges))]
-
-
-@dataclass(frozen=True)
-class Pad:
-    """Code 0 (the real number 0) added (before, after) on every axis."""
-
-    pads: Pads
-
-    def apply(self, *xs: Array) -> Array:
-        """Return the padded batch."""
-        return arith.pad(xs[0], ((0, 0), *self.pads))
-
-
-MoveOp: TypeAlias = Reshape | Transpose | Concat | Slice | Pad
 
 
 # -- steps ----------------------------------------------------------------------------------------------------------
@@ -381,14 +167,6 @@ class Program:
             for source in dict.fromkeys(step.sources):
                 users[source].append(step.name)
         return users
-
-
-def window_shape(space: Shape, kernel: Shape, strides: Shape, pads: Pads, dilations: Shape) -> Shape:
-    """Return the number of windows per axis: ``(x + before + after - ((k - 1) d + 1)) // stride + 1``."""
-    return tuple(
-        (x + sum(p) - ((k - 1) * d + 1)) // st + 1
-        for x, k, st, p, d in zip(space, kernel, strides, pads, dilations, strict=True)
-    )
 
 
 def _value_info(step: Step, known: dict[str, ValueInfo]) -> ValueInfo:

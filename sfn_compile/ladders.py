@@ -1,0 +1,83 @@
+"""The neuron: what becomes of an accumulator. Meaning of every class: ``docs/spec/program.md``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import arith
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Uniform:
+    """``s = clip((acc + offset) floordiv theta, lo, hi)``; theta >= 1 and offset broadcast against the population."""
+
+    theta: Array
+    offset: Array
+    lo: int
+    hi: int
+
+    def fire(self, acc: Array) -> Array:
+        """Return the codes of accumulators ``(n, *shape)``, int32."""
+        return arith.fire_uniform(acc, self.theta, self.offset, self.lo, self.hi)
+
+    def thresholds(self) -> Array:
+        """Return the same neuron as sorted thresholds ``(*theta.shape, hi - lo)``: code lo + (number reached)."""
+        levels = np.arange(self.lo + 1, self.hi + 1)
+        theta, offset = np.broadcast_arrays(self.theta.astype(np.int64), self.offset.astype(np.int64))
+        return theta[..., None] * levels - offset[..., None]
+
+    @property
+    def code_values(self) -> Array:
+        """The codes in ascending order of thresholds passed."""
+        return np.arange(self.lo, self.hi + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """``s = codes[number of thresholds reached]``; thresholds ``(*broadcastable, n)`` sorted, codes ``(n + 1,)``."""
+
+    table: Array
+    codes: Array
+
+    @property
+    def lo(self) -> int:
+        """Smallest code."""
+        return int(self.codes.min())
+
+    @property
+    def hi(self) -> int:
+        """Largest code."""
+        return int(self.codes.max())
+
+    def fire(self, acc: Array) -> Array:
+        """Return the codes of accumulators ``(n, *shape)``, int32."""
+        return arith.fire_table(acc, self.table, self.codes)
+
+    def thresholds(self) -> Array:
+        """Return the sorted thresholds."""
+        return self.table.astype(np.int64)
+
+    @property
+    def code_values(self) -> Array:
+        """The codes in ascending order of thresholds passed."""
+        return self.codes
+
+
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """No neuron: the value is the accumulator itself plus an integer ``offset`` (the folded bias)."""
+
+    offset: Array
+
+    def fire(self, acc: Array) -> Array:
+        """Return ``acc + offset``, int64."""
+        return acc + self.offset.astype(np.int64)
+
+
+Ladder: TypeAlias = Uniform | Table | Readout
