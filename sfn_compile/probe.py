@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .diagnostics import CompileError, Diagnostic
+from .calibration.collect import check_finite
+from .diagnostics import CompileError, Diagnostic, fail
 from .frontend import LoadedModel
 from .frontend.reference import FloatReference, original_names
 from .host import prepare
@@ -22,6 +23,24 @@ TOLERANCE = 2.0**-10
 
 
 def check_import(graph: Graph, loaded: LoadedModel, x: Array) -> None:
+    """Raise SFN107 where a value of the imported graph is not onnxruntime's for inputs ``x``, SFN203 where it is for one
+    sample alone but not for two: the network's arithmetic on shapes then has the size of the batch in it."""
+    if loaded.batch is not None:
+        return _check_values(graph, loaded, x)
+    x = np.concatenate([x, x[:1]]) if len(x) == 1 else x
+    try:
+        return _check_values(graph, loaded, x)
+    except CompileError as error:
+        problem = error.diagnostics[0]
+        if problem.code == "SFN107":
+            _check_values(graph, loaded, x[:1])
+            what = "its result for a sample depends on how many samples are in the batch"
+            fix = "keep the length of axis 0 out of the arithmetic, or export with a fixed batch of 1"
+            raise fail("SFN203", what, problem.where, fix) from error
+        raise
+
+
+def _check_values(graph: Graph, loaded: LoadedModel, x: Array) -> None:
     """Raise SFN107 where a value of the imported graph is not what onnxruntime computes for inputs ``x``."""
     known = original_names(loaded.path)
     taps = {n.name: n.tap for n in graph.nodes if n.tap is not None and n.tap in known}
@@ -30,6 +49,7 @@ def check_import(graph: Graph, loaded: LoadedModel, x: Array) -> None:
     problems = []
     for name, tap in taps.items():
         want = expected[tap].astype(np.float64)
+        check_finite(want, tap)
         what = _difference(want, got[name])
         if what:
             origin = next(n.origin.nodes[0] for n in graph.nodes if n.name == name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,8 +15,12 @@ from ..ir import Node, Op, TensorType, make_node, unique_name
 from ..ops import Linear, Moved
 from ..ops.linear import affine
 from ..program import MoveOp, Reshape, Shape, Transpose
+from .work import MOST_NUMBERS
 
 Array = NDArray[Any]
+
+
+_LONG_NAME = 400
 
 
 class Refusal(Exception):
@@ -27,8 +32,17 @@ class Refusal(Exception):
 
 
 def node_label(node: ir.Node) -> str:
-    """Return how messages name an ONNX node: its name and operator, or its output where it has no name."""
-    return f"{node.name or node.outputs[0].name} ({node.op_type})"
+    """Return how messages name an ONNX node: its name and operator, or its first named output where it has no name.
+
+    Characters that a terminal would act on become "?", and names longer than anyone reads are cut.
+    """
+    name = node.name or next((o.name for o in node.outputs if o.name), "without a name")
+    return f"{_printable(name)} ({_printable(node.op_type)})"
+
+
+def _printable(name: str) -> str:
+    text = name if len(name) <= _LONG_NAME else name[:_LONG_NAME] + "..."
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 class Context:
@@ -52,6 +66,9 @@ class Context:
         base = tap if tap is not None else f"{onnx.outputs[0].name}/{type(op).__name__.lower()}"
         name = unique_name(base, self.types.__contains__)
         node = make_node(name, op, inputs, self.types, Origin((node_label(onnx),), ("import",)), tap)
+        if math.prod(node.type.shape) > MOST_NUMBERS:
+            what = f"its output {list(node.type.shape)} holds more than {MOST_NUMBERS} numbers per sample"
+            raise Refusal(Diagnostic("SFN108", what, node_label(onnx), "export the model for smaller inputs"))
         self.nodes.append(node)
         self.types[name] = node.type
         return name
@@ -122,7 +139,10 @@ class OnnxNode:
             return tuple(int(v) for v in found) if isinstance(found, tuple) else (int(found),)
         if not self.has_input(i):
             return None
-        return tuple(int(v) for v in np.atleast_1d(self.need_constant(i, name)))
+        found = self.need_constant(i, name)
+        if found.ndim > 1 or not np.issubdtype(found.dtype, np.integer):
+            raise self.refuse(f"its {name} of shape {list(found.shape)} and type {found.dtype} is no list of integers")
+        return tuple(int(v) for v in np.atleast_1d(found))
 
     def sample_axis(self, axis: int, rank: int) -> int:
         """Return the axis of one sample for an ONNX axis of a batched tensor of ``rank``. Refuses the batch axis."""
@@ -136,7 +156,7 @@ class OnnxNode:
         """Return a constant that broadcasts against one sample of ``shape`` without enlarging it, in float64."""
         found = np.asarray(array, np.float64)
         if found.ndim == len(shape) + 1:
-            if found.shape[0] != 1:
+            if found.shape[0] not in (1, self.context.batch) or (found != found[:1]).any():
                 raise self.refuse(f"its constant {what} of shape {found.shape} differs along the batch", code="SFN203")
             found = found[0]
         try:

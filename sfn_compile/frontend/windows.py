@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from ..program import Pads, Shape
 from .context import OnnxNode
+from .work import MOST_NUMBERS
+
+_SMALLER = "use pads of the size of the kernel"
 
 
 def spread(node: OnnxNode, name: str, n: int) -> tuple[int, ...]:
@@ -34,6 +39,9 @@ def window_pads(
     for x, span, p in zip(space, spans, pads, strict=True):
         if x + sum(p) < span:
             raise node.refuse(f"its window of {span} is larger than the padded axis of {x + sum(p)}")
+    padded = [x + sum(p) for x, p in zip(space, pads, strict=True)]
+    if math.prod(padded) > MOST_NUMBERS:
+        raise node.refuse(f"its padded axes {padded} hold more than {MOST_NUMBERS} numbers", _SMALLER, "SFN108")
     return pads
 
 

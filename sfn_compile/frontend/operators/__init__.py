@@ -9,6 +9,7 @@ import onnx_ir as ir
 from ...diagnostics import Diagnostic
 from ..context import OnnxNode, node_label
 from . import activations, arithmetic, linear, moves, pools
+from .refused import REFUSED, reason
 
 Importer = Callable[[OnnxNode], None]
 
@@ -22,20 +23,6 @@ IMPORTERS: dict[str, Importer] = {
 
 # Operators whose outputs all count; of any other only the first may be used.
 SEVERAL_OUTPUTS = frozenset({"Split"})
-
-_STATE = "it keeps state from step to step, which a one-timestep network does not have"
-_BRANCH = "the graph itself depends on values that are known only at run time"
-_QUANTISED = "quantised models cannot be read yet"
-
-# Operators with a reason worth telling: name -> (reason, what to do).
-REFUSED: dict[str, tuple[str, str]] = {
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), (_STATE, "replace it by a convolution or attention over a fixed window")),
-    **dict.fromkeys(("If", "Loop", "Scan"), (_BRANCH, "export the branch or the unrolled loop that you use")),
-    **dict.fromkeys(
-        ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "Quant", "BipolarQuant"),
-        (_QUANTISED, "pass the float model it was made from"),
-    ),
-}
 
 # Operators that stand between a Shape and a Reshape: folded away where everything before them can be imported.
 _SHAPE_ARITHMETIC = {"Shape", "Size", "Gather", "ConstantOfShape", "Range", "Expand", "Where", "Equal", "Floor", "Ceil"}
@@ -58,8 +45,9 @@ def unsupported(node: ir.Node, folded: bool = True) -> Diagnostic | None:
     inside = sorted({n.op_type for n in _inner_nodes(node) if n.op_type in REFUSED})
     within = f" (with {', '.join(inside)} inside)" if inside else ""
     what = f"operator {domain}{node.op_type}{within} is not supported"
-    reason, fix = REFUSED.get(node.op_type, ("", "see `sfnc ops` for what is; replace the operator or cut the model"))
-    return Diagnostic("SFN201", f"{what}{': ' + reason if reason else ''}", node_label(node), fix)
+    why, fix = reason(node.domain, node.op_type)
+    fix = fix or "see `sfnc ops` for what is; replace the operator or cut the model"
+    return Diagnostic("SFN201", f"{what}{': ' + why if why else ''}", node_label(node), fix)
 
 
 def _inner_nodes(node: ir.Node) -> Iterator[ir.Node]:

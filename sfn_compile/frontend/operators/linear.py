@@ -35,7 +35,7 @@ def gemm(node: OnnxNode) -> None:
         raise node.refuse("transA = 1 would transpose the batch", "transpose the weight instead", "SFN203")
     b = np.asarray(node.need_constant(1, "matrix B"), np.float64) * float(node.attr("alpha", 1.0))
     weight = b if node.attr("transB", 0) else b.T
-    if len(shape) != 1 or weight.shape[1] != shape[0]:
+    if len(shape) != 1 or weight.ndim != 2 or weight.shape[1] != shape[0]:
         raise node.refuse(f"weight (n_out, n_in) = {weight.shape} does not fit a sample of shape {shape}")
     bias = np.zeros(weight.shape[0])
     if node.has_input(2):
