@@ -23,8 +23,10 @@ TOLERANCE = 2.0**-10
 
 
 def check_import(graph: Graph, loaded: LoadedModel, x: Array) -> None:
-    """Raise SFN107 where a value of the imported graph is not onnxruntime's for inputs ``x``, SFN203 where it is for one
-    sample alone but not for two: the network's arithmetic on shapes then has the size of the batch in it."""
+    """Raise SFN107 where a value of the imported graph is not onnxruntime's for inputs ``x``.
+
+    SFN203 where it is for one sample alone but not for two: the arithmetic on shapes has the size of the batch in it.
+    """
     if loaded.batch is not None:
         return _check_values(graph, loaded, x)
     x = np.concatenate([x, x[:1]]) if len(x) == 1 else x

@@ -66,6 +66,9 @@ class Context:
         base = tap if tap is not None else f"{onnx.outputs[0].name}/{type(op).__name__.lower()}"
         name = unique_name(base, self.types.__contains__)
         node = make_node(name, op, inputs, self.types, Origin((node_label(onnx),), ("import",)), tap)
+        if min(node.type.shape, default=1) < 1:
+            what = f"its output of shape {list(node.type.shape)} holds no number"
+            raise Refusal(Diagnostic("SFN202", what, node_label(onnx), "remove the branch that computes nothing"))
         if math.prod(node.type.shape) > MOST_NUMBERS:
             what = f"its output {list(node.type.shape)} holds more than {MOST_NUMBERS} numbers per sample"
             raise Refusal(Diagnostic("SFN108", what, node_label(onnx), "export the model for smaller inputs"))

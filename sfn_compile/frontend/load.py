@@ -242,7 +242,7 @@ def _fold(model: ir.Model) -> None:
 
 
 def _forget_shapes(model: ir.Model) -> None:
-    """Drop the shapes that the file notes for computed values: notes may be stale, and the folder would believe them."""
+    """Drop the shapes that the file notes for computed values: they may be stale, and the folder would believe them."""
     for node in model.graph:
         if node.domain in ("", "ai.onnx"):
             for value in node.outputs:

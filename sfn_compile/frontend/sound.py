@@ -1,11 +1,12 @@
 """Is the file valid ONNX? Every node is held against its operator's schema before an importer looks at it.
 
-So importers may rely on what the ONNX specification promises: attributes have their types, required ones are there, as many
-inputs and outputs as the operator has, every name is computed once and before it is read.
+So importers may rely on what the ONNX specification promises: attributes have their types, required ones are there, as
+many inputs and outputs as the operator has, every name is computed once and before it is read.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -16,12 +17,17 @@ from ..diagnostics import CompileError, Diagnostic, fail
 from .context import node_label
 
 _FIX = "export the model again; `onnx.checker.check_model` says more"
+_FLAGS = {"allowzero", "ceil_mode", "count_include_pad", "exclude_outside", "keepdims", "noop_with_empty_axes",
+          "training_mode", "transA", "transB"}  # fmt: skip
 _MOST_NODES = 1_000_000  # after functions are inlined
 _MOST_DEPTH = 64  # branches within branches
 
 
 def check_proto(proto: onnx.ModelProto, where: str) -> None:
-    """Refuse what has no place in the graph that is read next: sparse weights, unknown opsets. Raises SFN101, SFN202."""
+    """Refuse what has no place in the graph that is read next: sparse weights, unknown opsets.
+
+    Raises SFN101 and SFN202.
+    """
     for tensor in proto.graph.sparse_initializer:
         what = f"initializer {tensor.values.name!r} is sparse"
         raise fail("SFN202", what, where, "store it dense: onnx.numpy_helper.from_array of the whole tensor")
@@ -138,6 +144,10 @@ def _attributes(node: ir.Node, schema: onnx.defs.OpSchema) -> str:
             return f"attribute {short(name)} does not exist"
         if attribute.is_ref() or attribute.type.name != known[name].type.name or attribute.value is None:
             return f"attribute {name!r} is no {known[name].type.name}"
+        if name in _FLAGS and attribute.value not in (0, 1):
+            return f"attribute {name!r} is {attribute.value}, not 0 or 1"
+        if attribute.type == ir.AttributeType.FLOAT and math.isnan(attribute.value):
+            return f"attribute {name!r} is not a number"
     missing = [name for name, a in known.items() if a.required and name not in node.attributes]
     return f"attribute {missing[0]!r} is missing" if missing else ""
 

@@ -75,16 +75,16 @@ def _host_op(op: object) -> HostOp | None:
 
 
 def _split_input(graph: Graph) -> Graph:
-    source = graph.inputs[0]
+    source, users, gone = graph.inputs[0], graph.users(), set()
     while True:
-        node = only_user(graph.users(), graph, source.name)
+        node = only_user(users, graph, source.name)
         op = None if node is None else _encoder_op(node.op)
         if node is None or op is None or graph.is_output(node.name):
-            return graph
+            return replace(graph, inputs=(source,), nodes=tuple(n for n in graph.nodes if n.name not in gone))
         source = GraphInput(
             node.name, source.model_name, source.model_shape, source.dtype, node.type, (*source.host, op)
         )
-        graph = replace(graph, inputs=(source,), nodes=tuple(n for n in graph.nodes if n is not node))
+        gone.add(node.name)
 
 
 def _encoder_op(op: object) -> HostOp | None:

@@ -1,7 +1,8 @@
-"""Hostile ONNX files: small valid models, and seeded ways to damage them. Used by the tests and by tests/fuzz/campaign.py."""
+"""Hostile ONNX files: small valid models, and seeded ways to damage them. Also used by tests/fuzz/campaign.py."""
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +26,7 @@ SEEDS: dict[str, Callable[[], onnx.ModelProto]] = {
         """a = Conv<pads=[1,1,1,1]>(x, w) b = BatchNormalization(a, g, h, m, v) c = Relu(b) d = Conv<group=4>(c, u)
            e = Conv(c, z) f = Add(d, e) p = MaxPool<kernel_shape=[2,2], strides=[2,2]>(f) q = GlobalAveragePool(p)
            y = Flatten(q)""",
-        w=W, u=noise(4, 1, 3, 3), z=noise(4, 4, 3, 3), **BN),  # fmt: skip
+        w=W, u=noise(4, 1, 3, 3), z=noise(4, 4, 3, 3), **BN),
     "view": lambda: tiny(VIEW, **VIEW_CONSTANTS),
     "view of a fixed batch": lambda: tiny(VIEW, batch=2, **VIEW_CONSTANTS),
     "moves": lambda: tiny(
@@ -33,21 +34,21 @@ SEEDS: dict[str, Callable[[], onnx.ModelProto]] = {
            f = Unsqueeze(d, sq) g, h = Split<axis=3>(f, sp) i = Concat<axis=3>(h, g) j = Reshape(i, t)
            k = MatMul(j, w) l = Clip(k, lo, hi) y = Softmax<axis=1>(l)""",
         s=ints(0, 1), e=ints(6, 2), ax=ints(1, 2), st=ints(2, 1), p=ints(0, 1, 0, 0, 0, 1, 0, 0), sq=ints(2),
-        sp=ints(1, 2), t=ints(0, -1), w=noise(15, 4), lo=np.float32(0), hi=np.float32(6)),  # fmt: skip
+        sp=ints(1, 2), t=ints(0, -1), w=noise(15, 4), lo=np.float32(0), hi=np.float32(6)),
     "pools and means": lambda: tiny(
         """a = AveragePool<kernel_shape=[3,3], pads=[1,1,1,1], strides=[2,2], ceil_mode=1, count_include_pad=1>(x)
-           b = LeakyRelu<alpha=0.1>(a) c = Mul(b, k) d = Sub(c, k) e = Div(d, k) f = ReduceMean<axes=[2,3], keepdims=0>(e)
-           g = Sigmoid(f) h = Dropout(g) y = Cast<to=1>(h)""",
-        k=noise(3, 1, 1) ** 2 + 1, opset=13),  # fmt: skip
+           b = LeakyRelu<alpha=0.1>(a) c = Mul(b, k) d = Sub(c, k) e = Div(d, k)
+           f = ReduceMean<axes=[2,3], keepdims=0>(e) g = Sigmoid(f) h = Dropout(g) y = Cast<to=1>(h)""",
+        k=noise(3, 1, 1) ** 2 + 1, opset=13),
     "computed constants": lambda: tiny(
         """c = ConstantOfShape<value = float[1] {0.5}>(s) e = Expand(c, t) r = Range(i, j, k) q = Cast<to=1>(r)
            m = Mul(e, q) n = Tile(m, o) z = ReduceMax<keepdims=0>(n) w = Where(b, z, z) a = Add(x, w) y = Relu(a)""",
         s=ints(1, 2), t=ints(3, 2), i=np.array(0), j=np.array(2), k=np.array(1), o=ints(2, 2), b=np.array(True),
-        opset=13),  # fmt: skip
+        opset=13),
     "one dimension": lambda: tiny(
         """a = Conv<strides=[2], dilations=[2], auto_pad="SAME_UPPER">(x, w) b = Tanh(a)
            c = MaxPool<kernel_shape=[2]>(b) d = GlobalMaxPool(c) y = Flatten(d)""",
-        x=(3, 9), w=noise(4, 3, 3)),  # fmt: skip
+        x=(3, 9), w=noise(4, 3, 3)),
     "a constant branch": lambda: with_if(True),
     "a function": lambda: with_function(),
     "a weight in raw bytes of another type": lambda: tiny(
@@ -92,10 +93,8 @@ def damaged(model: onnx.ModelProto, rng: random.Random, times: int = 1) -> onnx.
         places = list(_places(copy))
         message, field = places[rng.randrange(len(places))]
         texts = (*TEXTS, *sorted(_names(copy)))
-        try:
+        with contextlib.suppress(ValueError, TypeError):  # the field cannot hold that: another case will
             _damage(message, field, rng, texts)
-        except (ValueError, TypeError):
-            pass  # the field cannot hold that number: another case will hit it
     return copy
 
 

@@ -2,8 +2,9 @@
 
     python tests/fuzz/campaign.py --cases 20000 --first 0 --memory-gb 6 --seconds 30
 
-Every case is a number and says itself again: `--cases 1 --first NUMBER`. A worker with a memory limit runs the cases; one that dies
-or takes too long is replaced, and the case is reported. Exit status 1 where a case ended in anything but a diagnostic.
+Every case is a number and says itself again: `--cases 1 --first NUMBER`. A worker with a memory limit runs the cases;
+one that dies or takes too long is replaced, and the case is reported. Exit status 1 where a case ended in anything but
+a diagnostic.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def outcome(path: Path) -> str:
         )
     except CompileError as error:
         codes = {d.code for d in error.diagnostics}
-        return "refused " + " ".join(sorted(codes)) if error.exit_code in ACCEPTED else f"CRASH {error}"
+        return _refused(codes, error.exit_code)
     except MemoryError:  # the limit of this campaign, where sfnc says SFN606; a file that asks for too much is SFN108
         return "out of memory"
     except Exception as error:  # whatever it is, it is what this campaign looks for
@@ -69,6 +70,10 @@ def outcome(path: Path) -> str:
         ours = [f for f in traceback.extract_tb(error.__traceback__) if "sfn_compile" in f.filename][-1:]
         lines = "".join(f" {Path(f.filename).name}:{f.lineno}" for f in (*ours, where))
         return f"CRASH {type(error).__name__}: {str(error)[:160]} at{lines}"
+
+
+def _refused(codes: set[str], status: int) -> str:
+    return f"{'refused' if status in ACCEPTED else f'CRASH status {status}'} {' '.join(sorted(codes))}"
 
 
 def worker(pipe: Connection, memory: int) -> None:
