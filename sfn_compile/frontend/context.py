@@ -45,6 +45,16 @@ def _printable(name: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
+def check_size(shape: Sequence[int], onnx: ir.Node) -> None:
+    """Refuse an output shape of no number, or of more numbers than :data:`MOST_NUMBERS`, before it is allocated."""
+    if min(shape, default=1) < 1:
+        what = f"its output of shape {list(shape)} holds no number"
+        raise Refusal(Diagnostic("SFN202", what, node_label(onnx), "remove the branch that computes nothing"))
+    if math.prod(shape) > MOST_NUMBERS:
+        what = f"its output of shape {list(shape)} holds more than {MOST_NUMBERS} numbers per sample"
+        raise Refusal(Diagnostic("SFN108", what, node_label(onnx), "export the model for smaller inputs"))
+
+
 class Context:
     """The graph under construction. ``values`` maps ONNX value names to graph value names.
 
@@ -66,12 +76,7 @@ class Context:
         base = tap if tap is not None else f"{onnx.outputs[0].name}/{type(op).__name__.lower()}"
         name = unique_name(base, self.types.__contains__)
         node = make_node(name, op, inputs, self.types, Origin((node_label(onnx),), ("import",)), tap)
-        if min(node.type.shape, default=1) < 1:
-            what = f"its output of shape {list(node.type.shape)} holds no number"
-            raise Refusal(Diagnostic("SFN202", what, node_label(onnx), "remove the branch that computes nothing"))
-        if math.prod(node.type.shape) > MOST_NUMBERS:
-            what = f"its output {list(node.type.shape)} holds more than {MOST_NUMBERS} numbers per sample"
-            raise Refusal(Diagnostic("SFN108", what, node_label(onnx), "export the model for smaller inputs"))
+        check_size(node.type.shape, onnx)
         self.nodes.append(node)
         self.types[name] = node.type
         return name
@@ -169,6 +174,10 @@ class OnnxNode:
         if not fits:
             raise self.refuse(f"its constant {what} of shape {found.shape} does not broadcast into {shape}")
         return found.reshape((1,) * (len(shape) - found.ndim) + found.shape)
+
+    def check_size(self, shape: Sequence[int]) -> None:
+        """Refuse an output shape that no network has (SFN202, SFN108); for importers whose op allocates by shape."""
+        check_size(shape, self.node)
 
     # -- results ---------------------------------------------------------------------------------------------------
     def emit(self, op: Op, *inputs: str) -> str:

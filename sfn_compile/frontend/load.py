@@ -104,7 +104,7 @@ def _tensors(model: ir.Model) -> Iterator[tuple[str, Any]]:
         for node in graph:
             for attribute in node.attributes.values():
                 if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
-                    yield node.outputs[0].name if node.outputs else "", attribute.value
+                    yield (node.outputs[0].name or "") if node.outputs else "", attribute.value
 
 
 def _check_external(model: ir.Model, path: Path) -> None:

@@ -142,8 +142,9 @@ def _attributes(node: ir.Node, schema: onnx.defs.OpSchema) -> str:
     for name, attribute in node.attributes.items():
         if name not in known:
             return f"attribute {short(name)} does not exist"
-        if attribute.is_ref() or attribute.type.name != known[name].type.name or attribute.value is None:
-            return f"attribute {name!r} is no {known[name].type.name}"
+        needed = str(known[name].type).rpartition(".")[2]
+        if attribute.is_ref() or attribute.type.name != needed or attribute.value is None:
+            return f"attribute {name!r} is no {needed}"
         if name in _FLAGS and attribute.value not in (0, 1):
             return f"attribute {name!r} is {attribute.value}, not 0 or 1"
         if attribute.type == ir.AttributeType.FLOAT and math.isnan(attribute.value):

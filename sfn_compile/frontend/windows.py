@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from ..program import Pads, Shape
 from .context import OnnxNode
-from .work import MOST_NUMBERS
-
-_SMALLER = "use pads of the size of the kernel"
 
 
 def spread(node: OnnxNode, name: str, n: int) -> tuple[int, ...]:
@@ -23,6 +18,8 @@ def window_pads(
     node: OnnxNode, space: Shape, kernel: Shape, strides: Shape, dilations: Shape, ceil_mode: bool = False
 ) -> Pads:
     """Return (before, after) per axis. ``ceil_mode`` becomes extra padding after. Refuses negative pads."""
+    if min(kernel) < 1:
+        raise node.refuse(f"its window {list(kernel)} is empty")
     auto = node.attr("auto_pad", "NOTSET")
     spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     if auto in ("SAME_UPPER", "SAME_LOWER"):
@@ -39,9 +36,7 @@ def window_pads(
     for x, span, p in zip(space, spans, pads, strict=True):
         if x + sum(p) < span:
             raise node.refuse(f"its window of {span} is larger than the padded axis of {x + sum(p)}")
-    padded = [x + sum(p) for x, p in zip(space, pads, strict=True)]
-    if math.prod(padded) > MOST_NUMBERS:
-        raise node.refuse(f"its padded axes {padded} hold more than {MOST_NUMBERS} numbers", _SMALLER, "SFN108")
+    node.check_size([x + sum(p) for x, p in zip(space, pads, strict=True)])
     return pads
 
 

@@ -36,10 +36,10 @@ _NO_MORE_THAN_INPUTS = frozenset({"NonZero", "Compress", "Unique"})
 
 def numbers(shape: object) -> int | None:
     """Return how many numbers a static shape holds, None where it is not static."""
-    dims = list(shape) if isinstance(shape, ir.Shape) else None
-    if dims is None or any(not isinstance(d, int) or d < 0 for d in dims):
+    if not isinstance(shape, ir.Shape):
         return None
-    return math.prod(dims)
+    dims = [d for d in shape if isinstance(d, int) and d >= 0]
+    return math.prod(dims) if len(dims) == len(shape) else None
 
 
 def check_input(name: str, shape: tuple[int, ...], batch: int | None) -> None:

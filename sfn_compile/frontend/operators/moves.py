@@ -200,6 +200,7 @@ def pad(node: OnnxNode) -> None:
         if any(start >= stop for start, stop, _ in cut):
             raise node.refuse(f"pads {full} leave nothing of {shape}")
         value = node.emit(Moved(Slice(cut)), value)
+    node.check_size([d + b + a for d, (b, a) in zip(shape, full, strict=True)])
     node.move(Pad(tuple((max(b, 0), max(a, 0)) for b, a in full)), value)
 
 
