@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,8 @@ from .work import FoldBudget, check_input, numbers
 _RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
 _NO_LIMIT = 1 << 62  # of the folder's own, which looks only after it has computed; FoldBudget looks before
 _AT_A_TIME = 1 << 22
+_MOST_PIECES = 4096
+_LATER = "sfnc.later"
 # Infinity is a legitimate bound of these.
 _BOUNDED = {"Clip", "Max", "Min", "Pad"}
 _FLOATS = {ir.DataType.FLOAT: "float32", ir.DataType.DOUBLE: "float64", ir.DataType.FLOAT16: "float16"}
@@ -86,15 +88,17 @@ def _read(path: Path) -> ir.Model:
     except CompileError:
         raise
     except Exception as error:  # the parser raises many types; whichever, the file is not readable ONNX
-        what = f"not readable as ONNX ({type(error).__name__}: {_first_line(error)})"
+        what = f"not readable as ONNX ({_first_line(error)})"
         raise fail("SFN101", what, str(path), "export the model again; a download may be incomplete") from error
     if not any(True for _ in model.graph) or not model.graph.outputs:
         raise fail("SFN101", "the file holds no network (no node or no output)", str(path), "export the model again")
     return model
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:200]
+def _first_line(error: BaseException) -> str:
+    while error.__cause__ is not None:  # the parser wraps what it found in where it was
+        error = error.__cause__
+    return (str(error).strip().splitlines() or [""])[0][:200] or type(error).__name__
 
 
 def _tensors(model: ir.Model) -> Iterator[tuple[str, Any]]:
@@ -229,16 +233,32 @@ def _fold(model: ir.Model) -> None:
     def should_fold(node: ir.Node) -> bool:
         return node.op_type not in _RANDOM and budget.allows(node)
 
+    lists = [node for node in model.graph if node.op_type == "SplitToSequence"]
+    for node in lists:  # the folder would make one output per piece, as many as the file says: not before that is known
+        node.domain = _LATER
     try:
-        optimizer.fold_constants(
-            model, onnx_shape_inference=True, should_fold=should_fold,
-            input_size_limit=_NO_LIMIT, output_size_limit=_NO_LIMIT,
-        )  # fmt: skip
+        _fold_constants(model, should_fold)
+        for node in lists:
+            node.domain = ""
+        if lists and all(_few_pieces(node) for node in lists):
+            _fold_constants(model, should_fold)
         common.RemoveUnusedNodesPass()(model)
     except CompileError:
         raise
     except Exception as error:  # shape inference meets damaged graphs with errors of many types
-        raise fail("SFN101", f"the graph is inconsistent ({type(error).__name__}: {_first_line(error)})") from error
+        raise fail("SFN101", f"the graph is inconsistent ({_first_line(error)})") from error
+
+
+def _fold_constants(model: ir.Model, should_fold: Callable[[ir.Node], bool]) -> None:
+    optimizer.fold_constants(
+        model, onnx_shape_inference=True, should_fold=should_fold,
+        input_size_limit=_NO_LIMIT, output_size_limit=_NO_LIMIT,
+    )  # fmt: skip
+
+
+def _few_pieces(node: ir.Node) -> bool:
+    shape = node.inputs[0].shape if node.inputs and node.inputs[0] is not None else None
+    return shape is not None and all(isinstance(d, int) and d <= _MOST_PIECES for d in shape)
 
 
 def _forget_shapes(model: ir.Model) -> None:

@@ -19,6 +19,12 @@ from .context import node_label
 _FIX = "export the model again; `onnx.checker.check_model` says more"
 _FLAGS = {"allowzero", "ceil_mode", "count_include_pad", "exclude_outside", "keepdims", "noop_with_empty_axes",
           "training_mode", "transA", "transB"}  # fmt: skip
+# What the first opsets had and later ones say in another way: operator -> attribute -> the value that matters.
+_OUTDATED = {
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "And", "Or", "Equal", "Greater", "Less", "PRelu"), {"broadcast": 1}),
+    "BatchNormalization": {"spatial": 0, "is_test": 0},
+    "Dropout": {"is_test": 0},
+}
 _MOST_NODES = 1_000_000  # after functions are inlined
 _MOST_DEPTH = 64  # branches within branches
 
@@ -120,9 +126,16 @@ def _schema(op_type: str, opset: int) -> onnx.defs.OpSchema | None:
 
 
 def check_node(node: ir.Node, opset: int) -> Diagnostic | None:
-    """Return SFN101 for a node that its operator's schema does not allow, else None; other domains are not judged."""
+    """Return SFN101 for a node that its operator's schema does not allow, else None; other domains are not judged.
+
+    SFN202 for one in the meaning that it had in the first opsets.
+    """
     if node.domain not in ("", "ai.onnx") or (schema := _schema(node.op_type, opset)) is None:
         return None
+    for name, meaning in _OUTDATED.get(node.op_type, {}).items():
+        if name in node.attributes and node.attributes[name].value == meaning:
+            fix = "convert the model: onnx.version_converter.convert_version(model, 17)"
+            return Diagnostic("SFN202", f"attribute {name!r} = {meaning} is from an old opset", node_label(node), fix)
     what = _arity(node, schema) or _attributes(node, schema)
     return Diagnostic("SFN101", f"{what} ({node.op_type} of opset {opset})", node_label(node), _FIX) if what else None
 
