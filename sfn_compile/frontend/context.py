@@ -115,7 +115,10 @@ class OnnxNode:
         """Return input ``i`` as an array where it is a constant, else None."""
         if not self.has_input(i):
             return None
-        return self.context.constants.get(self._input_name(i))
+        found = self.context.constants.get(self._input_name(i))
+        if found is not None and found.dtype.kind in "OSUc":  # text, or complex
+            raise self.refuse(f"its input {i} is a constant of type {found.dtype}, not of numbers")
+        return found
 
     def need_constant(self, i: int, what: str) -> Array:
         """Return input ``i`` as an array. Refuses an input that is computed at run time."""

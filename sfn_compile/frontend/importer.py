@@ -11,6 +11,8 @@ from .context import Context, OnnxNode, Refusal, node_label
 from .load import LoadedModel
 from .operators import SEVERAL_OUTPUTS, importer_of, unsupported
 
+_MISFITS = (ArithmeticError, IndexError, KeyError, TypeError, ValueError)
+
 
 def import_model(loaded: LoadedModel) -> Graph:
     """Return the float graph of a model. Raises SFN201, SFN202 and SFN203, all of them at once."""
@@ -62,6 +64,10 @@ def _import_node(node: ir.Node, context: Context) -> Diagnostic | None:
         importer(OnnxNode(node, context))
     except Refusal as refusal:
         return refusal.diagnostic
+    except _MISFITS as error:  # a combination that onnx's schema allows and no importer expects
+        what = f"its inputs and attributes do not fit together ({type(error).__name__}: {str(error)[:200]})"
+        fix = "export the model again; if it runs in onnxruntime, please report this with the model"
+        return Diagnostic("SFN202", what, node_label(node), fix)
     return None
 
 

@@ -139,8 +139,8 @@ def _holds(file: Path, size: int) -> bool:
 def _check_readable(model: ir.Model) -> None:
     for name, tensor in _tensors(model):
         try:
-            if tensor is not None:
-                tensor.numpy()
+            if tensor is not None and list(tensor.numpy().shape) != list(tensor.shape):
+                raise ValueError(f"its shape is {list(tensor.shape)}")
         except Exception as error:  # a tensor whose bytes do not fit its shape
             raise fail("SFN101", f"initializer {short(name)} is damaged: {_first_line(error)}") from error
 

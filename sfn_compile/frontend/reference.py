@@ -78,7 +78,9 @@ def _open(model: str | bytes, options: ort.SessionOptions) -> ort.InferenceSessi
         newest = re.search(r"max supported IR version: (\d+)", str(error))
         if newest is None:
             raise
-    proto = onnx.load_model_from_string(model) if isinstance(model, bytes) else onnx.load(model, load_external_data=False)
+    proto = (
+        onnx.load_model_from_string(model) if isinstance(model, bytes) else onnx.load(model, load_external_data=False)
+    )
     proto.ir_version = int(newest[1])
     return ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
 

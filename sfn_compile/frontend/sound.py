@@ -21,7 +21,7 @@ _FLAGS = {"allowzero", "ceil_mode", "count_include_pad", "exclude_outside", "kee
           "training_mode", "transA", "transB"}  # fmt: skip
 # What the first opsets had and later ones say in another way: operator -> attribute -> the value that matters.
 _OUTDATED = {
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "And", "Or", "Equal", "Greater", "Less", "PRelu"), {"broadcast": 1}),
+    **{name: {"broadcast": 1} for name in ("Add", "Sub", "Mul", "Div", "And", "Or", "Equal", "Greater", "Less")},
     "BatchNormalization": {"spatial": 0, "is_test": 0},
     "Dropout": {"is_test": 0},
 }

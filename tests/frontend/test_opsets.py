@@ -29,8 +29,9 @@ def convolutions(opset: int) -> onnx.ModelProto:
     pads = (0, 0, 1, 0, 0, 0, 0, 1)
     pad, pad_input, pad_values = attr_or_input(opset, 11, "pads", pads)
     dropout = "Dropout<ratio = 0.3>(f)" if opset < 12 else "Dropout(f)"
-    body = f"""a = Conv<pads = [1,1,1,1]>(x, w) b = BatchNormalization(a, g, h, m, v) c = {clip} d = Pad{pad}(c{pad_input})
-               p = MaxPool<kernel_shape = [2,2], strides = [2,2]>(d) q = AveragePool<kernel_shape = [2,2]>(p)
+    body = f"""a = Conv<pads = [1,1,1,1]>(x, w) b = BatchNormalization(a, g, h, m, v) c = {clip}
+               d = Pad{pad}(c{pad_input}) p = MaxPool<kernel_shape = [2,2], strides = [2,2]>(d)
+               q = AveragePool<kernel_shape = [2,2]>(p)
                f = Flatten(q) r = {dropout} s = Gemm<transB = 1>(r, u, o) y = Softmax<axis = 1>(s)"""
     return tiny(body, opset=opset, w=noise(4, 3, 3, 3), u=noise(5, 16), o=noise(5), **BN, **bounds, **pad_values)
 
