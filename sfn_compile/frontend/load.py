@@ -142,7 +142,8 @@ def _check_readable(model: ir.Model) -> None:
             if tensor is not None and list(tensor.numpy().shape) != list(tensor.shape):
                 raise ValueError(f"its shape is {list(tensor.shape)}")
         except Exception as error:  # a tensor whose bytes do not fit its shape
-            raise fail("SFN101", f"initializer {short(name)} is damaged: {_first_line(error)}") from error
+            what = f"initializer {short(name)} is damaged: {_first_line(error)}"
+            raise fail("SFN101", what, fix="export the model again; a download may be incomplete") from error
 
 
 def _check_finite(model: ir.Model) -> None:
@@ -152,7 +153,8 @@ def _check_finite(model: ir.Model) -> None:
         n, readers = _not_finite(values), {use.node.op_type for use in value.uses()}
         if n and readers and (np.isnan(values).any() or not readers <= _BOUNDED):
             what = f"{n} of {values.size} values are NaN or infinite"
-            bad.append(Diagnostic("SFN104", what, f"initializer {short(str(value.name))}"))
+            fix = "train or export the model again: a weight that is no number makes every result one that is none"
+            bad.append(Diagnostic("SFN104", what, f"initializer {short(str(value.name))}", fix))
     if bad:
         raise CompileError(bad)
 
@@ -178,7 +180,10 @@ def _inline(model: ir.Model, path: Path) -> None:
     try:
         common.InlinePass()(model)
     except Exception as error:  # of many types, as above
-        raise fail("SFN101", f"its functions are inconsistent ({_first_line(error)})", str(path)) from error
+        what = f"its functions are inconsistent ({_first_line(error)})"
+        raise fail(
+            "SFN101", what, str(path), "export the model without functions, or all of it with one opset"
+        ) from error
 
 
 def _single_input(model: ir.Model) -> ir.Value:
@@ -246,7 +251,8 @@ def _fold(model: ir.Model) -> None:
     except CompileError:
         raise
     except Exception as error:  # shape inference meets damaged graphs with errors of many types
-        raise fail("SFN101", f"the graph is inconsistent ({_first_line(error)})") from error
+        what = f"the graph is inconsistent ({_first_line(error)})"
+        raise fail("SFN101", what, fix="export the model again; `onnx.checker.check_model` says more") from error
 
 
 def _fold_constants(model: ir.Model, should_fold: Callable[[ir.Node], bool]) -> None:

@@ -26,7 +26,7 @@ _OUTDATED = {
     "Dropout": {"is_test": 0},
 }
 _MOST_NODES = 1_000_000  # after functions are inlined
-_MOST_DEPTH = 64  # branches within branches
+_MOST_CALLS = 64  # of functions within functions
 
 
 def check_proto(proto: onnx.ModelProto, where: str) -> None:
@@ -34,9 +34,12 @@ def check_proto(proto: onnx.ModelProto, where: str) -> None:
 
     Raises SFN101 and SFN202.
     """
-    for tensor in proto.graph.sparse_initializer:
-        what = f"initializer {tensor.values.name!r} is sparse"
-        raise fail("SFN202", what, where, "store it dense: onnx.numpy_helper.from_array of the whole tensor")
+    sparse = [f"initializer {short(t.values.name)}" for t in proto.graph.sparse_initializer]
+    sparse += [f"constant {short(n.output[0] if n.output else n.name)}" for n in proto.graph.node
+               if n.op_type == "Constant" and any(a.HasField("sparse_tensor") for a in n.attribute)]  # fmt: skip
+    if sparse:
+        fix = "store it dense: onnx.numpy_helper.from_array of the whole tensor"
+        raise CompileError(Diagnostic("SFN202", f"{what} is sparse", where, fix) for what in sparse)
     opsets = {i.domain: i.version for i in proto.opset_import}
     newest, version = onnx.defs.onnx_opset_version(), opsets.get("", opsets.get("ai.onnx"))
     if version is None and any(n.domain in ("", "ai.onnx") for n in proto.graph.node):
@@ -101,15 +104,13 @@ def short(name: str) -> str:
     return repr(name if len(name) <= 200 else name[:200] + "...")
 
 
-def graphs_within(graph: ir.Graph, depth: int = 0) -> Iterator[ir.Graph]:
-    """Yield a graph and those of its branches and loops. Refuses branches in branches without end."""
-    if depth > _MOST_DEPTH:
-        raise fail("SFN101", f"branches lie more than {_MOST_DEPTH} deep in one another", fix=_FIX)
+def graphs_within(graph: ir.Graph) -> Iterator[ir.Graph]:
+    """Yield a graph and those of its branches and loops; protobuf has bounded how deep they lie in one another."""
     yield graph
     for node in graph:
         for attribute in node.attributes.values():
             if attribute.type == ir.AttributeType.GRAPH and not attribute.is_ref():
-                yield from graphs_within(attribute.value, depth + 1)
+                yield from graphs_within(attribute.value)
 
 
 def nodes_within(graph: ir.Graph) -> Iterator[ir.Node]:
@@ -180,7 +181,7 @@ def _size(
     for node in nodes_within(body.graph if isinstance(body, ir.Function) else body):
         called = node.op_identifier()
         if called in model.functions and called not in sizes:
-            if called in calls or len(calls) > _MOST_DEPTH:
+            if called in calls or len(calls) > _MOST_CALLS:
                 raise fail("SFN101", f"function {short(called[1])} calls itself", where, _FIX)
             sizes[called] = _size(model, model.functions[called], sizes, [*calls, called], where)
         total += sizes.get(called, 1)

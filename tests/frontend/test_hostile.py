@@ -9,6 +9,7 @@ from contextlib import nullcontext as does_not_raise
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from google.protobuf.message import DecodeError
 from mutate import with_function, with_if
@@ -18,6 +19,8 @@ from tiny_onnx import assert_parity, ints, noise, saved, tiny
 from sfn_compile.check import check
 from sfn_compile.diagnostics import CompileError
 from sfn_compile.frontend import import_model, load_model
+from sfn_compile.frontend.operators import IMPORTERS
+from sfn_compile.frontend.sound import check_graph
 from sfn_compile.passes.pipeline import STRUCTURE, run_passes
 
 CONV = {"w": noise(4, 3, 3, 3)}
@@ -86,16 +89,25 @@ def test_a_value_that_is_computed_twice_is_refused(tmp_path):
     assert "SFN101" in refusal(model, tmp_path)
 
 
+def test_two_values_of_one_name_are_refused_whoever_read_the_file():
+    """onnx_ir's newer versions do not make such a graph; older ones do."""
+    model = ir.serde.deserialize_model(tiny("a = Relu(x) b = Tanh(a) y = Relu(b)"))
+    model.graph.node(1).outputs[0].name = "a"
+    with pytest.raises(CompileError, match="SFN101 at the file: value 'a' is computed twice"):
+        check_graph(model, "the file")
+
+
 def test_a_node_without_outputs_is_refused(tmp_path):
     model = tiny("a = Relu(x) y = Relu(x)")
     del model.graph.node[0].output[:]
     assert "SFN101 at without a name (Relu): it has 0 outputs" in refusal(model, tmp_path)
 
 
-def test_names_that_are_not_utf_8_are_refused(tmp_path):
-    path = saved(tiny("y = Conv(x, quiteunusual)", quiteunusual=CONV["w"]), tmp_path)
-    path.write_bytes(path.read_bytes().replace(b"quiteunusual", b"quite\xff\xfeusual"))
-    with pytest.raises(CompileError, match="SFN101"):
+@pytest.mark.parametrize("body", ["[unusual] y = Conv(x, w)", "unusual = Relu(x) y = Conv(unusual, w)"])
+def test_names_that_are_not_utf_8_are_refused(body, tmp_path):
+    path = saved(tiny(body, **CONV), tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"unusual", b"un\xff\xfeual"))
+    with pytest.raises(CompileError, match=r"SFN101 .*is not UTF-8"):
         load_model(path)
 
 
@@ -162,6 +174,39 @@ def test_sparse_weights_are_refused_by_name(tmp_path):
     model.graph.sparse_initializer.append(helper.make_sparse_tensor(one, place, [4, 3, 3, 3]))
     assert "SFN202" in refusal(model, tmp_path)
     assert "'w' is sparse" in refusal(model, tmp_path)
+
+
+def test_a_sparse_constant_that_is_read_is_refused(tmp_path):
+    model = tiny("[bad] c = Constant<value_int = 1>() y = Mul(x, c)")
+    one, place = helper.make_tensor("v", 1, [1], [1.0]), helper.make_tensor("i", 7, [1], [0])
+    sparse = helper.make_attribute("sparse_value", helper.make_sparse_tensor(one, place, [3, 6, 6]))
+    model.graph.node[0].attribute[0].CopyFrom(sparse)
+    assert "constant 'c' is sparse" in refusal(model, tmp_path)
+
+
+def test_a_constant_without_a_value_is_refused(tmp_path):
+    model = tiny("[bad] c = Constant<value_int = 1>() y = Mul(x, c)")
+    del model.graph.node[0].attribute[:]
+    assert refusal(model, tmp_path).startswith("SFN202 at bad (Constant): a Constant without a dense value")
+
+
+def test_a_batch_of_no_sample_is_refused(tmp_path):
+    assert refusal(tiny("y = Relu(x)", batch=0), tmp_path).startswith("SFN103 at input 'x': its batch is 0")
+
+
+def test_what_no_importer_expects_is_refused_with_the_node(tmp_path, monkeypatch):
+    monkeypatch.setitem(IMPORTERS, "Relu", lambda node: [][0])
+    found = refusal(tiny("[odd] y = Relu(x)"), tmp_path)
+    assert found.startswith("SFN202 at odd (Relu): its inputs and attributes do not fit together (IndexError")
+
+
+def test_what_the_folder_cannot_digest_is_refused(tmp_path, monkeypatch):
+    def broken(*_args: object, **_keywords: object) -> None:
+        raise RuntimeError("no") from ValueError("a shape of another rank")
+
+    monkeypatch.setattr("sfn_compile.frontend.load.optimizer.fold_constants", broken)
+    found = refusal(tiny("y = Relu(x)"), tmp_path)
+    assert found.startswith("SFN101: the graph is inconsistent (a shape of another rank)")
 
 
 def test_infinite_bounds_are_bounds(tmp_path):
@@ -262,6 +307,13 @@ def test_a_function_that_calls_itself_is_refused(tmp_path):
     model.functions[1].node[0].CopyFrom(helper.make_node("Block", ["x"], ["y"], domain="local"))
     model.functions[1].opset_import.add(domain="local", version=1)
     assert "calls itself" in refusal(model, tmp_path)
+
+
+def test_a_function_that_is_called_with_other_inputs_is_refused(tmp_path):
+    model = with_function()
+    model.graph.node[0].input.append("x")
+    assert "SFN101" in refusal(model, tmp_path)
+    assert "its functions are inconsistent" in refusal(model, tmp_path)
 
 
 def test_functions_that_grow_without_end_are_refused(tmp_path):
