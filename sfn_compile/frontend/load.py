@@ -18,7 +18,7 @@ from onnxscript import optimizer
 
 from ..diagnostics import CompileError, Diagnostic, fail
 from .operators import unsupported
-from .sound import check_functions, check_graph, check_proto, graphs_within, short
+from .sound import check_functions, check_graph, check_proto, graphs_within, nodes_within, short
 from .work import FoldBudget, check_input, numbers
 
 # Operators whose result is not a function of their inputs: never folded.
@@ -232,7 +232,7 @@ def _dtype(value: ir.Value) -> str:
 def _fold(model: ir.Model) -> None:
     """Fold everything that does not depend on the input, shape arithmetic included (onnxscript's folder)."""
 
-    _forget_shapes(model)
+    _tidy(model)
     budget = FoldBudget(sum(numbers(v.shape) or 0 for v in model.graph.initializers.values()))
 
     def should_fold(node: ir.Node) -> bool:
@@ -267,9 +267,13 @@ def _few_pieces(node: ir.Node) -> bool:
     return shape is not None and all(isinstance(d, int) and d <= _MOST_PIECES for d in shape)
 
 
-def _forget_shapes(model: ir.Model) -> None:
-    """Drop the shapes that the file notes for computed values: they may be stale, and the folder would believe them."""
-    for node in model.graph:
+def _tidy(model: ir.Model) -> None:
+    """Drop the shapes that the file notes for computed values: they may be stale, and the folder would believe them.
+
+    Nodes without a name get that of their output, before the folder invents one.
+    """
+    for node in nodes_within(model.graph):
+        node.name = node.name or next((o.name for o in node.outputs if o.name), None)
         if node.domain in ("", "ai.onnx"):
             for value in node.outputs:
                 value.shape = None

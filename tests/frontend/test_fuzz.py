@@ -35,7 +35,7 @@ def test_the_models_to_be_damaged_are_looked_at_without_a_crash(name, tmp_path):
     assert status == (3 if messages else 0)
 
 
-@settings(max_examples=1500, deadline=None, derandomize=True, database=None,
+@settings(max_examples=800, deadline=None, derandomize=True, database=None,
           suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])  # fmt: skip
 @given(name=st.sampled_from(sorted(SEEDS)), rng=st.randoms(use_true_random=False), times=st.integers(1, 4))
 def test_models_with_damaged_fields_end_in_a_diagnostic(name, rng, times, tmp_path):
