@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import traceback
 from collections.abc import Callable
@@ -307,4 +308,10 @@ def explain_command(code: str) -> int:
 
 def main() -> None:
     """Entry point of ``sfnc``."""
+    for library in ("onnx_ir", "onnxscript"):  # what they warn of is checked here, and told as a diagnostic
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     cli(prog_name="sfnc")
+
+
+if __name__ == "__main__":
+    main()

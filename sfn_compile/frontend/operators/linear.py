@@ -16,7 +16,10 @@ def conv(node: OnnxNode) -> None:
     weight = np.asarray(node.need_constant(1, "weight"), np.float64)
     n = weight.ndim - 2
     if n not in (1, 2) or len(shape) != n + 1:
-        raise node.refuse(f"a Conv over {n} space axes of input {shape}; 1 and 2 are supported")
+        raise node.refuse(
+            f"a Conv over {n} space axes of input {shape}; 1 and 2 are supported",
+            "write a 3-D convolution as 2-D ones over its slices, with time or depth among the channels",
+        )
     groups = int(node.attr("group", 1))
     if shape[0] != weight.shape[1] * groups or weight.shape[0] % groups:
         raise node.refuse(f"weight {weight.shape} with {groups} groups does not fit {shape[0]} input channels")
