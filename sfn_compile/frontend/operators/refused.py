@@ -53,6 +53,9 @@ _SPECTRUM = (
 )
 _QUANTISED = ("quantised models cannot be read yet", "pass the float model it was made from")
 
+# What is worth naming inside of a branch or loop.
+RECURRENT_OR_BRANCH = frozenset({"LSTM", "GRU", "RNN", "If", "Loop", "Scan"})
+
 # Operators of the standard domain, and Quant and BipolarQuant of QONNX: name -> (reason, what to do).
 REFUSED: dict[str, Reason] = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _STATE),
