@@ -18,7 +18,7 @@ from . import __version__, artifact, backend, serialize
 from .calibration import methods
 from .calibration.collect import FloatRunner, collect
 from .config import Options
-from .data import Data, generated, load_data, subset
+from .data import GENERATED, Data, generated, load_data, subset
 from .diagnostics import CompileError, Diagnostic, fail
 from .evaluate import compare
 from .execute import run_codes
@@ -90,7 +90,7 @@ def compile_model(
     with _timed(seconds, "import"):
         loaded = load_model(model, input_shapes)
         graph = import_model(loaded)
-    data, warnings = _calibration_data(loaded, options, calib)
+    data = _calibration_data(loaded, options, calib)
     with _timed(seconds, "check import"):
         check_import(graph, loaded, data.x[:2])
     with _timed(seconds, "structure"):
@@ -107,6 +107,7 @@ def compile_model(
         mapping = (ChooseLadders(statistics, options), QuantizeWeights(options), correct, FoldThresholds())
         graph = run_passes(graph, mapping, after=after)
         program = lower(graph)
+    warnings = _data_warnings(data) if statistics else []
     return Compilation(loaded, graph, program, runner, data, options, warnings, seconds)
 
 
@@ -146,18 +147,21 @@ def build(
     return Built(out, report, refusals)
 
 
-def _calibration_data(loaded: LoadedModel, options: Options, calib: Path | None) -> tuple[Data, list[Diagnostic]]:
+def _calibration_data(loaded: LoadedModel, options: Options, calib: Path | None) -> Data:
     if calib is None:
         n = options.samples or GENERATED_SAMPLES
-        what = f"no --calib was given: thresholds come from {n} generated inputs and fit no real data"
-        data = generated(loaded.input_shape, loaded.input_dtype, n, options.seed)
-        return data, [Diagnostic("SFN308", what, fix="pass real samples: --calib data.npz")]
+        return generated(loaded.input_shape, loaded.input_dtype, n, options.seed)
     data = load_data(calib, loaded.input_name, loaded.input_shape, loaded.input_dtype)
-    data = subset(data, options.samples, options.seed)
-    warnings = []
-    if len(data.x) < FEW_SAMPLES:
-        warnings.append(Diagnostic("SFN309", f"{len(data.x)} samples", str(calib), "512 are a good number"))
-    return data, warnings
+    return subset(data, options.samples, options.seed)
+
+
+def _data_warnings(data: Data) -> list[Diagnostic]:
+    """Return what to say of the samples that thresholds were chosen on; a network that states its own needs none."""
+    n = len(data.x)
+    if data.source == GENERATED:
+        what = f"no --calib was given: thresholds come from {n} generated inputs and fit no real data"
+        return [Diagnostic("SFN308", what, fix="pass real samples: --calib data.npz")]
+    return [Diagnostic("SFN309", f"{n} samples", data.source, "512 are a good number")] if n < FEW_SAMPLES else []
 
 
 def _required_accuracy(done: Compilation, progress: Progress) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .diagnostics import fail
 
 Array = NDArray[Any]
+GENERATED = "generated"  # the source of samples that no file was given for
 LABEL_NAMES = ("labels", "y")
 # What NumPy raises for files that are damaged, cut off, encrypted or no arrays at all.
 READ_ERRORS = (OSError, ValueError, EOFError, KeyError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error)
@@ -49,7 +50,7 @@ def generated(shape: tuple[int, ...], dtype: str, n: int, seed: int) -> Data:
         x: Array = rng.integers(limits.min, limits.max + 1, (n, *shape)).astype(dtype)
     else:
         x = rng.standard_normal((n, *shape)).astype(dtype)
-    return Data(x, None, "generated", hashlib.sha256(x.tobytes()).hexdigest())
+    return Data(x, None, GENERATED, hashlib.sha256(x.tobytes()).hexdigest())
 
 
 def subset(data: Data, samples: int | None, seed: int) -> Data:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .ops import Activation, Softmax
 from .program import Decoding, Encoding, HostOp
+from .rounding import to_codes
 
 Array = NDArray[Any]
 
@@ -22,6 +23,10 @@ def apply_host(op: HostOp, x: Array) -> Array:
         return np.asarray(args["op"].apply(x))
     if op.kind in ("softmax", "log_softmax"):
         return Softmax(tuple(args["axes"]), op.kind == "log_softmax").evaluate(x)
+    if op.kind == "grid":
+        return to_codes(x, args["step"], args["lo"], args["hi"], args["rounding"]) * np.asarray(args["step"])
+    if op.kind == "integer":
+        return np.asarray(np.rint(x / args["scale"]) + args["zero"]).astype(args["dtype"])
     if op.kind == "clip":
         lo, hi = args["lo"], args["hi"]
         return Activation("clip", -np.inf if lo is None else lo, np.inf if hi is None else hi).evaluate(x)
@@ -40,11 +45,10 @@ def prepare(encoding: Encoding | Any, x: Array) -> Array:
 def encode(encoding: Encoding, x: Array) -> Array:
     """Return the codes ``(n, *shape)``, int32, of a model input ``(n, *model_shape)``.
 
-    ``code = clip(floor(x / step + 1/2), lo, hi)`` in float64.
+    ``code = clip(floor(x / step + 1/2), lo, hi)`` in float64, unless the encoding states another rounding.
     """
     real = prepare(encoding, x).astype(np.float64)
-    codes = np.clip(np.floor(real / encoding.step + 0.5), encoding.lo, encoding.hi)
-    return codes.astype(np.int32)
+    return to_codes(real, encoding.step, encoding.lo, encoding.hi, encoding.rounding)
 
 
 def decode(decoding: Decoding, integers: Array) -> Array:

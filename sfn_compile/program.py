@@ -17,6 +17,7 @@ from .diagnostics import Origin
 from .ladders import Ladder, Readout, Table, Uniform
 from .maps import Conv, Dense, Gather, Identity, LinearMap, Pads, Shape, SumPool, window_shape
 from .moves import Concat, MoveOp, Pad, Reshape, Slice, Transpose
+from .rounding import Rounding
 
 __all__ = [
     "Concat", "Conv", "Decoding", "Dense", "Encoding", "Gather", "HostOp", "Identity", "Ladder", "LinearMap", "MaxPool",
@@ -24,7 +25,7 @@ __all__ = [
     "Step", "SumPool", "Table", "Transpose", "Uniform", "ValueInfo", "window_shape",
 ]  # fmt: skip
 
-FORMAT = 1
+FORMAT = 2
 Array = NDArray[Any]
 
 
@@ -94,8 +95,9 @@ class HostOp:
     """A float operation outside the integer network: before the encoding or after the decoding.
 
     ``kind`` is one of affine (scale, bias), move (op), relu, clip (lo, hi; None: no bound), leaky_relu (slope),
-    sigmoid, tanh, softmax (axes), log_softmax (axes); ``args`` holds what stands in the parentheses, axes counted in
-    one sample.
+    sigmoid, tanh, softmax (axes), log_softmax (axes), grid (step, lo, hi, rounding: rounded to codes, still real),
+    integer (scale, zero, dtype: the stored integers of a real value on a grid); ``args`` holds what stands in the
+    parentheses, axes counted in one sample.
     """
 
     kind: str
@@ -104,9 +106,10 @@ class HostOp:
 
 @dataclass(frozen=True, eq=False)
 class Encoding:
-    """``code = clip(floor(x / step + 1/2), lo, hi)`` after ``host`` operations on the model's input ``name``.
+    """``code = clip(round(x / step), lo, hi)`` after ``host`` operations on the model's input ``name``.
 
     ``model_shape`` is the sample the user gives, ``shape`` that of the codes; ``step`` broadcasts against ``shape``.
+    ``rounding`` is a rule of :mod:`sfn_compile.rounding`.
     """
 
     name: str
@@ -118,6 +121,7 @@ class Encoding:
     shape: Shape
     lo: int
     hi: int
+    rounding: Rounding = "half_up"
 
 
 @dataclass(frozen=True, eq=False)

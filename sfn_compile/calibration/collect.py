@@ -26,10 +26,10 @@ MOST_SAMPLES = 32
 
 
 def sites(graph: Graph) -> dict[str, int]:
-    """Return the channel axis (of one sample) of every value that needs statistics, by name."""
-    found = {i.name: 0 for i in graph.inputs}
+    """Return the channel axis (of one sample) of every value that needs statistics, by name: not of stated levels."""
+    found = {i.name: 0 for i in graph.inputs if i.levels is None}
     for node in graph.nodes:
-        if isinstance(node.op, Layer) and node.op.activation is not None:
+        if isinstance(node.op, Layer) and node.op.activation is not None and node.op.levels is None:
             found[node.name] = node.op.axis
     return found
 
@@ -70,7 +70,7 @@ class FloatRunner:
         for found in self.reference.stream(x):
             n = len(next(iter(found.values())))
             source = self.graph.inputs[0]
-            known = {source.name: prepare(source, x[start : start + n]).astype(np.float64)}
+            known = {source.name: source.stated(prepare(source, x[start : start + n]))}
             types = self.graph.types()
             for name, tap in self.taps.items():
                 known[name] = found[tap].astype(np.float64).reshape(n, *types[name].shape)

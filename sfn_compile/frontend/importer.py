@@ -7,9 +7,11 @@ import onnx_ir as ir
 
 from ..diagnostics import CompileError, Diagnostic
 from ..ir import Graph, GraphInput, GraphOutput, TensorType, live_nodes
-from .context import Context, OnnxNode, Refusal, node_label
+from ..program import HostOp
+from .context import Context, Grid, OnnxNode, Refusal, node_label
+from .fold import fold_constant
 from .load import LoadedModel
-from .operators import SEVERAL_OUTPUTS, importer_of, unsupported
+from .operators import SEVERAL_OUTPUTS, TAKE_CONSTANTS, importer_of, unsupported
 
 
 def import_model(loaded: LoadedModel) -> Graph:
@@ -27,6 +29,8 @@ def survey(loaded: LoadedModel) -> tuple[Graph | None, list[Diagnostic], list[tu
     name = loaded.input_name
     context.types[name] = TensorType(loaded.input_shape)
     context.values[name] = name
+    if loaded.input_dtype in ("uint8", "int8"):  # stored integers, until an operator says what they mean
+        context.integers[name] = Grid(np.ones(()), np.zeros(()), loaded.input_dtype)
     problems: list[Diagnostic] = []
     states: list[tuple[str, str]] = []
     for node in loaded.model.graph:
@@ -51,6 +55,9 @@ def _constants(model: ir.Model, context: Context) -> None:
 def _import_node(node: ir.Node, context: Context) -> Diagnostic | None:
     if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
         return _import_constant(node, context)
+    key = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
+    if key not in TAKE_CONSTANTS and fold_constant(node, context):
+        return None
     waits = any(v is not None and v.name and not _known(str(v.name), context) for v in node.inputs)
     importer = importer_of(node)
     if waits or importer is None:  # behind a refused node only what would be refused anyway is worth a message
@@ -83,12 +90,19 @@ def _import_constant(node: ir.Node, context: Context) -> Diagnostic | None:
     return None
 
 
+def _stored(grid: Grid | None) -> tuple[HostOp, ...]:
+    """Return the host operation that gives the user the stored integers of an output, none for a real one."""
+    if grid is None:
+        return ()
+    return (HostOp("integer", (("scale", grid.scale), ("zero", grid.zero), ("dtype", grid.dtype))),)
+
+
 def _outputs(model: ir.Model, context: Context, problems: list[Diagnostic]) -> list[GraphOutput]:
     found = []
     for out in model.graph.outputs:
         name = str(out.name)
         if name in context.values:
-            found.append(GraphOutput(name, context.values[name]))
+            found.append(GraphOutput(name, context.values[name], _stored(context.integers.get(name))))
         elif not problems and name in context.merged:
             what = "it merges the batch with other axes"
             problems.append(Diagnostic("SFN203", what, f"output {name!r}", "keep axis 0 for the samples"))

@@ -18,6 +18,8 @@ from .operators import unsupported
 
 # Operators whose result is not a function of their inputs: never folded.
 _RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
+# Their constants stay as they are: weights from a quantised network are integers times a unit.
+_QUANTISERS = {"QuantizeLinear", "DequantizeLinear", "Quant", "BipolarQuant"}
 _FOLD_LIMIT_BYTES = 1 << 28
 _FLOATS = {ir.DataType.FLOAT: "float32", ir.DataType.DOUBLE: "float64", ir.DataType.FLOAT16: "float16"}
 _INTEGERS = {ir.DataType.UINT8: "uint8", ir.DataType.INT8: "int8"}
@@ -171,7 +173,7 @@ def _fold(model: ir.Model) -> None:
     """Fold everything that does not depend on the input, shape arithmetic included (onnxscript's folder)."""
 
     def should_fold(node: ir.Node) -> bool:
-        return node.op_type not in _RANDOM
+        return node.op_type not in _RANDOM | _QUANTISERS
 
     try:
         optimizer.fold_constants(

@@ -13,6 +13,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from ..diagnostics import fail
+from . import qonnx
 
 Array = NDArray[Any]
 _BATCH = 32
@@ -59,15 +60,22 @@ def _session(path: Path, taps: Sequence[str]) -> ort.InferenceSession:
     # onnxruntime reads weight data only from the model's folder, which it has to be told for a model in memory.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent.resolve()))
     try:
-        model = _with_outputs(path, taps) if taps else str(path)
+        model = _prepared(path, taps)
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # as above: no base class to name
         raise fail("SFN106", f"onnxruntime: {str(error).strip()[:300]}", str(path)) from error
 
 
-def _with_outputs(path: Path, taps: Sequence[str]) -> bytes:
-    """Return the model with more outputs; external weight data stays where it is."""
+def _prepared(path: Path, taps: Sequence[str]) -> bytes | str:
+    """Return what onnxruntime is to load: the file, or in memory the model with more outputs or in standard operators.
+
+    External weight data stays where it is.
+    """
     model = onnx.load(str(path), load_external_data=False)
+    foreign = qonnx.has_quantisers(model)
+    if not taps and not foreign:
+        return str(path)
+    model = qonnx.standard(model) if foreign else model
     have = {o.name for o in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=t) for t in taps if t not in have)
     return bytes(model.SerializeToString())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .activation import Activation
 from .layer import IntegerForm, Layer
 from .linear import Linear
+from .quantize import Quantize
 from .simple import Add, MaxPool, Moved, Softmax
 
-__all__ = ["Activation", "Add", "IntegerForm", "Layer", "Linear", "MaxPool", "Moved", "Softmax"]
+__all__ = ["Activation", "Add", "IntegerForm", "Layer", "Linear", "MaxPool", "Moved", "Quantize", "Softmax"]

@@ -32,7 +32,7 @@ class Layer:
     """``activation(sum of maps(inputs) + bias)``, one map per input.
 
     ``activation`` None means a readout: the accumulator leaves the network unfired. ``axis`` is the channel axis of the
-    sample, along which thresholds are chosen.
+    sample, along which thresholds are chosen. ``units``, one per map, as in :class:`~sfn_compile.ops.linear.Linear`.
     """
 
     maps: tuple[LinearMap, ...]
@@ -41,6 +41,7 @@ class Layer:
     axis: int = 0
     levels: Levels | None = None
     integer: IntegerForm | None = None
+    units: tuple[Array | None, ...] = ()
 
     def infer(self, *shapes: Shape) -> Shape:
         """Return the common shape of the projections."""
@@ -49,6 +50,9 @@ class Layer:
         return found.pop()
 
     def evaluate(self, *xs: Array) -> Array:
-        """Return the real values, without quantisation."""
-        total = sum(m.apply(x, 0, "real") for m, x in zip(self.maps, xs, strict=True)) + self.bias
-        return np.asarray(total) if self.activation is None else self.activation.evaluate(np.asarray(total))
+        """Return the real values; rounded to their levels where the model itself states those, else not."""
+        total = np.asarray(sum(m.apply(x, 0, "real") for m, x in zip(self.maps, xs, strict=True)) + self.bias)
+        if self.activation is None:
+            return total
+        real = self.activation.evaluate(total)
+        return self.levels.real(real) if self.levels is not None and self.levels.imported else real

@@ -64,7 +64,9 @@ class ChooseLadders:
                     if effective(linear, steps[read], shapes[read]) is None:
                         _demand(graph, read, steps, common)
                         return None
-                if node.op.activation is not None:
+                if node.op.levels is not None:
+                    steps[node.name] = node.op.levels.step
+                elif node.op.activation is not None:
                     levels = self._levels(node, node.op, steps, shapes, common)
                     steps[node.name] = levels.step
                     node = replace(node, op=replace(node.op, levels=levels),
@@ -79,6 +81,8 @@ class ChooseLadders:
         return replace(graph, inputs=(source,), nodes=tuple(nodes))
 
     def _input(self, source: GraphInput, common: Mapping[str, float | None]) -> GraphInput:
+        if source.levels is not None:
+            return source
         stats, shape = self.statistics[source.name], source.type.shape
         n = self.options.input_levels
         whole = source.dtype in ("uint8", "int8") and all(op.kind == "move" for op in source.host)

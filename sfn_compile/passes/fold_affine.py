@@ -30,7 +30,7 @@ class FoldAffine:
     """Removes every affine step that has a linear neighbour to go into."""
 
     name: ClassVar[str] = "fold-affine"
-    needs: ClassVar[frozenset[str]] = frozenset({"host-split"})
+    needs: ClassVar[frozenset[str]] = frozenset({"quantizers-fused"})
     makes: ClassVar[frozenset[str]] = frozenset({"affine-folded"})
     exact: ClassVar[bool] = True
 
@@ -104,7 +104,8 @@ def _into_previous(node: Node, before: Node) -> Folded | None:
         return None
     bias = compress(np.asarray(before.op.bias * scale + node.op.bias))
     origin = Origin.merge(before.origin, node.origin).touched_by("fold-affine")
-    made = Node(node.name, Linear(merged, bias), before.inputs, node.type, origin, node.tap)
+    unit = None if before.op.unit is None else np.abs(before.op.unit * scale)
+    made = Node(node.name, Linear(merged, bias, unit), before.inputs, node.type, origin, node.tap)
     return (), (made,), {}
 
 
@@ -147,7 +148,8 @@ def _into_next(scale: Array, bias: Array, after: Node, shape: tuple[int, ...], n
         return None
     total = compress(after.op.evaluate(np.broadcast_to(bias, shape)[None])[0], ROUNDING)
     origin = Origin.merge(node.origin, after.origin).touched_by("fold-affine")
-    return Node(after.name, Linear(merged, total), after.inputs, after.type, origin, after.tap)
+    unit = after.op.unit * np.abs(scale).item() if after.op.unit is not None and scale.size == 1 else None
+    return Node(after.name, Linear(merged, total, unit), after.inputs, after.type, origin, after.tap)
 
 
 def _replace(graph: Graph, changed: dict[str, tuple[Node, ...]]) -> list[Node]:

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from ..ir import Graph
-from ..ops import Activation, Add, IntegerForm, Layer, Linear, MaxPool, Moved, Softmax
+from ..ops import Activation, Add, IntegerForm, Layer, Linear, MaxPool, Moved, Quantize, Softmax
 from ..ranges import accumulator_range
 from .compose_linear import chains
 from .compose_pools import pairs
 from .fold_affine import foldable
+from .fuse_quantizers import fusible
 from .hoist_activations import hoistable
 from .lower import value_infos
 
@@ -44,7 +45,7 @@ def host_split(graph: Graph) -> list[str]:
 def sites_placed(graph: Graph) -> list[str]:
     """Nodes are Layers, max pools and moves; nothing reads a readout but a move towards an output."""
     types = graph.types()
-    wrong = [n.name for n in graph.nodes if isinstance(n.op, Linear | Add | Activation)]
+    wrong = [n.name for n in graph.nodes if isinstance(n.op, Linear | Add | Activation | Quantize)]
     for node in graph.nodes:
         reads_acc = any(types[s].kind == "acc" for s in node.inputs)
         if reads_acc or not isinstance(node.op, Layer | MaxPool | Moved):
@@ -91,6 +92,7 @@ def ranges_proved(graph: Graph) -> list[str]:
 INVARIANTS: dict[str, Checker] = {
     "typed": typed,
     "host-split": host_split,
+    "quantizers-fused": lambda g: [n.name for n in fusible(g)],
     "affine-folded": foldable,
     "activations-early": lambda g: [n.name for n, _ in hoistable(g)],
     "linear-composed": lambda g: [c[-1].name for c in chains(g)],

@@ -27,7 +27,7 @@ def lower(graph: Graph) -> Program:
         assert levels is not None
         shape = source.type.shape
         inputs.append(Encoding(source.model_name, source.name, source.model_shape, source.dtype, source.host,
-                               compress(levels.step), shape, levels.lo, levels.hi))  # fmt: skip
+                               compress(levels.step), shape, levels.lo, levels.hi, levels.rounding))  # fmt: skip
     program_steps = tuple(_step(n) for n in graph.nodes)
     nodes = graph.by_name()
     outputs = []

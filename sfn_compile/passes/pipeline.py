@@ -13,6 +13,7 @@ from .base import Pass
 from .compose_linear import ComposeLinear
 from .compose_pools import ComposePools
 from .fold_affine import FoldAffine
+from .fuse_quantizers import FuseQuantizers
 from .hoist_activations import HoistActivations
 from .invariants import INVARIANTS
 from .place_sites import PlaceSites
@@ -23,6 +24,7 @@ Array = NDArray[Any]
 # The structural passes: real numbers in, the same real numbers out. Calibration follows them.
 STRUCTURE: tuple[Pass, ...] = (
     SplitHost(),  # first: what the host does is not to be folded into weights or fired
+    FuseQuantizers(),  # before hoisting: quantiser and activation move as one, and one that does nothing not at all
     FoldAffine(),  # before activations move: Conv-MaxPool-BatchNorm-Relu needs the affine step out of the way
     HoistActivations(),  # after folding, else an affine step hides the linear map an activation could read
     ComposeLinear(),  # before sites: a pool that composes into Gemm needs no population

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..diagnostics import Origin
-from ..ir import Graph, GraphOutput, Node, TensorType, unique_name
-from ..ops import Activation, Add, Layer, Linear
+from ..ir import Graph, GraphOutput, Levels, Node, TensorType, unique_name
+from ..ops import Activation, Add, Layer, Linear, Quantize
 from ..program import Conv, Dense, Identity, LinearMap, Shape
 from .arrays import compress
 from .scale import scale_output
@@ -24,9 +24,10 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class _Form:
-    """A value that is not spikes yet: ``sum of maps(sources) + bias``."""
+    """A value that is not spikes yet: ``sum of maps(sources) + bias``; ``units`` as in Linear, one per map."""
 
     terms: tuple[tuple[str, LinearMap], ...]
+    units: tuple[Array | None, ...]
     bias: Array
     shape: Shape
     origin: Origin
@@ -71,6 +72,10 @@ class _Placer:
         elif isinstance(node.op, Activation):
             form = self._as_form(node.inputs[0])
             self._add(node.name, form, node.op, Origin.merge(form.origin, node.origin), node.tap)
+        elif isinstance(node.op, Quantize):
+            form = self._as_form(node.inputs[0])
+            origin = Origin.merge(form.origin, node.origin)
+            self._add(node.name, form, node.op.activation, origin, node.tap, node.op.levels)
         else:
             sources = tuple(self._codes(s) for s in node.inputs)
             self.nodes.append(replace(node, inputs=sources, type=replace(node.type, kind="spikes")))
@@ -79,7 +84,7 @@ class _Placer:
     def _shared(self, node: Node) -> bool:
         """Return whether several readers want this value; activations can each fire it for themselves."""
         users = self.users[node.name]
-        return len(users) > 1 and not all(isinstance(u.op, Activation) for u in users)
+        return len(users) > 1 and not all(isinstance(u.op, Activation | Quantize) for u in users)
 
     def _form(self, node: Node) -> _Form:
         if isinstance(node.op, Add):
@@ -89,14 +94,16 @@ class _Placer:
                 parts[1] = self._as_form(node.inputs[1])
             bias = compress(np.asarray(parts[0].bias + parts[1].bias))
             origin = Origin.merge(*(p.origin for p in parts), node.origin)
-            return _Form(parts[0].terms + parts[1].terms, bias, node.type.shape, origin, node.tap)
+            terms, units = parts[0].terms + parts[1].terms, parts[0].units + parts[1].units
+            return _Form(terms, units, bias, node.type.shape, origin, node.tap)
         assert isinstance(node.op, Linear)
         source = node.inputs[0]
         if source not in self.spikes and isinstance(node.op.map, Identity):
             scaled = self._scaled(self.forms[source], node.op, node)
             if scaled is not None:
                 return scaled
-        return _Form(((self._codes(source), node.op.map),), node.op.bias, node.type.shape, node.origin, node.tap)
+        terms = ((self._codes(source), node.op.map),)
+        return _Form(terms, (node.op.unit,), node.op.bias, node.type.shape, node.origin, node.tap)
 
     def _scaled(self, form: _Form, op: Linear, node: Node) -> _Form | None:
         factor = op.map.weight
@@ -105,14 +112,15 @@ class _Placer:
             return None
         bias = compress(np.asarray(form.bias * factor + op.bias))
         kept = tuple((s, m) for s, m in terms if m is not None)
-        return _Form(kept, bias, form.shape, Origin.merge(form.origin, node.origin), node.tap)
+        units = tuple(None if u is None else np.abs(u * factor) for u in form.units)
+        return _Form(kept, units, bias, form.shape, Origin.merge(form.origin, node.origin), node.tap)
 
     def _as_form(self, value: str) -> _Form:
         if value in self.forms and value not in self.spikes:
             return self.forms[value]
         name, shape = self._codes(value), self.types[value].shape
         ones = np.ones((1,) * len(shape))
-        return _Form(((name, Identity(ones)),), ones * 0.0, shape, Origin(), None)
+        return _Form(((name, Identity(ones)),), (None,), ones * 0.0, shape, Origin(), None)
 
     def _codes(self, value: str) -> str:
         """Return a name that holds the value as spikes, firing it at a signed site where it is not yet."""
@@ -124,9 +132,13 @@ class _Placer:
         form = self.forms[value]
         self._add(name, form, Activation("identity"), form.origin, form.tap)
 
-    def _add(self, value: str, form: _Form, activation: Activation | None, origin: Origin, tap: str | None) -> str:
+    def _add(
+        self, value: str, form: _Form, activation: Activation | None, origin: Origin, tap: str | None,
+        levels: Levels | None = None,
+    ) -> str:  # fmt: skip
         name = unique_name(value, {n.name for n in self.nodes}.__contains__)
-        op = Layer(tuple(m for _, m in form.terms), form.bias, activation, _channel_axis(form))
+        op = Layer(tuple(m for _, m in form.terms), form.bias, activation, _channel_axis(form), levels,
+                   units=form.units)  # fmt: skip
         kind = "acc" if activation is None else "spikes"
         node = Node(name, op, tuple(s for s, _ in form.terms), TensorType(form.shape, kind),  # type: ignore[arg-type]
                     origin.touched_by("place-sites"), tap)  # fmt: skip

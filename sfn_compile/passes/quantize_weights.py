@@ -21,6 +21,7 @@ from ..ir import Graph, Node
 from ..ops import IntegerForm, Layer
 from ..program import LinearMap, Shape, ValueInfo
 from ..ranges import accumulator_range
+from . import imported
 from .arrays import along
 from .choose_ladders import levels_vector
 from .lower import info_behind
@@ -56,7 +57,9 @@ class QuantizeWeights:
             if isinstance(node.op, Layer):
                 maps = [effective(m, steps[s], shapes[s]) for m, s in zip(node.op.maps, node.inputs, strict=True)]
                 known = [m for m in maps if m is not None]
-                form = self._integer(node, node.op, known, [infos[s] for s in node.inputs])
+                read = [infos[s] for s in node.inputs]
+                form = imported.integer_form(node.op, known, [steps[s] for s in node.inputs], read, node.type.shape)
+                form = form or self._integer(node, node.op, known, read)
                 node = replace(node, op=replace(node.op, integer=form), origin=node.origin.touched_by(self.name))
             infos[node.name] = info_behind(node, infos)
             nodes.append(node)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..diagnostics import CompileError, Diagnostic
-from ..ir import Graph, GraphInput, GraphOutput, live_nodes
-from ..ops import Activation, Linear, Moved, Softmax
+from ..ir import Graph, GraphInput, GraphOutput, Node, live_nodes
+from ..ops import Activation, Linear, Moved, Quantize, Softmax
 from ..program import Concat, HostOp, Identity, Pad
 from .base import only_user
 
@@ -48,7 +48,7 @@ def _split_outputs(graph: Graph) -> Graph:
         value, host = out.value, out.host
         while value in tails:
             node = nodes[value]
-            if not isinstance(node.op, Softmax) and any(u.name not in tails for u in users[node.inputs[0]]):
+            if not isinstance(node.op, Softmax | Quantize) and any(u.name not in tails for u in users[node.inputs[0]]):
                 break  # others need its source in the network: one population serves them and this output
             value, host = node.inputs[0], (tails[value], *host)
         outputs.append(GraphOutput(out.name, value, host))
@@ -59,11 +59,21 @@ def _tails(graph: Graph) -> dict[str, HostOp]:
     """Return the host operation of every node that the host can compute and that nothing in the network reads."""
     nodes, users = graph.by_name(), graph.users()
     tails: dict[str, HostOp] = {}
+    behind = _behind_softmax(graph)
     for node in reversed(graph.nodes):
-        op = _host_op(node.op)
+        op = node.op.as_host() if isinstance(node.op, Quantize) and node.name in behind else _host_op(node.op)
         if op is not None and node.inputs[0] in nodes and all(u.name in tails for u in users[node.name]):
             tails[node.name] = op
     return tails
+
+
+def _behind_softmax(graph: Graph) -> set[str]:
+    """Return the values that a Softmax reaches without a layer in between: a quantiser there is the decoder's."""
+    found: set[str] = set()
+    for node in graph.nodes:
+        if isinstance(node.op, Softmax) or (isinstance(node.op, Moved | Quantize) and found.issuperset(node.inputs)):
+            found.add(node.name)
+    return found
 
 
 def _host_op(op: object) -> HostOp | None:
@@ -78,6 +88,8 @@ def _split_input(graph: Graph) -> Graph:
     source = graph.inputs[0]
     while True:
         node = only_user(graph.users(), graph, source.name)
+        if node is not None and isinstance(node.op, Quantize) and not graph.is_output(node.name):
+            return _input_levels(graph, source, node, node.op)
         op = None if node is None else _encoder_op(node.op)
         if node is None or op is None or graph.is_output(node.name):
             return graph
@@ -85,6 +97,12 @@ def _split_input(graph: Graph) -> Graph:
             node.name, source.model_name, source.model_shape, source.dtype, node.type, (*source.host, op)
         )
         graph = replace(graph, inputs=(source,), nodes=tuple(n for n in graph.nodes if n is not node))
+
+
+def _input_levels(graph: Graph, source: GraphInput, node: Node, op: Quantize) -> Graph:
+    """Return the graph whose input is encoded as the model's own quantiser does it."""
+    source = replace(source, name=node.name, levels=op.levels)
+    return replace(graph, inputs=(source,), nodes=tuple(n for n in graph.nodes if n is not node))
 
 
 def _encoder_op(op: object) -> HostOp | None:

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from ...diagnostics import Diagnostic
 from ..context import OnnxNode, node_label
-from . import activations, arithmetic, linear, moves, pools
+from . import activations, arithmetic, linear, moves, pools, qonnx, qoperator, quantized
 
 Importer = Callable[[OnnxNode], None]
 
@@ -18,22 +18,28 @@ IMPORTERS: dict[str, Importer] = {
     **activations.IMPORTERS,
     **pools.IMPORTERS,
     **moves.IMPORTERS,
+    **quantized.IMPORTERS,
+    **qoperator.IMPORTERS,
+    **qonnx.IMPORTERS,
 }
+
+# Operators that import constants as well as computed values: quantisers remember what a weight is a multiple of.
+TAKE_CONSTANTS = frozenset({*quantized.IMPORTERS, *qonnx.IMPORTERS})
 
 # Operators whose outputs all count; of any other only the first may be used.
 SEVERAL_OUTPUTS = frozenset({"Split"})
 
 _STATE = "it keeps state from step to step, which a one-timestep network does not have"
 _BRANCH = "the graph itself depends on values that are known only at run time"
-_QUANTISED = "quantised models cannot be read yet"
+_DYNAMIC = "its range is known only at run time"
 
 # Operators with a reason worth telling: name -> (reason, what to do).
 REFUSED: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), (_STATE, "replace it by a convolution or attention over a fixed window")),
     **dict.fromkeys(("If", "Loop", "Scan"), (_BRANCH, "export the branch or the unrolled loop that you use")),
     **dict.fromkeys(
-        ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "Quant", "BipolarQuant"),
-        (_QUANTISED, "pass the float model it was made from"),
+        ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"),
+        (_DYNAMIC, "quantise the model statically, or pass the float model"),
     ),
 }
 
@@ -43,7 +49,7 @@ _SHAPE_ARITHMETIC = {"Shape", "Size", "Gather", "ConstantOfShape", "Range", "Exp
 
 def importer_of(node: ir.Node) -> Importer | None:
     """Return the importer of a node, None where its operator has none."""
-    return IMPORTERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    return IMPORTERS.get(node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}")
 
 
 def unsupported(node: ir.Node, folded: bool = True) -> Diagnostic | None:
@@ -51,8 +57,8 @@ def unsupported(node: ir.Node, folded: bool = True) -> Diagnostic | None:
 
     ``folded`` False: constants around the node are not folded (yet), so shape arithmetic says nothing.
     """
-    known = node.domain in ("", "ai.onnx") and (node.op_type == "Constant" or importer_of(node) is not None)
-    if known or (not folded and node.op_type in _SHAPE_ARITHMETIC):
+    constant = node.domain in ("", "ai.onnx") and node.op_type == "Constant"
+    if constant or importer_of(node) is not None or (not folded and node.op_type in _SHAPE_ARITHMETIC):
         return None
     domain = f"{node.domain}::" if node.domain else ""
     inside = sorted({n.op_type for n in _inner_nodes(node) if n.op_type in REFUSED})

@@ -28,7 +28,12 @@ def cast(node: OnnxNode) -> None:
     to = ir.DataType(int(node.attr("to")))
     if to not in (ir.DataType.FLOAT, ir.DataType.DOUBLE):
         raise node.refuse(f"a Cast of computed values to {to.name} rounds them", "cast to FLOAT only")
-    node.alias(node.value())
+    grid, value = node.grid(), node.value()
+    if grid is None:
+        return node.alias(value)
+    plain = grid.scale.size == 1 and grid.scale.item() == 1 and grid.zero.item() == 0
+    stored = value if plain else node.emit(node.affine(value, 1.0 / grid.scale, grid.zero), value)
+    return node.real_alias(stored)  # from here on numbers like any others
 
 
 def flatten(node: OnnxNode) -> None:

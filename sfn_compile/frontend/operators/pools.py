@@ -31,6 +31,11 @@ def max_pool(node: OnnxNode) -> None:
 
 def average_pool(node: OnnxNode) -> None:
     """1-D and 2-D; stride, pads, auto_pad, ceil_mode, count_include_pad both ways."""
+    node.result(average_map(node), node.value())
+
+
+def average_map(node: OnnxNode) -> Linear:
+    """Return the linear map of an AveragePool with the node's attributes."""
     kernel, space = _kernel(node), node.shape()[1:]
     strides, dilations = spread(node, "strides", len(kernel)), spread(node, "dilations", len(kernel))
     if any(d != 1 for d in dilations):
@@ -47,16 +52,17 @@ def average_pool(node: OnnxNode) -> None:
     weight = 1.0 / count
     if (count == count.flat[0]).all():
         weight = weight.reshape(-1)[:1].reshape((1,) * weight.ndim)
-    node.result(Linear(SumPool(kernel, strides, pads, weight), np.zeros((1,) * (len(kernel) + 1))), node.value())
+    return Linear(SumPool(kernel, strides, pads, weight), np.zeros((1,) * (len(kernel) + 1)))
 
 
 def global_average_pool(node: OnnxNode) -> None:
     """The mean over all space axes."""
     space = node.shape()[1:]
-    node.result(_mean_pool(space), node.value())
+    node.result(mean_map(space), node.value())
 
 
-def _mean_pool(space: tuple[int, ...]) -> Linear:
+def mean_map(space: tuple[int, ...]) -> Linear:
+    """Return the mean over all of ``space``."""
     ones = (1,) * (len(space) + 1)
     weight = np.full(ones, 1.0 / np.prod(space))
     return Linear(SumPool(space, space, ((0, 0),) * len(space), weight), np.zeros(ones))
@@ -73,7 +79,7 @@ def _whole_max(space: tuple[int, ...]) -> MaxPool:
 
 def reduce_mean(node: OnnxNode) -> None:
     """The mean over any axes but the batch, keepdims both ways."""
-    _reduce(node, _mean_pool)
+    _reduce(node, mean_map)
 
 
 def reduce_max(node: OnnxNode) -> None:
