@@ -126,10 +126,14 @@ def _quantizer(layer: Layer, levels: Levels, bias: Array, alpha: Array, step: Ar
     stored = bool((np.abs(bias / alpha - whole) <= WHOLE * np.maximum(np.abs(whole), 1)).all())
     kind = layer.activation.kind
     unit = np.ones((), np.float32)
-    if kind in ("identity", "relu") and stored and levels.rounding == "half_even":
+    if kind in ("identity", "relu", "clip") and stored and levels.rounding == "half_even":
         factor = (alpha.astype(np.float32) / step.astype(np.float32)).astype(np.float32)
-        lo = max(levels.lo, 0) if kind == "relu" else levels.lo
-        return lambda acc: to_codes((acc + whole).astype(np.float32) * factor, unit, lo, levels.hi, "half_even")
+        # Rounding never falls, so the bounds of the activation may as well be applied to the codes.
+        ends = np.broadcast_to(np.array([-np.inf, np.inf]), (len(step), 2))
+        lo, hi = np.split(to_codes(layer.activation.evaluate(ends), step, levels.lo, levels.hi, "half_even"), 2, axis=1)
+        return lambda acc: np.clip(
+            to_codes((acc + whole).astype(np.float32) * factor, unit, levels.lo, levels.hi, "half_even"), lo, hi
+        )
 
     def general(acc: Array) -> Array:
         assert layer.activation is not None
