@@ -4,15 +4,14 @@ One accumulator unit is worth ``alpha = unit * step of the input`` per channel, 
 of the projection. The quantiser that follows computes ``round(float32(acc + b) * float32(alpha / step))``: every
 integer accumulator has its code, and the thresholds are where that code changes. Nothing is rounded a second time.
 
-A sum of two values on different grids has no common unit. Its two weights are the best fraction ``p / q`` of the two
-steps with at most :data:`SUM_BITS` bits, so that no code moves but at a tie; targets with narrower weights split them.
+A sum of values on different grids has no common unit. Its terms are multiples of a fraction of one of them, fine
+enough that no code moves but next to a tie; targets with narrower weights split them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,10 @@ from .scale import scale_output
 Array = NDArray[Any]
 
 SUM_BITS = 15
+ACC_BITS = 24
+READOUT_TOP = 127
+# A multiple this near moves the largest of 256 codes by 2**-10 of a step.
+NEAR = 2.0**-18
 # Weights and units come from float32 constants multiplied in float64: a quotient this close to an integer is one.
 WHOLE = 2.0**-20
 
@@ -42,21 +45,27 @@ def integer_form(
     """
     if not any(u is not None for u in layer.units) and (layer.levels is None or not layer.levels.imported):
         return None
-    found = [_unit(*term, shape, layer.axis) for term in zip(maps, layer.units, steps, strict=True)]
-    units = [u for u in found if u is not None]
-    if len(units) < len(maps):
+    units = [_unit(*term, shape, layer.axis) for term in zip(maps, layer.units, steps, strict=True)]
+    known = [u for u in units if u is not None]
+    if len(known) < len(maps):
         return None
-    alpha = _common(units, [m for m, u in zip(maps, layer.units, strict=True) if u is None], maps)
-    scaled = [scale_output(m, along(layer.axis, len(shape), 1.0 / alpha), shape) for m in maps]
-    if any(m is None for m in scaled):
-        return None
-    integer = [replace(m, weight=np.rint(m.weight).astype(np.int64)) for m in scaled if m is not None]
-    if len(maps) == 1 and np.abs(scaled[0].weight - integer[0].weight).max() > WHOLE:  # type: ignore[union-attr]
-        return None
-    low, high = accumulator_range(list(zip(integer, infos, strict=True)))
-    return IntegerForm(
-        tuple(integer), along(layer.axis, len(shape), alpha), None, int(low.min()), int(high.max()), ("imported",)
+    n, stored = shape[layer.axis], [u is not None for u in layer.units]
+    alpha = common_unit(
+        np.stack([np.broadcast_to(u, n) for u in known]), stored, _extents(maps, known, infos, shape, layer.axis)
     )
+    integer = [_on_unit(m, along(layer.axis, len(shape), alpha), shape) for m in maps]
+    if layer.levels is None:  # nothing rounds a readout but its bias: the finer its unit, the better
+        fine = max(1, READOUT_TOP // max(int(np.abs(m.weight).max(initial=0)) for m in integer))
+        integer, alpha = [replace(m, weight=m.weight * fine) for m in integer], alpha / fine
+    low, high = accumulator_range(list(zip(integer, infos, strict=True)))
+    ends = int(low.min()), int(high.max())
+    return IntegerForm(tuple(integer), along(layer.axis, len(shape), alpha), None, *ends, ("imported",))
+
+
+def _on_unit(linear: LinearMap, alpha: Array, shape: Shape) -> LinearMap:
+    scaled = scale_output(linear, 1.0 / alpha, shape)
+    assert scaled is not None  # alpha runs along the channels of the population
+    return replace(scaled, weight=np.rint(scaled.weight).astype(np.int64))
 
 
 def _unit(linear: LinearMap, unit: Array | None, step: Array, shape: Shape, axis: int) -> Array | None:
@@ -65,41 +74,49 @@ def _unit(linear: LinearMap, unit: Array | None, step: Array, shape: Shape, axis
         if not isinstance(linear, Identity | SumPool):
             return None
         found = channel_vector(np.abs(linear.weight), shape, axis)
-        return found if found is not None and (found > 0).all() else None
-    if step.size > 1:
-        return None
-    return channel_vector(unit * step.item(), shape, axis)
+    else:
+        found = channel_vector(unit * step.item(), shape, axis) if step.size == 1 else None
+    return found if found is not None and (found > 0).all() else None
 
 
-def _common(units: list[Array], free: list[LinearMap], maps: list[LinearMap]) -> Array:
-    """Return the value of one accumulator unit: that of the stored weights, or a fraction that all terms share."""
-    stored = [u for u, m in zip(units, maps, strict=True) if not any(m is f for f in free)]
-    if stored:
-        return stored[0]
-    if len(units) == 1:
-        return units[0]
-    rows = [np.broadcast_to(u, np.broadcast_shapes(*(v.shape for v in units))) for u in units]
-    return np.array([_fraction([float(r[c]) for r in rows]) for c in range(len(rows[0]))])
+def _extents(
+    maps: list[LinearMap], units: list[Array], infos: list[ValueInfo], shape: Shape, axis: int
+) -> list[tuple[int, int]]:
+    """Return for every term, written in its own unit, the largest weight and the furthest accumulator."""
+    found = []
+    for linear, unit, info in zip(maps, units, infos, strict=True):
+        own = _on_unit(linear, along(axis, len(shape), unit), shape)
+        low, high = accumulator_range([(own, info)])
+        found.append((int(np.abs(own.weight).max(initial=0)), int(max(-low.min(), high.max()))))
+    return found
 
 
-def _fraction(values: list[float]) -> float:
-    """Return the unit in which the values are nearest to integers of :data:`SUM_BITS` bits.
+def common_unit(units: Array, stored: list[bool], extents: list[tuple[int, int]]) -> Array:
+    """Return the unit ``(c,)`` of which all terms' units ``(terms, c)`` are integer multiples, as nearly as can be.
 
-    >>> unit = _fraction([0.3, 0.2])
-    >>> round(0.3 / unit, 6), round(0.2 / unit, 6)
-    (3.0, 2.0)
+    It is a fraction 1/k of the first stored unit, of the largest one where no term has stored weights: the smallest k
+    whose multiples are within :data:`NEAR`, else the best k at which weights fit :data:`SUM_BITS` and accumulators
+    :data:`ACC_BITS`.
+
+    >>> units = np.array([[0.3], [0.2]])
+    >>> (units / common_unit(units, [False, False], [(1, 255), (1, 255)])).round(6).tolist()
+    [[3.0], [2.0]]
     """
-    largest = max(values)
-    limit = 2 ** (SUM_BITS - 1) - 1
-    best, error = largest, float("inf")
-    for value in values:
-        q = Fraction(value / largest).limit_denominator(limit).denominator
-        for k in {1, max(limit // q, 1)}:
-            unit = largest / (q * k)
-            worst = max(abs(v / unit - round(v / unit)) / (v / unit) for v in values)
-            if worst < error * (1 - 1e-9):
-                best, error = unit, worst
-    return best
+    reference = units[stored.index(True)] if any(stored) else units.max(axis=0)
+    tops, reaches = (np.array(column)[:, None, None] for column in zip(*extents, strict=True))
+    k = np.arange(1, 2 ** (SUM_BITS - 1) // int(tops.max()) + 1)
+    kinds, place = np.unique(units / reference, axis=1, return_inverse=True)
+    ratio = kinds[:, :, None] * k
+    multiple = np.maximum(np.rint(ratio), 1)
+    error = (np.abs(ratio - multiple) / ratio).max(axis=0)
+    wide = (multiple * tops >= 2 ** (SUM_BITS - 1)).any(axis=0) | (
+        (multiple * reaches).sum(axis=0) >= 2 ** (ACC_BITS - 1)
+    )
+    wide[:, 0] = False
+    error = np.where(wide, np.inf, error)
+    near = error <= NEAR
+    best = np.where(near.any(axis=1), near.argmax(axis=1), error.argmin(axis=1))
+    return np.asarray(reference / k[best][place.reshape(-1)])
 
 
 def table(layer: Layer, form: IntegerForm, levels: Levels) -> Table:
