@@ -93,10 +93,9 @@ def qdq_residual(path: Path, **kinds) -> Path:
     b = m.quantize(qdq_conv(m, "b", a, HIDDEN_SCALE, (6, 6, 3, 3), pads=[1, 1, 1, 1]), "b", m.grid("b", OUT_SCALE))
     total = m.quantize(m.node("Add", [a, b], "sum"), "sum", m.grid("sum", SUM_SCALE))
     pooled = m.node("MaxPool", [total], "pooled", kernel_shape=[2, 2], strides=[2, 2])
-    mean = m.node(
-        "AveragePool", [m.quantize(pooled, "p", m.grid("p", 0.21))], "mean", kernel_shape=[2, 2], strides=[2, 2]
-    )
-    last = qdq_conv(m, "c", m.quantize(mean, "m", m.grid("m", 0.21)), 0.21, (4, 6, 2, 2))
+    again = m.quantize(pooled, "p", m.grid("p", SUM_SCALE))
+    mean = m.node("AveragePool", [again], "mean", kernel_shape=[2, 2], strides=[2, 2])
+    last = qdq_conv(m, "c", m.quantize(mean, "m", m.grid("m", MEAN_SCALE)), MEAN_SCALE, (4, 6, 2, 2))
     y = m.quantize(last, "y", m.grid("y", 0.6))
     return m.save(path, (3, 8, 8), [y])
 
