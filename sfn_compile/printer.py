@@ -63,8 +63,8 @@ def _step(step: Population | MaxPool | Move) -> str:
 
 
 def _attributes(obj: Any) -> str:
-    """Return ``ClassName(field=value, ...)`` with arrays abbreviated."""
-    shown = [f"{f.name}={_value(getattr(obj, f.name))}" for f in fields(obj)]
+    """Return ``ClassName(field=value, ...)`` with arrays abbreviated and empty fields left out."""
+    shown = [f"{f.name}={_value(v)}" for f in fields(obj) if (v := getattr(obj, f.name)) is not None]
     return f"{type(obj).__name__}({', '.join(shown)})"
 
 

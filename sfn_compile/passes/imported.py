@@ -45,6 +45,9 @@ def integer_form(
     """
     if not any(u is not None for u in layer.units) and (layer.levels is None or not layer.levels.imported):
         return None
+    first = maps[0]
+    if len(maps) == 1 and layer.units[0] is None and isinstance(first, Identity | SumPool) and first.weight.all():
+        return _moved_codes(first, infos[0])
     units = [_unit(*term, shape, layer.axis) for term in zip(maps, layer.units, steps, strict=True)]
     known = [u for u in units if u is not None]
     if len(known) < len(maps):
@@ -60,6 +63,16 @@ def integer_form(
     low, high = accumulator_range(list(zip(integer, infos, strict=True)))
     ends = int(low.min()), int(high.max())
     return IntegerForm(tuple(integer), along(layer.axis, len(shape), alpha), None, *ends, ("imported",))
+
+
+def _moved_codes(linear: Identity | SumPool, info: ValueInfo) -> IntegerForm:
+    """Return the form of codes, or sums of codes, that only get another grid: weight 1, the unit where it belongs.
+
+    A window cut at a border has a divisor of its own, so the unit may differ from neuron to neuron.
+    """
+    integer = replace(linear, weight=np.sign(linear.weight).astype(np.int64))
+    low, high = accumulator_range([(integer, info)])
+    return IntegerForm((integer,), np.abs(linear.weight), None, int(low.min()), int(high.max()), ("imported",))
 
 
 def _on_unit(linear: LinearMap, alpha: Array, shape: Shape) -> LinearMap:

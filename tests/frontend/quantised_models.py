@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -171,3 +172,45 @@ def _norm(m: Maker, n: int) -> dict[str, np.ndarray]:
         "mean": m.rng.standard_normal(n).astype(np.float32),
         "variance": m.rng.uniform(0.5, 2.0, n).astype(np.float32),
     }
+
+
+# name -> (operator, how its inputs stand, attributes): s is the stored source with its grid, o the grid of the result.
+SINGLE: dict[str, tuple[str, list[str], dict]] = {
+    "QLinearConv": ("QLinearConv", ["s", "w", "o"], {}),
+    "QLinearMatMul": ("QLinearMatMul", ["s", "m", "o"], {}),
+    "com.microsoft::QLinearConv": ("QLinearConv", ["s", "w", "o"], {"domain": "com.microsoft"}),
+    "com.microsoft::QGemm": ("QGemm", ["s", "m", "b", "o"], {"domain": "com.microsoft", "alpha": 0.7}),
+    "com.microsoft::QLinearAdd": ("QLinearAdd", ["s", "k", "o"], {"domain": "com.microsoft"}),
+    "com.microsoft::QLinearConcat": ("QLinearConcat", ["o", "s", "s"], {"domain": "com.microsoft", "axis": 1}),
+    "com.microsoft::QLinearAveragePool": (
+        "QLinearAveragePool", ["s", "o"], {"domain": "com.microsoft", "kernel_shape": [2, 3], "pads": [1, 1, 0, 0]}),
+    "com.microsoft::QLinearGlobalAveragePool": ("QLinearGlobalAveragePool", ["s", "o"], {"domain": "com.microsoft"}),
+    "com.microsoft::QLinearSigmoid": ("QLinearSigmoid", ["s", "u"], {"domain": "com.microsoft"}),
+    "com.microsoft::QLinearLeakyRelu": ("QLinearLeakyRelu", ["s", "o"], {"domain": "com.microsoft", "alpha": 0.2}),
+    "com.microsoft::QLinearSoftmax": (
+        "QLinearSoftmax", ["s", "u"], {"domain": "com.microsoft", "axis": 1, "opset": 13}),
+}  # fmt: skip
+
+
+def single(path: Path, name: str) -> Path:
+    """A quantiser and one operator on stored integers, its result read as stored."""
+    kind, parts, attributes = SINGLE[name]
+    m = Maker()
+    shape = (5,) if "m" in parts or "Softmax" in kind else (3, 6, 6)
+    grid = m.grid("x", X_SCALE)
+    source = m.node("QuantizeLinear", ["x", *grid], "s")
+    matrix = m.rng.integers(-127, 128, (5, 4)).astype(np.int8)
+    made: dict[str, Callable[[], list[str]]] = {
+        "s": lambda: [source, *grid],
+        "o": lambda: m.grid("o", SUM_SCALE if "w" in parts or "m" in parts else 0.031),
+        "u": lambda: m.grid("u", 1 / 256, 0),
+        "w": lambda: m.weight("w", (4, 3, 3, 3)),
+        "m": lambda: [m.constant("m", matrix), *m.weight("m", (1,))[1:]],
+        "b": lambda: [m.constant("b", m.bias("b", 4))],
+        "k": lambda: [m.constant("k", m.rng.integers(0, 255, (3, 1, 1)).astype(np.uint8)), *m.grid("k", HIDDEN_SCALE)],
+    }
+    if "Softmax" in kind:  # behind a layer: a network of nothing but a decoder is none
+        source = m.node("QLinearMatMul", [source, *grid, *made["m"](), *m.grid("s", 0.11)], "h")
+        made["s"] = lambda: [source, "s_scale", "s_zero"]
+    inputs = [i for part in parts for i in made[part]()]
+    return m.save(path, shape, [m.node(kind, inputs, "y", **attributes)])

@@ -43,6 +43,11 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "a negative batch norm gamma behind a max pool": (
         "a = Conv(x, w) p = MaxPool<kernel_shape=[2,2]>(a) d = BatchNormalization(p, g, h, m, v)"
         "r = Relu(d) y = Conv(r, u)", {**CONV, **BN, **FOLLOW}),
+    "quantisers around a max pool": (
+        "q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) a = Conv(d, w) r = Relu(a)"
+        "k = QuantizeLinear(r, t, z) e = DequantizeLinear(k, t, z) p = MaxPool<kernel_shape=[2,2]>(e)"
+        "j = QuantizeLinear(p, t, z) l = DequantizeLinear(j, t, z) o = Relu(l) y = Conv(o, u)",
+        {**CONV, **FOLLOW, "s": np.float32(0.031), "t": np.float32(0.057), "z": np.int8(3)}),
     "a positive scale behind a max pool": (
         "a = Conv(x, w) p = MaxPool<kernel_shape=[2,2]>(a) d = Mul(p, s) e = Add(d, h1) r = Relu(e) y = Conv(r, u)",
         {**CONV, **FOLLOW, "s": np.float32(3), "h1": noise(4, 1, 1)}),
@@ -182,7 +187,7 @@ def structured(graph: Graph) -> Graph:
 def worst_lie(original: Graph, graph: Graph, x: Array) -> float:
     """The largest relative difference of any output, and of any value that claims to be an ONNX value."""
     truth = original.evaluate({"x": x})
-    values = graph.evaluate({graph.inputs[0].name: prepare(graph.inputs[0], x)})
+    values = graph.evaluate({graph.inputs[0].name: graph.inputs[0].stated(prepare(graph.inputs[0], x))})
     pairs = [(truth[n.tap], values[n.name]) for n in graph.nodes if n.tap is not None and n.tap in truth]
     for before, after in zip(original.outputs, graph.outputs, strict=True):
         real = values[after.value]
@@ -200,7 +205,7 @@ class EvaluatedRunner:
 
     def stream(self, x: Array) -> Iterator[tuple[int, RealValues, dict[str, Array]]]:
         source = self.graph.inputs[0]
-        yield len(x), RealValues(self.graph, {source.name: prepare(source, x).astype(np.float64)}), {}
+        yield len(x), RealValues(self.graph, {source.name: source.stated(prepare(source, x))}), {}
 
 
 def mapped(graph: Graph, x: Array, options: Options | None = None) -> Graph:

@@ -15,6 +15,7 @@ from sfn_compile.diagnostics import CompileError, Origin
 from sfn_compile.ir import Graph
 from sfn_compile.ops import Activation, Layer, Linear, MaxPool, Moved
 from sfn_compile.passes.fold_affine import FoldAffine
+from sfn_compile.passes.fuse_quantizers import FuseQuantizers
 from sfn_compile.passes.hoist_activations import HoistActivations
 from sfn_compile.passes.pipeline import PROBE_TOLERANCE, STRUCTURE, BrokenPass, run_passes
 from sfn_compile.passes.split_host import SplitHost
@@ -237,7 +238,7 @@ class Lie:
 )  # fmt: skip
 def test_a_pass_that_breaks_its_word_is_caught(how, words, tmp_path):
     graph = imported(network("conv, batch norm, relu, conv"), tmp_path)
-    honest = run_passes(graph, (SplitHost(), FoldAffine()))
+    honest = run_passes(graph, (SplitHost(), FuseQuantizers(), FoldAffine()))
     with pytest.raises(BrokenPass, match=words):
         run_passes(honest, (Lie(how),), noise(1, 3, 6, 6).astype(np.float64))
 
