@@ -25,7 +25,7 @@ from .execute import run_codes
 from .frontend import LoadedModel, import_model, load_model
 from .frontend.load import external_files
 from .frontend.reference import FloatReference
-from .host import encode
+from .host import encode_all
 from .ir import Graph
 from .legalize import check_widths, legalize
 from .passes.choose_ladders import ChooseLadders
@@ -37,6 +37,7 @@ from .passes.quantize_weights import QuantizeWeights
 from .probe import check_import
 from .program import Program
 from .report import measure
+from .samples import ModelInput, n_samples, part
 
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
@@ -92,13 +93,14 @@ def compile_model(
         graph = import_model(loaded)
     data, warnings = _calibration_data(loaded, options, calib)
     with _timed(seconds, "check import"):
-        check_import(graph, loaded, data.x[:2])
+        check_import(graph, loaded, part(data.x, slice(2)))
     with _timed(seconds, "structure"):
         graph = run_passes(graph, STRUCTURE[:1], after=after)
-        probe = np.random.default_rng(options.seed).standard_normal((1, *graph.inputs[0].type.shape))
+        rng = np.random.default_rng(options.seed)
+        probe = {i.name: rng.standard_normal((1, *i.type.shape)) for i in graph.inputs}
         graph = run_passes(graph, STRUCTURE[1:], probe, after)
         # Again after the passes: calibration trusts that a tap holds the numbers of the node that names it.
-        check_import(graph, loaded, data.x[:2])
+        check_import(graph, loaded, part(data.x, slice(2)))
     with _timed(seconds, "calibrate"):
         runner = FloatRunner(graph, model, loaded.batch)
         statistics = collect(graph, runner, data.x, lambda i, n: progress("calibrate", i, n))
@@ -150,13 +152,13 @@ def _calibration_data(loaded: LoadedModel, options: Options, calib: Path | None)
     if calib is None:
         n = options.samples or GENERATED_SAMPLES
         what = f"no --calib was given: thresholds come from {n} generated inputs and fit no real data"
-        data = generated(loaded.input_shape, loaded.input_dtype, n, options.seed)
+        data = generated(loaded.inputs, n, options.seed)
         return data, [Diagnostic("SFN308", what, fix="pass real samples: --calib data.npz")]
-    data = load_data(calib, loaded.input_name, loaded.input_shape, loaded.input_dtype)
+    data = load_data(calib, loaded.inputs)
     data = subset(data, options.samples, options.seed)
     warnings = []
-    if len(data.x) < FEW_SAMPLES:
-        warnings.append(Diagnostic("SFN309", f"{len(data.x)} samples", str(calib), "512 are a good number"))
+    if len(data) < FEW_SAMPLES:
+        warnings.append(Diagnostic("SFN309", f"{len(data)} samples", str(calib), "512 are a good number"))
     return data, warnings
 
 
@@ -167,7 +169,7 @@ def _required_accuracy(done: Compilation, progress: Progress) -> dict[str, Any]:
         return {}
     if data.labels is None:
         raise fail("SFN307", "--require-accuracy-drop needs labels beside the samples", data.source, "add `labels`")
-    reference = FloatReference(loaded.path, loaded.input_name, loaded.batch)
+    reference = FloatReference(loaded.path, loaded.input_names, loaded.batch)
     with _timed(done.seconds, "accuracy"):
         found = compare(done.program, reference, data.x, data.labels, progress)["accuracy"]
     drop = 100 * (found["float_top1"] - found["snn_top1"])
@@ -186,10 +188,10 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
         shutil.copyfile(done.loaded.path.parent / name, folder / name)
     x = done.calibration.x
     size = sum(int(np.prod(v.shape)) for v in done.program.values().values())
-    golden = x[: max(1, min(GOLDEN_SAMPLES, GOLDEN_LIMIT // max(size, 1)))]
-    codes = {e.value: encode(e, golden) for e in done.program.inputs}
+    golden = part(x, slice(max(1, min(GOLDEN_SAMPLES, GOLDEN_LIMIT // max(size, 1)))))
+    codes = encode_all(done.program, golden)
     artifact.save_golden(folder, golden, run_codes(done.program, codes, engine="reference"))
-    rows = measure.layers(done.graph, done.program, done.runner, x[:MEASURED_SAMPLES])
+    rows = measure.layers(done.graph, done.program, done.runner, part(x, slice(MEASURED_SAMPLES)))
     progress("measure", 1, 1)
     return {
         "coverage": {"nodes": done.loaded.n_nodes, "mapped": done.loaded.n_nodes, "host": 0},
@@ -197,7 +199,7 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
         "decoder": [op.kind for d in done.program.outputs for op in d.host],
         "layers": rows,
         "totals": measure.totals(rows),
-        "measured_on": {"samples": min(len(x), MEASURED_SAMPLES), "data": done.calibration.source},
+        "measured_on": {"samples": min(n_samples(x), MEASURED_SAMPLES), "data": done.calibration.source},
         "options": done.options.as_dict(),
         "warnings": [w.as_dict() for w in done.warnings],
         "targets": {},
@@ -227,14 +229,21 @@ def _facts(done: Compilation) -> dict[str, Any]:
 
     return {
         "format": done.program.format,
-        "model": {"name": done.loaded.path.name, "sha256": done.loaded.sha256, "input": done.loaded.input_name,
-                  "shape": list(done.loaded.input_shape), "dtype": done.loaded.input_dtype, "batch": done.loaded.batch},
+        "model": {"name": done.loaded.path.name, "sha256": done.loaded.sha256, **_input_facts(done.loaded.inputs),
+                  "batch": done.loaded.batch},
         "calibration": {"source": done.calibration.source, "sha256": done.calibration.sha256,
-                        "samples": len(done.calibration.x)},
+                        "samples": len(done.calibration)},
         "versions": {"sfnc": __version__, "numpy": np.__version__, "onnx": onnx.__version__,
                      "onnxruntime": onnxruntime.__version__, "python": platform.python_version()},
         "options": done.options.as_dict(),
     }  # fmt: skip
+
+
+def _input_facts(inputs: tuple[ModelInput, ...]) -> dict[str, Any]:
+    """Return the list of inputs, and what a reader of a model with one input finds under ``input``."""
+    rows = [{"name": i.name, "shape": list(i.shape), "dtype": i.dtype} for i in inputs]
+    only = rows[0] if len(rows) == 1 else {"name": None, "shape": None, "dtype": None}
+    return {"inputs": rows, "input": only["name"], "shape": only["shape"], "dtype": only["dtype"]}
 
 
 @contextmanager

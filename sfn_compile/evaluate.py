@@ -16,10 +16,11 @@ from .data import load_data, subset
 from .diagnostics import fail
 from .execute import run_codes
 from .frontend.reference import FloatReference
-from .host import decode, encode
+from .host import decode, encode_all
 from .legalize import legalize
 from .program import Program
 from .report.measure import decibel
+from .samples import Samples, by_name, n_samples, part
 from .serialize import npz_bytes
 
 Array = NDArray[Any]
@@ -35,9 +36,8 @@ def run_build(
     ``codes``: the raw integers of every population and the input instead of decoded real outputs.
     """
     manifest, program = artifact.open_build(folder)
-    model = manifest["model"]
-    x = load_data(data, model["input"], tuple(model["shape"]), model["dtype"]).x
-    values = _execute(program, folder, on, {e.value: encode(e, x) for e in program.inputs}, codes, time_limit)
+    x = load_data(data, artifact.model_inputs(manifest)).x
+    values = _execute(program, folder, on, encode_all(program, x), codes, time_limit)
     if codes:
         return dict(values)
     outputs = program.outputs
@@ -67,39 +67,43 @@ def evaluate(
     """Return accuracy and agreement of float model and spiking network on ``data``, and write ``eval.json``."""
     check_choice(samples, seed)
     manifest, program = artifact.open_build(folder)
-    model = manifest["model"]
-    found = subset(load_data(data, model["input"], tuple(model["shape"]), model["dtype"]), samples, seed)
-    reference = FloatReference(folder / "model.onnx", model["input"], model["batch"])
+    inputs = artifact.model_inputs(manifest)
+    found = subset(load_data(data, inputs), samples, seed)
+    reference = FloatReference(folder / "model.onnx", [i.name for i in inputs], manifest["model"]["batch"])
     result = compare(program, reference, found.x, found.labels, progress)
-    result["data"] = {"source": found.source, "sha256": found.sha256, "samples": len(found.x), "seed": seed}
+    result["data"] = {"source": found.source, "sha256": found.sha256, "samples": len(found), "seed": seed}
     artifact.write_json(folder / "eval.json", result)
     return result
 
 
 def compare(
-    program: Program, reference: FloatReference, x: Array, labels: Array | None = None, progress: Progress | None = None
+    program: Program,
+    reference: FloatReference,
+    x: Samples | Array,
+    labels: Array | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Return ``{"outputs": per output agreement, sqnr_db, max_error; "accuracy": ... where labels are given}``."""
     sums = {d.name: {"signal": 0.0, "noise": 0.0, "max_error": 0.0, "agree": 0} for d in program.outputs}
     float_hits = snn_hits = 0
-    for start in range(0, len(x), _BATCH):
-        piece = x[start : start + _BATCH]
+    x = by_name(x, [e.name for e in program.inputs])
+    n = n_samples(x)
+    for start in range(0, n, _BATCH):
+        piece, size = part(x, slice(start, start + _BATCH)), min(_BATCH, n - start)
         want = reference.run(piece)
-        codes = {e.value: encode(e, piece) for e in program.inputs}
-        values = run_codes(program, codes, [d.value for d in program.outputs])
+        values = run_codes(program, encode_all(program, piece), [d.value for d in program.outputs])
         for i, d in enumerate(program.outputs):
-            a = want[d.name].reshape(len(piece), -1).astype(np.float64)
-            b = decode(d, values[d.value]).reshape(len(piece), -1)
+            a = want[d.name].reshape(size, -1).astype(np.float64)
+            b = decode(d, values[d.value]).reshape(size, -1)
             tops = _top1(a), _top1(b)
             _add(sums[d.name], a, b, tops)
             if i == 0 and labels is not None:
-                truth = labels[start : start + len(piece)]
+                truth = labels[start : start + size]
                 _check_labels(truth, a.shape[1])
                 float_hits += int((tops[0] == truth).sum())
                 snn_hits += int((tops[1] == truth).sum())
         if progress is not None:
-            progress("evaluate", min(start + _BATCH, len(x)), len(x))
-    n = len(x)
+            progress("evaluate", start + size, n)
     outputs = {
         name: {
             "agreement": v["agree"] / n,

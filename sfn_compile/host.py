@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .ir import Graph
 from .ops import Activation, Softmax
-from .program import Decoding, Encoding, HostOp
+from .program import Decoding, Encoding, HostOp, Program
+from .samples import Samples
 
 Array = NDArray[Any]
 
@@ -37,6 +39,11 @@ def prepare(encoding: Encoding | Any, x: Array) -> Array:
     return x
 
 
+def prepare_all(graph: Graph, x: Samples) -> dict[str, Array]:
+    """Return every input of a graph after its host operations, in float64, by name."""
+    return {i.name: prepare(i, x[i.model_name]).astype(np.float64) for i in graph.inputs}
+
+
 def encode(encoding: Encoding, x: Array) -> Array:
     """Return the codes ``(n, *shape)``, int32, of a model input ``(n, *model_shape)``.
 
@@ -45,6 +52,11 @@ def encode(encoding: Encoding, x: Array) -> Array:
     real = prepare(encoding, x).astype(np.float64)
     codes = np.clip(np.floor(real / encoding.step + 0.5), encoding.lo, encoding.hi)
     return codes.astype(np.int32)
+
+
+def encode_all(program: Program, x: Samples) -> dict[str, Array]:
+    """Return the codes of every input by value name."""
+    return {e.value: encode(e, x[e.name]) for e in program.inputs}
 
 
 def decode(decoding: Decoding, integers: Array) -> Array:

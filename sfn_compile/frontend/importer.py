@@ -8,6 +8,7 @@ import onnx_ir as ir
 from ..diagnostics import CompileError, Diagnostic
 from ..ir import Graph, GraphInput, GraphOutput, TensorType, live_nodes
 from .context import Context, OnnxNode, Refusal, node_label
+from .integers import integer_problem
 from .load import LoadedModel
 from .operators import SEVERAL_OUTPUTS, importer_of, unsupported
 
@@ -24,9 +25,9 @@ def survey(loaded: LoadedModel) -> tuple[Graph | None, list[Diagnostic], list[tu
     """Return (graph or None, problems, [(node, "ok", "behind" or the code of its refusal)]) without raising."""
     context = Context(loaded.batch, loaded.model.opset_imports.get("", 1))
     _constants(loaded.model, context)
-    name = loaded.input_name
-    context.types[name] = TensorType(loaded.input_shape)
-    context.values[name] = name
+    for source in loaded.inputs:
+        context.types[source.name] = TensorType(source.shape)
+        context.values[source.name] = source.name
     problems: list[Diagnostic] = []
     states: list[tuple[str, str]] = []
     for node in loaded.model.graph:
@@ -37,9 +38,9 @@ def survey(loaded: LoadedModel) -> tuple[Graph | None, list[Diagnostic], list[tu
     outputs = _outputs(loaded.model, context, problems)
     if problems:
         return None, problems, states
-    source = GraphInput(name, name, loaded.input_shape, loaded.input_dtype, context.types[name])
     nodes = live_nodes(context.nodes, [o.value for o in outputs])
-    return Graph((source,), nodes, tuple(outputs)), [], states
+    inputs = tuple(GraphInput(i.name, i.name, i.shape, i.dtype, TensorType(i.shape)) for i in loaded.inputs)
+    return Graph(inputs, nodes, tuple(outputs)), [], states
 
 
 def _constants(model: ir.Model, context: Context) -> None:
@@ -58,6 +59,9 @@ def _import_node(node: ir.Node, context: Context) -> Diagnostic | None:
     if node.op_type not in SEVERAL_OUTPUTS and any(o.name and o.uses() for o in list(node.outputs)[1:]):
         what = "its optional second output is used"
         return Diagnostic("SFN202", what, node_label(node), "use the first output only")
+    problem = integer_problem(node, context)
+    if problem is not None:
+        return problem
     try:
         importer(OnnxNode(node, context))
     except Refusal as refusal:

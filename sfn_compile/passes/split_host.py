@@ -28,13 +28,14 @@ class SplitHost:
     def run(self, graph: Graph) -> Graph:
         """Return the graph between encoder and decoder. Raises SFN202 for a Softmax that is not at the end."""
         graph = _split_outputs(graph)
-        graph = _split_input(graph)
+        for i in range(len(graph.inputs)):
+            graph = _split_input(graph, i)
         problems = [
             Diagnostic("SFN202", "it stands inside the network, where it has no integer form yet", n.origin.nodes[0],
                        "Softmax is supported at the end of the network")
             for n in graph.nodes if isinstance(n.op, Softmax)
         ]  # fmt: skip
-        if not graph.nodes or any(o.value == graph.inputs[0].name for o in graph.outputs):
+        if not graph.nodes or any(i.name == o.value for i in graph.inputs for o in graph.outputs):
             problems.append(Diagnostic("SFN105", "an output is the input itself: there is no layer to map"))
         if problems:
             raise CompileError(problems)
@@ -74,8 +75,9 @@ def _host_op(op: object) -> HostOp | None:
     return None
 
 
-def _split_input(graph: Graph) -> Graph:
-    source = graph.inputs[0]
+def _split_input(graph: Graph, i: int) -> Graph:
+    """Return the graph with what stands directly behind input ``i``, and behind it alone, in its encoder."""
+    source = graph.inputs[i]
     while True:
         node = only_user(graph.users(), graph, source.name)
         op = None if node is None else _encoder_op(node.op)
@@ -84,7 +86,8 @@ def _split_input(graph: Graph) -> Graph:
         source = GraphInput(
             node.name, source.model_name, source.model_shape, source.dtype, node.type, (*source.host, op)
         )
-        graph = replace(graph, inputs=(source,), nodes=tuple(n for n in graph.nodes if n is not node))
+        inputs = (*graph.inputs[:i], source, *graph.inputs[i + 1 :])
+        graph = replace(graph, inputs=inputs, nodes=tuple(n for n in graph.nodes if n is not node))
 
 
 def _encoder_op(op: object) -> HostOp | None:

@@ -213,16 +213,17 @@ def test_data_that_cannot_be_read(content, tmp_path):
 def test_data_that_is_damaged_anywhere_is_refused_or_whole(tmp_path):
     from sfn_compile.data import load_data
     from sfn_compile.diagnostics import CompileError
+    from sfn_compile.samples import ModelInput
 
     np.savez_compressed(tmp_path / "d.npz", x=np.arange(12.0).reshape(3, 4))
     whole = (tmp_path / "d.npz").read_bytes()
     for at in range(0, len(whole), 3):
         (tmp_path / "d.npz").write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
         try:
-            found = load_data(tmp_path / "d.npz", "x", (4,), "float32")
+            found = load_data(tmp_path / "d.npz", [ModelInput("x", (4,), "float32")])
         except CompileError:
             continue
-        assert np.array_equal(found.x, np.arange(12.0).reshape(3, 4)), at
+        assert np.array_equal(found.x["x"], np.arange(12.0).reshape(3, 4)), at
 
 
 def test_integer_images_npy_files_and_the_name_x_are_accepted(made, tmp_path):

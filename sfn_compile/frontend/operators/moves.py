@@ -24,11 +24,20 @@ def dropout(node: OnnxNode) -> None:
 
 
 def cast(node: OnnxNode) -> None:
-    """To float32 or float64, which changes no number here."""
-    to = ir.DataType(int(node.attr("to")))
-    if to not in (ir.DataType.FLOAT, ir.DataType.DOUBLE):
+    """To float16, float32 or float64, or of integers to wider ones: all of which keep the number."""
+    to, source = ir.DataType(int(node.attr("to"))), node.node.inputs[0]
+    whole = source is not None and source.dtype is not None and source.dtype.is_integer()
+    wider = whole and to.is_integer() and _holds(to, source.dtype)  # type: ignore[union-attr, arg-type]
+    if not wider and to not in (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16):
         raise node.refuse(f"a Cast of computed values to {to.name} rounds them", "cast to FLOAT only")
     node.alias(node.value())
+
+
+def _holds(wide: ir.DataType, narrow: ir.DataType) -> bool:
+    """Return whether one integer type holds every number of another."""
+    if wide.is_signed() == narrow.is_signed():
+        return wide.bitwidth >= narrow.bitwidth
+    return wide.is_signed() and wide.bitwidth > narrow.bitwidth
 
 
 def flatten(node: OnnxNode) -> None:
