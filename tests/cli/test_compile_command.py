@@ -12,7 +12,8 @@ from tiny_onnx import noise, saved, tiny
 
 from sfn_compile import artifact
 from sfn_compile.execute import run_codes
-from sfn_compile.host import encode
+from sfn_compile.host import encode_all
+from sfn_compile.samples import n_samples
 
 
 # -- compile -------------------------------------------------------------------------------------------------------
@@ -86,9 +87,9 @@ def test_the_report_has_the_fields_of_the_contract(made):
 def test_golden_holds_the_inputs_and_every_layers_integers(made):
     x, values = artifact.load_golden(made)
     _, program = artifact.open_build(made)
-    assert len(x) == 8
+    assert n_samples(x) == 8
     assert list(values) == list(program.values())
-    again = run_codes(program, {e.value: encode(e, x) for e in program.inputs}, engine="reference")
+    again = run_codes(program, encode_all(program, x), engine="reference")
     assert all(np.array_equal(values[name], again[name]) for name in values)
 
 
