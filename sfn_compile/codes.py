@@ -46,8 +46,8 @@ CODES: dict[str, Code] = {
     "SFN105": Code(
         EXIT_INPUT,
         "the model's inputs or outputs are not usable",
-        "Every input that an output depends on is a tensor of numbers (floats or integers) whose first axis is the batch, "
-        "the same batch for all of them. Other inputs are ignored. There must be at least one output, and a layer "
+        "Every input that an output depends on is a tensor of numbers (floats or integers) whose first axis is the "
+        "batch, the same batch for all of them. Other inputs are ignored. There must be at least one output, and a layer "
         "between it and the inputs. The message says which part does not hold.",
     ),
     "SFN106": Code(
@@ -96,8 +96,8 @@ CODES: dict[str, Code] = {
     "SFN303": Code(
         EXIT_INPUT,
         "the data has the wrong shape",
-        "Each sample must have exactly the shape of the model's input without the batch axis, and every input needs the "
-        "same number of samples: sample i of each belongs together.",
+        "Each sample must have exactly the shape of the model's input without the batch axis, and every input needs "
+        "the same number of samples: sample i of each belongs together.",
     ),
     "SFN304": Code(
         EXIT_INPUT,

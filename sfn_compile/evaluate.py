@@ -16,9 +16,9 @@ from .data import load_data, subset
 from .diagnostics import fail
 from .execute import run_codes
 from .frontend.reference import FloatReference
-from .host import decode, encode_all
+from .host import answer, decode, encode_all
 from .legalize import legalize
-from .program import Program
+from .program import Decoding, Program
 from .report.measure import decibel
 from .samples import Samples, by_name, n_samples, part
 from .serialize import npz_bytes
@@ -43,7 +43,7 @@ def run_build(
     outputs = program.outputs
     if on != "sim":  # a target may hold the output's value under another name
         outputs = legalize(program, on, backend.load(on).capabilities).outputs
-    return {d.name: decode(d, values[d.value]).astype(np.float32) for d in outputs}
+    return {d.name: answer(d, values[d.value]) for d in outputs}
 
 
 def _execute(
@@ -95,29 +95,41 @@ def compare(
         for i, d in enumerate(program.outputs):
             a = want[d.name].reshape(size, -1).astype(np.float64)
             b = decode(d, values[d.value]).reshape(size, -1)
-            tops = _top1(a), _top1(b)
+            tops = (a, b) if d.is_integer else (_top1(a), _top1(b))
             _add(sums[d.name], a, b, tops)
             if i == 0 and labels is not None:
                 truth = labels[start : start + size]
-                _check_labels(truth, a.shape[1])
+                if d.is_integer:
+                    truth = _classes_needed(truth, d.name, a)
+                else:
+                    _check_labels(truth, a.shape[1])
                 float_hits += int((tops[0] == truth).sum())
                 snn_hits += int((tops[1] == truth).sum())
         if progress is not None:
             progress("evaluate", start + size, n)
-    outputs = {
-        name: {
-            "agreement": v["agree"] / n,
-            "sqnr_db": decibel(v["signal"], v["noise"]),
-            "max_error": v["max_error"],
-        }
-        for name, v in sums.items()
-    }
+    outputs = {d.name: _row(d, sums[d.name], n) for d in program.outputs}
     result: dict[str, Any] = {"outputs": outputs}
     if labels is not None:
         first = outputs[program.outputs[0].name]
         result["accuracy"] = {"n": n, "float_top1": float_hits / n, "snn_top1": snn_hits / n,
                               "agreement": first["agreement"]}  # fmt: skip
     return result
+
+
+def _row(d: Decoding, sums: Mapping[str, Any], n: int) -> dict[str, Any]:
+    """Return what is reported of an output; places have no signal and no error, they agree or not."""
+    agreement = {"agreement": sums["agree"] / n}
+    if d.is_integer:
+        return agreement
+    return {**agreement, "sqnr_db": decibel(sums["signal"], sums["noise"]), "max_error": sums["max_error"]}
+
+
+def _classes_needed(labels: Array, name: str, classes: Array) -> Array:
+    """Return labels ``(n, 1)`` to compare classes with. Raises SFN307 where the output is not one class per sample."""
+    if classes.shape[1] != 1:
+        raise fail("SFN307", f"output {name!r} holds {classes.shape[1]} places per sample, not one class", fix="leave "
+                   "the labels out")  # fmt: skip
+    return labels[:, None]
 
 
 def _top1(y: Array) -> Array:
@@ -136,7 +148,7 @@ def _add(total: dict[str, Any], a: Array, b: Array, tops: tuple[Array, Array]) -
     total["signal"] += float((a**2).sum())
     total["noise"] += float(((a - b) ** 2).sum())
     total["max_error"] = max(total["max_error"], float(np.abs(a - b).max()))
-    total["agree"] += int((tops[0] == tops[1]).sum())
+    total["agree"] += int((tops[0] == tops[1]).reshape(len(a), -1).all(axis=1).sum())
 
 
 def save_outputs(path: Path, arrays: Mapping[str, Array]) -> None:

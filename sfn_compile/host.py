@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .ir import Graph
-from .ops import Activation, Softmax
+from .ops import Activation, ArgExtreme, Softmax
 from .program import Decoding, Encoding, HostOp, Program
 from .samples import Samples
 
@@ -24,6 +24,8 @@ def apply_host(op: HostOp, x: Array) -> Array:
         return np.asarray(args["op"].apply(x))
     if op.kind in ("softmax", "log_softmax"):
         return Softmax(tuple(args["axes"]), op.kind == "log_softmax").evaluate(x)
+    if op.kind == "arg_extreme":
+        return ArgExtreme(**args).evaluate(x)
     if op.kind == "clip":
         lo, hi = args["lo"], args["hi"]
         return Activation("clip", -np.inf if lo is None else lo, np.inf if hi is None else hi).evaluate(x)
@@ -57,6 +59,12 @@ def encode(encoding: Encoding, x: Array) -> Array:
 def encode_all(program: Program, x: Samples) -> dict[str, Array]:
     """Return the codes of every input by value name."""
     return {e.value: encode(e, x[e.name]) for e in program.inputs}
+
+
+def answer(decoding: Decoding, integers: Array) -> Array:
+    """Return the model's output ``(n, ...)`` in its own type."""
+    real = decode(decoding, integers)
+    return (np.rint(real) if decoding.is_integer else real).astype(decoding.dtype)
 
 
 def decode(decoding: Decoding, integers: Array) -> Array:

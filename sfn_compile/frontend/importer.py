@@ -8,6 +8,7 @@ import onnx_ir as ir
 from ..diagnostics import CompileError, Diagnostic
 from ..ir import Graph, GraphInput, GraphOutput, TensorType, live_nodes
 from .context import Context, OnnxNode, Refusal, node_label
+from .inputs import TYPES
 from .integers import integer_problem
 from .load import LoadedModel
 from .operators import SEVERAL_OUTPUTS, importer_of, unsupported
@@ -87,12 +88,17 @@ def _import_constant(node: ir.Node, context: Context) -> Diagnostic | None:
     return None
 
 
+def _dtype(out: ir.Value) -> str:
+    """Return the NumPy type of an output, float32 where the file does not say."""
+    return TYPES.get(out.dtype, "float32") if out.dtype is not None else "float32"
+
+
 def _outputs(model: ir.Model, context: Context, problems: list[Diagnostic]) -> list[GraphOutput]:
     found = []
     for out in model.graph.outputs:
         name = str(out.name)
         if name in context.values:
-            found.append(GraphOutput(name, context.values[name]))
+            found.append(GraphOutput(name, context.values[name], dtype=_dtype(out)))
         elif not problems and name in context.merged:
             what = "it merges the batch with other axes"
             problems.append(Diagnostic("SFN203", what, f"output {name!r}", "keep axis 0 for the samples"))

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from ..diagnostics import CompileError, Diagnostic, fail
 from ..samples import ModelInput
 
-_TYPES = {
+TYPES = {
     ir.DataType.FLOAT: "float32", ir.DataType.DOUBLE: "float64", ir.DataType.FLOAT16: "float16",
     ir.DataType.UINT8: "uint8", ir.DataType.INT8: "int8", ir.DataType.UINT16: "uint16", ir.DataType.INT16: "int16",
     ir.DataType.UINT32: "uint32", ir.DataType.INT32: "int32", ir.DataType.INT64: "int64",
@@ -110,7 +110,7 @@ def _pin(value: ir.Value, input_shapes: Mapping[str, tuple[int, ...]]) -> tuple[
 
 
 def _dtype(value: ir.Value) -> str:
-    if value.dtype not in _TYPES:
-        what = f"its type is {value.dtype}; supported: {', '.join(_TYPES.values())}"
+    if value.dtype not in TYPES:
+        what = f"its type is {value.dtype}; supported: {', '.join(TYPES.values())}"
         raise fail("SFN105", what, f"input {value.name!r}", _FIXES.get(value.dtype, ""))  # type: ignore[arg-type]
-    return _TYPES[value.dtype]
+    return TYPES[value.dtype]

@@ -10,10 +10,13 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..diagnostics import CompileError, Diagnostic
-from ..ir import Graph, GraphInput, GraphOutput, live_nodes
-from ..ops import Activation, Linear, Moved, Softmax
+from ..ir import Graph, GraphInput, live_nodes
+from ..ops import Activation, ArgExtreme, Linear, Moved, Softmax
 from ..program import Concat, HostOp, Identity, Pad
 from .base import only_user
+
+# They have no integer form: the decoder computes them, or nobody.
+HOST_ONLY = (Softmax, ArgExtreme)
 
 
 @dataclass(frozen=True)
@@ -26,14 +29,14 @@ class SplitHost:
     exact: ClassVar[bool] = False  # it moves the ends of the graph, so there is nothing to compare name by name
 
     def run(self, graph: Graph) -> Graph:
-        """Return the graph between encoder and decoder. Raises SFN202 for a Softmax that is not at the end."""
+        """Return the graph between encoder and decoder. Raises SFN202 for what only the host can and is not there."""
         graph = _split_outputs(graph)
         for i in range(len(graph.inputs)):
             graph = _split_input(graph, i)
         problems = [
             Diagnostic("SFN202", "it stands inside the network, where it has no integer form yet", n.origin.nodes[0],
-                       "Softmax is supported at the end of the network")
-            for n in graph.nodes if isinstance(n.op, Softmax)
+                       "it is supported at the end of the network")
+            for n in graph.nodes if isinstance(n.op, HOST_ONLY)
         ]  # fmt: skip
         if not graph.nodes or any(i.name == o.value for i in graph.inputs for o in graph.outputs):
             problems.append(Diagnostic("SFN105", "an output is the input itself: there is no layer to map"))
@@ -49,10 +52,10 @@ def _split_outputs(graph: Graph) -> Graph:
         value, host = out.value, out.host
         while value in tails:
             node = nodes[value]
-            if not isinstance(node.op, Softmax) and any(u.name not in tails for u in users[node.inputs[0]]):
+            if not isinstance(node.op, HOST_ONLY) and any(u.name not in tails for u in users[node.inputs[0]]):
                 break  # others need its source in the network: one population serves them and this output
             value, host = node.inputs[0], (tails[value], *host)
-        outputs.append(GraphOutput(out.name, value, host))
+        outputs.append(replace(out, value=value, host=host))
     return replace(graph, outputs=tuple(outputs), nodes=live_nodes(graph.nodes, [o.value for o in outputs]))
 
 
@@ -68,7 +71,7 @@ def _tails(graph: Graph) -> dict[str, HostOp]:
 
 
 def _host_op(op: object) -> HostOp | None:
-    if isinstance(op, Softmax | Activation):
+    if isinstance(op, Softmax | ArgExtreme | Activation):
         return op.as_host()
     if isinstance(op, Moved) and not isinstance(op.op, Concat | Pad):
         return HostOp("move", (("op", op.op),))

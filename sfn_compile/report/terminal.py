@@ -79,6 +79,9 @@ class Console:
             self.out.print(f"float network    {100 * a['float_top1']:6.2f} % top-1 on {a['n']} samples (onnxruntime)")
             self.out.print(f"spiking network  {100 * a['snn_top1']:6.2f} % top-1, {drop:+.2f} points lost")
         for name, o in found["outputs"].items():
+            if "max_error" not in o:
+                self.out.print(f"output {name}: the same in {100 * o['agreement']:.2f} % of the samples")
+                continue
             snr = "no error" if o["sqnr_db"] is None else f"{o['sqnr_db']:.1f} dB"
             self.out.print(f"output {name}: agreement {100 * o['agreement']:.2f} %, signal to noise {snr}, "
                            f"largest error {o['max_error']:.4g}")  # fmt: skip

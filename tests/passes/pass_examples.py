@@ -119,6 +119,13 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
         "a = Conv(x, w) y = Relu(a) z = Identity(y)", {**CONV, "outputs": ("y", "z")}),
     "an output and its own softmax": (
         "f = Flatten(x) y = Gemm(f, k) z = Softmax(y)", {"x": (2, 2), "k": noise(4, 3), "outputs": ("y", "z")}),
+    "scores, their softmax and the place of the largest": (
+        "f = Flatten(x) y = Gemm(f, k) z = Softmax(y) i = ArgMax<axis=1>(z) p = Cast<to=1>(i)",
+        {"x": (2, 2), "k": noise(4, 3), "outputs": ("y", "z", "p")}),
+    "a value that is an output, read inside and the place of its largest": (
+        "a = Conv(x, w, b) y = Relu(a) p = Conv(y, u) r = Relu(p) z = Conv(r, u)"
+        "m = ArgMax<axis=1>(y) q = Cast<to=1>(m)",
+        {**CONV, **FOLLOW, "x": (3, 8, 8), "outputs": ("z", "y", "q")}),
     "an mlp-mixer block": (
         "n = Relu(x) a = MatMul(n, k) r = Relu(a) d = MatMul(r, l) s = Add(n, d) t = MatMul(e, s) y = Add(s, t)",
         {"x": (4, 3), "k": noise(3, 5), "l": noise(5, 3), "e": noise(4, 4)}),
