@@ -125,6 +125,23 @@ def changed_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     return sorted(n for n in now.keys() | then.keys() if now.get(n) != then.get(n))
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file inside the kernel; a file system that can lets both share their blocks until one is written.
+
+    Never a hard link: whoever writes the model anew in its old place would write into every build made from it.
+    """
+    try:
+        with source.open("rb") as old, target.open("wb") as new:
+            left = os.fstat(old.fileno()).st_size
+            while left and (n := os.copy_file_range(old.fileno(), new.fileno(), left)):
+                left -= n
+            if not left:
+                return
+    except (AttributeError, OSError):  # another system, or a file system without it
+        pass
+    shutil.copyfile(source, target)
+
+
 def model_inputs(manifest: Mapping[str, Any]) -> tuple[ModelInput, ...]:
     """Return the model's inputs as a build's manifest lists them. Raises SFN503 where it does not."""
     try:

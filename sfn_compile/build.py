@@ -182,10 +182,10 @@ def _required_accuracy(done: Compilation, progress: Progress) -> dict[str, Any]:
 def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[str, Any]:
     """Write program, golden integers and the model's copy; return the report so far."""
     serialize.save(done.program, folder)
-    shutil.copyfile(done.loaded.path, folder / "model.onnx")
+    artifact.copy_file(done.loaded.path, folder / "model.onnx")
     for name in external_files(done.loaded.model):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(done.loaded.path.parent / name, folder / name)
+        artifact.copy_file(done.loaded.path.parent / name, folder / name)
     x = done.calibration.x
     size = sum(int(np.prod(v.shape)) for v in done.program.values().values())
     golden = part(x, slice(max(1, min(GOLDEN_SAMPLES, GOLDEN_LIMIT // max(size, 1)))))

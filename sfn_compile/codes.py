@@ -47,8 +47,8 @@ CODES: dict[str, Code] = {
         EXIT_INPUT,
         "the model's inputs or outputs are not usable",
         "Every input that an output depends on is a tensor of numbers (floats or integers) whose first axis is the "
-        "batch, the same batch for all of them. Other inputs are ignored. There must be at least one output, and a layer "
-        "between it and the inputs. The message says which part does not hold.",
+        "batch, the same batch for all of them. Other inputs are ignored. There must be at least one output, and a "
+        "layer between it and the inputs. The message says which part does not hold.",
     ),
     "SFN106": Code(
         EXIT_INPUT,

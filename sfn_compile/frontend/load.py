@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
@@ -21,6 +22,7 @@ from .operators import unsupported
 # Operators whose result is not a function of their inputs: never folded.
 _RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
 _FOLD_LIMIT_BYTES = 1 << 28
+_AT_A_TIME = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,13 +114,21 @@ def _check_finite(model: ir.Model) -> None:
             values = tensor.numpy()
         except Exception as error:  # a tensor whose bytes do not fit its shape
             raise fail("SFN101", f"initializer {name!r} is damaged: {_first_line(error)}") from error
-        if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
-            n = int((~np.isfinite(values)).sum())
+        n = _not_finite(values)
+        if n:
             bad.append(
                 Diagnostic("SFN104", f"{n} of {values.size} values are NaN or infinite", f"initializer {name!r}")
             )
     if bad:
         raise CompileError(bad)
+
+
+def _not_finite(values: NDArray[Any]) -> int:
+    """Return how many numbers are NaN or infinite, looking at a few at a time: weights may fill the memory."""
+    if not np.issubdtype(values.dtype, np.floating):
+        return 0
+    flat = values.reshape(-1)
+    return sum(int((~np.isfinite(flat[i : i + _AT_A_TIME])).sum()) for i in range(0, flat.size, _AT_A_TIME))
 
 
 def _fold(model: ir.Model) -> None:

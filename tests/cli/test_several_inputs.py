@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from cli_helpers import document, refused, sfnc, succeeds
 from tiny_onnx import noise, saved, tiny
@@ -161,6 +162,21 @@ def test_outputs_may_stand_anywhere(case, tmp_path):
     for name in names:
         noise_to_signal = ((got[name] - want[name]) ** 2).sum() / (want[name] ** 2).sum()
         assert noise_to_signal < 1e-3, name  # 30 dB at 255 levels
+
+
+def test_weights_written_anew_in_their_old_place_leave_the_build_as_it_was(tmp_path):
+    model = tiny("f = Flatten(x) y = Gemm(f, k)", x=(2, 3), k=noise(6, 4))
+    path = tmp_path / "model.onnx"
+    (tmp_path / "data").mkdir()
+    onnx.save_model(model, str(path), save_as_external_data=True, location="data/weights.bin", size_threshold=0)
+    np.savez(tmp_path / "d.npz", x=noise(64, 2, 3))
+    succeeds(path, "--calib", tmp_path / "d.npz", "-o", tmp_path / "out")
+    with (tmp_path / "data" / "weights.bin").open("r+b") as file:
+        file.write(bytes(6 * 4 * 4))
+    succeeds("eval", tmp_path / "out", "--data", tmp_path / "d.npz")
+    assert document(tmp_path / "out" / "eval.json")["outputs"]["y"]["sqnr_db"] > 25
+    succeeds("verify", tmp_path / "out")
+    assert document(tmp_path / "out" / "proof.json")["files_changed"] == []
 
 
 def test_a_float16_network_answers_in_float16(tmp_path):

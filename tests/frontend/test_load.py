@@ -102,6 +102,19 @@ def test_external_data_beside_the_model_is_read(tmp_path):
     check_import(graph, loaded, x)  # onnxruntime finds the data from its own copy as well
 
 
+def test_external_data_is_looked_at_where_it_is(tmp_path):
+    """Weights stay in their file: as views of it, also while they are searched for NaN."""
+    path = with_external_data(tmp_path)
+    (weight,) = load_model(path).model.graph.initializers.values()
+    assert type(weight.const_value).__name__ == "ExternalTensor"
+    assert not weight.const_value.numpy().flags.owndata
+    data = np.fromfile(tmp_path / "weights.bin", np.float32)
+    data[[5, 7]] = np.nan
+    data.tofile(tmp_path / "weights.bin")
+    with pytest.raises(CompileError, match=r"SFN104 at initializer 'w': 2 of 972 values are NaN"):
+        load_model(path)
+
+
 def with_external_data(folder):
     model = tiny("y = Conv(x, w)", w=noise(4, 3, 9, 9, seed=5), x=(3, 12, 12))
     path = folder / "model.onnx"
