@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import __version__, artifact, backend, serialize
+from . import __version__, artifact, backend, ending, serialize
 from .calibration import methods
 from .calibration.collect import FloatRunner, collect
 from .config import Options
 from .data import Data, generated, load_data, subset
 from .diagnostics import CompileError, Diagnostic, fail
-from .evaluate import compare
+from .evaluate import compare, reference_of
 from .execute import run_codes
-from .frontend import LoadedModel, import_model, load_model
+from .frontend import LoadedModel, load_model
 from .frontend.load import external_files
-from .frontend.reference import FloatReference
 from .host import encode_all
+from .host_tail import check_tail, read_network
 from .ir import Graph
 from .legalize import check_widths, legalize
 from .passes.choose_ladders import ChooseLadders
@@ -89,11 +89,11 @@ def compile_model(
     methods.check_options(options.method, options.method_options)
     seconds: dict[str, float] = {}
     with _timed(seconds, "import"):
-        loaded = load_model(model, input_shapes)
-        graph = import_model(loaded)
+        loaded, graph = read_network(load_model(model, input_shapes))
     data, warnings = _calibration_data(loaded, options, calib)
     with _timed(seconds, "check import"):
         check_import(graph, loaded, part(data.x, slice(2)))
+        check_tail(graph, loaded, part(data.x, slice(2)))
     with _timed(seconds, "structure"):
         graph = run_passes(graph, STRUCTURE[:1], after=after)
         rng = np.random.default_rng(options.seed)
@@ -169,9 +169,10 @@ def _required_accuracy(done: Compilation, progress: Progress) -> dict[str, Any]:
         return {}
     if data.labels is None:
         raise fail("SFN307", "--require-accuracy-drop needs labels beside the samples", data.source, "add `labels`")
-    reference = FloatReference(loaded.path, loaded.input_names, loaded.batch)
+    end = ending.ending_of(loaded.output_names, loaded.tail)
+    reference = reference_of(loaded.path, loaded.input_names, loaded.batch, done.program, end)
     with _timed(done.seconds, "accuracy"):
-        found = compare(done.program, reference, data.x, data.labels, progress)["accuracy"]
+        found = compare(done.program, reference, data.x, data.labels, progress, end)["accuracy"]
     drop = 100 * (found["float_top1"] - found["snn_top1"])
     if drop > limit:
         what = f"top-1 fell from {100 * found['float_top1']:.2f} % to {100 * found['snn_top1']:.2f} %"
@@ -186,6 +187,9 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
     for name in external_files(done.loaded.model):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         artifact.copy_file(done.loaded.path.parent / name, folder / name)
+    tail = done.loaded.tail
+    if tail is not None:
+        (folder / ending.FILE).write_bytes(tail.model)
     x = done.calibration.x
     size = sum(int(np.prod(v.shape)) for v in done.program.values().values())
     golden = part(x, slice(max(1, min(GOLDEN_SAMPLES, GOLDEN_LIMIT // max(size, 1)))))
@@ -194,7 +198,9 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
     rows = measure.layers(done.graph, done.program, done.runner, part(x, slice(MEASURED_SAMPLES)))
     progress("measure", 1, 1)
     return {
-        "coverage": {"nodes": done.loaded.n_nodes, "mapped": done.loaded.n_nodes, "host": 0},
+        "coverage": {"nodes": done.loaded.n_nodes, "mapped": done.loaded.n_nodes - len(tail.nodes if tail else ()),
+                     "host": len(tail.nodes) if tail else 0},
+        "host_tail": ending.facts(done.loaded.output_names, tail),
         "encoder": [op.kind for e in done.program.inputs for op in e.host],
         "decoder": [op.kind for d in done.program.outputs for op in d.host],
         "layers": rows,
@@ -231,6 +237,7 @@ def _facts(done: Compilation) -> dict[str, Any]:
         "format": done.program.format,
         "model": {"name": done.loaded.path.name, "sha256": done.loaded.sha256, **_input_facts(done.loaded.inputs),
                   "batch": done.loaded.batch},
+        "host_tail": ending.facts(done.loaded.output_names, done.loaded.tail),
         "calibration": {"source": done.calibration.source, "sha256": done.calibration.sha256,
                         "samples": len(done.calibration)},
         "versions": {"sfnc": __version__, "numpy": np.__version__, "onnx": onnx.__version__,

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from ..diagnostics import CompileError, Diagnostic
 from ..ir import Graph, GraphInput, GraphOutput, TensorType, live_nodes
 from .context import Context, OnnxNode, Refusal, node_label
-from .inputs import TYPES
+from .inputs import TYPES, needed_values
 from .integers import integer_problem
 from .load import LoadedModel
 from .operators import SEVERAL_OUTPUTS, importer_of, unsupported
@@ -23,24 +23,33 @@ def import_model(loaded: LoadedModel) -> Graph:
 
 
 def survey(loaded: LoadedModel) -> tuple[Graph | None, list[Diagnostic], list[tuple[str, str]]]:
-    """Return (graph or None, problems, [(node, "ok", "behind" or the code of its refusal)]) without raising."""
+    """Return (graph or None, problems, [(node, "ok", "host", "behind" or the code of its refusal)]) without raising.
+
+    The graph ends where the model's tail begins, if it has one.
+    """
+    ends = _ends(loaded)
+    needed = needed_values(loaded.model, ends)
+    sources = tuple(i for i in loaded.inputs if i.name in needed)
     context = Context(loaded.batch, loaded.model.opset_imports.get("", 1))
     _constants(loaded.model, context)
-    for source in loaded.inputs:
+    for source in sources:
         context.types[source.name] = TensorType(source.shape)
         context.values[source.name] = source.name
     problems: list[Diagnostic] = []
     states: list[tuple[str, str]] = []
     for node in loaded.model.graph:
+        if loaded.tail is not None and str(node.outputs[0].name) in loaded.tail.made:
+            states.append((node_label(node), "host"))
+            continue
         problem = _import_node(node, context)
         if problem is not None:
             problems.append(problem)
         states.append((node_label(node), problem.code if problem else _state(node, context)))
-    outputs = _outputs(loaded.model, context, problems)
+    outputs = _outputs(ends, context, problems)
     if problems:
         return None, problems, states
     nodes = live_nodes(context.nodes, [o.value for o in outputs])
-    inputs = tuple(GraphInput(i.name, i.name, i.shape, i.dtype, TensorType(i.shape)) for i in loaded.inputs)
+    inputs = tuple(GraphInput(i.name, i.name, i.shape, i.dtype, TensorType(i.shape)) for i in sources)
     return Graph(inputs, nodes, tuple(outputs)), [], states
 
 
@@ -93,9 +102,19 @@ def _dtype(out: ir.Value) -> str:
     return TYPES.get(out.dtype, "float32") if out.dtype is not None else "float32"
 
 
-def _outputs(model: ir.Model, context: Context, problems: list[Diagnostic]) -> list[GraphOutput]:
+def _ends(loaded: LoadedModel) -> list[ir.Value]:
+    """Return where the network ends: the outputs that the host does not make, and what its tail is fed."""
+    model, tail = loaded.model, loaded.tail
+    if tail is None:
+        return list(model.graph.outputs)
+    made = {str(v.name): v for node in model.graph for v in node.outputs}
+    kept = [v for v in model.graph.outputs if str(v.name) not in tail.outputs]
+    return [*kept, *(made[name] for name in tail.cuts if made[name] not in kept)]
+
+
+def _outputs(ends: list[ir.Value], context: Context, problems: list[Diagnostic]) -> list[GraphOutput]:
     found = []
-    for out in model.graph.outputs:
+    for out in ends:
         name = str(out.name)
         if name in context.values:
             found.append(GraphOutput(name, context.values[name], dtype=_dtype(out)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -57,10 +57,10 @@ def read_inputs(
     return tuple(found), next(iter(fixed.values()), None)
 
 
-def needed_values(model: ir.Model) -> set[str]:
-    """Return the names of the values that some output of the model depends on."""
+def needed_values(model: ir.Model, outputs: Sequence[ir.Value] | None = None) -> set[str]:
+    """Return the names of the values that some output of the model, or some of ``outputs``, depends on."""
     found: set[str] = set()
-    waiting = [v for v in model.graph.outputs if v is not None]
+    waiting = list(model.graph.outputs if outputs is None else outputs)
     while waiting:
         value = waiting.pop()
         if str(value.name) in found:

@@ -18,6 +18,7 @@ from ..diagnostics import CompileError, Diagnostic, fail
 from ..samples import ModelInput
 from .inputs import needed_values, read_inputs
 from .operators import unsupported
+from .tail import HostTail
 
 # Operators whose result is not a function of their inputs: never folded.
 _RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
@@ -27,7 +28,7 @@ _AT_A_TIME = 1 << 22
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A checked model: its file, the folded IR, and the inputs that its outputs depend on."""
+    """A checked model: its file, the folded IR, the inputs that its outputs depend on, and what the host computes."""
 
     path: Path
     sha256: str
@@ -35,11 +36,17 @@ class LoadedModel:
     inputs: tuple[ModelInput, ...]
     batch: int | None
     n_nodes: int
+    tail: HostTail | None = None
 
     @property
     def input_names(self) -> tuple[str, ...]:
         """The names of the inputs."""
         return tuple(i.name for i in self.inputs)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of the model's outputs."""
+        return tuple(str(o.name) for o in self.model.graph.outputs)
 
 
 def load_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> LoadedModel:

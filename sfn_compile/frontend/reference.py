@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +22,31 @@ _BATCH = 32
 class FloatReference:
     """An onnxruntime session over the original file; ``taps`` are values of the graph returned beside the outputs.
 
-    ``inputs`` names those that samples are given for; an input that no output depends on is fed zeros. ``batch`` is
-    the model's fixed batch size or None; ``piece`` samples run at a time where the size is free.
+    ``inputs`` names those that samples are given for; any other is fed zeros. ``batch`` is the size of a batch where it
+    is fixed; ``piece`` samples run at a time where it is None. ``only_taps``: the model's outputs are not computed.
     """
 
     def __init__(
-        self, path: Path, inputs: Sequence[str], batch: int | None, taps: Sequence[str] = (), piece: int = _BATCH
-    ):
+        self, path: Path, inputs: Sequence[str], batch: int | None, taps: Sequence[str] = (), piece: int = _BATCH,
+        only_taps: bool = False,
+    ):  # fmt: skip
         self.inputs = tuple(inputs)
         self.batch = batch
         self.piece = piece
-        self.session = _session(path, taps)
+        self.session = _session(path, taps, only_taps)
         self.outputs = [o.name for o in self.session.get_outputs()]
         self.idle = [i for i in self.session.get_inputs() if i.name not in self.inputs]
 
-    def run(self, x: Samples | Array) -> dict[str, Array]:
-        """Return every output and tap ``(n, ...)`` for samples ``(n, *shape)`` of every input. Raises SFN106."""
-        return {k: np.concatenate([p[k] for p in self.stream(x)]) for k in self.outputs}
+    def run(self, x: Samples | Array, each: Collection[str] = ()) -> dict[str, Any]:
+        """Return every output and tap ``(n, ...)`` for samples ``(n, *shape)`` of every input. Raises SFN106.
+
+        Outputs named in ``each`` are tuples of one array per batch instead: their shapes may differ.
+        """
+        pieces = list(self.stream(x))
+        return {
+            k: tuple(p[k] for p in pieces) if k in each else np.concatenate([p[k] for p in pieces])
+            for k in self.outputs
+        }
 
     def stream(self, x: Samples | Array) -> Iterator[dict[str, Array]]:
         """Yield outputs and taps for consecutive pieces of the samples ``x``, batch axis first."""
@@ -54,7 +62,8 @@ class FloatReference:
                 found = self.session.run(self.outputs, feeds)
             except Exception as error:  # onnxruntime's exceptions share no base class
                 raise fail("SFN106", f"onnxruntime: {str(error).strip()[:300]}") from error
-            yield {name: value[: n - start] for name, value in zip(self.outputs, found, strict=True)}
+            keep = slice(n - start) if isinstance(chosen, np.ndarray) else ...
+            yield {name: np.asarray(value)[keep] for name, value in zip(self.outputs, found, strict=True)}
 
 
 def _zeros(source: ort.NodeArg, n: int) -> Array:
@@ -66,7 +75,7 @@ def _zeros(source: ort.NodeArg, n: int) -> Array:
     return np.zeros(shape, {"float": "float32", "double": "float64"}.get(kind, kind))
 
 
-def _session(path: Path, taps: Sequence[str]) -> ort.InferenceSession:
+def _session(path: Path, taps: Sequence[str], only_taps: bool) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = os.cpu_count() or 1
@@ -74,15 +83,17 @@ def _session(path: Path, taps: Sequence[str]) -> ort.InferenceSession:
     # onnxruntime reads weight data only from the model's folder, which it has to be told for a model in memory.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent.resolve()))
     try:
-        model = _with_outputs(path, taps) if taps else str(path)
+        model = _with_outputs(path, taps, only_taps) if taps else str(path)
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # as above: no base class to name
         raise fail("SFN106", f"onnxruntime: {str(error).strip()[:300]}", str(path)) from error
 
 
-def _with_outputs(path: Path, taps: Sequence[str]) -> bytes:
-    """Return the model with more outputs; external weight data stays where it is."""
+def _with_outputs(path: Path, taps: Sequence[str], only_taps: bool) -> bytes:
+    """Return the model with more outputs, or others; external weight data stays where it is."""
     model = onnx.load(str(path), load_external_data=False)
+    if only_taps:
+        del model.graph.output[:]
     have = {o.name for o in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=t) for t in taps if t not in have)
     return bytes(model.SerializeToString())
