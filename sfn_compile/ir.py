@@ -96,11 +96,12 @@ class GraphInput:
 
 @dataclass(frozen=True, eq=False)
 class GraphOutput:
-    """An output of the ONNX model: the value it is decoded from and the host operations after decoding."""
+    """An output of the ONNX model: the value it is decoded from, the host operations after decoding, its type."""
 
     name: str
     value: str
     host: tuple[HostOp, ...] = ()
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True, eq=False)

@@ -95,9 +95,9 @@ class HostOp:
     """A float operation outside the integer network: before the encoding or after the decoding.
 
     ``kind`` is one of affine (scale, bias), move (op), relu, clip (lo, hi; None: no bound), leaky_relu (slope),
-    sigmoid, tanh, softmax (axes), log_softmax (axes), grid (step, lo, hi, rounding: rounded to codes, still real),
-    integer (scale, zero, dtype: the stored integers of a real value on a grid); ``args`` holds what stands in the
-    parentheses, axes counted in one sample.
+    sigmoid, tanh, softmax (axes), log_softmax (axes), arg_extreme (axis, keepdims, smallest, last), grid (step, lo,
+    hi, rounding: rounded to codes, still real), integer (scale, zero, dtype: the stored integers of a real value on a
+    grid); ``args`` holds what stands in the parentheses, axes counted in one sample.
     """
 
     kind: str
@@ -126,13 +126,19 @@ class Encoding:
 
 @dataclass(frozen=True, eq=False)
 class Decoding:
-    """``real = step * integer``, then ``host`` operations, is the model's output ``name``."""
+    """``real = step * integer``, then ``host`` operations, is the model's output ``name`` of type ``dtype``."""
 
     name: str
     value: str
     step: Array
     host: tuple[HostOp, ...]
     shape: Shape
+    dtype: str = "float32"
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the output holds whole numbers, such as places."""
+        return "int" in self.dtype
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,8 @@ def absolute_bound(linear: LinearMap, source: ValueInfo) -> int:
     top = max(abs(source.lo), abs(source.hi))
     if isinstance(linear, Dense | Conv):
         axes = tuple(range(1, linear.weight.ndim))
-        return int(np.abs(linear.weight.astype(np.int64)).sum(axis=axes).max(initial=0)) * top
+        positive, negative = _signed_sums(linear.weight, axes)
+        return int((positive - negative).max(initial=0)) * top
     fan_in = int(np.prod(linear.kernel)) if isinstance(linear, SumPool) else 1
     return int(np.abs(linear.weight.astype(np.int64)).max(initial=0)) * fan_in * top
 
@@ -71,9 +72,14 @@ def check_population(population: Population, values: dict[str, ValueInfo]) -> tu
 
 
 def _dot(weight: Array, lo: int, hi: int, axes: tuple[int, ...]) -> tuple[Array, Array]:
-    w = weight.astype(np.int64)
-    positive, negative = np.maximum(w, 0).sum(axis=axes), np.minimum(w, 0).sum(axis=axes)
+    positive, negative = _signed_sums(weight, axes)
     return positive * lo + negative * hi, positive * hi + negative * lo
+
+
+def _signed_sums(weight: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
+    """Return the sums of the positive and of the negative weights, without a wide copy of all weights."""
+    positive = np.maximum(weight, 0).sum(axis=axes, dtype=np.int64)
+    return positive, weight.sum(axis=axes, dtype=np.int64) - positive
 
 
 def _ends(weight: Array, lo: int, hi: int) -> tuple[Array, Array]:

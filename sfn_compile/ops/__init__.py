@@ -6,6 +6,8 @@ from .activation import Activation
 from .layer import IntegerForm, Layer
 from .linear import Linear
 from .quantize import Quantize
-from .simple import Add, MaxPool, Moved, Softmax
+from .simple import Add, ArgExtreme, MaxPool, Moved, Softmax
 
-__all__ = ["Activation", "Add", "IntegerForm", "Layer", "Linear", "MaxPool", "Moved", "Quantize", "Softmax"]
+__all__ = [
+    "Activation", "Add", "ArgExtreme", "IntegerForm", "Layer", "Linear", "MaxPool", "Moved", "Quantize", "Softmax",
+]  # fmt: skip

@@ -30,7 +30,7 @@ FLOOR = 0.25
 
 @dataclass(frozen=True, eq=False)
 class ChooseLadders:
-    """Chooses step, lowest and highest code of the input and of every firing Layer."""
+    """Chooses step, lowest and highest code of every input and every firing Layer."""
 
     statistics: Mapping[str, Statistics]
     options: Options
@@ -54,9 +54,8 @@ class ChooseLadders:
         may choose it.
         """
         shapes: dict[str, Shape] = {name: t.shape for name, t in graph.types().items()}
-        source = self._input(graph.inputs[0], common)
-        assert source.levels is not None
-        steps: dict[str, Array] = {source.name: source.levels.step}
+        inputs = tuple(self._input(source, common) for source in graph.inputs)
+        steps: dict[str, Array] = {i.name: i.levels.step for i in inputs if i.levels is not None}
         nodes = []
         for node in graph.nodes:
             if isinstance(node.op, Layer):
@@ -78,7 +77,7 @@ class ChooseLadders:
                     return None
                 steps[node.name] = moved_step(node, steps, shapes)
             nodes.append(node)
-        return replace(graph, inputs=(source,), nodes=tuple(nodes))
+        return replace(graph, inputs=inputs, nodes=tuple(nodes))
 
     def _input(self, source: GraphInput, common: Mapping[str, float | None]) -> GraphInput:
         if source.levels is not None:

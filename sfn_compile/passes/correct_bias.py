@@ -20,6 +20,7 @@ from ..execute import accumulate
 from ..ir import Graph, Node
 from ..ops import Layer, MaxPool
 from ..program import Population, Projection, ValueInfo
+from ..samples import Samples, n_samples, part
 from .arrays import along
 from .fold_thresholds import ladder
 from .lower import info_behind
@@ -35,7 +36,7 @@ class CorrectBias:
     """Adds the mean pre-activation error of every channel to its bias, measured on the samples ``x``."""
 
     runner: FloatRunner
-    x: Array
+    x: Samples
 
     name: ClassVar[str] = "correct-bias"
     needs: ClassVar[frozenset[str]] = frozenset({"weights-integer"})
@@ -45,12 +46,15 @@ class CorrectBias:
     def run(self, graph: Graph) -> Graph:
         """Return the graph with corrected biases."""
         size = sum(int(np.prod(t.shape)) for t in graph.types().values())
-        n = max(1, min(len(self.x), MAX_SAMPLES, MAX_NUMBERS // size))
-        real = _real_values(graph, self.runner, self.x[:n])
-        source = graph.inputs[0]
-        assert source.levels is not None
-        codes: dict[str, Array] = {source.name: source.levels.quantize(real[source.name])}
-        infos = {source.name: ValueInfo(source.type.shape, source.levels.lo, source.levels.hi)}
+        n = max(1, min(n_samples(self.x), MAX_SAMPLES, MAX_NUMBERS // size))
+        real = _real_values(graph, self.runner, part(self.x, slice(n)))
+        codes: dict[str, Array] = {}
+        infos: dict[str, ValueInfo] = {}
+        for source in graph.inputs:
+            assert source.levels is not None
+            infos[source.name] = ValueInfo(source.type.shape, source.levels.lo, source.levels.hi)
+            if source.name in real:
+                codes[source.name] = source.levels.quantize(real[source.name])
         last_use = {s: i for i, node in enumerate(graph.nodes) for s in node.inputs}
         nodes = []
         for i, node in enumerate(graph.nodes):
@@ -100,7 +104,7 @@ def _mean_error(layer: Layer, true: Array, got: Array) -> Array:
     return ((true - got) * matters).sum(axis=1) / np.maximum(matters.sum(axis=1), 1)
 
 
-def _real_values(graph: Graph, runner: FloatRunner, x: Array) -> dict[str, Array]:
+def _real_values(graph: Graph, runner: FloatRunner, x: Samples) -> dict[str, Array]:
     parts: list[RealValues] = [values for _, values, _ in runner.stream(x)]
     wanted = {s for node in graph.nodes for s in node.inputs}
     return {name: np.concatenate([p[name] for p in parts]) for name in wanted}

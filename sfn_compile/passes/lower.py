@@ -35,7 +35,7 @@ def lower(graph: Graph) -> Program:
         op = nodes[out.value].op
         readout = op.integer.alpha if isinstance(op, Layer) and op.levels is None and op.integer else None
         step = compress(readout if readout is not None else steps[out.value])
-        outputs.append(Decoding(out.name, out.value, step, out.host, nodes[out.value].type.shape))
+        outputs.append(Decoding(out.name, out.value, step, out.host, nodes[out.value].type.shape, out.dtype))
     return Program(tuple(inputs), program_steps, tuple(outputs))
 
 

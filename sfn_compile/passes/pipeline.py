@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,12 +44,12 @@ class BrokenPass(AssertionError):
 
 
 def run_passes(
-    graph: Graph, passes: Sequence[Pass], probe: Array | None = None, after: Progress | None = None
+    graph: Graph, passes: Sequence[Pass], probe: Mapping[str, Array] | None = None, after: Progress | None = None
 ) -> Graph:
     """Return the graph after ``passes``, every invariant re-checked after each.
 
-    ``probe`` ``(n, *shape)`` is an input on which exact passes must keep the outputs. ``after`` is called with the name
-    and result of every pass. Raises :class:`BrokenPass`.
+    ``probe`` holds inputs ``(n, *shape)`` by name on which exact passes must keep the outputs. ``after`` is called with
+    the name and result of every pass. Raises :class:`BrokenPass`.
     """
     for p in passes:
         missing = p.needs - graph.invariants
@@ -75,8 +75,8 @@ def check(graph: Graph, by: str) -> None:
             raise BrokenPass(f"after {by}: invariant {name!r} does not hold: {'; '.join(problems[:5])}")
 
 
-def _compare(before: Graph, after: Graph, probe: Array, by: str) -> None:
-    old, new = (g.evaluate({g.inputs[0].name: probe}) for g in (before, after))
+def _compare(before: Graph, after: Graph, probe: Mapping[str, Array], by: str) -> None:
+    old, new = (g.evaluate(probe) for g in (before, after))
     for a, b in zip(before.outputs, after.outputs, strict=True):
         x, y = old[a.value], new[b.value]
         scale = max(float(np.abs(x).max(initial=0.0)), 1e-30)

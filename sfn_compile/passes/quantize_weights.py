@@ -32,6 +32,7 @@ Array = NDArray[Any]
 
 THETA_LIMIT = 2**15 - 1
 SMALLEST_UNIFORM_THETA = 9
+WEIGHTS_AT_A_TIME = 1 << 22  # of a large layer, while its thresholds are chosen
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class QuantizeWeights:
 
     def _integer(self, node: Node, layer: Layer, maps: list[LinearMap], infos: list[ValueInfo]) -> IntegerForm:
         shape, axis = node.type.shape, layer.axis
-        rows = np.concatenate([rows_of(m, shape, axis) for m in maps], axis=1)
+        parts = [rows_of(m, shape, axis) for m in maps]
+        rows = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
         alpha, notes = self._alpha(rows, layer, shape)
         limit = 2 ** (self.options.acc_bits - 1) - 1
         largest, finest = np.abs(rows).max(axis=1), alpha
@@ -114,6 +116,11 @@ class QuantizeWeights:
         """Return per channel the odd threshold of least weight error, 0 where not even 1 fits."""
         safe = np.where(largest > 0, largest, step * self._top / THETA_LIMIT)
         finest = np.minimum((self._top + 0.49) * step / safe, THETA_LIMIT)
+        size = max(1, WEIGHTS_AT_A_TIME // rows.shape[1])
+        blocks = [slice(i, i + size) for i in range(0, len(rows), size)]
+        return np.concatenate([self._best_theta(rows[b], step[b], finest[b]) for b in blocks])
+
+    def _best_theta(self, rows: Array, step: Array, finest: Array) -> Array:
         best, error = np.zeros(len(step)), np.full(len(step), np.inf)
         # Clipping the largest weights pays below 6 bits only; above, the grid looks at coarser steps alone.
         factors = np.linspace(2.0, 0.7, 40) if self.options.weight_bits < 6 else np.linspace(1.0, 0.75, 12)
@@ -164,8 +171,13 @@ def _odd(x: Array) -> Array:
 def _round(linear: LinearMap, alpha: Array, shape: Shape, axis: int, top: int) -> LinearMap:
     scaled = scale_output(linear, along(axis, len(shape), 1.0 / alpha), shape)
     assert scaled is not None
-    weight = np.clip(np.rint(scaled.weight), -top, top).astype(np.int64)
-    return replace(scaled, weight=weight)
+    return replace(scaled, weight=_codes(scaled.weight, top))
+
+
+def _codes(real: Array, top: int) -> Array:
+    """Return the nearest integers in -top..top in a small type, written over ``real``: weights may be many."""
+    rounded = np.rint(real, out=real)
+    return np.clip(rounded, -top, top, out=rounded).astype(np.int8 if top < 2**7 else np.int64)
 
 
 def _per_channel(array: Array, shape: Shape, axis: int) -> Array:

@@ -10,28 +10,23 @@ from numpy.typing import NDArray
 
 from ..calibration.collect import FloatRunner
 from ..execute import run_codes
-from ..host import encode
-from ..ir import Graph, Node
+from ..host import encode_all
+from ..ir import Graph, GraphInput, Node
 from ..legalize import weight_top
 from ..ops import Layer
 from ..passes.steps import all_steps
 from ..program import Conv, Dense, LinearMap, Population, Program, SumPool, Table, ValueInfo
 from ..ranges import bits_for
+from ..samples import Samples, part
 
 Array = NDArray[Any]
 
 
-def layers(graph: Graph, program: Program, runner: FloatRunner, x: Array) -> list[dict[str, Any]]:
-    """Return one row per population (input first), measured on the samples ``x`` ``(n, *model_shape)``."""
+def layers(graph: Graph, program: Program, runner: FloatRunner, x: Samples) -> list[dict[str, Any]]:
+    """Return one row per population (inputs first), measured on the samples ``x``, ``(n, *model_shape)`` per input."""
     tally = _tally(graph, program, runner, x)
     info, nodes = program.values(), graph.by_name()
-    source = graph.inputs[0]
-    assert source.levels is not None
-    rows = [{"name": source.name, "kind": "input", "origin": [source.model_name], "lo": source.levels.lo,
-             "hi": source.levels.hi, "levels": source.levels.hi - source.levels.lo, "reason": source.levels.reason,
-             "shape": list(source.type.shape), "dead": int(source.levels.dead.sum()), "synops": 0, "macs": 0,
-             "weight_bits": None, "acc_bits": None, "acc_min": None, "acc_max": None,
-             **tally[source.name].row()}]  # fmt: skip
+    rows = [{**_input(source), **tally[source.name].row()} for source in graph.inputs]
     for population in program.populations():
         node = nodes[population.name]
         rows.append({**_static(population, node, info), **tally[population.name].row(),
@@ -39,9 +34,20 @@ def layers(graph: Graph, program: Program, runner: FloatRunner, x: Array) -> lis
     return rows
 
 
+def _input(source: GraphInput) -> dict[str, Any]:
+    levels = source.levels
+    assert levels is not None
+    return {
+        "name": source.name, "kind": "input", "origin": [source.model_name], "lo": levels.lo, "hi": levels.hi,
+        "levels": levels.hi - levels.lo, "reason": levels.reason, "shape": list(source.type.shape),
+        "dead": int(levels.dead.sum()), "synops": 0, "macs": 0, "weight_bits": None, "acc_bits": None, "acc_min": None,
+        "acc_max": None,
+    }  # fmt: skip
+
+
 def totals(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the sums over all populations."""
-    inner = rows[1:]
+    inner = [r for r in rows if r["kind"] != "input"]
     return {
         "populations": len(inner),
         "neurons": int(sum(np.prod(r["shape"]) for r in inner)),
@@ -132,16 +138,17 @@ def decibel(signal: float, noise: float) -> float | None:
     return round(10 * float(np.log10(signal / noise)), 3) if signal > 0 and noise > 0 else None
 
 
-def _tally(graph: Graph, program: Program, runner: FloatRunner, x: Array) -> dict[str, _Tally]:
+def _tally(graph: Graph, program: Program, runner: FloatRunner, x: Samples) -> dict[str, _Tally]:
     steps, nodes = all_steps(graph), graph.by_name()
+    entry = {i.name: i.levels for i in graph.inputs}
     found = {name: _Tally() for name in program.values()}
     start = 0
     for n, real, _ in runner.stream(x):
-        codes = run_codes(program, {e.value: encode(e, x[start : start + n]) for e in program.inputs})
+        codes = run_codes(program, encode_all(program, part(x, slice(start, start + n))))
         start += n
         for name, tally in found.items():
             op = nodes[name].op if name in nodes else None
-            levels = graph.inputs[0].levels if op is None else getattr(op, "levels", None)
+            levels = entry.get(name) if op is None else getattr(op, "levels", None)
             step = steps.get(name)
             if isinstance(op, Layer) and op.levels is None and op.integer is not None:
                 step = op.integer.alpha

@@ -58,9 +58,15 @@ class Builder:
 
     def __init__(self, shape: Shape, lo: int = 0, hi: int = 15, seed: int = 0):
         self.rng = np.random.default_rng(seed)
-        one = np.ones((1,) * len(shape))
-        self.inputs = (Encoding("x", "x", shape, "float32", (), one, shape, lo, hi),)
+        self.inputs: tuple[Encoding, ...] = ()
         self.steps: list[Step] = []
+        self.input("x", shape, lo, hi)
+
+    def input(self, name: str, shape: Shape, lo: int = 0, hi: int = 15) -> str:
+        """Add an input beside ``x``."""
+        one = np.ones((1,) * len(shape))
+        self.inputs += (Encoding(name, name, shape, "float32", (), one, shape, lo, hi),)
+        return name
 
     def _program(self, out: str | None = None) -> Program:
         return Program(self.inputs, tuple(self.steps), ())
@@ -267,6 +273,28 @@ def unequal_depth() -> Program:
     return b.build("y")
 
 
+def two_inputs() -> Program:
+    """An image and a signed vector: each has layers of its own, one is joined, one is added two layers later."""
+    b = Builder((2, 5, 4), hi=31)
+    b.input("z", (6,), lo=-8, hi=7)
+    b.fire("c", Projection("x", _conv(b.weights(3, 2, 3, 3), pads=1)))
+    flat = b.move("f", Reshape((60,)), "c")
+    joined = b.move("j", Concat(0), flat, "z")
+    b.fire("h", Projection(joined, Dense(b.weights(6, 66))))
+    b.fire("g", Projection("h", Dense(b.weights(6, 6))), Projection("z", Identity(_ones((6,), 9))), lo=-7)
+    return b.build(b.fire("y", Projection("g", Dense(b.weights(3, 6))), kind="readout"))
+
+
+def unread_input() -> Program:
+    """An input of which every element is cut away again."""
+    b = Builder((4,), hi=15)
+    b.input("z", (3,), lo=-4, hi=3)
+    joined = b.move("j", Concat(0), "z", "x")
+    kept = b.move("s", Slice(((3, 7, 1),)), joined)
+    b.fire("h", Projection(kept, Dense(b.weights(5, 4))))
+    return b.build(b.fire("y", Projection("h", Dense(b.weights(2, 5))), kind="readout"))
+
+
 @dataclass(frozen=True)
 class Case:
     """A named Program of the suite."""
@@ -287,14 +315,21 @@ CASES: tuple[Case, ...] = tuple(
 )  # fmt: skip
 
 
+# For back ends that take several inputs; one that takes a single tensor refuses these with SFN402.
+SEVERAL_INPUTS: tuple[Case, ...] = tuple(Case(f.__name__, f) for f in (two_inputs, unread_input))
+
+
 def edge_inputs(program: Program, n_random: int = 5, seed: int = 1) -> dict[str, Array]:
-    """Return codes ``(n, *shape)``: all smallest, all largest, all zero, checkerboard of extremes, random."""
+    """Return codes ``(n, *shape)``: all smallest, all largest, all zero, checkerboard of extremes, random.
+
+    A second input is one step further in this list, so that extremes of both signs meet.
+    """
     rng = np.random.default_rng(seed)
     out = {}
-    for e in program.inputs:
+    for i, e in enumerate(program.inputs):
         full = np.ones(e.shape, np.int64)
         board = np.where(np.indices(e.shape).sum(axis=0) % 2, e.lo, e.hi)
-        fixed = np.stack([full * e.lo, full * e.hi, full * min(max(0, e.lo), e.hi), board])
+        fixed = np.roll(np.stack([full * e.lo, full * e.hi, full * min(max(0, e.lo), e.hi), board]), -i, axis=0)
         out[e.value] = np.concatenate([fixed, rng.integers(e.lo, e.hi + 1, (n_random, *e.shape))]).astype(np.int32)
     return out
 

@@ -35,7 +35,7 @@ from sfn_compile.program import (
     SumPool,
     Transpose,
 )
-from sfn_compile.testing.conformance import CASES, Builder, edge_inputs
+from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, Builder, edge_inputs
 
 ALL = frozenset({"Dense", "Conv", "SumPool", "Identity", "Gather"})
 NO_MOVES = Capabilities(ALL, frozenset({"Reshape"}), max_pool=True, acc_bits=24, weight_bits=8)
@@ -77,13 +77,13 @@ def equal_after_legalisation(program: Program) -> Program:
 
 
 # -- the conformance suite ------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES + SEVERAL_INPUTS, ids=str)
 def test_a_legalised_case_computes_the_same_integers(case):
     legal = equal_after_legalisation(case.make())
     lg.check_widths(legal, "test", NO_MOVES)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES + SEVERAL_INPUTS, ids=str)
 def test_legalising_twice_changes_nothing_more(case):
     legal = lg.legalize(case.make(), "test", NO_MOVES)
     again = lg.legalize(legal, "test", NO_MOVES)
@@ -91,7 +91,7 @@ def test_legalising_twice_changes_nothing_more(case):
     equal_after_legalisation(legal)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES + SEVERAL_INPUTS, ids=str)
 def test_a_target_with_every_move_gets_the_program_as_it_is(case):
     program = case.make()
     every = replace(NO_MOVES, moves=frozenset({"Reshape", "Transpose", "Concat", "Slice", "Pad"}))

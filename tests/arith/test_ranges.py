@@ -25,7 +25,7 @@ from sfn_compile.program import (
     Uniform,
     ValueInfo,
 )
-from sfn_compile.testing.conformance import CASES, edge_inputs
+from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, edge_inputs
 
 CODES = [(0, 1), (0, 255), (-8, 7), (-128, 127), (-9, -2), (3, 9), (0, 0)]
 
@@ -122,7 +122,7 @@ def test_ranges_of_projections_into_one_population_add_up():
     assert high.tolist() == [8 + 8, 3 + 15]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES + SEVERAL_INPUTS, ids=str)
 def test_a_population_states_the_range_that_its_weights_prove(case):
     program = case.make()
     known = program.values()

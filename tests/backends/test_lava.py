@@ -32,7 +32,7 @@ from sfn_compile.execute import run_codes
 from sfn_compile.legalize import legalize
 from sfn_compile.program import Conv, Dense, Identity, Move, Population, Program, Projection, SumPool, Transpose
 from sfn_compile.testing import conformance
-from sfn_compile.testing.conformance import CASES, Builder, check, edge_inputs
+from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, Builder, check, edge_inputs
 
 PYTHON, PROBLEM = interpreter.find()
 needs_lava = pytest.mark.skipif(PYTHON is None, reason=f"lava-nc: {PROBLEM}. {interpreter.INSTALL}")
@@ -116,7 +116,7 @@ def started(place: Path) -> bool:
 # -- the artifact computes the simulator's integers --------------------------------------------------------------
 @needs_lava
 @pytest.mark.usefixtures("place")
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES + SEVERAL_INPUTS, ids=str)
 def test_conformance_case_is_equal_to_the_simulator(case: conformance.Case, tmp_path: Path) -> None:
     result = check(LavaBackend(mode="whole"), case, tmp_path)
     assert result.mode == "whole"
@@ -353,7 +353,7 @@ def test_cleaning_up_touches_no_other_run(tmp_path: Path) -> None:
 
 
 # -- reload --------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("case", [*CASES, conformance.Case("odd_shapes", odd_shapes)], ids=str)
+@pytest.mark.parametrize("case", [*CASES, *SEVERAL_INPUTS, conformance.Case("odd_shapes", odd_shapes)], ids=str)
 def test_reload_is_the_inverse_and_two_emits_are_byte_identical(case: conformance.Case, tmp_path: Path) -> None:
     program = emit(case.make(), tmp_path / "a")
     emit(case.make(), tmp_path / "b")

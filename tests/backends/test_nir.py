@@ -36,7 +36,7 @@ from sfn_compile.program import (
     Table,
     Uniform,
 )
-from sfn_compile.testing.conformance import CASES, Builder, Case, check, edge_inputs
+from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, Builder, Case, check, edge_inputs
 
 FOLDER = Path(evaluator.__file__).parent
 BY_NAME = {case.name: case for case in CASES}
@@ -196,7 +196,7 @@ MORE = tuple(
 )  # fmt: skip
 REFUSED = {  # by (case, form); the first word is the code
     **{("moves", form): "SFN402 .*vector into a map" for form in ("unary", "sar")},
-    **{("two_results", form): "SFN402: .*one input and one output" for form in ("unary", "sar")},
+    **{("two_results", form): "SFN402: .*takes one output" for form in ("unary", "sar")},
     ("far_thresholds", "sar"): "SFN401 .*digits of a reach .*\n.*--nir-form unary",
 }
 
@@ -468,3 +468,10 @@ def test_a_full_disk_is_an_error_that_can_be_caught(tmp_path: Path, monkeypatch:
     backend = NirBackend()
     with pytest.raises(OSError, match="No space left"):
         backend.emit(legalize(CASES[0].make(), backend.name, backend.capabilities), tmp_path, {})
+
+
+@pytest.mark.parametrize("form", ["binary", "unary", "sar"])
+@pytest.mark.parametrize("case", SEVERAL_INPUTS, ids=str)
+def test_several_inputs_are_refused_by_name(case, form, tmp_path):
+    with pytest.raises(CompileError, match=r"SFN402: .*takes one input .*has 'x', 'z'"):
+        emitted(case.make(), tmp_path, form)

@@ -169,6 +169,12 @@ CASES: dict[str, tuple[str, dict]] = {
     "Softmax of opset 11 over the last axis": ("y = Softmax<axis=2>(x)", {"x": (4, 5), "opset": 11}),
     "Softmax of opset 13 over the last axis": ("y = Softmax(x)", {"x": (4, 5), "opset": 13}),
     "Softmax of opset 13 over channels": ("y = Softmax<axis=1>(x)", {"x": (4, 5), "opset": 13}),
+    "ArgMax over channels, the first of equals": ("a = Relu(x) y = ArgMax<axis=1>(a)", {"result": "int64"}),
+    "ArgMax of the last of equals, axis dropped": (
+        "a = Relu(x) y = ArgMax<axis=-1, keepdims=0, select_last_index=1>(a)", {"result": "int64"}),
+    "ArgMin": ("a = Relu(x) y = ArgMin<axis=2, keepdims=0>(a)", {"result": "int64"}),
+    "ArgMin of the last of equals as int32": (
+        "a = Relu(x) p = ArgMin<axis=1, select_last_index=1>(a) y = Cast<to=6>(p)", {"result": "int32"}),
     "LogSoftmax of opset 11": ("y = LogSoftmax(x)", {"x": (4, 5), "opset": 11}),
     "LogSoftmax of opset 13": ("y = LogSoftmax(x)", {"x": (4, 5), "opset": 13}),
 }  # fmt: skip

@@ -12,7 +12,7 @@ from sfn_compile.config import Options
 from sfn_compile.execute import accumulate, run_codes
 from sfn_compile.frontend.operators import qoperator
 from sfn_compile.frontend.reference import FloatReference
-from sfn_compile.host import decode, encode
+from sfn_compile.host import answer, decode, encode_all
 from sfn_compile.ops import Layer
 from sfn_compile.passes.steps import all_steps
 from sfn_compile.program import Readout, Table
@@ -26,12 +26,12 @@ KINDS = [
 ]
 
 
-def inputs(done: Compilation, n: int = 200) -> np.ndarray:
+def inputs(done: Compilation, n: int = 200) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(5)
-    return rng.standard_normal((n, *done.loaded.input_shape)).astype(np.float32)
+    return {i.name: rng.standard_normal((n, *i.shape)).astype(np.float32) for i in done.loaded.inputs}
 
 
-def differing(done: Compilation, x: np.ndarray) -> dict[str, tuple[int, int, int]]:
+def differing(done: Compilation, x: dict[str, np.ndarray]) -> dict[str, tuple[int, int, int]]:
     """Return per population (codes that differ, largest difference, codes), each fed with onnxruntime's own codes."""
     steps, info = all_steps(done.graph), done.program.values()
     real: dict[str, list[np.ndarray]] = {}
@@ -68,9 +68,9 @@ def test_a_qdq_network_computes_the_codes_of_onnxruntime(kinds, tmp_path):
 def test_integer_kernels_are_matched_bit_for_bit(kinds, tmp_path):
     done = compile_model(qoperator_model(tmp_path / "m.onnx", **kinds), Options())
     assert all_stated(done)
-    reference = FloatReference(done.loaded.path, "x", None)
+    reference = FloatReference(done.loaded.path, ["x"], None)
     x = inputs(done)
-    codes = run_codes(done.program, {e.value: encode(e, x) for e in done.program.inputs})
+    codes = run_codes(done.program, encode_all(done.program, x))
     (out,) = done.program.outputs
     np.testing.assert_array_equal(decode(out, codes[out.value]).astype(np.float32), reference.run(x)["y"])
 
@@ -128,9 +128,9 @@ FLOAT_KERNELS = {"QLinearAdd", "QLinearConcat", "QLinearAveragePool", "QLinearGl
 def test_an_operator_on_stored_integers_gives_the_integers_of_onnxruntime(name, tmp_path):
     done = compile_model(single(tmp_path / "m.onnx", name), Options())
     x = inputs(done)
-    codes = run_codes(done.program, {e.value: encode(e, x) for e in done.program.inputs})
+    codes = run_codes(done.program, encode_all(done.program, x))
     (out,) = done.program.outputs
-    got, want = decode(out, codes[out.value]), FloatReference(done.loaded.path, "x", None).run(x)["y"]
+    got, want = answer(out, codes[out.value]), FloatReference(done.loaded.path, ["x"], None).run(x)["y"]
     gap = np.abs(got.astype(np.int64) - want.astype(np.int64))
     allowed = 0.002 if name.removeprefix("com.microsoft::") in FLOAT_KERNELS else 0.0
     assert got.dtype == want.dtype

@@ -14,7 +14,7 @@ from tiny_onnx import ints, noise, tiny
 
 from sfn_compile.calibration.collect import RealValues, collect
 from sfn_compile.config import Options
-from sfn_compile.host import apply_host, prepare
+from sfn_compile.host import apply_host, prepare_all
 from sfn_compile.ir import Graph, Levels
 from sfn_compile.ops import Layer
 from sfn_compile.passes.choose_ladders import ChooseLadders
@@ -23,6 +23,7 @@ from sfn_compile.passes.lower import lower
 from sfn_compile.passes.pipeline import STRUCTURE, run_passes
 from sfn_compile.passes.quantize_weights import QuantizeWeights
 from sfn_compile.program import Program
+from sfn_compile.samples import Samples, by_name, n_samples
 
 Array = NDArray[Any]
 fixed = settings(
@@ -123,6 +124,13 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
         "a = Conv(x, w) y = Relu(a) z = Identity(y)", {**CONV, "outputs": ("y", "z")}),
     "an output and its own softmax": (
         "f = Flatten(x) y = Gemm(f, k) z = Softmax(y)", {"x": (2, 2), "k": noise(4, 3), "outputs": ("y", "z")}),
+    "scores, their softmax and the place of the largest": (
+        "f = Flatten(x) y = Gemm(f, k) z = Softmax(y) i = ArgMax<axis=1>(z) p = Cast<to=1>(i)",
+        {"x": (2, 2), "k": noise(4, 3), "outputs": ("y", "z", "p")}),
+    "a value that is an output, read inside and the place of its largest": (
+        "a = Conv(x, w, b) y = Relu(a) p = Conv(y, u) r = Relu(p) z = Conv(r, u)"
+        "m = ArgMax<axis=1>(y) q = Cast<to=1>(m)",
+        {**CONV, **FOLLOW, "x": (3, 8, 8), "outputs": ("z", "y", "q")}),
     "an mlp-mixer block": (
         "n = Relu(x) a = MatMul(n, k) r = Relu(a) d = MatMul(r, l) s = Add(n, d) t = MatMul(e, s) y = Add(s, t)",
         {"x": (4, 3), "k": noise(3, 5), "l": noise(5, 3), "e": noise(4, 4)}),
@@ -174,7 +182,8 @@ def stages(graph: Graph, passes: Any = STRUCTURE) -> Iterator[tuple[str, Graph]]
     """The graph after every structural pass, invariants and probe checked as the pipeline does."""
     found: list[tuple[str, Graph]] = []
     graph = run_passes(graph, passes[:1], after=lambda name, g: found.append((name, g)))
-    probe = np.random.default_rng(0).standard_normal((2, *graph.inputs[0].type.shape))
+    rng = np.random.default_rng(0)
+    probe = {i.name: rng.standard_normal((2, *i.type.shape)) for i in graph.inputs}
     run_passes(graph, passes[1:], probe, lambda name, g: found.append((name, g)))
     return iter(found)
 
@@ -184,10 +193,10 @@ def structured(graph: Graph) -> Graph:
     return list(stages(graph))[-1][1]
 
 
-def worst_lie(original: Graph, graph: Graph, x: Array) -> float:
+def worst_lie(original: Graph, graph: Graph, x: Array | Samples) -> float:
     """The largest relative difference of any output, and of any value that claims to be an ONNX value."""
-    truth = original.evaluate({"x": x})
-    values = graph.evaluate({graph.inputs[0].name: graph.inputs[0].stated(prepare(graph.inputs[0], x))})
+    x = by_name(x, [i.model_name for i in graph.inputs])
+    truth, values = original.evaluate(x), graph.evaluate(prepare_all(graph, x))
     pairs = [(truth[n.tap], values[n.name]) for n in graph.nodes if n.tap is not None and n.tap in truth]
     for before, after in zip(original.outputs, graph.outputs, strict=True):
         real = values[after.value]
@@ -203,15 +212,14 @@ class EvaluatedRunner:
     def __init__(self, graph: Graph):
         self.graph = graph
 
-    def stream(self, x: Array) -> Iterator[tuple[int, RealValues, dict[str, Array]]]:
-        source = self.graph.inputs[0]
-        yield len(x), RealValues(self.graph, {source.name: source.stated(prepare(source, x))}), {}
+    def stream(self, x: Samples) -> Iterator[tuple[int, RealValues, dict[str, Array]]]:
+        yield n_samples(x), RealValues(self.graph, prepare_all(self.graph, x)), {}
 
 
-def mapped(graph: Graph, x: Array, options: Options | None = None) -> Graph:
+def mapped(graph: Graph, x: Array | Samples, options: Options | None = None) -> Graph:
     """A structured graph after calibration on ``x`` and the integer mapping."""
     options = options or Options()
-    statistics = collect(graph, EvaluatedRunner(graph), x)  # type: ignore[arg-type]
+    statistics = collect(graph, EvaluatedRunner(graph), by_name(x, [i.model_name for i in graph.inputs]))  # type: ignore[arg-type]
     return run_passes(graph, (ChooseLadders(statistics, options), QuantizeWeights(options), FoldThresholds()))
 
 
@@ -228,8 +236,7 @@ def mapped_at(graph: Graph, steps: Callable[[str], float], hi: int = 31, options
             lo = 0 if n.op.activation.kind in ("relu", "sigmoid") or n.op.activation.linear_above_zero else -hi
             n = replace(n, op=replace(n.op, levels=levels(n.name, len(n.type.shape), lo)))
         nodes.append(n)
-    source = graph.inputs[0]
-    inputs = (replace(source, levels=levels(source.name, len(source.type.shape), -hi)),)
+    inputs = tuple(replace(i, levels=levels(i.name, len(i.type.shape), -hi)) for i in graph.inputs)
     chosen = replace(graph, inputs=inputs, nodes=tuple(nodes), invariants=graph.invariants | {"ladders-chosen"})
     return run_passes(chosen, (QuantizeWeights(options or Options()), FoldThresholds()))
 

@@ -82,9 +82,9 @@ def assert_the_program_follows_the_float_graph(graph: Graph, x, least_db: float)
     """The signal to noise of every output on the calibration samples: a wrong fold is far below 0 dB."""
     program = program_of(graph)
     codes = run_codes(program, {e.value: encode(e, x) for e in program.inputs})
-    from sfn_compile.host import prepare
+    from sfn_compile.host import prepare_all
 
-    real = graph.evaluate({graph.inputs[0].name: prepare(graph.inputs[0], x)})
+    real = graph.evaluate(prepare_all(graph, {"x": x}))
     for out in program.outputs:
         want, got = real[out.value], codes[out.value] * out.step
         noise_power = float(((want - got) ** 2).sum())

@@ -240,7 +240,7 @@ def test_a_pass_that_breaks_its_word_is_caught(how, words, tmp_path):
     graph = imported(network("conv, batch norm, relu, conv"), tmp_path)
     honest = run_passes(graph, (SplitHost(), FuseQuantizers(), FoldAffine()))
     with pytest.raises(BrokenPass, match=words):
-        run_passes(honest, (Lie(how),), noise(1, 3, 6, 6).astype(np.float64))
+        run_passes(honest, (Lie(how),), {"x": noise(1, 3, 6, 6).astype(np.float64)})
 
 
 def test_a_pass_whose_needs_are_not_met_does_not_run(tmp_path):

@@ -21,15 +21,14 @@ from .fit import carries, fits, geometry
 from .layout import Blocks, Held, Key, Misfit, Needs, key
 from .links import Pair, shape3
 from .net import Net, flatten
-from .ops import Op, carried, lower
+from .ops import Op, carried, lower, one_input
 from .planes import fire
 from .stage import codes_node, map_sums, record, record_final, vector_sums
 
 
 def build(program: Program, charges: dict[str, float] | None = None, dry: bool = False) -> Net:
     """Return the chain. ``charges``: the neurons' thresholds by node, where they are known (from a file)."""
-    if len(program.inputs) != 1:
-        raise fail("SFN402", f"the binary NIR form takes one input, this network has {len(program.inputs)}")
+    one_input(program, "binary")
     return _Chain(program, Net(dry), charges).run()
 
 

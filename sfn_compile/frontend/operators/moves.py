@@ -24,9 +24,11 @@ def dropout(node: OnnxNode) -> None:
 
 
 def cast(node: OnnxNode) -> None:
-    """To float32 or float64, which changes no number here."""
-    to = ir.DataType(int(node.attr("to")))
-    if to not in (ir.DataType.FLOAT, ir.DataType.DOUBLE):
+    """To a float type, of integers to wider ones, of places (ArgMax) to narrower ones: all of which keep the number."""
+    to, source = ir.DataType(int(node.attr("to"))), node.node.inputs[0]
+    whole = source is not None and source.dtype is not None and source.dtype.is_integer()
+    wider = whole and to.is_integer() and _holds(to, source)  # type: ignore[arg-type]
+    if not wider and to not in (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16):
         raise node.refuse(f"a Cast of computed values to {to.name} rounds them", "cast to FLOAT only")
     grid, value = node.grid(), node.value()
     if grid is None:
@@ -34,6 +36,17 @@ def cast(node: OnnxNode) -> None:
     plain = grid.scale.size == 1 and grid.scale.item() == 1 and grid.zero.item() == 0
     stored = value if plain else node.emit(node.affine(value, 1.0 / grid.scale, grid.zero), value)
     return node.real_alias(stored)  # from here on numbers like any others
+
+
+def _holds(wide: ir.DataType, value: ir.Value) -> bool:
+    """Return whether an integer type holds every number that an integer value can be."""
+    made, narrow = value.producer(), value.dtype
+    assert narrow is not None
+    if made is not None and made.op_type in ("ArgMax", "ArgMin"):  # no tensor has 2**31 places along an axis
+        return wide.bitwidth >= 32
+    if wide.is_signed() == narrow.is_signed():
+        return wide.bitwidth >= narrow.bitwidth
+    return wide.is_signed() and wide.bitwidth > narrow.bitwidth
 
 
 def flatten(node: OnnxNode) -> None:

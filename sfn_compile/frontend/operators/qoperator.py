@@ -73,6 +73,7 @@ def _pool(kind: Callable[[OnnxNode], Op]) -> Callable[[OnnxNode], None]:
             raise node.refuse("channels_last = 1", "export before onnxruntime's own layout optimisation")
         _emit(node, kind(node), [real_value(node, 0, 1, 2)], 3, 4)
 
+    importer.__doc__ = "As the pool of that name, between two quantisers."
     return importer
 
 
@@ -80,6 +81,7 @@ def _scalar(kind: Callable[[OnnxNode], Activation]) -> Callable[[OnnxNode], None
     def importer(node: OnnxNode) -> None:
         _emit(node, kind(node), [real_value(node, 0, 1, 2)], 3, 4)
 
+    importer.__doc__ = "The scalar function of that name, between two quantisers."
     return importer
 
 
