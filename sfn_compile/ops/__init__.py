@@ -5,6 +5,6 @@ from __future__ import annotations
 from .activation import Activation
 from .layer import IntegerForm, Layer
 from .linear import Linear
-from .simple import Add, MaxPool, Moved, Softmax
+from .simple import Add, MaxPool, Moved, Mul, Softmax
 
-__all__ = ["Activation", "Add", "IntegerForm", "Layer", "Linear", "MaxPool", "Moved", "Softmax"]
+__all__ = ["Activation", "Add", "IntegerForm", "Layer", "Linear", "MaxPool", "Moved", "Mul", "Softmax"]
