@@ -38,7 +38,8 @@ from sfn_compile.program import (
 from sfn_compile.testing.conformance import CASES, Builder, edge_inputs
 
 ALL = frozenset({"Dense", "Conv", "SumPool", "Identity", "Gather"})
-NO_MOVES = Capabilities(ALL, frozenset({"Reshape"}), max_pool=True, acc_bits=24, weight_bits=8)
+NO_MOVES = Capabilities(ALL, frozenset({"Reshape"}), max_pool=True, acc_bits=24, weight_bits=8,
+                        products=frozenset({"Elementwise"}))  # fmt: skip
 
 
 def kinds(program: Program) -> list[str]:
@@ -57,6 +58,7 @@ def equal_after_legalisation(program: Program) -> Program:
         if isinstance(step, Move):
             assert isinstance(step.op, Reshape)
             assert len(step.shape) == 1
+            assert not any(step.name in (p.left, p.right) for r in readers[step.name] for p in by_name[r].products)
             reading = [p for r in readers[step.name] for p in by_name[r].projections if p.source == step.name]
             assert all(isinstance(p.map, Dense) for p in reading)
     inputs = {e.value: np.clip(edge_inputs(program)[e.value], e.lo, e.hi) for e in program.inputs}
@@ -73,6 +75,8 @@ def equal_after_legalisation(program: Program) -> Program:
         assert got[population.name].shape[1:] == population.shape
         for p in population.projections:
             assert p.map.out_shape(info[p.source].shape) == population.shape
+        for q in population.products:
+            assert q.form.out_shape(info[q.left].shape, info[q.right].shape) == population.shape
     return legal
 
 
