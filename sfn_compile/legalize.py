@@ -321,7 +321,9 @@ def _problems(step: Step, target: str, capabilities: Capabilities) -> list[Diagn
     for q in step.products:
         kind = type(q.form).__name__
         if kind not in capabilities.products:
-            what = f"target {target} multiplies by constants only: it has no product of two values ({q.left} * {q.right}"
+            what = (
+                f"target {target} multiplies by constants only: it has no product of two values ({q.left} * {q.right}"
+            )
             what += f", {kind}, into {step.name})"
             found.append(Diagnostic("SFN402", what, where, "leave this target out; the others are built"))
     for p in step.projections:

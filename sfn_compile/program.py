@@ -1,4 +1,4 @@
-"""The integer network: populations, projections, products, moves and ladders. Every decision is taken; no float on any edge.
+"""The integer network: populations, what drives them, moves and ladders. Every decision is taken; no float on any edge.
 
 A :class:`Program` is a list of steps in execution order. Each step makes one integer tensor (a *value*) from earlier
 ones; shapes are those of one sample, without a batch axis. The only floats stand outside: the encoding of the

@@ -31,7 +31,6 @@ STRUCTURE: tuple[Pass, ...] = (
 )
 
 
-
 def structure(levels: int) -> tuple[Pass, ...]:
     """Return the structural passes for a network of ``levels`` levels per site."""
     return (*STRUCTURE[:-1], PlaceSites(levels))

@@ -4,8 +4,8 @@ Per channel c with output step D: ``alpha = D / theta``, ``w = round(W * step_in
 weights still fit the bits is the finest grid; a few smaller odd ones are tried and the one of least squared weight
 error is kept. All projections into a population share alpha, the skip of a residual included, so theta is also what
 makes the skip's weight fit. A product beside linear terms has the smaller weight by far; there the linear maps are read
-several times, each time with a share of their weight, until the product's weight is fine enough. Where no theta of at least 9 exists, or the activation is not a ReLU, alpha is free and
-the ladder becomes a table.
+several times, each time with a share of their weight, until the product's weight is fine enough. Where no theta of at
+least 9 exists, or the activation is not a ReLU, alpha is free and the ladder becomes a table.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class QuantizeWeights:
     def _copies(self, layer: Layer, shape: Shape, terms: Terms, infos: Mapping[str, ValueInfo]) -> int:
         """Return how often linear maps are read so that the product beside them has a weight of at least 4, at most 8.
 
-        Channels whose product never reaches one code have no say.
+        Channels whose product never reaches half a code have no say.
         """
         projections, products = terms
         if not projections or not products:
@@ -89,7 +89,7 @@ class QuantizeWeights:
         least = np.zeros(len(linear)) if layer.levels is None else levels_vector(layer.levels, shape, layer.axis)
         n = 1.0
         for p, weight in zip(products, weights, strict=True):
-            counts = (weight > 0) & (weight * _worth(p, infos) > least)
+            counts = (weight > 0) & (2 * weight * _worth(p, infos) > least)
             n = max(n, float((FINE_PRODUCT * linear[counts] / (self._top * weight[counts])).max(initial=0)))
         return min(math.ceil(n), MOST_COPIES)
 

@@ -90,7 +90,8 @@ def _static(population: Population, node: Node, info: Mapping[str, ValueInfo]) -
         "acc_bits": bits_for(population.acc_min, population.acc_max),
         "weight_bits": max(p["weight_bits"] for p in projections + products),
         "projections": projections, "products": products,
-        "macs": sum(p["macs"] for p in projections + products), "notes": list(layer.integer.notes) if layer.integer else [],
+        "macs": sum(p["macs"] for p in projections + products),
+        "notes": list(layer.integer.notes) if layer.integer else [],
     }  # fmt: skip
 
 

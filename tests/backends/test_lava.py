@@ -186,7 +186,9 @@ def wide_map() -> Program:
 
 
 @needs_lava
-@pytest.mark.parametrize("make", [odd_shapes, skip_over_max_pool, wide_map, products_of_all_ranks], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "make", [odd_shapes, skip_over_max_pool, wide_map, products_of_all_ranks], ids=lambda f: f.__name__
+)
 def test_unusual_maps_and_names_are_equal_to_the_simulator(make: Any, tmp_path: Path) -> None:
     check(LavaBackend(mode="whole"), conformance.Case(make.__name__, make), tmp_path)
 
@@ -398,8 +400,11 @@ def test_reload_is_the_inverse_and_two_emits_are_byte_identical(case: conformanc
 
 def drifts() -> list[tuple[str, str]]:
     """Every integer array of a network that has all kinds of connections and neurons."""
-    return [(f.__name__, key) for f in (odd_shapes, conformance.conv_chain, conformance.gather, products_of_all_ranks)
-            for key in _tensors(f)]
+    return [
+        (f.__name__, key)
+        for f in (odd_shapes, conformance.conv_chain, conformance.gather, products_of_all_ranks)
+        for key in _tensors(f)
+    ]
 
 
 def _tensors(make: Any) -> list[str]:

@@ -47,7 +47,7 @@ def check_choices(graph: Graph, options: Options) -> None:
     top = 2 ** (options.weight_bits - 1) - 1
     for name, found in layers(graph):
         form = found.integer
-        assert all(np.abs(m.weight).max(initial=0) <= top for m in form.maps), name
+        assert all(np.abs(m.weight).max(initial=0) <= top for m in (*form.maps, *form.products)), name
         assert max(-form.acc_min, form.acc_max) < 2 ** (options.acc_bits - 1), name
         if isinstance(form.ladder, Uniform):
             assert (form.ladder.theta % 2 == 1).all(), name

@@ -1,4 +1,4 @@
-"""Add, Sub, Mul, Div: with a constant they are affine; of two computed values Add and Sub are a residual, Mul a gate."""
+"""Add, Sub, Mul, Div: of a constant they are affine; of two branches Add and Sub are a residual, Mul a gate."""
 
 from __future__ import annotations
 

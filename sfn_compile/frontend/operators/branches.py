@@ -16,6 +16,7 @@ from ..context import OnnxNode
 
 Array = NDArray[Any]
 Joined = tuple[Op, tuple[str, ...]]  # the op that computes a value, and what it reads
+Step = Callable[[str], Joined]
 
 
 def aligned(node: OnnxNode, *values: str) -> tuple[str, ...]:
@@ -118,18 +119,22 @@ def _fold(
         shape = node.context.types[value].shape
         return reduce(combine, [node.sample_constant(c, shape, "operand") for c in constants])
 
-    steps: list[Callable[[str], Joined]] = [partial(join, node, right=other) for other in others]
+    steps: list[Step] = [lambda value, other=other: join(node, value, other) for other in others]  # type: ignore[misc]
     if constants:
         steps.append(lambda value: with_constant(node, value, constant_of(value)))
     if scale != 1.0:
         steps.append(lambda value: (node.affine(value, np.full((), scale), np.zeros(())), (value,)))
-    if not steps:
-        return node.alias(first)
-    value = first
+    _chain(node, first, steps)
+
+
+def _chain(node: OnnxNode, value: str, steps: list[Step]) -> None:
+    """Let the node's output be the value after all steps, one behind the other."""
     for step in steps[:-1]:
         value = _emit(node, step(value))
+    if not steps:
+        return node.alias(value)
     op, read = steps[-1](value)
-    node.result(op, *read)
+    return node.result(op, *read)
 
 
 IMPORTERS = {"Max": maximum, "Min": minimum, "Sum": total, "Mean": mean}
