@@ -98,10 +98,10 @@ class _Placer:
         if isinstance(node.op, Add):
             return self._sum(node)
         if isinstance(node.op, Mul):
-            left, right = (self._codes(s) for s in node.inputs)
-            ones = np.ones((1,) * len(node.type.shape))
-            product = (left, right, Elementwise(ones))
-            return _Form((), ones * 0.0, node.type.shape, node.origin, node.tap, (product,))
+            (left, a, before), (right, b, also) = (self._factor(s) for s in node.inputs)
+            product = (left, right, Elementwise(compress(np.asarray(a * b))))
+            zero, origin = np.zeros((1,) * len(node.type.shape)), Origin.merge(before, also, node.origin)
+            return _Form((), zero, node.type.shape, origin, node.tap, (product,))
         assert isinstance(node.op, Linear)
         source = node.inputs[0]
         if source not in self.spikes and isinstance(node.op.map, Identity):
@@ -144,6 +144,15 @@ class _Placer:
         name, ones = self._codes(value), np.ones((1,) * len(shape))
         copy = Identity(ones) if wanted == shape else Gather(_repeated(shape, wanted), ones)
         return _Form(((name, copy),), ones * 0.0, wanted, Origin(), None)
+
+    def _factor(self, value: str) -> tuple[str, Array, Origin]:
+        """Return a name that holds spikes, their scale, and the origin of the scale: it needs no site of its own."""
+        form = None if value in self.spikes else self.forms[value]
+        if form is not None and len(form.terms) == 1 and not form.products and not form.bias.any():
+            source, linear = form.terms[0]
+            if isinstance(linear, Identity):
+                return source, linear.weight, form.origin
+        return self._codes(value), np.ones((1,) * len(self.types[value].shape)), Origin()
 
     def _codes(self, value: str) -> str:
         """Return a name that holds the value as spikes, firing it at a signed site where it is not yet."""
