@@ -109,7 +109,9 @@ class ChooseLadders:
         step, dead = np.broadcast_to(step, n).copy(), np.broadcast_to(step <= 0, n)
         rows = _rows_on_codes(node, layer, steps, infos)
         if dead.any():
-            step[dead] = _step_of_weights(node, layer, rows)[dead]
+            # No larger than that of any live channel: readers would have to spend their weights' bits on a dead one.
+            most = step[~dead].max(initial=0) or np.inf
+            step[dead] = np.minimum(_step_of_weights(node, layer, rows)[dead], most)
         if layer.activation.linear_above_zero:
             step = np.maximum(step, FLOOR * rounding_noise(rows))
         step = _pinned(step, common.get(node.name))
