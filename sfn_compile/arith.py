@@ -122,6 +122,16 @@ def identity(s: Array, weight: Array, engine: Engine = "fast") -> Array:
     return s.astype(number) * weight.astype(number)
 
 
+def product(left: Array, right: Array, weight: Array, engine: Engine = "fast") -> Array:
+    """Return ``weight * left * right`` element by element; all three broadcast against one sample of the product.
+
+    >>> product(np.array([[[2], [3]]]), np.array([[[1, 4]]]), np.array([[-5]])).tolist()
+    [[[-10, -40], [-15, -60]]]
+    """
+    number = _number(engine)
+    return left.astype(number) * right.astype(number) * weight.astype(number)
+
+
 def gather(s: Array, index: Array, weight: Array, engine: Engine = "fast") -> Array:
     """Return ``weight * s.flat[index]`` per sample; an index of -1 reads code 0. ``index`` has the output's shape."""
     number = _number(engine)

@@ -23,7 +23,8 @@ class Capabilities:
 
     ``moves``: all five Move classes where the target takes moves as they are; otherwise every move is folded into
     projections before emission and only a Reshape to one axis is left (:mod:`sfn_compile.legalize`). ``acc_bits``:
-    widest accumulator, sign included. ``note``: one line for ``sfnc targets``.
+    widest accumulator, sign included. ``note``: one line for ``sfnc targets``. ``products``: names of the forms of
+    :class:`~sfn_compile.program.Product` that the target can say; by default it has no product of two values.
     """
 
     projections: frozenset[str]
@@ -32,6 +33,7 @@ class Capabilities:
     acc_bits: int
     weight_bits: int
     note: str = ""
+    products: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

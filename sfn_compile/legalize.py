@@ -6,6 +6,7 @@ i of the moved value is element ``index[i]`` of one of its sources, or code 0. S
 * Identity after moves is a Gather (or a strided 1x1 Conv where the pattern is one: the shortcut of a ResNet);
 * Conv after moves of whole channels (Concat, channel Slice, Pad) is one Conv per source with its weights moved;
 * Dense after moves is one Dense per source with its columns moved, on the flattened source;
+* a product reads the source itself where the move only repeats it along axes of length 1;
 * everything else reads a *relay*: a population with theta = 1 that holds the moved codes (of accumulators: a readout).
 
 A legalised Program has no Move but Reshape to one axis (a flatten) in front of a Dense.
@@ -30,6 +31,8 @@ from .program import (
     MaxPool,
     Move,
     Population,
+    Product,
+    ProductForm,
     Program,
     Projection,
     Readout,
@@ -91,7 +94,8 @@ class _Rewriter:
                 self.steps.append(replace(step, source=self._concrete(step.source)))
             else:
                 projections = tuple(q for p in step.projections for q in self._projection(p))
-                self.steps.append(replace(step, projections=projections))
+                products = tuple(self._product(p) for p in step.products)
+                self.steps.append(replace(step, projections=projections, products=products))
         for out in self.program.outputs:
             if out.value in self.views:
                 self._concrete(out.value)
@@ -157,6 +161,25 @@ class _Rewriter:
             if merged is not None:
                 return merged
         return [replace(p, source=self._concrete(p.source))]
+
+    def _product(self, p: Product) -> Product:
+        left, right = self._operand(p.left), self._operand(p.right)
+        shapes = [self.info[s].shape for s in (p.left, p.right)]
+        read = [self.info[s].shape if s in self.info else shape for s, shape in zip((left, right), shapes, strict=True)]
+        if p.form.out_shape(read[0], read[1]) != p.form.out_shape(shapes[0], shapes[1]):
+            left, right = self._concrete(p.left), self._concrete(p.right)  # somebody has to do the repeating
+        return replace(p, left=left, right=right)
+
+    def _operand(self, value: str) -> str:
+        """Return the source whose broadcast the moved value is, else a name that holds its codes."""
+        view = self.views.get(value)
+        if view is not None and len(view.parts()) == 1:
+            source, shape, index = view.parts()[0]
+            if len(shape) == index.ndim and all(n in (1, m) for n, m in zip(shape, index.shape, strict=True)):
+                grid = np.arange(int(np.prod(shape))).reshape(shape)
+                if np.array_equal(np.broadcast_to(grid, index.shape), index):
+                    return source
+        return self._concrete(value)
 
     def _dense(self, dense: Dense, view: _View, p: Projection) -> list[Projection]:
         if p.source not in self.views:
@@ -295,6 +318,14 @@ def _problems(step: Step, target: str, capabilities: Capabilities) -> list[Diagn
     if not isinstance(step, Population):
         return []
     found = []
+    for q in step.products:
+        kind = type(q.form).__name__
+        if kind not in capabilities.products:
+            what = (
+                f"target {target} multiplies by constants only: it has no product of two values ({q.left} * {q.right}"
+            )
+            what += f", {kind}, into {step.name})"
+            found.append(Diagnostic("SFN402", what, where, "leave this target out; the others are built"))
     for p in step.projections:
         kind = type(p.map).__name__
         if kind not in capabilities.projections:
@@ -310,13 +341,12 @@ def check_widths(program: Program, target: str, capabilities: Capabilities) -> N
             span = f"{population.acc_min}..{population.acc_max}"
             what = f"accumulators reach {span}, target {target} holds {capabilities.acc_bits} bits"
             raise fail("SFN401", what, ", ".join(population.origin.nodes) or population.name)
-        for p in population.projections:
-            top = weight_top(p.map)
+        for top in map(weight_top, (*(p.map for p in population.projections), *(p.form for p in population.products))):
             if top >= 2 ** (capabilities.weight_bits - 1):
                 what = f"a weight reaches {top}, target {target} holds {capabilities.weight_bits} bits"
                 raise fail("SFN402", what, ", ".join(population.origin.nodes) or population.name)
 
 
-def weight_top(linear: LinearMap) -> int:
-    """Return the largest absolute weight of a map."""
+def weight_top(linear: LinearMap | ProductForm) -> int:
+    """Return the largest absolute weight of a map or product."""
     return int(np.abs(np.asarray(linear.weight, np.int64)).max(initial=0))

@@ -1,4 +1,4 @@
-"""The integer network: populations, projections, moves and ladders. Every decision is taken; no float on any edge.
+"""The integer network: populations, what drives them, moves and ladders. Every decision is taken; no float on any edge.
 
 A :class:`Program` is a list of steps in execution order. Each step makes one integer tensor (a *value*) from earlier
 ones; shapes are those of one sample, without a batch axis. The only floats stand outside: the encoding of the
@@ -17,12 +17,14 @@ from .diagnostics import Origin
 from .ladders import Ladder, Readout, Table, Uniform
 from .maps import Conv, Dense, Gather, Identity, LinearMap, Pads, Shape, SumPool, window_shape
 from .moves import Concat, MoveOp, Pad, Reshape, Slice, Transpose
+from .products import Elementwise, Product, ProductForm
 from .rounding import Rounding
 
 __all__ = [
-    "Concat", "Conv", "Decoding", "Dense", "Encoding", "Gather", "HostOp", "Identity", "Ladder", "LinearMap", "MaxPool",
-    "Move", "MoveOp", "Pad", "Pads", "Population", "Program", "Projection", "Readout", "Reshape", "Shape", "Slice",
-    "Step", "SumPool", "Table", "Transpose", "Uniform", "ValueInfo", "window_shape",
+    "Concat", "Conv", "Decoding", "Dense", "Elementwise", "Encoding", "Gather", "HostOp", "Identity", "Ladder",
+    "LinearMap", "MaxPool", "Move", "MoveOp", "Pad", "Pads", "Population", "Product", "ProductForm", "Program",
+    "Projection", "Readout", "Reshape", "Shape", "Slice", "Step", "SumPool", "Table", "Transpose", "Uniform",
+    "ValueInfo", "window_shape",
 ]  # fmt: skip
 
 FORMAT = 2
@@ -40,7 +42,10 @@ class Projection:
 # -- steps ----------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, eq=False)
 class Population:
-    """Neurons driven by projections. ``acc_min``/``acc_max`` are proved for all inputs (before the offset)."""
+    """Neurons driven by projections and products, all added up.
+
+    ``acc_min``/``acc_max`` are proved for all inputs (before the offset).
+    """
 
     name: str
     projections: tuple[Projection, ...]
@@ -49,11 +54,12 @@ class Population:
     acc_min: int
     acc_max: int
     origin: Origin
+    products: tuple[Product, ...] = ()
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names of the values it reads."""
-        return tuple(p.source for p in self.projections)
+        """Names of the values it reads: those of the projections, then left and right of every product."""
+        return (*(p.source for p in self.projections), *(s for p in self.products for s in (p.left, p.right)))
 
 
 @dataclass(frozen=True)

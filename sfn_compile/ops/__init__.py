@@ -6,8 +6,9 @@ from .activation import Activation
 from .layer import IntegerForm, Layer
 from .linear import Linear
 from .quantize import Quantize
-from .simple import Add, ArgExtreme, MaxPool, Moved, Softmax
+from .simple import Add, ArgExtreme, MaxPool, Moved, Mul, Softmax
 
 __all__ = [
-    "Activation", "Add", "ArgExtreme", "IntegerForm", "Layer", "Linear", "MaxPool", "Moved", "Quantize", "Softmax",
+    "Activation", "Add", "ArgExtreme", "IntegerForm", "Layer", "Linear", "MaxPool", "Moved", "Mul", "Quantize",
+    "Softmax",
 ]  # fmt: skip

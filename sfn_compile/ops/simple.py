@@ -1,4 +1,4 @@
-"""The remaining float ops, a few lines each: Add, MaxPool, Moved (any move), the final Softmax and ArgMax."""
+"""The remaining float ops, a few lines each: Add, Mul, MaxPool, Moved (any move), the final Softmax and ArgMax."""
 
 from __future__ import annotations
 
@@ -16,16 +16,33 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Add:
-    """The sum of two values of the same shape: a residual."""
+    """The sum of two values: a residual. Samples of the same rank broadcast (NumPy's rule)."""
 
     def infer(self, *shapes: Shape) -> Shape:
         """Return the common shape."""
-        assert shapes[0] == shapes[1]
-        return shapes[0]
+        return _broadcast(*shapes)
 
     def evaluate(self, *xs: Array) -> Array:
         """Return the element-wise sum."""
         return xs[0] + xs[1]
+
+
+@dataclass(frozen=True)
+class Mul:
+    """The product of two values, element by element: a gate. Samples of the same rank broadcast (NumPy's rule)."""
+
+    def infer(self, *shapes: Shape) -> Shape:
+        """Return the common shape."""
+        return _broadcast(*shapes)
+
+    def evaluate(self, *xs: Array) -> Array:
+        """Return the element-wise product."""
+        return xs[0] * xs[1]
+
+
+def _broadcast(left: Shape, right: Shape) -> Shape:
+    assert len(left) == len(right)
+    return tuple(int(n) for n in np.broadcast_shapes(left, right))
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from ..calibration.statistics import Statistics
 from ..config import Options
 from ..ir import Graph, GraphInput, Levels, Node
 from ..ops import Activation, Layer, MaxPool
-from ..program import Shape
+from ..program import Shape, ValueInfo
 from .arrays import along, channel_vector
-from .steps import effective, moved_step, rows_of
+from .lower import info_behind
+from .steps import effective, moved_step, on_codes, rows_of, top_code
 
 Array = NDArray[Any]
 
@@ -56,17 +57,18 @@ class ChooseLadders:
         shapes: dict[str, Shape] = {name: t.shape for name, t in graph.types().items()}
         inputs = tuple(self._input(source, common) for source in graph.inputs)
         steps: dict[str, Array] = {i.name: i.levels.step for i in inputs if i.levels is not None}
+        infos = {i.name: ValueInfo(i.type.shape, i.levels.lo, i.levels.hi) for i in inputs if i.levels is not None}
         nodes = []
         for node in graph.nodes:
             if isinstance(node.op, Layer):
-                for linear, read in zip(node.op.maps, node.inputs, strict=True):
-                    if effective(linear, steps[read], shapes[read]) is None:
-                        _demand(graph, read, steps, common)
+                for p in node.op.terms(node.inputs)[0]:
+                    if effective(p.map, steps[p.source], shapes[p.source]) is None:
+                        _demand(graph, p.source, steps, common)
                         return None
                 if node.op.levels is not None:
                     steps[node.name] = node.op.levels.step
                 elif node.op.activation is not None:
-                    levels = self._levels(node, node.op, steps, shapes, common)
+                    levels = self._levels(node, node.op, steps, infos, common)
                     steps[node.name] = levels.step
                     node = replace(node, op=replace(node.op, levels=levels),
                                    origin=node.origin.touched_by(self.name))  # fmt: skip
@@ -76,6 +78,7 @@ class ChooseLadders:
                     _demand(graph, read, steps, common)  # codes of different steps cannot be compared
                     return None
                 steps[node.name] = moved_step(node, steps, shapes)
+            infos[node.name] = info_behind(node, infos)
             nodes.append(node)
         return replace(graph, inputs=inputs, nodes=tuple(nodes))
 
@@ -97,7 +100,7 @@ class ChooseLadders:
         return replace(source, levels=Levels(step, lo, hi, dead, "input encoding"))
 
     def _levels(
-        self, node: Node, layer: Layer, steps: Mapping[str, Array], shapes: Mapping[str, Shape],
+        self, node: Node, layer: Layer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo],
         common: Mapping[str, float | None],
     ) -> Levels:  # fmt: skip
         stats = self.statistics[node.name]
@@ -107,9 +110,11 @@ class ChooseLadders:
         step = methods.choose(self.options.method, stats, lo, hi, self.options.method_options)
         n = node.type.shape[layer.axis]
         step, dead = np.broadcast_to(step, n).copy(), np.broadcast_to(step <= 0, n)
-        rows = _rows_on_codes(node, layer, steps, shapes)
+        rows = _rows_on_codes(node, layer, steps, infos)
         if dead.any():
-            step[dead] = _step_of_weights(node, layer, rows)[dead]
+            # No larger than that of any live channel: readers would have to spend their weights' bits on a dead one.
+            most = step[~dead].max(initial=0) or np.inf
+            step[dead] = np.minimum(_step_of_weights(node, layer, rows)[dead], most)
         if layer.activation.linear_above_zero:
             step = np.maximum(step, FLOOR * rounding_noise(rows))
         step = _pinned(step, common.get(node.name))
@@ -135,10 +140,18 @@ def _input_step(stats: Statistics, lo: int, hi: int, options: Options, common: b
     return methods.choose(options.method, stats, lo, hi, options.method_options)
 
 
-def _rows_on_codes(node: Node, layer: Layer, steps: Mapping[str, Array], shapes: Mapping[str, Shape]) -> Array:
-    """Return per channel the real value of one code of everything that drives it ``(n_channels, n_weights)``."""
-    maps = [effective(m, steps[read], shapes[read]) for m, read in zip(layer.maps, node.inputs, strict=True)]
-    return np.concatenate([rows_of(m, node.type.shape, layer.axis) for m in maps if m is not None], axis=1)
+def _rows_on_codes(node: Node, layer: Layer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo]) -> Array:
+    """Return per channel the real value of one code of everything that drives it ``(n_channels, n_weights)``.
+
+    One code of a factor is worth what the other factor stands at; codes spread evenly over 0..hi have the root mean
+    square hi / sqrt(3).
+    """
+    shape, (projections, products) = node.type.shape, on_codes(node, steps, infos)
+    rows = [rows_of(p.map, shape, layer.axis) for p in projections]
+    for p in products:
+        row = rows_of(p.form, shape, layer.axis) / np.sqrt(3)
+        rows += [row * top_code(infos[p.right]), row * top_code(infos[p.left])]
+    return np.concatenate(rows, axis=1)
 
 
 def _step_of_weights(node: Node, layer: Layer, rows: Array) -> Array:

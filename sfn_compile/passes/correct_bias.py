@@ -19,7 +19,7 @@ from ..calibration.collect import FloatRunner, RealValues
 from ..execute import accumulate
 from ..ir import Graph, Node
 from ..ops import Layer, MaxPool
-from ..program import Population, Projection, ValueInfo
+from ..program import Population, ValueInfo
 from ..samples import Samples, n_samples, part
 from .arrays import along
 from .fold_thresholds import ladder
@@ -75,11 +75,10 @@ class CorrectBias:
     ) -> Node:  # fmt: skip
         form = layer.integer
         assert form is not None
-        projections = tuple(Projection(s, m) for s, m in zip(node.inputs, form.maps, strict=True))
-        driven = Population(node.name, projections, ladder(layer, form), node.type.shape, 0, 0, node.origin)
+        projections, products = form.terms(node.inputs)
+        driven = Population(node.name, projections, ladder(layer, form), node.type.shape, 0, 0, node.origin, products)
         acc = accumulate(driven, codes, infos)
-        parts = (m.apply(real[s], 0, "real") for s, m in zip(node.inputs, layer.maps, strict=True))
-        true = sum(parts, start=np.asarray(layer.bias, np.float64))
+        true = layer.drive(*(real[s] for s in node.inputs))
         shift = along(layer.axis, len(node.type.shape), _mean_error(layer, true, acc * form.alpha + layer.bias))
         stated = "imported" in form.notes  # such a network is computed as it is, its errors included
         better = layer if stated else replace(layer, bias=layer.bias + shift)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..ir import Graph, Node, TensorType, rebuild, unique_name
-from ..ops import Activation, Add, Linear, MaxPool, Moved, Quantize
+from ..ops import Activation, Add, Linear, MaxPool, Moved, Mul, Quantize
 from ..program import Pad
 from .base import only_user
 from .fold_affine import FoldAffine
@@ -61,7 +61,7 @@ def _waits(source: Node | None, users: dict[str, list[Node]], graph: Graph) -> b
     """Return whether a value is not spikes yet (so firing it here is no extra population) and has one reader."""
     if source is None or only_user(users, graph, source.name) is None:
         return False
-    return isinstance(source.op, Linear | Add | Moved | MaxPool)
+    return isinstance(source.op, Linear | Add | Mul | Moved | MaxPool)
 
 
 def _swap(graph: Graph, node: Node, before: Node) -> Graph:

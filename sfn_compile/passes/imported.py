@@ -10,7 +10,7 @@ enough that no code moves but next to a tie; targets with narrower weights split
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from ..ir import Levels
 from ..ops import IntegerForm, Layer
-from ..program import Identity, LinearMap, Shape, SumPool, Table, ValueInfo
-from ..ranges import accumulator_range
+from ..ops.layer import Terms
+from ..program import Elementwise, Identity, LinearMap, Shape, SumPool, Table, ValueInfo
+from ..ranges import accumulator_range, driven_range
 from ..rounding import to_codes
 from .arrays import along, channel_vector
 from .scale import scale_output
@@ -37,42 +38,52 @@ WHOLE = 2.0**-20
 
 
 def integer_form(
-    layer: Layer, maps: list[LinearMap], steps: list[Array], infos: list[ValueInfo], shape: Shape
+    layer: Layer, terms: Terms, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo], shape: Shape
 ) -> IntegerForm | None:
     """Return the stored integers of a layer, None where it has no such form and is to be rounded like any other.
 
-    ``maps`` read codes; ``steps`` are those of the sources, ``infos`` their ranges, ``shape`` the population's.
+    ``terms`` read codes; ``steps`` and ``infos`` are those of the values they read, ``shape`` is the population's.
     """
     if not any(u is not None for u in layer.units) and (layer.levels is None or not layer.levels.imported):
         return None
-    first = maps[0]
-    if len(maps) == 1 and layer.units[0] is None and isinstance(first, Identity | SumPool) and first.weight.all():
-        return _moved_codes(first, infos[0])
-    units = [_unit(*term, shape, layer.axis) for term in zip(maps, layer.units, steps, strict=True)]
+    projections, products = terms
+    if len(projections) + len(products) == 1 and not any(u is not None for u in layer.units):
+        return _moved_codes(terms, infos)
+    if products:
+        return None
+    maps, read = [p.map for p in projections], [infos[p.source] for p in projections]
+    each = zip(projections, layer.units, strict=True)
+    units = [_unit(p.map, unit, steps[p.source], shape, layer.axis) for p, unit in each]
     known = [u for u in units if u is not None]
     if len(known) < len(maps):
         return None
     n, stored = shape[layer.axis], [u is not None for u in layer.units]
-    alpha = common_unit(
-        np.stack([np.broadcast_to(u, n) for u in known]), stored, _extents(maps, known, infos, shape, layer.axis)
-    )
+    extents = _extents(maps, known, read, shape, layer.axis)
+    alpha = common_unit(np.stack([np.broadcast_to(u, n) for u in known]), stored, extents)
     integer = [_on_unit(m, along(layer.axis, len(shape), alpha), shape) for m in maps]
     if layer.levels is None:  # nothing rounds a readout but its bias: the finer its unit, the better
         fine = max(1, READOUT_TOP // max(int(np.abs(m.weight).max(initial=0)) for m in integer))
         integer, alpha = [replace(m, weight=m.weight * fine) for m in integer], alpha / fine
-    low, high = accumulator_range(list(zip(integer, infos, strict=True)))
+    low, high = accumulator_range(list(zip(integer, read, strict=True)))
     ends = int(low.min()), int(high.max())
     return IntegerForm(tuple(integer), along(layer.axis, len(shape), alpha), None, *ends, ("imported",))
 
 
-def _moved_codes(linear: Identity | SumPool, info: ValueInfo) -> IntegerForm:
-    """Return the form of codes, or sums of codes, that only get another grid: weight 1, the unit where it belongs.
+def _moved_codes(terms: Terms, infos: Mapping[str, ValueInfo]) -> IntegerForm | None:
+    """Return the form of codes, sums or products of codes, that only get another grid: weight 1, the unit beside it.
 
     A window cut at a border has a divisor of its own, so the unit may differ from neuron to neuron.
     """
-    integer = replace(linear, weight=np.sign(linear.weight).astype(np.int64))
-    low, high = accumulator_range([(integer, info)])
-    return IntegerForm((integer,), np.abs(linear.weight), None, int(low.min()), int(high.max()), ("imported",))
+    projections, products = terms
+    term = projections[0].map if projections else products[0].form
+    if not isinstance(term, Identity | SumPool | Elementwise) or not term.weight.all():
+        return None
+    sign = np.sign(term.weight).astype(np.int64)
+    signs = tuple(replace(p, map=replace(term, weight=sign)) for p in projections)  # type: ignore[arg-type]
+    gates = tuple(replace(p, form=Elementwise(sign)) for p in products)
+    low, high = driven_range(signs, gates, infos)
+    maps, forms, ends = tuple(p.map for p in signs), tuple(p.form for p in gates), (int(low.min()), int(high.max()))
+    return IntegerForm(maps, np.abs(term.weight), None, *ends, ("imported",), forms)
 
 
 def _on_unit(linear: LinearMap, alpha: Array, shape: Shape) -> LinearMap:

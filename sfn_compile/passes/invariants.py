@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ..ir import Graph
-from ..ops import Activation, Add, IntegerForm, Layer, Linear, MaxPool, Moved, Quantize
-from ..ranges import accumulator_range
+from ..ops import Activation, Add, IntegerForm, Layer, Linear, MaxPool, Moved, Mul, Quantize
+from ..ranges import driven_range
 from .compose_linear import chains
 from .compose_pools import pairs
 from .fold_affine import foldable
@@ -46,7 +46,7 @@ def host_split(graph: Graph) -> list[str]:
 def sites_placed(graph: Graph) -> list[str]:
     """Nodes are Layers, max pools and moves; nothing reads a readout but a move towards an output."""
     types = graph.types()
-    wrong = [n.name for n in graph.nodes if isinstance(n.op, Linear | Add | Activation | Quantize)]
+    wrong = [n.name for n in graph.nodes if isinstance(n.op, Linear | Add | Mul | Activation | Quantize)]
     for node in graph.nodes:
         reads_acc = any(types[s].kind == "acc" for s in node.inputs)
         if reads_acc or not isinstance(node.op, Layer | MaxPool | Moved):
@@ -69,7 +69,7 @@ def weights_integer(graph: Graph) -> list[str]:
     """Every Layer has integer weights."""
     return [
         name for name, _, form in _integers(graph)
-        if form is None or any(not np.issubdtype(m.weight.dtype, np.integer) for m in form.maps)
+        if form is None or any(not np.issubdtype(m.weight.dtype, np.integer) for m in (*form.maps, *form.products))
     ]  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def ranges_proved(graph: Graph) -> list[str]:
     for node in graph.nodes:
         if isinstance(node.op, Layer) and node.op.integer is not None:
             form = node.op.integer
-            low, high = accumulator_range([(m, infos[s]) for m, s in zip(form.maps, node.inputs, strict=True)])
+            low, high = driven_range(*form.terms(node.inputs), infos)
             if int(low.min()) < form.acc_min or int(high.max()) > form.acc_max:
                 problems.append(node.name)
     return problems

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
 
 from ..ir import Graph, Node
 from ..ops import Layer, MaxPool, Moved
-from ..program import Decoding, Encoding, Move, Pad, Population, Program, Projection, Step, ValueInfo  # fmt: skip
+from ..program import Decoding, Encoding, Move, Pad, Population, Program, Step, ValueInfo
 from ..program import MaxPool as PoolStep
 from ..serialize import smallest_int
 from .arrays import compress
@@ -44,8 +45,11 @@ def _step(node: Node) -> Step:
         form = node.op.integer
         assert form is not None
         assert form.ladder is not None
-        projections = tuple(Projection(s, _small(m)) for s, m in zip(node.inputs, form.maps, strict=True))
-        return Population(node.name, projections, form.ladder, node.type.shape, form.acc_min, form.acc_max, node.origin)
+        projections, products = form.terms(node.inputs)
+        return Population(
+            node.name, tuple(replace(p, map=_small(p.map)) for p in projections), form.ladder, node.type.shape,
+            form.acc_min, form.acc_max, node.origin, tuple(replace(p, form=_small(p.form)) for p in products),
+        )  # fmt: skip
     if isinstance(node.op, MaxPool):
         op = node.op
         return PoolStep(
@@ -56,7 +60,7 @@ def _step(node: Node) -> Step:
 
 
 def _small(linear: Any) -> Any:
-    return type(linear)(**{**linear.__dict__, "weight": smallest_int(linear.weight)})
+    return replace(linear, weight=smallest_int(linear.weight))
 
 
 def value_infos(graph: Graph) -> dict[str, ValueInfo]:

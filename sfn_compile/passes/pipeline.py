@@ -32,6 +32,12 @@ STRUCTURE: tuple[Pass, ...] = (
     PlaceSites(),  # last of the structure: it freezes which values are spikes
 )
 
+
+def structure(levels: int) -> tuple[Pass, ...]:
+    """Return the structural passes for a network of ``levels`` levels per site."""
+    return (*STRUCTURE[:-1], PlaceSites(levels))
+
+
 # An exact pass may reorder float64 sums; values are compared relative to the largest. 2**-40 is 4096 units in the last
 # place of float64, far more than reordering a sum of a million terms does and far less than any real change.
 PROBE_TOLERANCE = 2.0**-40

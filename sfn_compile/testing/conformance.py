@@ -27,6 +27,7 @@ from ..program import (
     Conv,
     Decoding,
     Dense,
+    Elementwise,
     Encoding,
     Gather,
     Identity,
@@ -36,6 +37,7 @@ from ..program import (
     MoveOp,
     Pad,
     Population,
+    Product,
     Program,
     Projection,
     Readout,
@@ -48,7 +50,7 @@ from ..program import (
     Transpose,
     Uniform,
 )  # fmt: skip
-from ..ranges import accumulator_range
+from ..ranges import driven_range
 
 Array = NDArray[Any]
 
@@ -79,10 +81,12 @@ class Builder:
         """Return random int8 weights in [-top, top]."""
         return self.rng.integers(-top, top + 1, shape)
 
-    def fire(self, name: str, *projections: Projection, kind: str = "uniform", lo: int = 0, hi: int = 7) -> str:
+    def fire(self, name: str, *terms: Projection | Product, kind: str = "uniform", lo: int = 0, hi: int = 7) -> str:
         """Add a population. ``kind``: uniform, pow2 (theta a power of two), table, readout."""
-        shape = projections[0].map.out_shape(self.info(projections[0].source).shape)
-        low, high = accumulator_range([(p.map, self.info(p.source)) for p in projections])
+        shape = self._shape(terms[0])
+        projections = tuple(t for t in terms if isinstance(t, Projection))
+        products = tuple(t for t in terms if isinstance(t, Product))
+        low, high = driven_range(projections, products, self._program().values())
         span = int(max(-low.min(), high.max(), 1))
         column = (shape[0], *(1,) * (len(shape) - 1))
         ladder: Ladder
@@ -98,9 +102,14 @@ class Builder:
             theta = 2 ** np.floor(np.log2(theta)).astype(np.int64) if kind == "pow2" else theta | 1
             ladder = Uniform(theta, self.rng.integers(-top, top + 1, column), lo, hi)
         self.steps.append(
-            Population(name, projections, ladder, shape, int(low.min()), int(high.max()), Origin((name,)))
+            Population(name, projections, ladder, shape, int(low.min()), int(high.max()), Origin((name,)), products)
         )
         return name
+
+    def _shape(self, term: Projection | Product) -> Shape:
+        if isinstance(term, Product):
+            return term.form.out_shape(self.info(term.left).shape, self.info(term.right).shape)
+        return term.map.out_shape(self.info(term.source).shape)
 
     def move(self, name: str, op: MoveOp, *sources: str) -> str:
         """Add a move."""
@@ -295,6 +304,54 @@ def unread_input() -> Program:
     return b.build(b.fire("y", Projection("h", Dense(b.weights(2, 5))), kind="readout"))
 
 
+def product_gate() -> Program:
+    """A gated convolution: signed codes times a gate of the same shape, weights of both signs; then a square."""
+    b = Builder((3, 6, 5), lo=-8, hi=7)
+    b.fire("a", Projection("x", _conv(b.weights(4, 3, 3, 3), pads=1)), lo=-8, hi=7)
+    b.fire("g", Projection("x", _conv(b.weights(4, 3, 1, 1))), hi=15)
+    b.fire("p", Product("a", "g", Elementwise(b.weights(4, 1, 1))), lo=-16, hi=15)
+    b.fire("q", Product("p", "p", Elementwise(_ones((4, 6, 5), 3))), hi=31)
+    return b.build(b.fire("y", Projection("q", _conv(b.weights(2, 4, 6, 5))), kind="readout"))
+
+
+def product_broadcast() -> Program:
+    """Squeeze and excite: a map times one code per channel, then times one code per position, of unequal depth."""
+    b = Builder((3, 6, 6), hi=15)
+    b.fire("c", Projection("x", _conv(b.weights(4, 3, 3, 3), pads=1)), hi=15)
+    b.fire("s", Projection("c", SumPool((6, 6), (6, 6), ((0, 0), (0, 0)), _ones((4, 1, 1)))), hi=31)
+    b.fire("e", Projection("s", _conv(b.weights(4, 4, 1, 1))), kind="table", hi=15)
+    b.fire("p", Product("c", "e", Elementwise(b.weights(4, 1, 1, top=31))), lo=-16, hi=15)
+    b.fire("m", Projection("p", _conv(b.weights(1, 4, 3, 3), pads=1)), lo=-8, hi=7)
+    b.fire("o", Product("m", "p", Elementwise(b.weights(4, 6, 6, top=31))), lo=-8, hi=7)
+    return b.build(b.fire("y", Projection("o", _conv(b.weights(3, 4, 6, 6))), kind="readout"))
+
+
+def product_plus_skip() -> Program:
+    """Products and projections into one accumulator: a * b + c, vectors too, and a product that is read out."""
+    b = Builder((9,), lo=-8, hi=7)
+    b.fire("a", Projection("x", Dense(b.weights(7, 9))), hi=15)
+    b.fire("b", Projection("a", Dense(b.weights(7, 7))), lo=-4, hi=4)
+    skip, mixed = Projection("a", Identity(b.weights(7))), Projection("x", Dense(b.weights(7, 9)))
+    b.fire("p", skip, Product("a", "b", Elementwise(b.weights(7, top=15))), mixed, lo=-8, hi=7)
+    return b.build(b.fire("y", Product("p", "b", Elementwise(_ones((7,), -3))), Projection("a", Identity(_ones((7,)))),
+                          kind="readout"))  # fmt: skip
+
+
+def product_of_moves() -> Program:
+    """Factors that stand elsewhere: a gate of rank 1 reshaped to channels, halves of one map, a transposed map."""
+    b = Builder((4, 6), hi=15)
+    b.fire("c", Projection("x", _conv(b.weights(6, 4, 3), pads=1)), lo=-8, hi=7)
+    b.move("l", Slice(((0, 3, 1), (0, 6, 1))), "c")
+    b.move("h", Slice(((3, 6, 1), (0, 6, 1))), "c")
+    b.fire("p", Product("l", "h", Elementwise(b.weights(3, 1))), lo=-8, hi=7)
+    b.move("f", Reshape((18,)), "p")
+    b.fire("v", Projection("f", Dense(b.weights(6, 18))), hi=7)
+    b.move("w", Reshape((6, 1)), "v")
+    b.move("t", Transpose((1, 0)), "p")
+    b.fire("q", Product("t", "w", Elementwise(b.weights(6, 3))), lo=-8, hi=7)
+    return b.build("q")
+
+
 @dataclass(frozen=True)
 class Case:
     """A named Program of the suite."""
@@ -305,12 +362,17 @@ class Case:
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def products(self) -> frozenset[str]:
+        """The forms of products that a target needs for it (:attr:`Capabilities.products`), mostly none."""
+        return frozenset(type(p.form).__name__ for step in self.make().populations() for p in step.products)
+
 
 CASES: tuple[Case, ...] = tuple(
     Case(f.__name__, f)
     for f in (
         mlp, mlp_table, signed_codes, conv_chain, conv_shapes, conv1d, pools, max_pool_signed, residual, pad_shortcut,
-        concat, moves, gather, unequal_depth,
+        concat, moves, gather, unequal_depth, product_gate, product_broadcast, product_plus_skip, product_of_moves,
     )
 )  # fmt: skip
 

@@ -20,6 +20,7 @@ from sfn_compile.program import (
     Conv,
     Decoding,
     Dense,
+    Elementwise,
     Encoding,
     Gather,
     Identity,
@@ -27,6 +28,7 @@ from sfn_compile.program import (
     Move,
     Pad,
     Population,
+    Product,
     Program,
     Projection,
     Readout,
@@ -38,7 +40,8 @@ from sfn_compile.program import (
 from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, Builder, edge_inputs
 
 ALL = frozenset({"Dense", "Conv", "SumPool", "Identity", "Gather"})
-NO_MOVES = Capabilities(ALL, frozenset({"Reshape"}), max_pool=True, acc_bits=24, weight_bits=8)
+NO_MOVES = Capabilities(ALL, frozenset({"Reshape"}), max_pool=True, acc_bits=24, weight_bits=8,
+                        products=frozenset({"Elementwise"}))  # fmt: skip
 
 
 def kinds(program: Program) -> list[str]:
@@ -57,6 +60,7 @@ def equal_after_legalisation(program: Program) -> Program:
         if isinstance(step, Move):
             assert isinstance(step.op, Reshape)
             assert len(step.shape) == 1
+            assert not any(step.name in (p.left, p.right) for r in readers[step.name] for p in by_name[r].products)
             reading = [p for r in readers[step.name] for p in by_name[r].projections if p.source == step.name]
             assert all(isinstance(p.map, Dense) for p in reading)
     inputs = {e.value: np.clip(edge_inputs(program)[e.value], e.lo, e.hi) for e in program.inputs}
@@ -73,6 +77,8 @@ def equal_after_legalisation(program: Program) -> Program:
         assert got[population.name].shape[1:] == population.shape
         for p in population.projections:
             assert p.map.out_shape(info[p.source].shape) == population.shape
+        for q in population.products:
+            assert q.form.out_shape(info[q.left].shape, info[q.right].shape) == population.shape
     return legal
 
 
@@ -389,6 +395,49 @@ def test_names_that_legalisation_would_choose_may_be_taken_already():
     b.fire("d", Projection("f", Dense(b.weights(4, 6))))
     b.fire("y", Projection("x.flat", Identity(np.array([[1]]))), Projection("t.relay", Identity(np.array([[2]]))))
     equal_after_legalisation(b.build("y"))
+
+
+# -- products ---------------------------------------------------------------------------------------------------------
+def squeezed() -> Builder:
+    b = Builder((3, 4, 4), hi=15)
+    b.fire("s", Projection("x", SumPool((4, 4), (4, 4), ((0, 0), (0, 0)), np.array([[[1]]]))), hi=15)
+    return b
+
+
+def test_a_product_reads_a_factor_through_a_move_that_moves_nothing():
+    b = squeezed()
+    b.move("t", Transpose((0, 2, 1)), "s")
+    b.fire("p", Product("x", "t", Elementwise(b.weights(3, 1, 1))), hi=31)
+    legal = equal_after_legalisation(b.build("p"))
+    assert [step.name for step in legal.steps] == ["s", "p"]
+    assert legal.steps[-1].products[0].right == "s"
+
+
+def test_a_product_reads_a_moved_factor_through_one_relay():
+    b = squeezed()
+    b.move("r", Reshape((3,)), "s")
+    b.move("c", Reshape((3, 1, 1)), "r")
+    b.move("f", Transpose((0, 2, 1)), "x")
+    b.fire("p", Product("f", "f", Elementwise(b.weights(3, 1, 1))), Product("x", "c", Elementwise(b.weights(3, 1, 1))),
+           hi=31)  # fmt: skip
+    legal = equal_after_legalisation(b.build("p"))
+    assert [step.name for step in legal.steps] == ["s", "f.relay", "p"]
+
+
+def test_a_product_is_refused_by_a_target_that_does_not_claim_it():
+    program = next(case for case in CASES if case.name == "product_broadcast").make()
+    with pytest.raises(
+        CompileError, match=r"SFN402 at p: target test multiplies by constants only: .*c \* e"
+    ) as caught:
+        lg.legalize(program, "test", replace(NO_MOVES, products=frozenset()))
+    assert len(caught.value.diagnostics) == 2
+
+
+def test_a_product_weight_wider_than_the_target_is_refused():
+    b = squeezed()
+    b.fire("p", Product("x", "s", Elementwise(np.array([[[200]]]))), hi=31)
+    with pytest.raises(CompileError, match=r"SFN402.*a weight reaches 200"):
+        lg.check_widths(b.build("p"), "test", NO_MOVES)
 
 
 # -- refusals -------------------------------------------------------------------------------------------------------

@@ -39,6 +39,8 @@ from sfn_compile.program import (
 from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, Builder, Case, check, edge_inputs
 
 FOLDER = Path(evaluator.__file__).parent
+PRODUCTS = [case for case in CASES if case.products]
+CASES = tuple(case for case in CASES if not case.products)
 BY_NAME = {case.name: case for case in CASES}
 ONE = np.ones((1, 1, 1), np.int64)
 
@@ -379,6 +381,12 @@ def test_sums_beyond_float32_are_refused(tmp_path):
         emitted(b.build("a"), tmp_path)
     assert caught.value.diagnostics[0].code == "SFN401"
     check(NirBackend(), Case("wide", lambda: b.build("a")), tmp_path, {"nir-form": "unary"})
+
+
+@pytest.mark.parametrize("case", PRODUCTS, ids=str)
+def test_a_product_of_two_values_is_refused_with_its_factors(case, tmp_path):
+    with pytest.raises(CompileError, match=r"SFN402 .*nir multiplies by constants only.*\w+ \* \w+"):
+        emitted(case.make(), tmp_path, "binary")
 
 
 def test_an_accumulator_that_is_read_again_is_refused_in_planes_only(tmp_path):

@@ -57,6 +57,38 @@ CASES: dict[str, tuple[str, dict]] = {
     "Add of two branches": ("a = Relu(x) y = Add(a, x)", {}),
     "Add of a value to itself": ("a = Relu(x) y = Add(a, a)", {}),
     "Sub of two branches": ("a = Relu(x) y = Sub(a, x)", {}),
+    "Add of a branch that broadcasts": (
+        "a = Relu(x) p = GlobalAveragePool(x) y = Add(a, p)", {}),
+    "Add of two branches that broadcast both ways": (
+        "p = ReduceMean<axes=[2], keepdims=1>(x) q = ReduceMean<axes=[3], keepdims=1>(x) y = Add(p, q)",
+        {"opset": 13}),
+    "Add of branches of different rank in a batch of one": (
+        "p = ReduceMean<axes=[1,2], keepdims=0>(x) r = Relu(x) y = Add(p, r)", {"opset": 13, "batch": 1}),
+    "Sub of a branch that broadcasts": ("a = Relu(x) p = GlobalAveragePool(x) y = Sub(a, p)", {}),
+    "Mul of two branches": ("a = Relu(x) b = Sigmoid(x) y = Mul(a, b)", {}),
+    "Mul of a value by itself": ("a = Tanh(x) y = Mul(a, a)", {}),
+    "Mul by one number per channel": ("p = GlobalAveragePool(x) s = Sigmoid(p) y = Mul(x, s)", {}),
+    "Mul by one number per position": (
+        "p = ReduceMean<axes=[1], keepdims=1>(x) s = Sigmoid(p) y = Mul(s, x)", {"opset": 13}),
+    "Mul of branches of different rank in a batch of one": (
+        "p = ReduceMean<axes=[1], keepdims=0>(x) s = Sigmoid(p) y = Mul(s, x)", {"opset": 13, "batch": 1}),
+    # -- several branches
+    "Max of two branches": ("a = Tanh(x) b = Sigmoid(x) y = Max(a, b)", {}),
+    "Max of a linear value and codes": ("a = Relu(x) b = Conv(x, w) c = Relu(b) d = Conv(x, w, b1) y = Max(c, d)",
+                                        {"w": noise(4, 3, 3, 3), "b1": noise(4)}),
+    "Max of three branches, one of them broadcast": ("a = Tanh(x) p = GlobalAveragePool(x) y = Max(a, x, p)", {}),
+    "Max of one value": ("a = Max(x) y = Relu(a)", {}),
+    "Max with a number": ("y = Max(x, c)", {"c": np.float32(0.25)}),
+    "Max with a column and a number": ("y = Max(c, x, d)", {"c": noise(3, 1, 1), "d": np.float32(0.1)}),
+    "Min of two branches": ("a = Tanh(x) b = Sigmoid(x) y = Min(a, b)", {}),
+    "Min of three branches": ("a = Relu(x) b = Sigmoid(x) y = Min(x, a, b)", {}),
+    "Min with a number": ("y = Min(c, x)", {"c": np.float32(-0.25)}),
+    "Min with a column": ("a = Relu(x) y = Min(a, c, x)", {"c": noise(3, 1, 1)}),
+    "Sum of three branches": ("a = Relu(x) b = Tanh(x) y = Sum(a, x, b)", {}),
+    "Sum of branches and constants": ("a = Relu(x) y = Sum(c, a, x, d)", {"c": noise(3, 1, 1), "d": noise(6)}),
+    "Sum of one value": ("a = Sum(x) y = Relu(a)", {}),
+    "Mean of three branches": ("a = Relu(x) b = Tanh(x) y = Mean(a, x, b)", {}),
+    "Mean of a branch and a constant": ("a = Relu(x) y = Mean(a, c)", {"c": noise(3, 1, 1)}),
     # -- activations
     "Relu": ("y = Relu(x)", {}),
     "Clip by attributes (ReLU6)": ("y = Clip<min=0.0, max=6.0>(x)", {"opset": 6}),

@@ -58,13 +58,22 @@ CASES: dict[str, tuple[str, dict, str, str]] = {
     "a BatchNormalization with computed parameters": (
         "s = Relu(x) [bad] y = BatchNormalization(x, s, h, m, v)", BN, "SFN202", "scale is not a constant"),
     # -- arithmetic
-    "an Add of branches that broadcast": (
-        "s = Relu(x) p = GlobalAveragePool(x) [bad] y = Add(s, p)", {}, "SFN202", "have shapes"),
+    "an Add of branches that do not broadcast": (
+        "s = Relu(x) p = Conv(x, w) [bad] y = Add(s, p)", {"w": noise(3, 3, 3, 3)}, "SFN202", "do not broadcast"),
+    "an Add of branches of different rank": (
+        "s = Relu(x) p = ReduceMean<axes=[1], keepdims=0>(x) [bad] y = Add(s, p)",
+        {"opset": 13}, "SFN203", "the batch of one meets"),
     "an Add that enlarges": ("[bad] y = Add(x, c)", {"x": (1, 6), "c": noise(3, 6)}, "SFN202", "does not broadcast"),
     "an Add of a constant that does not fit": ("[bad] y = Add(x, c)", {"c": noise(5)}, "SFN202", "does not broadcast"),
     "an Add of a constant that differs along the batch": (
         "[bad] y = Add(x, c)", {"c": noise(2, 3, 6, 6)}, "SFN203", "along the batch"),
-    "a Mul of two computed values": ("s = Relu(x) [bad] y = Mul(x, s)", {}, "SFN201", "both factors"),
+    "a Mul of branches that do not broadcast": (
+        "s = Relu(x) p = Conv(x, w) [bad] y = Mul(s, p)", {"w": noise(3, 3, 3, 3)}, "SFN202", "do not broadcast"),
+    "a Max of branches of different rank": (
+        "s = Relu(x) p = ReduceMean<axes=[1], keepdims=0>(x) [bad] y = Max(s, p)",
+        {"opset": 13}, "SFN203", "the batch of one meets"),
+    "a Sum with a constant that enlarges": (
+        "s = Relu(x) [bad] y = Sum(s, x, c)", {"x": (1, 6), "c": noise(3, 6)}, "SFN202", "does not broadcast"),
     "a Div by a computed value": ("s = Relu(x) [bad] y = Div(x, s)", {}, "SFN201", "divisor"),
     "a Div of a constant": ("[bad] y = Div(c, x)", {"c": P}, "SFN201", "divisor"),
     "a Div by zero": ("[bad] y = Div(x, c)", {"c": np.array([1.0, 0, 1, 1, 1, 1])}, "SFN202", "holds zeros"),

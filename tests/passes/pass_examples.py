@@ -162,6 +162,45 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
         "a = Conv(x, w, b) p = AveragePool<kernel_shape=[2,2], strides=[2,2]>(a) r = Relu(p)"
         "q = GlobalAveragePool(r) d = Conv(q, k) s = Relu(d) y = Conv(s, k)",
         {**CONV, "k": noise(4, 4, 1, 1)}),
+    "a gate": (
+        "a = Conv(x, w, b) d = Conv(x, v, c) s = Sigmoid(d) y = Mul(a, s)", {**CONV, "v": noise(4, 3, 3, 3, seed=7),
+                                                                           "c": noise(4, seed=6)}),
+    "squeeze and excite between two convs": (
+        "a = Conv(x, w, b) r = Relu(a) p = GlobalAveragePool(r) f = Conv(p, k, i) s = Sigmoid(f) m = Mul(s, r)"
+        "y = Conv(m, u, c)", {**CONV, **FOLLOW, "k": noise(4, 4, 1, 1), "i": noise(4)}),
+    "a batch norm, a skip and a relu behind a product": (
+        "a = Relu(x) t = Conv<pads=[1,1,1,1]>(a, u, c) s = Sigmoid(t) m = Mul(a, s)"
+        "d = BatchNormalization(m, g, h, m1, v) e = Add(d, a) r = Relu(e) y = Conv(r, u)",
+        {"x": (4, 5, 5), "g": BN["g"], "h": BN["h"], "m1": BN["m"], "v": BN["v"], **FOLLOW}),
+    "a conv and a product that meet": (
+        "a = Relu(x) t = Tanh(x) m = Mul(a, t) d = Conv<pads=[1,1,1,1]>(a, u, c) s = Add(m, d)"
+        "r = Relu(s) y = Conv(r, u)", {"x": (4, 5, 5), **FOLLOW}),
+    "a square of an activated value": (
+        "a = Conv(x, w, b) r = Tanh(a) q = Mul(r, r) y = Conv(q, u)", {**CONV, **FOLLOW}),
+    "the input times what is computed from it": (
+        "a = Conv<pads=[1,1,1,1]>(x, w, b) s = Sigmoid(a) m = Mul(x, s) y = Conv(m, w)",
+        {"x": (3, 6, 6), "w": noise(3, 3, 3, 3), "b": noise(3)}),
+    "a product of vectors and of a product": (
+        "a = Gemm(x, k, i) t = Tanh(a) d = Gemm(x, l) m = Mul(t, d) n = Mul(m, t) y = Gemm(n, o)",
+        {"x": (6,), "k": noise(6, 5), "i": noise(5), "l": noise(6, 5), "o": noise(5, 3)}),
+    "a product along the last axis": (
+        "a = MatMul(x, k) s = Sigmoid(a) d = MatMul(x, l) m = Mul(d, s) y = MatMul(m, o)",
+        {"x": (3, 6), "k": noise(6, 5), "l": noise(6, 5), "o": noise(5, 3)}),
+    "two products that meet": (
+        "a = Conv(x, w, b) s = Sigmoid(a) o = Sub(one, s) t = Tanh(a) r = Relu(a) m = Mul(s, t) n = Mul(o, r)"
+        "e = Add(m, n) y = Conv(e, u)", {**CONV, **FOLLOW, "one": np.float32(1)}),
+    "a relu and a max pool behind a product": (
+        "a = Conv(x, w, b) s = Tanh(a) d = Relu(a) m = Mul(d, s) p = MaxPool<kernel_shape=[2,2]>(m) r = Relu(p)"
+        "y = Conv(r, u)", {**CONV, **FOLLOW}),
+    "a map per position times a map per channel": (
+        "r = Relu(x) p = GlobalAveragePool(r) q = ReduceMean<axes=[1], keepdims=1>(r) m = Mul(p, q) e = Add(m, r)"
+        "y = Conv(e, w)", {"opset": 13, "w": noise(4, 3, 3, 3)}),
+    "a mean that is added to every position": (
+        "a = Conv(x, w, b) r = Relu(a) p = GlobalAveragePool(r) d = BatchNormalization(p, g, h, m, v) e = Add(r, d)"
+        "s = Relu(e) y = Conv(s, u)", {**CONV, **BN, **FOLLOW}),
+    "the larger of two convs, and the smaller": (
+        "a = Conv(x, w, b) d = Conv(x, v, c) h1 = Max(a, d) l = Min(a, d) r = Relu(l) e = Conv(r, u) f = Conv(h1, u)"
+        "y = Sum(e, f, e)", {**CONV, **FOLLOW, "v": noise(4, 3, 3, 3, seed=7)}),
     "host work on both ends": (
         "c1 = Cast<to=1>(x) t = Transpose<perm=[0,3,1,2]>(c1) d = Div(t, s) a = Conv(d, w) r = Relu(a) f = Flatten(r)"
         "k1 = Gemm(f, k) o = Softmax(k1) y = Reshape(o, z)",
@@ -252,12 +291,20 @@ def random_networks(draw: st.DrawFn) -> Any:
     lines, constants, shape, last, free = [], {}, [4, 6, 6], "x", ["x"]
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
     kinds = ["conv", "padded conv", "depthwise", "bn", "scale", "relu", "clip", "leaky", "tanh", "max", "average",
-             "pad", "residual", "concat", "flip"]  # fmt: skip
+             "pad", "residual", "concat", "flip", "gate", "excite", "square", "larger"]  # fmt: skip
     for i in range(draw(st.integers(2, 8))):
         kind, name = draw(st.sampled_from(kinds)), f"v{i}"
         c, h, w = shape
         if kind == "residual":
             line = f"{name}b = Relu({last}) {name} = Add({last}, {name}b)"
+        elif kind == "gate":
+            line = f"{name}b = Sigmoid({last}) {name} = Mul({last}, {name}b)"
+        elif kind == "excite":
+            line = f"{name}b = GlobalAveragePool({last}) {name}c = Tanh({name}b) {name} = Mul({last}, {name}c)"
+        elif kind == "square":
+            line = f"{name} = Mul({last}, {last})"
+        elif kind == "larger":
+            line = f"{name}b = Tanh({last}) {name} = Max({last}, {name}b)"
         elif kind == "concat" and c <= 8:
             line = f"{name}b = Tanh({last}) {name} = Concat<axis=1>({last}, {name}b)"
             shape = [2 * c, h, w]

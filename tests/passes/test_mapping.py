@@ -47,7 +47,7 @@ def check_choices(graph: Graph, options: Options) -> None:
     top = 2 ** (options.weight_bits - 1) - 1
     for name, found in layers(graph):
         form = found.integer
-        assert all(np.abs(m.weight).max(initial=0) <= top for m in form.maps), name
+        assert all(np.abs(m.weight).max(initial=0) <= top for m in (*form.maps, *form.products)), name
         assert max(-form.acc_min, form.acc_max) < 2 ** (options.acc_bits - 1), name
         if isinstance(form.ladder, Uniform):
             assert (form.ladder.theta % 2 == 1).all(), name
@@ -271,13 +271,28 @@ def test_a_dead_channel_takes_its_step_from_its_weights_and_is_reported(tmp_path
     assert levels.step.reshape(-1)[1] == pytest.approx(np.abs(weight[1]).max() * input_step)
 
 
-def test_a_channel_without_weights_and_bias_has_a_step_of_one(tmp_path):
+def test_a_channel_without_weights_and_bias_takes_the_largest_step_beside_it(tmp_path):
     weight = noise(4, 3, 3, 3)
     weight[2] = 0
     original = imported(tiny("a = Conv(x, w) r = Relu(a) y = Conv(r, u)", w=weight, u=noise(2, 4, 3, 3)), tmp_path)
     graph = mapped(structured(original), samples(original, 8))
-    assert layer(graph, "r").levels.step.reshape(-1)[2] == 1.0
+    step = layer(graph, "r").levels.step.reshape(-1)
+    assert step[2] == step[[0, 1, 3]].max() < 1
     check_choices(graph, Options())
+
+
+def test_a_dead_gate_takes_no_precision_from_the_others(tmp_path):
+    """A sigmoid far below 0: its own weights are large numbers, of which the codes of a gate know nothing."""
+    shut = {"w": 30 * noise(6, 4), "b": np.array([0, -1e5, 0, 0]), "v": noise(6, 4), "u": noise(4, 3)}
+    model = tiny("a = Gemm(x, w, b) s = Sigmoid(a) d = Gemm(x, v) m = Mul(d, s) y = Gemm(m, u)", x=(6,), **shut)
+    original = imported(model, tmp_path)
+    x = samples(original, 64)
+    graph = mapped(structured(original), x)
+    for name in ("s", "m"):
+        levels = layer(graph, name).levels
+        assert levels.dead.tolist() == [False, True, False, False]
+        assert levels.step[1] <= levels.step[[0, 2, 3]].max()
+    assert_the_program_follows_the_float_graph(graph, x, least_db=15)
 
 
 def test_inputs_that_are_all_zero_still_map(tmp_path):

@@ -24,6 +24,7 @@ class SimBackend:
         acc_bits=63,
         weight_bits=32,
         note="bit-accurate NumPy simulator; always available",
+        products=frozenset({"Elementwise"}),
     )
 
     def available(self) -> str | None:

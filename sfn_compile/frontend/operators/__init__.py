@@ -8,13 +8,14 @@ import onnx_ir as ir
 
 from ...diagnostics import Diagnostic
 from ..context import OnnxNode, node_label
-from . import activations, arithmetic, linear, moves, pools, qonnx, qoperator, quantized
+from . import activations, arithmetic, branches, linear, moves, pools, qonnx, qoperator, quantized
 
 Importer = Callable[[OnnxNode], None]
 
 IMPORTERS: dict[str, Importer] = {
     **linear.IMPORTERS,
     **arithmetic.IMPORTERS,
+    **branches.IMPORTERS,
     **activations.IMPORTERS,
     **pools.IMPORTERS,
     **moves.IMPORTERS,
