@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from .diagnostics import Origin
 from .ladders import Ladder, Readout, Table, Uniform
 from .maps import Conv, Dense, Gather, Identity, LinearMap, Pads, Shape, SumPool, window_shape
-from .moves import Concat, MoveOp, Pad, Reshape, Slice, Transpose
+from .moves import MOVES, Concat, MoveOp, Pad, Reshape, Slice, Take, Transpose
 
 __all__ = [
-    "Concat", "Conv", "Decoding", "Dense", "Encoding", "Gather", "HostOp", "Identity", "Ladder", "LinearMap", "MaxPool",
-    "Move", "MoveOp", "Pad", "Pads", "Population", "Program", "Projection", "Readout", "Reshape", "Shape", "Slice",
-    "Step", "SumPool", "Table", "Transpose", "Uniform", "ValueInfo", "window_shape",
+    "MOVES", "Concat", "Conv", "Decoding", "Dense", "Encoding", "Gather", "HostOp", "Identity", "Ladder", "LinearMap",
+    "MaxPool", "Move", "MoveOp", "Pad", "Pads", "Population", "Program", "Projection", "Readout", "Reshape", "Shape",
+    "Slice", "Step", "SumPool", "Table", "Take", "Transpose", "Uniform", "ValueInfo", "window_shape",
 ]  # fmt: skip
 
 FORMAT = 1

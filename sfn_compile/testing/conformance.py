@@ -45,6 +45,7 @@ from ..program import (
     Step,
     SumPool,
     Table,
+    Take,
     Transpose,
     Uniform,
 )  # fmt: skip
@@ -251,6 +252,17 @@ def gather() -> Program:
     return b.build(b.fire("y", Projection("h", Dense(b.weights(3, 7))), kind="readout"))
 
 
+def take() -> Program:
+    """Rows read in any order and twice before a Dense and a Conv: weights of 127 meet and must not overflow 8 bits."""
+    b = Builder((3, 4, 4), hi=15)
+    b.move("k", Take(0, (2, 0, 2, 2)), "x")
+    b.fire("c", Projection("k", _conv(np.full((2, 4, 3, 3), 127), pads=1)))
+    b.move("up", Take(2, (0, 0, 1, 1, 2, 2, 3, 3)), b.move("rows", Take(1, (3, 2, 2, 0)), "c"))
+    b.fire("d", Projection("up", _conv(b.weights(3, 2, 3, 3))))
+    flat = b.move("f", Reshape((64,)), "up")
+    return b.build(b.fire("y", Projection(flat, Dense(b.weights(4, 64, top=127) | 1)), kind="readout"))
+
+
 def unequal_depth() -> Program:
     """A skip over four layers: pipelined targets must delay it."""
     b = Builder((3, 5, 5), hi=7)
@@ -282,7 +294,7 @@ CASES: tuple[Case, ...] = tuple(
     Case(f.__name__, f)
     for f in (
         mlp, mlp_table, signed_codes, conv_chain, conv_shapes, conv1d, pools, max_pool_signed, residual, pad_shortcut,
-        concat, moves, gather, unequal_depth,
+        concat, moves, gather, take, unequal_depth,
     )
 )  # fmt: skip
 
