@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 from ..diagnostics import Origin
 from ..ir import Graph, Node, TensorType, rebuild, unique_name
 from ..ops import Linear, MaxPool, Moved
-from ..program import Conv, Identity, Reshape, SumPool, Transpose
+from ..program import Concat, Conv, Identity, Reshape, Slice, SumPool, Take, Transpose
 from .arrays import ROUNDING, compress, move_array, unmove_array
 from .base import only_user
 from .scale import scale_input, scale_output
 
 Array = NDArray[Any]
+
+
+_PICKS = Reshape | Transpose | Slice | Take  # every element of the result is one of the source's
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,9 @@ def _is_affine(node: Node) -> bool:
 def _fold(node: Node, graph: Graph, users: dict[str, list[Node]], nodes: dict[str, Node]) -> Graph | None:
     before = nodes.get(node.inputs[0])
     if before is not None and only_user(users, graph, before.name) is node:
-        folded = _into_previous(node, before) or _swap(node, before, graph)
+        folded = (
+            _into_previous(node, before) or _swap(node, before, graph) or _into_branches(node, before, graph, users)
+        )
         if folded is not None:
             return rebuild(graph, _replace(graph, {before.name: folded[0], node.name: folded[1]}), folded[2])
     return _forward(node, graph, users)
@@ -77,7 +82,7 @@ def _forward(node: Node, graph: Graph, users: dict[str, list[Node]]) -> Graph | 
     scale, bias = node.op.map.weight, node.op.bias
     at, after = node, only_user(users, graph, node.name)
     crossed: dict[str, tuple[Node, ...]] = {}
-    while after is not None and isinstance(after.op, Moved) and isinstance(after.op.op, Reshape | Transpose):
+    while after is not None and isinstance(after.op, Moved) and isinstance(after.op.op, _PICKS):
         scale, bias = (move_array(after.op.op, a, at.type.shape) for a in (scale, bias))
         crossed[after.name] = (replace(after, tap=None),)  # it holds the numbers before the affine step from now on
         at, after = after, only_user(users, graph, after.name)
@@ -125,6 +130,26 @@ def _swap(node: Node, before: Node, graph: Graph) -> Folded | None:
                  node.origin.touched_by("fold-affine"))  # fmt: skip
     second = Node(node.name, before.op, (name,), node.type, before.origin.touched_by("fold-affine"), node.tap)
     return (first,), (second,), {}
+
+
+def _into_branches(node: Node, concat: Node, graph: Graph, users: dict[str, list[Node]]) -> Folded | None:
+    """Return the affine step in front of a Concat of linear values, each of which takes its part of it."""
+    assert isinstance(node.op, Linear)
+    nodes, types = graph.by_name(), graph.types()
+    if not isinstance(concat.op, Moved) or not isinstance(concat.op.op, Concat):
+        return None
+    if not all(s in nodes and isinstance(nodes[s].op, Linear) and only_user(users, graph, s) for s in concat.inputs):
+        return None
+    axis, ends = concat.op.op.axis, np.cumsum([types[s].shape[concat.op.op.axis] for s in concat.inputs])[:-1]
+    full = [np.broadcast_to(a, node.type.shape) for a in (node.op.map.weight, node.op.bias)]
+    first = []
+    for source, scale, bias in zip(concat.inputs, *(np.split(a, ends, axis) for a in full), strict=True):
+        name = unique_name(f"{source}/affine", types.__contains__)
+        op = Linear(Identity(compress(scale)), compress(bias))
+        first.append(Node(name, op, (source,), types[source], node.origin.touched_by("fold-affine")))
+    second = Node(node.name, concat.op, tuple(f.name for f in first), node.type,
+                  concat.origin.touched_by("fold-affine"), node.tap)  # fmt: skip
+    return tuple(first), (second,), {}
 
 
 def _per_channel(scale: Array, bias: Array, shape: tuple[int, ...]) -> bool:

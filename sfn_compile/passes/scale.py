@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..program import Conv, Dense, Identity, LinearMap, Shape, SumPool
+from ..program import Conv, Dense, Gather, Identity, LinearMap, Shape, SumPool
 from .arrays import channel_vector, compress
 
 Array = NDArray[Any]
@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 def scale_output(linear: LinearMap, factor: Array, shape: Shape) -> LinearMap | None:
     """Return the map of ``factor * map(x)`` for an output sample of ``shape``, None where it is no such map."""
-    if isinstance(linear, Identity | SumPool):
+    if isinstance(linear, Identity | SumPool | Gather):
         return replace(linear, weight=compress(np.multiply(*np.broadcast_arrays(linear.weight, factor))))
     axis = 0 if isinstance(linear, Conv) else -1
     rows = channel_vector(factor, shape, axis)
@@ -30,6 +30,9 @@ def scale_input(linear: LinearMap, factor: Array, shape: Shape) -> LinearMap | N
     """Return the map of ``map(factor * x)`` for an input sample of ``shape``, None where it is no such map."""
     if isinstance(linear, Identity):
         return replace(linear, weight=compress(np.multiply(*np.broadcast_arrays(linear.weight, factor))))
+    if isinstance(linear, Gather):
+        read = np.broadcast_to(factor, shape).reshape(-1)[np.maximum(linear.index, 0)]
+        return replace(linear, weight=compress(linear.weight * read))
     columns = channel_vector(factor, shape, -1 if isinstance(linear, Dense) else 0)
     if columns is None:
         return None

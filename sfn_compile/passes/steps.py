@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..ir import Graph, Node
 from ..ops import Layer, MaxPool, Moved
-from ..program import Identity, LinearMap, Shape
+from ..program import Conv, Dense, Identity, LinearMap, Shape
 from .arrays import compress, move_array
 from .scale import scale_input
 
@@ -32,7 +32,15 @@ def moved_step(node: Node, steps: dict[str, Array], shapes: dict[str, Shape]) ->
 
 
 def _filled(moved: Array) -> Array:
-    """Return steps with padding (0) given a neighbour's step: a padded code is 0 whatever its step."""
+    """Return steps with padding (0) given a neighbour's step: a padded code is 0 whatever its step.
+
+    A neighbour along an axis of which all other steps are a function, where there is one: nobody is tied by padding.
+    """
+    for axis in range(moved.ndim):
+        others = tuple(a for a in range(moved.ndim) if a != axis)
+        top = moved.max(axis=others, keepdims=True)
+        if ((moved == top) | (moved == 0)).all():
+            return compress(np.where(top > 0, top, moved.max()))
     rows = moved.reshape(moved.shape[0], -1).max(axis=1)
     rows = np.where(rows > 0, rows, moved.max())
     column = rows.reshape(-1, *(1,) * (moved.ndim - 1))
@@ -65,7 +73,7 @@ def effective(linear: LinearMap, step: Array, shape: Shape) -> LinearMap | None:
 def rows_of(linear: LinearMap, shape: Shape, axis: int) -> Array:
     """Return the weights that drive each channel of an output sample of ``shape``: ``(n_channels, n_weights)``."""
     weight = linear.weight
-    if weight.ndim > 1 and not hasattr(linear, "kernel") and not isinstance(linear, Identity):
+    if isinstance(linear, Conv | Dense):
         return weight.reshape(weight.shape[0], -1)
     ranked = weight.reshape((1,) * (len(shape) - weight.ndim) + weight.shape)
     front = np.moveaxis(ranked, axis, 0)

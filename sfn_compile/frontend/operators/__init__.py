@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from ...diagnostics import Diagnostic
 from ..context import OnnxNode, node_label
-from . import activations, arithmetic, linear, moves, pools
+from . import activations, arithmetic, linear, moves, picks, pools, resize, transposed
 
 Importer = Callable[[OnnxNode], None]
 
@@ -18,6 +18,9 @@ IMPORTERS: dict[str, Importer] = {
     **activations.IMPORTERS,
     **pools.IMPORTERS,
     **moves.IMPORTERS,
+    **picks.IMPORTERS,
+    **resize.IMPORTERS,
+    **transposed.IMPORTERS,
 }
 
 # Operators whose outputs all count; of any other only the first may be used.

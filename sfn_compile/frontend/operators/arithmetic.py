@@ -6,6 +6,7 @@ import numpy as np
 
 from ...ops import Add, Linear
 from ..context import OnnxNode
+from .picks import expanded
 
 
 def _sides(node: OnnxNode) -> tuple[int, np.ndarray | None]:
@@ -17,9 +18,14 @@ def _sides(node: OnnxNode) -> tuple[int, np.ndarray | None]:
 
 
 def _residual(node: OnnxNode, right: str) -> None:
-    if node.shape(0) != node.shape(1):
-        raise node.refuse(f"its operands have shapes {node.shape(0)} and {node.shape(1)}; equal ones are supported")
-    node.result(Add(), node.value(0), right)
+    shapes = node.shape(0), node.shape(1)
+    try:
+        out = np.broadcast_shapes(*shapes)
+    except ValueError:
+        out = ()
+    if len(shapes[0]) != len(shapes[1]) or len(out) != len(shapes[0]):
+        raise node.refuse(f"its operands have shapes {shapes[0]} and {shapes[1]}, which do not fit")
+    node.result(Add(), expanded(node, node.value(0), out), expanded(node, right, out))
 
 
 def _affine(node: OnnxNode, value: str, scale: np.ndarray, bias: np.ndarray) -> Linear:
@@ -27,7 +33,7 @@ def _affine(node: OnnxNode, value: str, scale: np.ndarray, bias: np.ndarray) -> 
 
 
 def add(node: OnnxNode) -> None:
-    """Of a constant, or of two branches of equal shape."""
+    """Of a constant, or of two branches whose shapes broadcast."""
     side, constant = _sides(node)
     if constant is None:
         return _residual(node, node.value(1))
@@ -35,7 +41,7 @@ def add(node: OnnxNode) -> None:
 
 
 def sub(node: OnnxNode) -> None:
-    """Of a constant (on either side), or of two branches of equal shape."""
+    """Of a constant (on either side), or of two branches whose shapes broadcast."""
     side, constant = _sides(node)
     if constant is None:
         minus = node.emit(_affine(node, node.value(1), -np.ones(()), np.zeros(())), node.value(1))
