@@ -58,6 +58,8 @@ def coordinate(axis: Axis, mode: str, number: Callable[[Any], Any], scale: Any) 
 
 def nearest(axis: Axis, mode: str, rounding: str) -> list[int]:
     """Return the source element of every element of the result, rounded in float32 as onnxruntime does."""
+    if axis.scale == 1:
+        return list(range(axis.n_in))
     place = coordinate(axis, mode, np.float32, np.float32(axis.scale))
     assert place is not None
     return [min(max(_rounded(float(place(i)), rounding, axis.scale), 0), axis.n_in - 1) for i in range(axis.n_out)]

@@ -30,6 +30,9 @@ _STATE = "it keeps state from step to step, which a one-timestep network does no
 _BRANCH = "the graph itself depends on values that are known only at run time"
 _QUANTISED = "quantised models cannot be read yet"
 
+_NORM = "it takes powers and roots of sums of computed values"
+_CHOICE = "which elements it keeps depends on values that are known only at run time"
+
 # Operators with a reason worth telling: name -> (reason, what to do).
 REFUSED: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), (_STATE, "replace it by a convolution or attention over a fixed window")),
@@ -38,6 +41,13 @@ REFUSED: dict[str, tuple[str, str]] = {
         ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "Quant", "BipolarQuant"),
         (_QUANTISED, "pass the float model it was made from"),
     ),
+    **dict.fromkeys(("LpPool", "GlobalLpPool", "LpNormalization"), (_NORM, "pool averages or maxima instead")),
+    **dict.fromkeys(("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd", "ReduceSumSquare"),
+                    (_NORM, "reduce by sum, mean, maximum or minimum instead")),
+    **dict.fromkeys(("Compress", "NonZero", "Unique"), (_CHOICE, "pick with constant indices")),
+    "MaxUnpool": ("it needs the places of the maxima at run time", "upsample with Resize or ConvTranspose"),
+    "Einsum": ("its equation can be any product", "write it as MatMul by a constant matrix, with Transpose around it"),
+    "CumSum": ("every element needs all before it", "write it as MatMul by a constant triangular matrix"),
 }
 
 # Operators that stand between a Shape and a Reshape: folded away where everything before them can be imported.

@@ -42,7 +42,7 @@ def resize(node: OnnxNode) -> None:
     if mode not in ("linear", "cubic"):
         raise node.refuse(f"mode = {mode!r}; nearest, linear and cubic are supported")
     cubic = float(node.attr("cubic_coeff_a", -0.75)) if mode == "cubic" else None
-    changed = [i for i, a in enumerate(axes) if a.n_in != a.n_out or a.scale != 1]
+    changed = [i for i, a in enumerate(axes) if a.scale != 1]
     if len(changed) > 2:
         raise node.refuse("it interpolates along more than two axes")
     found = {i: taps(axes[i], where, cubic) for i in changed}
