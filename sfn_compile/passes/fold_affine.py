@@ -1,7 +1,7 @@
 """fold-affine: batch norm and constant arithmetic disappear into the weights and bias of their neighbours.
 
 ``s * (W x + b) + c = (s W) x + (s b + c)`` behind a linear map; ``W (s x + c) + b = (W s) x + (W c + b)`` before one,
-there only where no zero padding lies between: padding is 0 and not c, so the bias would differ from place to place.
+there only where no zero padding lies between, or c differs from place to place anyway: padding is 0 and not c.
 An affine step behind a move or a max pool changes places with it first, behind a max pool only where its scale is
 positive.
 """
@@ -18,7 +18,7 @@ from ..diagnostics import Origin
 from ..ir import Graph, Node, TensorType, rebuild, unique_name
 from ..ops import Linear, MaxPool, Moved
 from ..program import Concat, Conv, Identity, Reshape, Slice, SumPool, Take, Transpose
-from .arrays import ROUNDING, compress, move_array, unmove_array
+from .arrays import ROUNDING, channel_vector, compress, move_array, unmove_array
 from .base import only_user
 from .scale import scale_input, scale_output
 
@@ -163,10 +163,8 @@ def _per_channel(scale: Array, bias: Array, shape: tuple[int, ...]) -> bool:
 def _into_next(scale: Array, bias: Array, after: Node, shape: tuple[int, ...], node: Node) -> Node | None:
     assert isinstance(after.op, Linear)
     padded = isinstance(after.op.map, Conv | SumPool) and any(b or e for b, e in after.op.map.pads)
-    if padded and np.any(bias):
-        return (
-            None  # exact with a bias per position, but then NIR has to unroll the convolution: a signed site is cheaper
-        )
+    if padded and np.any(bias) and channel_vector(bias, shape, 0) is not None:
+        return None  # exact with a bias per position, but then NIR unrolls the convolution: a signed site is cheaper
     merged = scale_input(after.op.map, scale, shape)
     if merged is None:
         return None

@@ -14,6 +14,7 @@ from .compose_pools import pairs
 from .fold_affine import foldable
 from .hoist_activations import hoistable
 from .lower import value_infos
+from .sink_moves import sinkable
 
 Checker = Callable[[Graph], list[str]]
 
@@ -93,6 +94,7 @@ INVARIANTS: dict[str, Checker] = {
     "host-split": host_split,
     "affine-folded": foldable,
     "activations-early": lambda g: [n.name for n, _ in hoistable(g)],
+    "moves-sunk": lambda g: [n.name for n, _ in sinkable(g)],
     "linear-composed": lambda g: [c[-1].name for c in chains(g)],
     "pools-composed": lambda g: [outer.name for _, outer, _ in pairs(g)],
     "sites-placed": sites_placed,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..host import apply_host
 from ..ir import Graph
+from ..program import HostOp
 from .base import Pass
 from .compose_linear import ComposeLinear
 from .compose_pools import ComposePools
@@ -16,6 +19,7 @@ from .fold_affine import FoldAffine
 from .hoist_activations import HoistActivations
 from .invariants import INVARIANTS
 from .place_sites import PlaceSites
+from .sink_moves import SinkMoves
 from .split_host import SplitHost
 
 Array = NDArray[Any]
@@ -25,6 +29,7 @@ STRUCTURE: tuple[Pass, ...] = (
     SplitHost(),  # first: what the host does is not to be folded into weights or fired
     FoldAffine(),  # before activations move: Conv-MaxPool-BatchNorm-Relu needs the affine step out of the way
     HoistActivations(),  # after folding, else an affine step hides the linear map an activation could read
+    SinkMoves(),  # after activations moved: what a sum reads is a linear value or spikes then
     ComposeLinear(),  # before sites: a pool that composes into Gemm needs no population
     ComposePools(),  # after compose-linear: in Conv-pool-Gemm the pool goes to Gemm, so that rounding is averaged too
     PlaceSites(),  # last of the structure: it freezes which values are spikes
@@ -73,10 +78,17 @@ def check(graph: Graph, by: str) -> None:
             raise BrokenPass(f"after {by}: invariant {name!r} does not hold: {'; '.join(problems[:5])}")
 
 
+def _moved(value: Array, host: tuple[HostOp, ...]) -> Array:
+    """Return a value after the moves that the decoder starts with: a pass may hand it one."""
+    for op in takewhile(lambda op: op.kind == "move", host):
+        value = apply_host(op, value)
+    return value
+
+
 def _compare(before: Graph, after: Graph, probe: Array, by: str) -> None:
     old, new = (g.evaluate({g.inputs[0].name: probe}) for g in (before, after))
     for a, b in zip(before.outputs, after.outputs, strict=True):
-        x, y = old[a.value], new[b.value]
+        x, y = _moved(old[a.value], a.host), _moved(new[b.value], b.host)
         scale = max(float(np.abs(x).max(initial=0.0)), 1e-30)
         worst = float(np.abs(x - y).max(initial=0.0))
         if worst > PROBE_TOLERANCE * scale * max(len(before.nodes), 64):

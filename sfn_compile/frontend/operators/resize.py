@@ -111,7 +111,9 @@ def _interpolate(node: OnnxNode, axes: list[Axis], found: dict[int, tuple[Array,
     regular = {i: p for i, p in patterns.items() if p is not None}
     if not found:
         return node.alias(node.value())
-    if len(regular) < len(found):
+    # A sum takes Gathers in as projections of its own; what a convolution makes would have to be fired for it.
+    summed = all(user.op_type in ("Add", "Sum") for user, _ in node.node.outputs[0].uses())
+    if len(regular) < len(found) or (summed and node.node.outputs[0].uses()):
         return _gathered(node, axes, found)
     return _convolved(node, axes, regular)
 
