@@ -19,6 +19,7 @@ SHOWN = {
     "split-host": "host work on both ends",
     "fold-affine": "a positive scale behind a max pool",
     "hoist-activations": "concat of raw branches",
+    "sink-moves": "a residual in NHWC",
     "compose-linear": "global average pool, flatten, gemm",
     "compose-pools": "two average pools in a row",
     "place-sites": "a pre-activation residual block",
