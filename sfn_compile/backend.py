@@ -21,9 +21,9 @@ GROUP = "sfnc.backends"
 class Capabilities:
     """What a target can say, as data: names of the classes of :mod:`sfn_compile.program`, and limits.
 
-    ``moves``: all Move classes (``program.MOVES``) where the target takes moves as they are; otherwise every move is folded into
-    projections before emission and only a Reshape to one axis is left (:mod:`sfn_compile.legalize`). ``acc_bits``:
-    widest accumulator, sign included. ``note``: one line for ``sfnc targets``.
+    ``moves``: all Move classes (``program.MOVES``) where the target takes moves as they are; otherwise every move is
+    folded into projections before emission and only a Reshape to one axis is left (:mod:`sfn_compile.legalize`).
+    ``acc_bits``: widest accumulator, sign included. ``note``: one line for ``sfnc targets``.
     """
 
     projections: frozenset[str]

@@ -18,7 +18,8 @@ class Statistics:
     """Statistics of one site. After any number of :meth:`update` calls the fields describe all values seen.
 
     ``counts`` ``(c, 2 * n_bins)``: bin i of channel c holds values in ``[(i - n_bins) w_c, (i - n_bins + 1) w_c)`` with
-    ``w_c = span_c / n_bins``; ``low``/``high`` exact extremes, ``n`` values per channel (one number for all, or one each), ``zeros`` exact zeros.
+    ``w_c = span_c / n_bins``; ``low``/``high`` exact extremes, ``n`` values per channel (one number for all, or
+    one each), ``zeros`` exact zeros.
     """
 
     def __init__(self, n_channels: int):
@@ -55,7 +56,7 @@ class Statistics:
             self.span[small] *= 2
 
     def merged(self, groups: Array | None = None) -> Statistics:
-        """Return the statistics of groups of channels, ``groups`` ``(c,)`` their numbers 0, 1, ...; None: all as one."""
+        """Return the statistics of groups of channels: ``groups`` ``(c,)`` holds their numbers 0, 1, ...; None: one."""
         of = np.zeros(len(self.span), np.int64) if groups is None else groups
         size = np.bincount(of)
         one = Statistics(len(size))

@@ -90,8 +90,8 @@ def taps(axis: Axis, mode: str, cubic: float | None) -> tuple[Array, Array]:
     part = np.array([float(x - math.floor(x)) for x in at])
     if cubic is None:
         return low, np.stack([1 - part, part], axis=1)
-    return low - 1, np.stack([_cubic(1 + part, cubic), _cubic(part, cubic), _cubic(1 - part, cubic),
-                              _cubic(2 - part, cubic)], axis=1)  # fmt: skip
+    distances = (1 + part, part, 1 - part, 2 - part)
+    return low - 1, np.stack([_cubic(d, cubic) for d in distances], axis=1)
 
 
 def without_outside(first: Array, weight: Array, n_in: int) -> Array:

@@ -51,7 +51,9 @@ def unmove_array(op: MoveOp, array: Array, shape: Shape) -> Array | None:
     if isinstance(op, Slice):
         return _unpicked([np.arange(*r) for r in op.ranges], array, shape)
     if isinstance(op, Take):
-        return _unpicked([np.array(op.index) if a == op.axis else np.arange(d) for a, d in enumerate(shape)], array, shape)
+        return _unpicked(
+            [np.array(op.index) if a == op.axis else np.arange(d) for a, d in enumerate(shape)], array, shape
+        )
     return None
 
 

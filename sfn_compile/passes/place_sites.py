@@ -38,7 +38,7 @@ class PlaceSites:
     """Turns linear ops, residual sums and activations into Layers."""
 
     name: ClassVar[str] = "place-sites"
-    needs: ClassVar[frozenset[str]] = frozenset({"activations-early", "moves-sunk", "linear-composed", "pools-composed"})
+    needs: ClassVar[frozenset[str]] = frozenset({"moves-sunk", "linear-composed", "pools-composed"})
     makes: ClassVar[frozenset[str]] = frozenset({"sites-placed"})
     exact: ClassVar[bool] = True
 

@@ -172,7 +172,8 @@ CASES: dict[str, tuple[str, dict]] = {
     "Concat of channels": ("a = Relu(x) b = Tanh(x) y = Concat<axis=1>(a, b, x)", {}),
     "Concat of constant channels behind": ("y = Concat<axis=1>(x, c)", {"c": noise(1, 2, 6, 6), "batch": 1}),
     "Concat of constants before, between and behind": (
-        "a = Relu(x) y = Concat<axis=3>(c, d, x, c, a, d)", {"c": noise(1, 3, 6, 2), "d": noise(1, 3, 6, 1), "batch": 1}),
+        "a = Relu(x) y = Concat<axis=3>(c, d, x, c, a, d)",
+        {"c": noise(1, 3, 6, 2), "d": noise(1, 3, 6, 1), "batch": 1}),
     "Concat of a class token": ("y = Concat<axis=1>(c, x)", {"x": (4, 5), "c": noise(1, 1, 5), "batch": 1}),
     "Concat of rows by a negative axis": ("a = Relu(x) y = Concat<axis=-2>(a, x)", {}),
     "Slice by attributes": ("y = Slice<starts=[1,-4], ends=[3,-1], axes=[1,3]>(x)", {"opset": 9}),
@@ -216,7 +217,8 @@ CASES: dict[str, tuple[str, dict]] = {
     "Resize at opset 10": ('y = Resize<mode="linear">(x, s)', {"s": np.array([1.0, 1, 2, 3]), "opset": 10}),
     "Upsample at opset 9": ("y = Upsample(x, s)", {"s": np.array([1.0, 1, 2, 3]), "opset": 9}),
     "Upsample at opset 8": ('y = Upsample<mode="linear", scales=[1.0,1.0,2.0,2.0]>(x)', {"opset": 8}),
-    "ConvTranspose": ("y = ConvTranspose<strides=[2,2], pads=[1,1,1,1]>(x, w, b)", {"w": noise(3, 4, 4, 4), "b": W["b"]}),
+    "ConvTranspose": (
+        "y = ConvTranspose<strides=[2,2], pads=[1,1,1,1]>(x, w, b)", {"w": noise(3, 4, 4, 4), "b": W["b"]}),
     # -- Softmax
     "Softmax of opset 11 over everything behind its axis": ("y = Softmax(x)", {"x": (4, 5), "opset": 11}),
     "Softmax of opset 11 over the last axis": ("y = Softmax<axis=2>(x)", {"x": (4, 5), "opset": 11}),

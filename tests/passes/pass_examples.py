@@ -172,7 +172,8 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
         {"w": noise(3, 3, 3, 3), "o": noise(1, 3, 3, 3, seed=1), **BN, **FOLLOW}),
     "linear upsampling into a sum and into a conv": (
         'a = Relu(x) l = Resize<mode="linear">(a, , z) e = Conv<pads=[1,1,1,1]>(l, k) r = Relu(e)'
-        'i = Resize<mode="linear", coordinate_transformation_mode="align_corners">(a, , z) s = Add(r, i) y = Conv(s, k)',
+        'i = Resize<mode="linear", coordinate_transformation_mode="align_corners">(a, , z) s = Add(r, i)'
+        "y = Conv(s, k)",
         {"x": (4, 3, 5), "k": FOLLOW["u"], "z": np.array([1.0, 1, 2, 2])}),
     "nearest upsampling behind an affine step": (
         "a = Relu(x) d = BatchNormalization(a, g, h, m, v) i = Resize(d, , z) y = Conv(i, u)",
@@ -278,7 +279,7 @@ def random_networks(draw: st.DrawFn) -> Any:
     lines, constants, shape, last, free = [], {}, [4, 6, 6], "x", ["x"]
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
     kinds = ["conv", "padded conv", "depthwise", "bn", "scale", "relu", "clip", "leaky", "tanh", "max", "average",
-             "pad", "residual", "concat", "flip", "upsample", "transposed", "shuffle", "gather", "reflect"]
+             "pad", "residual", "concat", "flip", "upsample", "transposed", "shuffle", "gather", "reflect"]  # fmt: skip
     for i in range(draw(st.integers(2, 8))):
         kind, name = draw(st.sampled_from(kinds)), f"v{i}"
         c, h, w = shape

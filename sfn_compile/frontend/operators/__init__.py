@@ -42,8 +42,10 @@ REFUSED: dict[str, tuple[str, str]] = {
         (_QUANTISED, "pass the float model it was made from"),
     ),
     **dict.fromkeys(("LpPool", "GlobalLpPool", "LpNormalization"), (_NORM, "pool averages or maxima instead")),
-    **dict.fromkeys(("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd", "ReduceSumSquare"),
-                    (_NORM, "reduce by sum, mean, maximum or minimum instead")),
+    **dict.fromkeys(
+        ("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd", "ReduceSumSquare"),
+        (_NORM, "reduce by sum, mean, maximum or minimum instead"),
+    ),
     **dict.fromkeys(("Compress", "NonZero", "Unique"), (_CHOICE, "pick with constant indices")),
     "MaxUnpool": ("it needs the places of the maxima at run time", "upsample with Resize or ConvTranspose"),
     "Einsum": ("its equation can be any product", "write it as MatMul by a constant matrix, with Transpose around it"),

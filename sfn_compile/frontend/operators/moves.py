@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...ops import Moved
-from ...program import Concat, Pad, Reshape, Shape, Slice, Transpose
+from ...program import Concat, Pad, Shape, Slice, Transpose
 from ..context import OnnxNode
 from .picks import with_offset
 
@@ -130,7 +130,9 @@ def _concat_constants(node: OnnxNode, axis: int, fixed: dict[int, np.ndarray], s
         else:
             before += length
     joined = pieces[0] if len(pieces) == 1 else node.emit(Moved(Concat(axis)), *pieces)
-    with_offset(node, joined, np.concatenate([fixed[i][0] if i in fixed else np.zeros(s) for i, s in enumerate(shapes)], axis))
+    with_offset(
+        node, joined, np.concatenate([fixed[i][0] if i in fixed else np.zeros(s) for i, s in enumerate(shapes)], axis)
+    )
 
 
 def _padded(node: OnnxNode, value: str, axis: int, before: int, after: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -157,8 +158,7 @@ def _block(node: OnnxNode) -> tuple[int, Shape]:
 
 def pad(node: OnnxNode) -> None:
     """With a finite constant, by reflection, with the edge or around, on any axis but the batch; negative pads cut."""
-    mode, shape = node.attr("mode", "constant"), node.shape()
-    mode = mode.decode() if isinstance(mode, bytes) else mode
+    mode, shape = str(node.attr("mode", "constant")), node.shape()
     full, value = _pads(node, shape), node.value()
     if min(min(p) for p in full) < 0:
         cut = tuple((max(-b, 0), d - max(-a, 0), 1) for (b, a), d in zip(full, shape, strict=True))
@@ -173,8 +173,11 @@ def pad(node: OnnxNode) -> None:
     if mode == "reflect" and any(max(p) >= d for p, d in zip(full, shape, strict=True)):
         raise node.refuse(f"it reflects more elements than there are: pads {list(full)} of {shape}")
     ends = [(axis, d, p) for axis, (d, p) in enumerate(zip(shape, full, strict=True)) if any(p)]
-    index = [(axis, np.pad(np.arange(d), p, mode=mode)) for axis, d, p in ends]
-    return chain(node, value, [Take(axis, tuple(i.tolist())) for axis, i in index])
+    return chain(node, value, [Take(axis, _border(d, p, mode)) for axis, d, p in ends])
+
+
+def _border(length: int, pads: tuple[int, int], mode: Any) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.pad(np.arange(length), pads, mode=mode))
 
 
 def _pads(node: OnnxNode, shape: Shape) -> Pads:

@@ -48,7 +48,7 @@ def average_pool(node: OnnxNode) -> None:
         weight = weight.reshape(-1)[:1].reshape((1,) * weight.ndim)
     if any(d != 1 for d in dilations):
         return _dilated_average(node, Conv(weight, strides, pads, dilations), kernel)
-    node.result(Linear(SumPool(kernel, strides, pads, weight), np.zeros((1,) * (len(kernel) + 1))), node.value())
+    return node.result(Linear(SumPool(kernel, strides, pads, weight), np.zeros((1,) * (len(kernel) + 1))), node.value())
 
 
 def _dilated_average(node: OnnxNode, pool: Conv, kernel: tuple[int, ...]) -> None:

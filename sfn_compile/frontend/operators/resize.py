@@ -1,7 +1,8 @@
 """Resize and Upsample: nearest moves elements, linear and cubic are fixed weighted sums of them.
 
 Where the weights repeat along the axis (every scale that is a small fraction), the sum is a depthwise convolution over
-the source with its ends repeated, one set of channels per phase, and a pixel shuffle. Otherwise it is one Gather per tap.
+the source with its ends repeated, one set of channels per phase, and a pixel shuffle. Elsewhere, and where the result
+only goes into a sum, it is one Gather per tap.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _MODES = "half_pixel, asymmetric, pytorch_half_pixel, align_corners, half_pixel_
 
 
 def resize(node: OnnxNode) -> None:
-    """Nearest exactly; linear and cubic as fixed weights; every coordinate mode but tf_crop_and_resize, no antialias."""
+    """Nearest exactly, linear and cubic as fixed weights; all coordinate modes but tf_crop_and_resize; no antialias."""
     old = node.context.opset < 11
     mode = _text(node, "mode", "nearest")
     where = "asymmetric" if old else _text(node, "coordinate_transformation_mode", "half_pixel")
@@ -52,8 +53,7 @@ def resize(node: OnnxNode) -> None:
 
 
 def _text(node: OnnxNode, name: str, default: str) -> str:
-    found = node.attr(name, default)
-    return found.decode() if isinstance(found, bytes) else str(found)
+    return str(node.attr(name, default))
 
 
 def _axes(node: OnnxNode, scales_at: int) -> list[Axis]:
@@ -169,11 +169,11 @@ def _gathered(node: OnnxNode, axes: list[Axis], found: dict[int, tuple[Array, Ar
             weight = weight * w[:, t].reshape([-1 if a == i else 1 for a in range(len(shape))])
         if weight.any():
             terms.append(Linear(Gather(index, weight), np.zeros((1,) * len(shape))))
-    total = node.emit(terms[0], value) if len(terms) > 1 else None
+    if len(terms) == 1:
+        return node.result(terms[0], value)
+    total = node.emit(terms[0], value)
     for term in terms[1:-1]:
         total = node.emit(Add(), total, node.emit(term, value))
-    if total is None:
-        return node.result(terms[0], value)
     return node.result(Add(), total, node.emit(terms[-1], value))
 
 

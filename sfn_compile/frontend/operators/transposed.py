@@ -1,8 +1,8 @@
 """ConvTranspose, as a Conv with stride 1 to one set of channels per sub-pixel phase, a pixel shuffle and a crop.
 
-With stride s, output place p of the uncropped result has phase ``r = p mod s`` and block ``m = p div s``. A tap t reaches
-it from input place i where ``p = i s + t d``: taps with ``t d mod s = r`` read ``x[m - t d div s]``. So each phase is a
-convolution over blocks. No zeros are put between the inputs, and every phase's weights are as many as it has taps.
+With stride s, place p of the uncropped result has phase ``r = p mod s`` and block ``m = p div s``. A tap t reaches it
+from input place i where ``p = i s + t d``: taps with ``t d mod s = r`` read ``x[m - t d div s]``. So each phase is a
+convolution over blocks, and no zeros are put between the inputs.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ def _places(node: OnnxNode, space: Shape, kernel: Shape, strides: Shape, dilatio
 
 
 def phase_weight(weight: np.ndarray, strides: Sequence[int], dilations: Sequence[int], groups: int) -> np.ndarray:
-    """Return the Conv weight ``(c_out * phases, c_in / groups, *k)`` for one of ConvTranspose ``(c_in, c_out / groups, *k)``.
+    """Return the weight ``(c_out * phases, c_in / groups, *k)`` of a Conv for that of a ConvTranspose.
 
-    Channel ``c * phases + r`` is phase r of channel c, r in row-major order of the strides. Kernels are as long as the
+    ``weight`` is ``(c_in, c_out / groups, *k)``. Channel ``c * phases + r`` is phase r of channel c, r in row-major order of the strides. Kernels are as long as the
     blocks that the taps reach, and flipped, so that they correlate.
     """
     c_in, per_out, *kernel = weight.shape
