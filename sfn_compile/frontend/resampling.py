@@ -125,7 +125,7 @@ class Phases:
 
 
 def phases(first: Array, weight: Array, most: int) -> Phases | None:
-    """Return the convolution of at most ``most`` phases that does what taps do; None where they repeat in no pattern."""
+    """Return the convolution of at most ``most`` phases that does what the taps do; None where they never repeat."""
     n = len(first)
     for p in range(1, min(most, n) + 1):
         stride = int(first[p] - first[0]) if p < n else 1

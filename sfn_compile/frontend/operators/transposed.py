@@ -73,8 +73,8 @@ def _places(node: OnnxNode, space: Shape, kernel: Shape, strides: Shape, dilatio
 def phase_weight(weight: np.ndarray, strides: Sequence[int], dilations: Sequence[int], groups: int) -> np.ndarray:
     """Return the weight ``(c_out * phases, c_in / groups, *k)`` of a Conv for that of a ConvTranspose.
 
-    ``weight`` is ``(c_in, c_out / groups, *k)``. Channel ``c * phases + r`` is phase r of channel c, r in row-major order of the strides. Kernels are as long as the
-    blocks that the taps reach, and flipped, so that they correlate.
+    ``weight`` is ``(c_in, c_out / groups, *k)``. Channel ``c * phases + r`` is phase r of channel c, r in row-major order
+    of the strides. Kernels are as long as the blocks that the taps reach, and flipped, so that they correlate.
     """
     c_in, per_out, *kernel = weight.shape
     axes = list(zip(kernel, strides, dilations, strict=True))
