@@ -17,7 +17,7 @@ from ...program import Conv, Gather, MoveOp, Reshape, Shape, Slice, Take, Transp
 from ..context import OnnxNode
 from ..resampling import Axis, Phases, coordinate, nearest, phases, taps, without_outside
 from .picks import chain
-from .transposed import shuffled
+from .transposed import shuffle
 
 Array = np.ndarray[Any, Any]
 
@@ -138,14 +138,15 @@ def _convolved(node: OnnxNode, axes: list[Axis], patterns: dict[int, Phases]) ->
     weight = np.tile(kernel, (channels, *(1,) * (kernel.ndim - 1)))
     conv = Conv(weight, tuple(p.stride for p in each), ((0, 0),) * len(each), (1,) * len(each), channels)
     made = node.emit(Linear(conv, np.zeros((1,) * (len(each) + 1))), flat)
-    whole = shuffled(node, made, channels, counts)
-    crop = ((0, channels, 1), *((0, axes[i].n_out, 1) for i in space))
-    back: list[MoveOp] = [Slice(crop)]
+    blocks = node.context.types[made].shape[1:]
+    back = shuffle(channels, counts, blocks)
+    if any(b * p != axes[i].n_out for b, p, i in zip(blocks, counts, space, strict=True)):
+        back.append(Slice(((0, channels, 1), *((0, axes[i].n_out, 1) for i in space))))
     order = [*others, *space]
     if order != list(range(len(shape))) or len(others) != 1:
         back.append(Reshape(tuple(axes[i].n_out for i in order)))
         back.append(Transpose(tuple(int(i) for i in np.argsort(order))))
-    chain(node, whole, back)
+    chain(node, made, back)
 
 
 def _to_front(node: OnnxNode, value: str, others: list[int], space: list[int]) -> str:

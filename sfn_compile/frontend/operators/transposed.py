@@ -1,20 +1,25 @@
-"""ConvTranspose, as a Conv with stride 1 to one set of channels per sub-pixel phase, a pixel shuffle and a crop.
+"""ConvTranspose, as a Conv with stride 1 to one set of channels per sub-pixel phase, and a pixel shuffle.
 
-With stride s, place p of the uncropped result has phase ``r = p mod s`` and block ``m = p div s``. A tap t reaches it
-from input place i where ``p = i s + t d``: taps with ``t d mod s = r`` read ``x[m - t d div s]``. So each phase is a
-convolution over blocks, and no zeros are put between the inputs.
+With stride s, place q of the result has phase ``e = q mod s`` and block ``m = q div s``. A tap t reaches it from input
+place i where ``q + before = i s + t d`` (``before``: what pads cut off): taps with ``(e + before - t d) mod s = 0`` read
+``x[m + (e + before - t d) div s]``. So each phase is a convolution over blocks; no zeros are put between the inputs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ...ops import Linear, Moved
-from ...program import Conv, Pads, Reshape, Shape, Slice, Transpose
+from ...ops import Linear
+from ...program import Conv, MoveOp, Pads, Reshape, Shape, Slice, Transpose
 from ..context import OnnxNode
 from ..windows import spread
+from .picks import chain
+
+Array = NDArray[Any]
 
 
 def conv_transpose(node: OnnxNode) -> None:
@@ -33,14 +38,17 @@ def conv_transpose(node: OnnxNode) -> None:
         raise node.refuse(f"bias of shape {bias.shape} does not fit {c_out} output channels")
     strides, dilations = spread(node, "strides", n), spread(node, "dilations", n)
     before, out = _places(node, shape[1:], weight.shape[2:], strides, dilations)
-    kernel = phase_weight(weight, strides, dilations, groups)
-    pads, first = _blocks(shape[1:], kernel.shape[2:], strides, before, out)
+    kernel, low = phase_weight(weight, strides, dilations, before, groups)
+    pads = _block_pads(shape[1:], kernel.shape[2:], strides, low, out)
     conv = Conv(kernel, (1,) * n, pads, (1,) * n, groups)
     column = np.repeat(bias, int(np.prod(strides))).reshape(-1, *(1,) * n)
-    if all(s == 1 for s in strides) and not any(first) and conv.out_shape(shape)[1:] == out:
+    if all(s == 1 for s in strides) and conv.out_shape(shape)[1:] == out:
         return node.result(Linear(conv, column), node.value())
-    whole = shuffled(node, node.emit(Linear(conv, column), node.value()), c_out, strides)
-    return node.move(Slice(((0, c_out, 1), *((f, f + o, 1) for f, o in zip(first, out, strict=True)))), whole)
+    blocks = conv.out_shape(shape)[1:]
+    moves = shuffle(c_out, strides, blocks)
+    if any(b * s != o for b, s, o in zip(blocks, strides, out, strict=True)):
+        moves.append(Slice(((0, c_out, 1), *((0, o, 1) for o in out))))
+    return chain(node, node.emit(Linear(conv, column), node.value()), moves)
 
 
 def _places(node: OnnxNode, space: Shape, kernel: Shape, strides: Shape, dilations: Shape) -> tuple[Shape, Shape]:
@@ -70,44 +78,48 @@ def _places(node: OnnxNode, space: Shape, kernel: Shape, strides: Shape, dilatio
     return before, out
 
 
-def phase_weight(weight: np.ndarray, strides: Sequence[int], dilations: Sequence[int], groups: int) -> np.ndarray:
-    """Return the weight ``(c_out * phases, c_in / groups, *k)`` of a Conv for that of a ConvTranspose.
+def phase_weight(
+    weight: Array, strides: Sequence[int], dilations: Sequence[int], before: Sequence[int], groups: int
+) -> tuple[Array, Shape]:
+    """Return the weight ``(c_out * phases, c_in / groups, *k)`` of a Conv for that of a ConvTranspose, and the first
+    place per axis, relative to the block, that it reads.
 
-    ``weight`` is ``(c_in, c_out / groups, *k)``. Channel ``c * phases + r`` is phase r of channel c, r in row-major order
-    of the strides. Kernels are as long as the blocks that the taps reach, and flipped, so that they correlate.
+    ``weight`` is ``(c_in, c_out / groups, *k)``. Channel ``c * phases + e`` is phase e of channel c, e in row-major order
+    of the strides. Kernels are as long as all phases of a block reach.
     """
     c_in, per_out, *kernel = weight.shape
-    axes = list(zip(kernel, strides, dilations, strict=True))
-    reach = [(k - 1) * d // s for k, s, d in axes]
+    reads = [_reads(*axis) for axis in zip(kernel, strides, dilations, before, strict=True)]
+    low = tuple(min(0, *(at for _, at in axis)) for axis in reads)
+    size = tuple(max(at for _, at in axis) - lo + 1 for axis, lo in zip(reads, low, strict=True))
     grouped = weight.reshape(groups, c_in // groups, per_out, *kernel)
-    made = np.zeros((groups, per_out, *strides, c_in // groups, *(r + 1 for r in reach)))
+    made = np.zeros((groups, per_out, *strides, c_in // groups, *size))
     for tap in np.ndindex(*kernel):
-        phase = tuple(t * d % s for t, (_, s, d) in zip(tap, axes, strict=True))
-        place = tuple(r - t * d // s for t, r, (_, s, d) in zip(tap, reach, axes, strict=True))
+        phase = tuple(axis[t][0] for axis, t in zip(reads, tap, strict=True))
+        place = tuple(axis[t][1] - lo for axis, t, lo in zip(reads, tap, low, strict=True))
         made[(slice(None), slice(None), *phase, slice(None), *place)] += grouped[(..., *tap)].transpose(0, 2, 1)
-    return made.reshape(groups * per_out * int(np.prod(strides)), c_in // groups, *(r + 1 for r in reach))
+    return made.reshape(groups * per_out * int(np.prod(strides)), c_in // groups, *size), low
 
 
-def _blocks(space: Shape, kernel: Shape, strides: Shape, before: Shape, out: Shape) -> tuple[Pads, Shape]:
-    """Return the Conv's pads, which choose the blocks it computes, and where the result starts behind the shuffle."""
-    pads, first = [], []
-    for x, k, s, b, o in zip(space, kernel, strides, before, out, strict=True):
-        low = min(b // s, k - 1)  # the first block; a Conv cannot start behind the first input
-        pads.append((k - 1 - low, max((b + o - 1) // s - (x - 1), 0)))
-        first.append(b - low * s)
-    return tuple(pads), tuple(first)
+def _reads(kernel: int, stride: int, dilation: int, before: int) -> list[tuple[int, int]]:
+    """Return for every tap of one axis the phase that it belongs to, and the place relative to the block it reads."""
+    phases = [(t * dilation - before) % stride for t in range(kernel)]
+    return [(e, (e + before - t * dilation) // stride) for t, e in enumerate(phases)]
 
 
-def shuffled(node: OnnxNode, value: str, channels: int, strides: Sequence[int]) -> str:
-    """Return a value ``(channels * phases, *blocks)`` with the phases beside each other in space."""
-    blocks = node.context.types[value].shape[1:]
+def _block_pads(space: Shape, kernel: Shape, strides: Shape, low: Shape, out: Shape) -> Pads:
+    """Return the pads with which the Conv computes every block of the result from the first one on."""
+    axes = zip(space, kernel, strides, low, out, strict=True)
+    return tuple((-lo, max(-(-o // s) - 1 + lo + k - x, 0)) for x, k, s, lo, o in axes)
+
+
+def shuffle(channels: int, phases: Sequence[int], blocks: Shape) -> list[MoveOp]:
+    """Return the moves that put the phases of ``(channels * phases, *blocks)`` beside each other in space."""
+    if all(p == 1 for p in phases):
+        return []
     n = len(blocks)
-    if all(s == 1 for s in strides):
-        return value
-    apart = node.emit(Moved(Reshape((channels, *strides, *blocks))), value)
     order = (0, *(a for i in range(n) for a in (1 + n + i, 1 + i)))
-    turned = node.emit(Moved(Transpose(order)), apart)
-    return node.emit(Moved(Reshape((channels, *(b * s for b, s in zip(blocks, strides, strict=True))))), turned)
+    whole = tuple(b * p for b, p in zip(blocks, phases, strict=True))
+    return [Reshape((channels, *phases, *blocks)), Transpose(order), Reshape((channels, *whole))]
 
 
 IMPORTERS = {"ConvTranspose": conv_transpose}
