@@ -263,6 +263,20 @@ def take() -> Program:
     return b.build(b.fire("y", Projection(flat, Dense(b.weights(4, 64, top=127) | 1)), kind="readout"))
 
 
+def upsampling() -> Program:
+    """A strided Conv, a pixel shuffle with a crop, a skip joined to it, nearest upsampling: a small U-Net."""
+    b = Builder((3, 8, 8), hi=15)
+    b.fire("down", Projection("x", _conv(b.weights(4, 3, 3, 3), strides=2, pads=1)))
+    b.fire("up", Projection("down", _conv(b.weights(8, 4, 2, 2), pads=((1, 0), (0, 1)))))
+    b.move("turn", Transpose((0, 3, 1, 4, 2)), b.move("apart", Reshape((2, 2, 2, 4, 4)), "up"))
+    b.move("join", Concat(0), b.move("shuffle", Reshape((2, 8, 8)), "turn"), "x")
+    b.fire("c", Projection("join", _conv(b.weights(4, 5, 3, 3), pads=1)))
+    b.move("cut", Slice(((0, 4, 1), (1, 8, 1), (0, 7, 1))), "c")
+    twice = tuple(i // 2 for i in range(14))
+    b.move("near", Take(2, twice), b.move("rows", Take(1, twice), "cut"))
+    return b.build(b.fire("y", Projection("near", _conv(b.weights(2, 4, 3, 3), pads=1)), hi=31))
+
+
 def unequal_depth() -> Program:
     """A skip over four layers: pipelined targets must delay it."""
     b = Builder((3, 5, 5), hi=7)
@@ -294,7 +308,7 @@ CASES: tuple[Case, ...] = tuple(
     Case(f.__name__, f)
     for f in (
         mlp, mlp_table, signed_codes, conv_chain, conv_shapes, conv1d, pools, max_pool_signed, residual, pad_shortcut,
-        concat, moves, gather, take, unequal_depth,
+        concat, moves, gather, take, upsampling, unequal_depth,
     )
 )  # fmt: skip
 

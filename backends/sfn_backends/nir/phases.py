@@ -25,7 +25,7 @@ _MOST = 8  # phases per axis, as many as a value's factor can be
 
 @dataclass(frozen=True, eq=False)
 class Phased:
-    """A map as ``taps`` per phase: ``up`` elements per axis to a block, which steps ``stride`` elements of the source."""
+    """A map as ``taps`` per phase: ``up`` elements per axis make a block, and blocks are ``stride`` elements apart."""
 
     stride: Pair
     up: Pair
@@ -51,7 +51,7 @@ def phased(linear: LinearMap, shape: Shape) -> Phased | None:
     source, out = shape3(shape), shape3(linear.index.shape)
     if source is None or out is None or not per_channel(linear.weight.shape, linear.index.ndim):
         return None
-    each = [[u for u in range(1, _MOST + 1) if n % u == 0] for n in out[1:]]
+    each = [[u for u in range(1, _MOST + 1) if n % u == 0 and (u < n or u == 1)] for n in out[1:]]
     for up in sorted(product(*each), key=lambda u: (u[0] * u[1], u)):
         made = _pattern(linear, linear.index.reshape(out), source, (up[0], up[1]))
         if made is not None:
@@ -64,7 +64,8 @@ def _pattern(linear: Gather, index: Array, source: Shape, up: Pair) -> Phased | 
     c, h, w = index.shape
     grid = (h // up[0], w // up[1])
     rows = index.reshape(c, grid[0], up[0], grid[1], up[1]).transpose(0, 2, 4, 1, 3).reshape(-1, *grid)
-    there, live = rows >= 0, (rows >= 0).any(axis=(1, 2))
+    there = rows >= 0
+    live: Array = np.asarray(there.any(axis=(1, 2)))
     place = np.stack([rows // source[2] % source[1], rows % source[2]])
     stride = _step(place[0], there, 1), _step(place[1], there, 2)
     first = there.reshape(len(rows), -1).argmax(axis=1)
@@ -92,8 +93,10 @@ def _take(rows: Array, at: Array) -> Array:
 
 
 def _step(place: Array, there: Array, axis: int) -> int:
-    """Return by how much ``place`` grows from block to block along ``axis``, 1 without neighbours, 0 where it differs."""
+    """Return how much ``place`` grows from block to block along ``axis``: 1 without neighbours, 0 where it differs."""
     n = there.shape[axis] - 1
-    both = there.take(range(n), axis) & there.take(range(1, n + 1), axis)
-    steps = np.unique(np.diff(place, axis=axis)[both])
-    return 1 if len(steps) == 0 else int(max(steps[0], 0)) if len(steps) == 1 else 0
+    both: Array = np.logical_and(there.take(range(n), axis), there.take(range(1, n + 1), axis))
+    steps = set(np.diff(place, axis=axis)[both].tolist())
+    if len(steps) > 1:
+        return 0
+    return max(int(steps.pop()), 0) if steps else 1

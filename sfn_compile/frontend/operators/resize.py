@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...ops import Add, Linear, Moved
-from ...program import Conv, Gather, MoveOp, Reshape, Shape, Slice, Take, Transpose
+from ...program import Conv, Gather, Reshape, Shape, Slice, Take, Transpose
 from ..context import OnnxNode
 from ..resampling import Axis, Phases, coordinate, nearest, phases, taps, without_outside
 from .picks import chain
@@ -112,50 +112,59 @@ def _interpolate(node: OnnxNode, axes: list[Axis], found: dict[int, tuple[Array,
     if not found:
         return node.alias(node.value())
     # A sum takes Gathers in as projections of its own; what a convolution makes would have to be fired for it.
-    summed = all(user.op_type in ("Add", "Sum") for user, _ in node.node.outputs[0].uses())
-    if len(regular) < len(found) or (summed and node.node.outputs[0].uses()):
+    users = [user.op_type for user, _ in node.node.outputs[0].uses()]
+    if len(regular) < len(found) or (users and set(users) <= {"Add", "Sum"}):
         return _gathered(node, axes, found)
     return _convolved(node, axes, regular)
 
 
 def _convolved(node: OnnxNode, axes: list[Axis], patterns: dict[int, Phases]) -> None:
     """Interpolate by a depthwise convolution along the axes of ``patterns``, all others taken as channels."""
-    shape = node.shape()
-    space = sorted(patterns) if len(shape) - len(patterns) != 1 or 0 in patterns else [*range(1, len(shape))]
-    space = space if len(space) <= 2 else sorted(patterns)
-    others = [i for i in range(len(shape)) if i not in space]
-    value = node.value()
-    for i, p in patterns.items():
-        source = p.source(axes[i])
-        if source != list(range(shape[i])):
-            value = node.emit(Moved(Take(i, tuple(source))), value)
-    flat = _to_front(node, value, others, space)
+    rank = len(axes)
+    space = [*range(1, rank)] if rank in (2, 3) and 0 not in patterns else sorted(patterns)
+    order = [*(i for i in range(rank) if i not in space), *space]
+    flat = _to_front(node, _bordered(node, axes, patterns), order, len(space))
     channels = node.context.types[flat].shape[0]
-    each = [patterns.get(i) or Phases(np.ones((1, 1)), 1, 0) for i in space]
-    counts = [len(p.kernel) for p in each]
-    kernel = each[0].kernel if len(each) == 1 else np.einsum("pk,ql->pqkl", each[0].kernel, each[1].kernel)
-    kernel = kernel.reshape(int(np.prod(counts)), 1, *(p.kernel.shape[1] for p in each))
-    weight = np.tile(kernel, (channels, *(1,) * (kernel.ndim - 1)))
-    conv = Conv(weight, tuple(p.stride for p in each), ((0, 0),) * len(each), (1,) * len(each), channels)
-    made = node.emit(Linear(conv, np.zeros((1,) * (len(each) + 1))), flat)
-    blocks = node.context.types[made].shape[1:]
+    each = [patterns.get(i, Phases(np.ones((1, 1)), 1, 0)) for i in space]
+    linear = Linear(_depthwise(each, channels), np.zeros((1,) * (len(each) + 1)))
+    blocks, counts = linear.infer(node.context.types[flat].shape)[1:], [len(p.kernel) for p in each]
     back = shuffle(channels, counts, blocks)
     if any(b * p != axes[i].n_out for b, p, i in zip(blocks, counts, space, strict=True)):
         back.append(Slice(((0, channels, 1), *((0, axes[i].n_out, 1) for i in space))))
-    order = [*others, *space]
-    if order != list(range(len(shape))) or len(others) != 1:
+    if order != [*range(rank)] or rank != len(space) + 1:
         back.append(Reshape(tuple(axes[i].n_out for i in order)))
         back.append(Transpose(tuple(int(i) for i in np.argsort(order))))
-    chain(node, made, back)
+    if not back:
+        return node.result(linear, flat)
+    return chain(node, node.emit(linear, flat), back)
 
 
-def _to_front(node: OnnxNode, value: str, others: list[int], space: list[int]) -> str:
-    """Return the value as ``(product of others, *space)``."""
-    turned = node.transpose(value, (*others, *space))
+def _bordered(node: OnnxNode, axes: list[Axis], patterns: dict[int, Phases]) -> str:
+    """Return the node's input with its ends repeated as far as the convolution reads."""
+    value = node.value()
+    for i, p in patterns.items():
+        source = p.source(axes[i])
+        if source != list(range(axes[i].n_in)):
+            value = node.emit(Moved(Take(i, tuple(source))), value)
+    return value
+
+
+def _depthwise(each: list[Phases], channels: int) -> Conv:
+    """Return the convolution of every channel to all its phases."""
+    kernel = each[0].kernel if len(each) == 1 else np.einsum("pk,ql->pqkl", each[0].kernel, each[1].kernel)
+    kernel = kernel.reshape(-1, 1, *(p.kernel.shape[1] for p in each))
+    weight = np.tile(kernel, (channels, *(1,) * (kernel.ndim - 1)))
+    return Conv(weight, tuple(p.stride for p in each), ((0, 0),) * len(each), (1,) * len(each), channels)
+
+
+def _to_front(node: OnnxNode, value: str, order: list[int], n_space: int) -> str:
+    """Return the value with its axes in ``order`` and all but the last ``n_space`` of them as one."""
+    turned = node.transpose(value, order)
     shape = node.context.types[turned].shape
-    if len(others) == 1:
+    n = len(shape) - n_space
+    if n == 1:
         return turned
-    return node.emit(Moved(Reshape((int(np.prod(shape[: len(others)])), *shape[len(others) :]))), turned)
+    return node.emit(Moved(Reshape((int(np.prod(shape[:n])), *shape[n:]))), turned)
 
 
 def _gathered(node: OnnxNode, axes: list[Axis], found: dict[int, tuple[Array, Array]]) -> None:

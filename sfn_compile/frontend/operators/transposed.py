@@ -1,8 +1,9 @@
 """ConvTranspose, as a Conv with stride 1 to one set of channels per sub-pixel phase, and a pixel shuffle.
 
-With stride s, place q of the result has phase ``e = q mod s`` and block ``m = q div s``. A tap t reaches it from input
-place i where ``q + before = i s + t d`` (``before``: what pads cut off): taps with ``(e + before - t d) mod s = 0`` read
-``x[m + (e + before - t d) div s]``. So each phase is a convolution over blocks; no zeros are put between the inputs.
+With stride s, place q of the result has phase ``e = q mod s`` and block ``m = q div s``. A tap t reaches it from place
+i of the input where ``q + before = i s + t d`` (``before``: what pads cut off). So taps with ``e + before - t d = 0``
+modulo s read ``x[m + (e + before - t d) div s]``: each phase is a convolution over blocks, and no zeros are put between
+the inputs.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ def phase_weight(
     """Return the weight ``(c_out * phases, c_in / groups, *k)`` of a Conv for that of a ConvTranspose, and the first
     place per axis, relative to the block, that it reads.
 
-    ``weight`` is ``(c_in, c_out / groups, *k)``. Channel ``c * phases + e`` is phase e of channel c, e in row-major order
-    of the strides. Kernels are as long as all phases of a block reach.
+    ``weight`` is ``(c_in, c_out / groups, *k)``. Channel ``c * phases + e`` is phase e of channel c, e in row-major
+    order of the strides. Kernels are as long as all phases of a block reach.
     """
     c_in, per_out, *kernel = weight.shape
     reads = [_reads(*axis) for axis in zip(kernel, strides, dilations, before, strict=True)]
