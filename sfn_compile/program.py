@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from .diagnostics import Origin
 from .ladders import Ladder, Readout, Table, Uniform
 from .maps import Conv, Dense, Gather, Identity, LinearMap, Pads, Shape, SumPool, window_shape
-from .moves import Concat, MoveOp, Pad, Reshape, Slice, Transpose
+from .moves import MOVES, Concat, MoveOp, Pad, Reshape, Slice, Take, Transpose
 from .products import Elementwise, Product, ProductForm
 from .rounding import Rounding
 
 __all__ = [
-    "Concat", "Conv", "Decoding", "Dense", "Elementwise", "Encoding", "Gather", "HostOp", "Identity", "Ladder",
+    "MOVES", "Concat", "Conv", "Decoding", "Dense", "Elementwise", "Encoding", "Gather", "HostOp", "Identity", "Ladder",
     "LinearMap", "MaxPool", "Move", "MoveOp", "Pad", "Pads", "Population", "Product", "ProductForm", "Program",
-    "Projection", "Readout", "Reshape", "Shape", "Slice", "Step", "SumPool", "Table", "Transpose", "Uniform",
+    "Projection", "Readout", "Reshape", "Shape", "Slice", "Step", "SumPool", "Table", "Take", "Transpose", "Uniform",
     "ValueInfo", "window_shape",
 ]  # fmt: skip
 

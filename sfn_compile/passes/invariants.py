@@ -15,6 +15,7 @@ from .fold_affine import foldable
 from .fuse_quantizers import fusible
 from .hoist_activations import hoistable
 from .lower import value_infos
+from .sink_moves import sinkable
 from .split_host import HOST_ONLY
 
 Checker = Callable[[Graph], list[str]]
@@ -96,6 +97,7 @@ INVARIANTS: dict[str, Checker] = {
     "quantizers-fused": lambda g: [n.name for n in fusible(g)],
     "affine-folded": foldable,
     "activations-early": lambda g: [n.name for n, _ in hoistable(g)],
+    "moves-sunk": lambda g: [n.name for n, _ in sinkable(g)],
     "linear-composed": lambda g: [c[-1].name for c in chains(g)],
     "pools-composed": lambda g: [outer.name for _, outer, _ in pairs(g)],
     "sites-placed": sites_placed,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..host import apply_host
 from ..ir import Graph
+from ..program import HostOp
 from .base import Pass
 from .compose_linear import ComposeLinear
 from .compose_pools import ComposePools
@@ -17,6 +20,7 @@ from .fuse_quantizers import FuseQuantizers
 from .hoist_activations import HoistActivations
 from .invariants import INVARIANTS
 from .place_sites import PlaceSites
+from .sink_moves import SinkMoves
 from .split_host import SplitHost
 
 Array = NDArray[Any]
@@ -27,6 +31,7 @@ STRUCTURE: tuple[Pass, ...] = (
     FuseQuantizers(),  # before hoisting: quantiser and activation move as one, and one that does nothing not at all
     FoldAffine(),  # before activations move: Conv-MaxPool-BatchNorm-Relu needs the affine step out of the way
     HoistActivations(),  # after folding, else an affine step hides the linear map an activation could read
+    SinkMoves(),  # after activations moved: what a sum reads is a linear value or spikes then
     ComposeLinear(),  # before sites: a pool that composes into Gemm needs no population
     ComposePools(),  # after compose-linear: in Conv-pool-Gemm the pool goes to Gemm, so that rounding is averaged too
     PlaceSites(),  # last of the structure: it freezes which values are spikes
@@ -81,10 +86,17 @@ def check(graph: Graph, by: str) -> None:
             raise BrokenPass(f"after {by}: invariant {name!r} does not hold: {'; '.join(problems[:5])}")
 
 
+def _moved(value: Array, host: tuple[HostOp, ...]) -> Array:
+    """Return a value after the moves that the decoder starts with: a pass may hand it one."""
+    for op in takewhile(lambda op: op.kind == "move", host):
+        value = apply_host(op, value)
+    return value
+
+
 def _compare(before: Graph, after: Graph, probe: Mapping[str, Array], by: str) -> None:
     old, new = (g.evaluate(probe) for g in (before, after))
     for a, b in zip(before.outputs, after.outputs, strict=True):
-        x, y = old[a.value], new[b.value]
+        x, y = _moved(old[a.value], a.host), _moved(new[b.value], b.host)
         scale = max(float(np.abs(x).max(initial=0.0)), 1e-30)
         worst = float(np.abs(x - y).max(initial=0.0))
         if worst > PROBE_TOLERANCE * scale * max(len(before.nodes), 64):

@@ -53,7 +53,7 @@ class PlaceSites:
     levels: int = 31
 
     name: ClassVar[str] = "place-sites"
-    needs: ClassVar[frozenset[str]] = frozenset({"activations-early", "linear-composed", "pools-composed"})
+    needs: ClassVar[frozenset[str]] = frozenset({"moves-sunk", "linear-composed", "pools-composed"})
     makes: ClassVar[frozenset[str]] = frozenset({"sites-placed"})
     exact: ClassVar[bool] = True
 

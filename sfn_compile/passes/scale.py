@@ -38,7 +38,7 @@ def scale_input(linear: LinearMap, factor: Array, shape: Shape) -> LinearMap | N
         return replace(linear, weight=compress(np.multiply(*np.broadcast_arrays(linear.weight, factor))))
     if isinstance(linear, Gather):
         read = np.broadcast_to(factor, shape).reshape(-1)[np.maximum(linear.index, 0)]
-        return replace(linear, weight=compress(linear.weight * np.where(linear.index >= 0, read, 1.0)))
+        return replace(linear, weight=compress(linear.weight * read))
     columns = channel_vector(factor, shape, -1 if isinstance(linear, Dense) else 0)
     if columns is None:
         return None

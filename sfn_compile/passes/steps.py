@@ -35,7 +35,15 @@ def moved_step(node: Node, steps: dict[str, Array], shapes: dict[str, Shape]) ->
 
 
 def _filled(moved: Array) -> Array:
-    """Return steps with padding (0) given a neighbour's step: a padded code is 0 whatever its step."""
+    """Return steps with padding (0) given a neighbour's step: a padded code is 0 whatever its step.
+
+    A neighbour along an axis of which all other steps are a function, where there is one: nobody is tied by padding.
+    """
+    for axis in range(moved.ndim):
+        others = tuple(a for a in range(moved.ndim) if a != axis)
+        top = moved.max(axis=others, keepdims=True)
+        if ((moved == top) | (moved == 0)).all():
+            return compress(np.where(top > 0, top, moved.max()))
     rows = moved.reshape(moved.shape[0], -1).max(axis=1)
     rows = np.where(rows > 0, rows, moved.max())
     column = rows.reshape(-1, *(1,) * (moved.ndim - 1))

@@ -47,6 +47,7 @@ from ..program import (
     Step,
     SumPool,
     Table,
+    Take,
     Transpose,
     Uniform,
 )  # fmt: skip
@@ -266,6 +267,31 @@ def gather() -> Program:
     return b.build(b.fire("y", Projection("h", Dense(b.weights(3, 7))), kind="readout"))
 
 
+def take() -> Program:
+    """Rows read in any order and twice before a Dense and a Conv: weights of 127 meet and must not overflow 8 bits."""
+    b = Builder((3, 4, 4), hi=15)
+    b.move("k", Take(0, (2, 0, 2, 2)), "x")
+    b.fire("c", Projection("k", _conv(np.full((2, 4, 3, 3), 127), pads=1)))
+    b.move("up", Take(2, (0, 0, 1, 1, 2, 2, 3, 3)), b.move("rows", Take(1, (3, 2, 2, 0)), "c"))
+    b.fire("d", Projection("up", _conv(b.weights(3, 2, 3, 3))))
+    flat = b.move("f", Reshape((64,)), "up")
+    return b.build(b.fire("y", Projection(flat, Dense(b.weights(4, 64, top=127) | 1)), kind="readout"))
+
+
+def upsampling() -> Program:
+    """A strided Conv, a pixel shuffle with a crop, a skip joined to it, nearest upsampling: a small U-Net."""
+    b = Builder((3, 8, 8), hi=15)
+    b.fire("down", Projection("x", _conv(b.weights(4, 3, 3, 3), strides=2, pads=1)))
+    b.fire("up", Projection("down", _conv(b.weights(8, 4, 2, 2), pads=((1, 0), (0, 1)))))
+    b.move("turn", Transpose((0, 3, 1, 4, 2)), b.move("apart", Reshape((2, 2, 2, 4, 4)), "up"))
+    b.move("join", Concat(0), b.move("shuffle", Reshape((2, 8, 8)), "turn"), "x")
+    b.fire("c", Projection("join", _conv(b.weights(4, 5, 3, 3), pads=1)))
+    b.move("cut", Slice(((0, 4, 1), (1, 8, 1), (0, 7, 1))), "c")
+    twice = tuple(i // 2 for i in range(14))
+    b.move("near", Take(2, twice), b.move("rows", Take(1, twice), "cut"))
+    return b.build(b.fire("y", Projection("near", _conv(b.weights(2, 4, 3, 3), pads=1)), hi=31))
+
+
 def unequal_depth() -> Program:
     """A skip over four layers: pipelined targets must delay it."""
     b = Builder((3, 5, 5), hi=7)
@@ -372,7 +398,8 @@ CASES: tuple[Case, ...] = tuple(
     Case(f.__name__, f)
     for f in (
         mlp, mlp_table, signed_codes, conv_chain, conv_shapes, conv1d, pools, max_pool_signed, residual, pad_shortcut,
-        concat, moves, gather, unequal_depth, product_gate, product_broadcast, product_plus_skip, product_of_moves,
+        concat, moves, gather, take, upsampling, unequal_depth, product_gate, product_broadcast, product_plus_skip,
+        product_of_moves,
     )
 )  # fmt: skip
 

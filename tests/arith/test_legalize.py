@@ -16,6 +16,7 @@ from sfn_compile.backend import Capabilities
 from sfn_compile.diagnostics import CompileError, Origin
 from sfn_compile.execute import accumulate, run_codes
 from sfn_compile.program import (
+    MOVES,
     Concat,
     Conv,
     Decoding,
@@ -35,6 +36,7 @@ from sfn_compile.program import (
     Reshape,
     Slice,
     SumPool,
+    Take,
     Transpose,
 )
 from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, Builder, edge_inputs
@@ -100,7 +102,7 @@ def test_legalising_twice_changes_nothing_more(case):
 @pytest.mark.parametrize("case", CASES + SEVERAL_INPUTS, ids=str)
 def test_a_target_with_every_move_gets_the_program_as_it_is(case):
     program = case.make()
-    every = replace(NO_MOVES, moves=frozenset({"Reshape", "Transpose", "Concat", "Slice", "Pad"}))
+    every = replace(NO_MOVES, moves=MOVES)
     assert lg.legalize(program, "test", every) is program
 
 
@@ -125,11 +127,15 @@ def move_of(draw, shapes: dict[str, tuple[int, ...]], value: str, gentle: bool):
     """(move, its sources): of whole channels and margins where ``gentle``, of anything otherwise."""
     shape = shapes[value]
     n_axes = len(shape)
-    kind = draw(st.sampled_from(["slice", "pad", "concat", *([] if gentle else ["transpose", "reshape"])]))
+    kind = draw(st.sampled_from(["slice", "pad", "concat", "take", *([] if gentle else ["transpose", "reshape"])]))
     if kind == "transpose":
         return Transpose(tuple(draw(st.permutations(range(n_axes))))), (value,)
     if kind == "reshape":
         return Reshape(draw(st.sampled_from(factorisations(prod(shape))))), (value,)
+    if kind == "take":
+        axis = 0 if gentle else draw(st.integers(0, n_axes - 1))
+        picked = draw(st.lists(st.integers(0, shape[axis] - 1), min_size=1, max_size=5))
+        return Take(axis, tuple(picked)), (value,)
     if kind == "slice":
         cut = []
         for axis, n in enumerate(shape):
@@ -316,6 +322,44 @@ def test_a_dense_that_reads_one_neuron_twice_adds_the_weights():
     b.fire("y", Projection("j", Dense(np.array([[1, 2, 3, 10, 20, 30]]))))
     (y,) = equal_after_legalisation(b.build("y")).populations()
     assert sum(p.map.weight for p in y.projections).tolist() == [[11, 22, 33]]
+
+
+def test_a_dense_that_takes_one_neuron_twice_adds_the_weights():
+    b = Builder((3,))
+    b.move("t", Take(0, (2, 0, 2)), "x")
+    b.fire("y", Projection("t", Dense(np.array([[1, 2, 30]]))))
+    (y,) = equal_after_legalisation(b.build("y")).populations()
+    assert [p.map.weight.tolist() for p in y.projections] == [[[2, 0, 31]]]
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_added_weights_that_pass_the_targets_bits_are_split_between_projections(n):
+    """127 twice is 254: no weight of 8 bits, but two of them."""
+    b = Builder((2, 3, 3), lo=-8, hi=7)
+    b.move("t", Take(0, (1,) * n), "x")
+    b.fire("c", Projection("t", Conv(np.full((2, n, 2, 2), -127), (1, 1), ((0, 0), (0, 0)), (1, 1))))
+    b.move("f", Take(0, (5,) * n), b.move("r", Reshape((8,)), "c"))
+    b.fire("y", Projection("f", Dense(np.full((1, n), 127))))
+    legal = equal_after_legalisation(b.build("y"))
+    assert kinds(legal) == ["Conv"] * n + ["Dense"] * n
+    lg.check_widths(legal, "test", NO_MOVES)
+
+
+def test_weights_that_are_too_wide_by_themselves_are_not_split():
+    b = Builder((3,))
+    b.move("t", Take(0, (2, 0, 2)), "x")
+    b.fire("y", Projection("t", Dense(np.array([[1, 200, 30]]))))
+    with pytest.raises(CompileError, match="a weight reaches 200"):
+        lg.check_widths(lg.legalize(b.build("y"), "test", NO_MOVES), "test", NO_MOVES)
+
+
+@pytest.mark.parametrize(("lo", "relay"), [(0, []), (-8, ["p.relay"])])
+def test_zero_padding_before_a_max_pool_is_its_own_padding_where_no_code_is_negative(lo, relay):
+    b = Builder((2, 4, 4), lo=lo, hi=7)
+    b.move("p", Pad(((0, 0), (1, 1), (0, 1))), "x")
+    b.max_pool("m", "p", (3, 3), (2, 2))
+    b.fire("y", Projection("m", Identity(np.array([[[1]]]))), lo=-8, hi=7)
+    assert [p.name for p in equal_after_legalisation(b.build("y")).populations()] == [*relay, "y"]
 
 
 def test_a_margin_of_zeros_becomes_padding_of_the_convolution():

@@ -197,7 +197,11 @@ MORE = tuple(
               positive_codes, one_threshold, far_thresholds, widest, two_results)
 )  # fmt: skip
 REFUSED = {  # by (case, form); the first word is the code
-    **{("moves", form): "SFN402 .*vector into a map" for form in ("unary", "sar")},
+    **{
+        (case, form): "SFN402 .*vector into a map"
+        for case in ("moves", "take", "upsampling")
+        for form in ("unary", "sar")
+    },
     **{("two_results", form): "SFN402: .*takes one output" for form in ("unary", "sar")},
     ("far_thresholds", "sar"): "SFN401 .*digits of a reach .*\n.*--nir-form unary",
 }

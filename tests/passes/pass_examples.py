@@ -205,6 +205,45 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
         "c1 = Cast<to=1>(x) t = Transpose<perm=[0,3,1,2]>(c1) d = Div(t, s) a = Conv(d, w) r = Relu(a) f = Flatten(r)"
         "k1 = Gemm(f, k) o = Softmax(k1) y = Reshape(o, z)",
         {"x": (6, 6, 3), "dtype": "uint8", "s": np.float32(255), **CONV, "k": noise(64, 4), "z": ints(0, 2, 2)}),
+    "a residual in NHWC": (
+        "t = Transpose<perm=[0,3,1,2]>(x) a = Conv(t, w) r0 = Transpose<perm=[0,2,3,1]>(a) r = Relu(r0)"
+        "q = Transpose<perm=[0,3,1,2]>(r) c1 = Conv<pads=[1,1,1,1]>(q, u) c2 = Transpose<perm=[0,2,3,1]>(c1)"
+        "d = Add(c2, f) s = Add(r, d) e = Relu(s) p = Transpose<perm=[0,3,1,2]>(e) y = Conv(p, u)",
+        {"x": (6, 6, 3), **CONV, "u": FOLLOW["u"], "f": noise(4, seed=9)}),
+    "a transposed conv, batch norm, relu, conv": (
+        "a = Relu(x) t = ConvTranspose<strides=[2,2], pads=[1,1,0,1]>(a, k, c) d = BatchNormalization(t, g, h, m, v)"
+        "r = Relu(d) y = Conv(r, u)", {"x": (3, 4, 5), "k": noise(3, 4, 3, 3), **BN, **FOLLOW}),
+    "a u-net of two levels": (
+        "a = Conv<pads=[1,1,1,1]>(x, w, b) r = Relu(a) p = MaxPool<kernel_shape=[2,2], strides=[2,2]>(r)"
+        "d = Conv<pads=[1,1,1,1]>(p, u, c) e = Relu(d) t = ConvTranspose<strides=[2,2]>(e, k) j = Concat<axis=1>(t, r)"
+        "i = Conv<pads=[1,1,1,1]>(j, q) s = Relu(i) y = Conv(s, l)",
+        {**CONV, **FOLLOW, "k": noise(4, 3, 2, 2), "q": noise(4, 7, 3, 3), "l": noise(2, 4, 1, 1)}),
+    "concat of raw branches, batch norm, relu": (
+        "a = Conv(x, w) d = Conv(x, o) j = Concat<axis=1>(a, d) n = BatchNormalization(j, g, h, m, v)"
+        "r = Relu(n) y = Conv(r, u)",
+        {"w": noise(3, 3, 3, 3), "o": noise(1, 3, 3, 3, seed=1), **BN, **FOLLOW}),
+    "linear upsampling into a sum and into a conv": (
+        'a = Relu(x) l = Resize<mode="linear">(a, , z) e = Conv<pads=[1,1,1,1]>(l, k) r = Relu(e)'
+        'i = Resize<mode="linear", coordinate_transformation_mode="align_corners">(a, , z) s = Add(r, i)'
+        "y = Conv(s, k)",
+        {"x": (4, 3, 5), "k": FOLLOW["u"], "z": np.array([1.0, 1, 2, 2])}),
+    "nearest upsampling behind an affine step": (
+        "a = Relu(x) d = BatchNormalization(a, g, h, m, v) i = Resize(d, , z) y = Conv(i, u)",
+        {"x": (4, 3, 4), **BN, **FOLLOW, "z": np.array([1.0, 1, 2, 3])}),
+    "batch norm and relu behind nearest upsampling and a reflected border": (
+        "a = Conv(x, w) i = Resize(a, , z) e = BatchNormalization(i, g, h, m, v) r = Relu(e)"
+        'p = Pad<mode="reflect">(r, q) y = Conv(p, u)',
+        {**CONV, **BN, **FOLLOW, "z": np.array([1.0, 1, 2, 2]), "q": ints(0, 0, 1, 1, 0, 0, 1, 1)}),
+    "coordinate channels before a padded conv": (
+        "r = Relu(x) j = Concat<axis=1>(r, z) y = Conv<pads=[1,1,1,1]>(j, k)",
+        {"x": (3, 4, 4), "batch": 1, "z": noise(1, 2, 4, 4), "k": noise(4, 5, 3, 3)}),
+    "a border of ones before a conv": (
+        "r = Relu(x) p = Pad(r, q, o) y = Conv(p, k)",
+        {"k": noise(4, 3, 3, 3), "q": ints(0, 0, 1, 1, 0, 0, 1, 1), "o": np.float32(1)}),
+    "a channel shuffle between grouped convs": (
+        "a = Conv<group=2>(x, e) r = Relu(a) s = Reshape(r, z) t = Transpose<perm=[0,2,1,3,4]>(s) i = Reshape(t, q)"
+        "y = Conv<group=2>(i, e)",
+        {"x": (4, 5, 5), "e": noise(4, 2, 2, 2), "z": ints(0, 2, 2, 4, 4), "q": ints(0, 4, 4, 4)}),
     "gemm to a map to a conv": (
         "g1 = Gemm(x, k) m1 = Reshape(g1, z) r = Relu(m1) y = Conv(r, u)",
         {"x": (5,), "k": noise(5, 64), "z": ints(0, 4, 4, 4), **FOLLOW}),
@@ -291,7 +330,8 @@ def random_networks(draw: st.DrawFn) -> Any:
     lines, constants, shape, last, free = [], {}, [4, 6, 6], "x", ["x"]
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
     kinds = ["conv", "padded conv", "depthwise", "bn", "scale", "relu", "clip", "leaky", "tanh", "max", "average",
-             "pad", "residual", "concat", "flip", "gate", "excite", "square", "larger"]  # fmt: skip
+             "pad", "residual", "concat", "flip", "gate", "excite", "square", "larger", "upsample", "transposed",
+             "shuffle", "gather", "reflect"]  # fmt: skip
     for i in range(draw(st.integers(2, 8))):
         kind, name = draw(st.sampled_from(kinds)), f"v{i}"
         c, h, w = shape
@@ -329,6 +369,22 @@ def random_networks(draw: st.DrawFn) -> Any:
         elif kind == "pad":
             constants[f"w{i}"] = np.array([0, 0, 1, 0, 0, 0, 0, 1])
             line, shape = f"{name} = Pad({last}, w{i})", [c, h + 1, w + 1]
+        elif kind == "upsample" and max(h, w) <= 12:
+            constants[f"w{i}"] = np.array([1.0, 1.0, 2.0, 1.0])
+            mode = draw(st.sampled_from(["nearest", "linear"]))
+            line, shape = f'{name} = Resize<mode="{mode}">({last}, , w{i})', [c, 2 * h, w]
+        elif kind == "transposed" and max(h, w) <= 8:
+            constants[f"w{i}"] = rng.standard_normal((c, c, 3, 2))
+            line = f"{name} = ConvTranspose<strides=[2,1], pads=[1,0,0,0]>({last}, w{i})"
+            shape = [c, 2 * h, w + 1]
+        elif kind == "shuffle" and c % 4 == 0:
+            line, shape = f"{name} = DepthToSpace<blocksize=2>({last})", [c // 4, 2 * h, 2 * w]
+        elif kind == "gather":
+            constants[f"w{i}"] = rng.integers(0, c, 3)
+            line, shape = f"{name} = Gather<axis=1>({last}, w{i})", [3, h, w]
+        elif kind == "reflect" and h > 1:
+            constants[f"w{i}"] = np.array([0, 0, 1, 0, 0, 0, 1, 0])
+            line, shape = f'{name} = Pad<mode="reflect">({last}, w{i})', [c, h + 2, w]
         elif kind == "flip":
             line, shape = f"{name} = Transpose<perm=[0,1,3,2]>({last})", [c, w, h]
         else:

@@ -20,6 +20,7 @@ SHOWN = {
     "fuse-quantizers": "quantisers around a max pool",
     "fold-affine": "a positive scale behind a max pool",
     "hoist-activations": "concat of raw branches",
+    "sink-moves": "a residual in NHWC",
     "compose-linear": "global average pool, flatten, gemm",
     "compose-pools": "two average pools in a row",
     "place-sites": "a pre-activation residual block",

@@ -376,12 +376,14 @@ def test_the_stated_range_holds_for_the_worst_input(tmp_path):
 
 
 # -- steps that differ ---------------------------------------------------------------------------------------------
-def test_steps_that_differ_inside_a_map_are_made_one_before_a_conv(tmp_path):
+def test_steps_that_differ_inside_a_channel_are_made_one_before_a_conv(tmp_path):
     """Gemm fires per neuron; reshaped to a map, its steps would differ along space, which a Conv's weights share."""
     original = imported(network("gemm to a map to a conv"), tmp_path)
     graph = mapped(structured(original), samples(original, 8))
     fired = next(op for _, op in layers(graph) if op.activation is not None)
-    assert np.unique(fired.levels.step).size == 1
+    steps = fired.levels.step.reshape(4, 16)
+    assert (steps == steps[:, :1]).all()
+    assert np.unique(steps).size == 4
     check_choices(graph, Options())
 
 
@@ -397,13 +399,26 @@ MIXED = {
 
 @pytest.mark.parametrize("body", list(MIXED))
 def test_codes_that_meet_in_one_window_mean_the_same_step(body, tmp_path):
-    """Two sites of very different range, read together: both get one and the same step."""
+    """Two sites of very different range, read together: what meets in a channel gets one and the same step."""
     weights = {"w": noise(4, 3, 1, 1), "v": 20 * noise(4, 3, 1, 1, seed=1), "u": noise(2, 4, 3, 3)}
     if "channels" in body:
         weights["u"] = noise(2, 6, 3, 3)
     original = imported(tiny(MIXED[body], **weights), tmp_path)
     graph = mapped(structured(original), samples(original, 32))
-    assert len({float(s) for n in ("r", "s") for s in layer(graph, n).levels.step.reshape(-1)}) == 1
+    first, second = (layer(graph, n).levels.step.reshape(-1) for n in ("r", "s"))
+    assert np.array_equal(first, second)
+    assert np.unique(first).size == (1 if "channels" in body else 4)
+    assert_the_program_follows_the_float_graph(graph, samples(original, 32), 15.0)
+
+
+def test_a_pixel_shuffle_ties_the_phases_of_a_channel_and_no_others(tmp_path):
+    body = "a = Conv(x, w) r = Relu(a) d = DepthToSpace<blocksize=2>(r) y = Conv(d, u)"
+    model = tiny(body, w=noise(8, 3, 3, 3) * np.arange(1, 9).reshape(8, 1, 1, 1), u=noise(3, 2, 3, 3), opset=13)
+    original = imported(model, tmp_path)
+    graph = mapped(structured(original), samples(original, 32))
+    steps = layer(graph, "r").levels.step.reshape(4, 2)  # DCR: channel 2 * phase + channel behind the shuffle
+    assert (steps == steps[0]).all()
+    assert steps[0, 0] != steps[0, 1]
     assert_the_program_follows_the_float_graph(graph, samples(original, 32), 15.0)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from sfn_compile import __version__, serialize
 from sfn_compile.backend import Capabilities, RunRequest, RunResult
 from sfn_compile.execute import run_codes
-from sfn_compile.program import Program
+from sfn_compile.program import MOVES, Program
 
 
 class SimBackend:
@@ -19,7 +19,7 @@ class SimBackend:
     name = "sim"
     capabilities = Capabilities(
         projections=frozenset({"Dense", "Conv", "SumPool", "Identity", "Gather"}),
-        moves=frozenset({"Reshape", "Transpose", "Concat", "Slice", "Pad"}),
+        moves=MOVES,
         max_pool=True,
         acc_bits=63,
         weight_bits=32,

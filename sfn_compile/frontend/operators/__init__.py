@@ -8,7 +8,20 @@ import onnx_ir as ir
 
 from ...diagnostics import Diagnostic
 from ..context import OnnxNode, node_label
-from . import activations, arithmetic, branches, linear, moves, pools, qonnx, qoperator, quantized
+from . import (
+    activations,
+    arithmetic,
+    branches,
+    linear,
+    moves,
+    picks,
+    pools,
+    qonnx,
+    qoperator,
+    quantized,
+    resize,
+    transposed,
+)  # fmt: skip
 
 Importer = Callable[[OnnxNode], None]
 
@@ -22,6 +35,9 @@ IMPORTERS: dict[str, Importer] = {
     **quantized.IMPORTERS,
     **qoperator.IMPORTERS,
     **qonnx.IMPORTERS,
+    **picks.IMPORTERS,
+    **resize.IMPORTERS,
+    **transposed.IMPORTERS,
 }
 
 # Operators that import constants as well as computed values: quantisers remember what a weight is a multiple of.
@@ -34,6 +50,9 @@ _STATE = "it keeps state from step to step, which a one-timestep network does no
 _BRANCH = "the graph itself depends on values that are known only at run time"
 _DYNAMIC = "its range is known only at run time"
 
+_NORM = "it takes powers and roots of sums of computed values"
+_CHOICE = "which elements it keeps depends on values that are known only at run time"
+
 # Operators with a reason worth telling: name -> (reason, what to do).
 REFUSED: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), (_STATE, "replace it by a convolution or attention over a fixed window")),
@@ -42,6 +61,15 @@ REFUSED: dict[str, tuple[str, str]] = {
         ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"),
         (_DYNAMIC, "quantise the model statically, or pass the float model"),
     ),
+    **dict.fromkeys(("LpPool", "GlobalLpPool", "LpNormalization"), (_NORM, "pool averages or maxima instead")),
+    **dict.fromkeys(
+        ("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd", "ReduceSumSquare"),
+        (_NORM, "reduce by sum, mean, maximum or minimum instead"),
+    ),
+    **dict.fromkeys(("Compress", "NonZero", "Unique"), (_CHOICE, "pick with constant indices")),
+    "MaxUnpool": ("it needs the places of the maxima at run time", "upsample with Resize or ConvTranspose"),
+    "Einsum": ("its equation can be any product", "write it as MatMul by a constant matrix, with Transpose around it"),
+    "CumSum": ("every element needs all before it", "write it as MatMul by a constant triangular matrix"),
 }
 
 # Operators that stand between a Shape and a Reshape: folded away where everything before them can be imported.
