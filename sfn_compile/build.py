@@ -32,7 +32,7 @@ from .passes.choose_ladders import ChooseLadders
 from .passes.correct_bias import CorrectBias
 from .passes.fold_thresholds import FoldThresholds
 from .passes.lower import lower
-from .passes.pipeline import STRUCTURE, run_passes
+from .passes.pipeline import STRUCTURE, UNPROBED, run_passes
 from .passes.quantize_weights import QuantizeWeights
 from .probe import check_import
 from .program import Program
@@ -94,9 +94,9 @@ def compile_model(
     with _timed(seconds, "check import"):
         check_import(graph, loaded, data.x[:2])
     with _timed(seconds, "structure"):
-        graph = run_passes(graph, STRUCTURE[:1], after=after)
+        graph = run_passes(graph, STRUCTURE[:UNPROBED], after=after)
         probe = np.random.default_rng(options.seed).standard_normal((1, *graph.inputs[0].type.shape))
-        graph = run_passes(graph, STRUCTURE[1:], probe, after)
+        graph = run_passes(graph, STRUCTURE[UNPROBED:], probe, after)
         # Again after the passes: calibration trusts that a tap holds the numbers of the node that names it.
         check_import(graph, loaded, data.x[:2])
     with _timed(seconds, "calibrate"):

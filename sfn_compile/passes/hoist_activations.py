@@ -1,19 +1,27 @@
-"""hoist-activations: a non-decreasing activation moves in front of the moves and max pools before it.
+"""hoist-activations: an activation moves in front of the moves and max pools before it.
 
-``relu(maxpool(z)) = maxpool(relu(z))``, so the population fires before the pool and the pool sees codes. The same
-holds for moves, for Pad where f(0) = 0, and for Concat of values that nobody else reads.
+``relu(maxpool(z)) = maxpool(relu(z))``, so the population fires before the pool and the pool sees codes. That needs a
+function that never decreases. Every function moves in front of moves: of Pad where f(0) = 0, and of Concat of values
+that nobody else reads; constants that differ from place to place move along where the move only permutes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
 
 from ..ir import Graph, Node, TensorType, rebuild, unique_name
 from ..ops import Activation, Add, Linear, MaxPool, Moved
-from ..program import Pad
+from ..ops.activation import scalar
+from ..program import Pad, Reshape, Shape, Transpose
+from .arrays import unmove_array
 from .base import only_user
 from .fold_affine import FoldAffine
+from .fuse_scalars import FuseScalars
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class HoistActivations:
         """Return the graph with activations as early as they can be."""
         while (pair := next(iter(hoistable(graph)), None)) is not None:
             # A move that stood before the activation now stands behind it, where an affine step can pass it in turn.
-            graph = FoldAffine().run(_swap(graph, *pair))
+            graph = FuseScalars().run(FoldAffine().run(_swap(graph, *pair)))
         return graph
 
 
@@ -42,15 +50,31 @@ def hoistable(graph: Graph) -> list[tuple[Node, Node]]:
         if before is None or not isinstance(node.op, Activation) or only_user(users, graph, before.name) is not node:
             continue
         sources = [nodes.get(s) for s in before.inputs]
-        if _commutes(node.op, before) and all(_waits(s, users, graph) for s in sources):
+        if _before(node.op, before, graph) is not None and all(_waits(s, users, graph) for s in sources):
             found.append((node, before))
     return found
 
 
-def _commutes(activation: Activation, before: Node) -> bool:
-    if isinstance(before.op, Moved):
-        return not isinstance(before.op.op, Pad) or activation.keeps_zero()
-    return isinstance(before.op, MaxPool)
+def _before(activation: Activation, before: Node, graph: Graph) -> Activation | None:
+    """Return the activation as it stands in front of a move or max pool, None where they do not change places."""
+    constants = [] if activation.body is None else activation.body.constants()
+    if isinstance(before.op, MaxPool):
+        per_channel = all(c.ndim == len(before.type.shape) and c.size == c.shape[0] for c in constants)
+        return activation if activation.rises() and per_channel else None
+    if not isinstance(before.op, Moved) or (isinstance(before.op.op, Pad) and not activation.keeps_zero()):
+        return None
+    if not constants or activation.body is None:
+        return activation
+    op, shape = before.op.op, graph.types()[before.inputs[0]].shape
+    if not isinstance(op, Reshape | Transpose):
+        return None
+    return scalar(activation.body.with_constants(lambda c: _unmoved(op, c, shape)))
+
+
+def _unmoved(op: Reshape | Transpose, constant: Array, shape: Shape) -> Array:
+    found = unmove_array(op, constant, shape)
+    assert found is not None
+    return found
 
 
 def _waits(source: Node | None, users: dict[str, list[Node]], graph: Graph) -> bool:
@@ -62,11 +86,13 @@ def _waits(source: Node | None, users: dict[str, list[Node]], graph: Graph) -> b
 
 def _swap(graph: Graph, node: Node, before: Node) -> Graph:
     types = graph.types()
-    fired = []
+    assert isinstance(node.op, Activation)
+    op, fired = _before(node.op, before, graph), []
+    assert op is not None
     for source in before.inputs:
-        name = unique_name(f"{source}/{node.op.kind}", types.__contains__)  # type: ignore[attr-defined]
+        name = unique_name(f"{source}/{op.kind}", types.__contains__)
         types[name] = TensorType(types[source].shape)
-        fired.append(Node(name, node.op, (source,), types[name], node.origin.touched_by("hoist-activations")))
+        fired.append(Node(name, op, (source,), types[name], node.origin.touched_by("hoist-activations")))
     moved = Node(node.name, before.op, tuple(f.name for f in fired), node.type,
                  before.origin.touched_by("hoist-activations"), node.tap)  # fmt: skip
     changed = {before.name: (*fired, moved), node.name: ()}

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from ..ir import Graph
-from ..ops import Activation, Add, IntegerForm, Layer, Linear, MaxPool, Moved, Softmax
+from ..ops import Activation, Add, IntegerForm, Layer, Linear, MaxPool, Moved, Mul, Pointwise, Softmax
 from ..ranges import accumulator_range
 from .compose_linear import chains
 from .compose_pools import pairs
 from .fold_affine import foldable
+from .fuse_scalars import unfused
 from .hoist_activations import hoistable
 from .lower import value_infos
 
@@ -44,7 +45,7 @@ def host_split(graph: Graph) -> list[str]:
 def sites_placed(graph: Graph) -> list[str]:
     """Nodes are Layers, max pools and moves; nothing reads a readout but a move towards an output."""
     types = graph.types()
-    wrong = [n.name for n in graph.nodes if isinstance(n.op, Linear | Add | Activation)]
+    wrong = [n.name for n in graph.nodes if isinstance(n.op, Linear | Add | Activation | Mul | Pointwise)]
     for node in graph.nodes:
         reads_acc = any(types[s].kind == "acc" for s in node.inputs)
         if reads_acc or not isinstance(node.op, Layer | MaxPool | Moved):
@@ -90,6 +91,7 @@ def ranges_proved(graph: Graph) -> list[str]:
 
 INVARIANTS: dict[str, Checker] = {
     "typed": typed,
+    "scalars-fused": unfused,
     "host-split": host_split,
     "affine-folded": foldable,
     "activations-early": lambda g: [n.name for n, _ in hoistable(g)],

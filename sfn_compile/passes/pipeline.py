@@ -13,6 +13,7 @@ from .base import Pass
 from .compose_linear import ComposeLinear
 from .compose_pools import ComposePools
 from .fold_affine import FoldAffine
+from .fuse_scalars import FuseScalars
 from .hoist_activations import HoistActivations
 from .invariants import INVARIANTS
 from .place_sites import PlaceSites
@@ -22,13 +23,17 @@ Array = NDArray[Any]
 
 # The structural passes: real numbers in, the same real numbers out. Calibration follows them.
 STRUCTURE: tuple[Pass, ...] = (
-    SplitHost(),  # first: what the host does is not to be folded into weights or fired
+    FuseScalars(),  # first: a function written as several operators is one for everybody, the host included
+    SplitHost(),  # before folding: what the host does is not to be folded into weights or fired
     FoldAffine(),  # before activations move: Conv-MaxPool-BatchNorm-Relu needs the affine step out of the way
     HoistActivations(),  # after folding, else an affine step hides the linear map an activation could read
     ComposeLinear(),  # before sites: a pool that composes into Gemm needs no population
     ComposePools(),  # after compose-linear: in Conv-pool-Gemm the pool goes to Gemm, so that rounding is averaged too
     PlaceSites(),  # last of the structure: it freezes which values are spikes
 )
+
+# How many of them run before a probe input can be made: split-host changes what the network's input is.
+UNPROBED = 2
 
 # An exact pass may reorder float64 sums; values are compared relative to the largest. 2**-40 is 4096 units in the last
 # place of float64, far more than reordering a sum of a million terms does and far less than any real change.

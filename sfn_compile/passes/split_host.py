@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..diagnostics import CompileError, Diagnostic
-from ..ir import Graph, GraphInput, GraphOutput, live_nodes
+from ..ir import Graph, GraphInput, GraphOutput, Node, live_nodes
 from ..ops import Activation, Linear, Moved, Softmax
 from ..program import Concat, HostOp, Identity, Pad
 from .base import only_user
@@ -18,7 +18,7 @@ from .base import only_user
 
 @dataclass(frozen=True)
 class SplitHost:
-    """Moves leading affine steps and moves into the encoder, trailing scalar functions and moves into the decoder."""
+    """Moves leading affine steps, functions and moves into the encoder, trailing functions and moves into the decoder."""
 
     name: ClassVar[str] = "split-host"
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -60,18 +60,22 @@ def _tails(graph: Graph) -> dict[str, HostOp]:
     nodes, users = graph.by_name(), graph.users()
     tails: dict[str, HostOp] = {}
     for node in reversed(graph.nodes):
-        op = _host_op(node.op)
+        op = _host_op(node, nodes)
         if op is not None and node.inputs[0] in nodes and all(u.name in tails for u in users[node.name]):
             tails[node.name] = op
     return tails
 
 
-def _host_op(op: object) -> HostOp | None:
-    if isinstance(op, Softmax | Activation):
-        return op.as_host()
-    if isinstance(op, Moved) and not isinstance(op.op, Concat | Pad):
-        return HostOp("move", (("op", op.op),))
-    return None
+def _host_op(node: Node, nodes: dict[str, Node]) -> HostOp | None:
+    if isinstance(node.op, Softmax | Activation):
+        return node.op.as_host()
+    if isinstance(node.op, Linear):  # behind a function the host scales, behind a layer the scale is the layer's
+        before = nodes.get(node.inputs[0])
+        while before is not None and isinstance(before.op, Linear | Moved) and _encoder_op(before.op) is not None:
+            before = nodes.get(before.inputs[0])
+        if before is None or not isinstance(before.op, Softmax | Activation):
+            return None
+    return _encoder_op(node.op)
 
 
 def _split_input(graph: Graph) -> Graph:
@@ -88,6 +92,8 @@ def _split_input(graph: Graph) -> Graph:
 
 
 def _encoder_op(op: object) -> HostOp | None:
+    if isinstance(op, Activation):
+        return op.as_host()
     if isinstance(op, Linear) and isinstance(op.map, Identity):
         return HostOp("affine", (("scale", op.map.weight), ("bias", op.bias)))
     if isinstance(op, Moved) and not isinstance(op.op, Concat | Pad):

@@ -20,7 +20,7 @@ from sfn_compile.ops import Layer
 from sfn_compile.passes.choose_ladders import ChooseLadders
 from sfn_compile.passes.fold_thresholds import FoldThresholds
 from sfn_compile.passes.lower import lower
-from sfn_compile.passes.pipeline import STRUCTURE, run_passes
+from sfn_compile.passes.pipeline import STRUCTURE, UNPROBED, run_passes
 from sfn_compile.passes.quantize_weights import QuantizeWeights
 from sfn_compile.program import Program
 
@@ -168,9 +168,9 @@ def network(name: str) -> Any:
 def stages(graph: Graph, passes: Any = STRUCTURE) -> Iterator[tuple[str, Graph]]:
     """The graph after every structural pass, invariants and probe checked as the pipeline does."""
     found: list[tuple[str, Graph]] = []
-    graph = run_passes(graph, passes[:1], after=lambda name, g: found.append((name, g)))
+    graph = run_passes(graph, passes[:UNPROBED], after=lambda name, g: found.append((name, g)))
     probe = np.random.default_rng(0).standard_normal((2, *graph.inputs[0].type.shape))
-    run_passes(graph, passes[1:], probe, lambda name, g: found.append((name, g)))
+    run_passes(graph, passes[UNPROBED:], probe, lambda name, g: found.append((name, g)))
     return iter(found)
 
 

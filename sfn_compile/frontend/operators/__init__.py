@@ -8,14 +8,16 @@ import onnx_ir as ir
 
 from ...diagnostics import Diagnostic
 from ..context import OnnxNode, node_label
-from . import activations, arithmetic, linear, moves, pools
+from . import activations, arithmetic, choices, linear, moves, pools, scalars
 
 Importer = Callable[[OnnxNode], None]
 
 IMPORTERS: dict[str, Importer] = {
     **linear.IMPORTERS,
     **arithmetic.IMPORTERS,
+    **choices.IMPORTERS,
     **activations.IMPORTERS,
+    **scalars.IMPORTERS,
     **pools.IMPORTERS,
     **moves.IMPORTERS,
 }
@@ -43,7 +45,7 @@ _SHAPE_ARITHMETIC = {"Shape", "Size", "Gather", "ConstantOfShape", "Range", "Exp
 
 def importer_of(node: ir.Node) -> Importer | None:
     """Return the importer of a node, None where its operator has none."""
-    return IMPORTERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    return IMPORTERS.get(node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}")
 
 
 def unsupported(node: ir.Node, folded: bool = True) -> Diagnostic | None:
@@ -51,7 +53,8 @@ def unsupported(node: ir.Node, folded: bool = True) -> Diagnostic | None:
 
     ``folded`` False: constants around the node are not folded (yet), so shape arithmetic says nothing.
     """
-    known = node.domain in ("", "ai.onnx") and (node.op_type == "Constant" or importer_of(node) is not None)
+    constant = node.domain in ("", "ai.onnx") and node.op_type == "Constant"
+    known = constant or importer_of(node) is not None
     if known or (not folded and node.op_type in _SHAPE_ARITHMETIC):
         return None
     domain = f"{node.domain}::" if node.domain else ""

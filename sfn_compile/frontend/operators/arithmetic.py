@@ -1,10 +1,17 @@
-"""Add, Sub, Mul, Div: with a constant they are affine; Add and Sub of two computed values are a residual."""
+"""Arithmetic: with a constant Add, Sub, Mul, Div are affine; Add and Sub of two computed values are a residual.
+
+Mul and Div of two computed values are emitted as they stand: fuse-scalars makes them a scalar function where both are
+functions of one value.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ...ops import Add, Linear
+from ...ops import Add, Linear, Mul, Pointwise
+from ...ops.activation import scalar
+from ...ops.expression import IDENTITY as X
+from ...ops.expression import call
 from ..context import OnnxNode
 
 
@@ -46,21 +53,29 @@ def sub(node: OnnxNode) -> None:
 
 
 def mul(node: OnnxNode) -> None:
-    """By a constant."""
+    """By a constant, or of two functions of one value (gates of one value: x * Sigmoid(x))."""
     side, constant = _sides(node)
     if constant is None:
-        raise node.refuse("both factors are computed at run time", "only a constant factor is supported yet", "SFN201")
-    node.result(_affine(node, node.value(side), constant, np.zeros(())), node.value(side))
+        return node.result(Mul(), *_pair(node))
+    return node.result(_affine(node, node.value(side), constant, np.zeros(())), node.value(side))
 
 
 def div(node: OnnxNode) -> None:
-    """By a constant."""
+    """By a constant; of a constant or a function of x by a function of the same x."""
     side, constant = _sides(node)
-    if constant is None or side != 0:
-        raise node.refuse("its divisor is computed at run time", "only a constant divisor is supported", "SFN201")
+    if constant is None:
+        return node.result(Pointwise("div"), *_pair(node))
+    if side == 1:
+        return node.result(scalar(call("div", constant, X)), node.value(1))
     if not constant.all():
         raise node.refuse("its divisor holds zeros")
-    node.result(_affine(node, node.value(0), 1.0 / constant, np.zeros(())), node.value(0))
+    return node.result(_affine(node, node.value(0), 1.0 / constant, np.zeros(())), node.value(0))
+
+
+def _pair(node: OnnxNode) -> tuple[str, str]:
+    """Return the two computed operands."""
+    node.common_shape([0, 1])
+    return node.value(0), node.value(1)
 
 
 IMPORTERS = {"Add": add, "Sub": sub, "Mul": mul, "Div": div}
