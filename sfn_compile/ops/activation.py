@@ -67,6 +67,10 @@ class Activation:
         """Whether f never decreases, so that it commutes with a maximum."""
         return self.body is None or self.body.rises()
 
+    def is_local(self) -> bool:
+        """Whether f means nothing outside the range that samples reach (a root, a quotient, a sine)."""
+        return self.body is not None and self.body.is_local()
+
     def is_odd(self) -> bool:
         """Whether f(-x) = -f(x), so that it needs as many codes below zero as above."""
         x = np.geomspace(2.0**-6, 2.0**6, 25).reshape(-1, *(1,) * max((c.ndim for c in self._constants()), default=0))

@@ -104,8 +104,14 @@ def call(function: str, *parts: Expression | Array | float) -> Expression:
                 place.append(_once((f, moved), steps, known))
             operands.append(place[-1])
         else:
-            operands.append(np.asarray(part, np.float64))
+            operands.append(_constant(np.asarray(part, np.float64)))
     return Expression((*steps, (function, tuple(operands))))
+
+
+def _constant(array: Array) -> Array:
+    """Return a constant as one number where it is the same everywhere."""
+    first = array.reshape(-1)[:1].reshape(())
+    return first if (array == first).all() else array
 
 
 def _once(step: Step, steps: list[Step], known: dict[object, int]) -> int:

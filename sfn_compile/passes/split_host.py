@@ -71,7 +71,7 @@ def _host_op(node: Node, nodes: dict[str, Node]) -> HostOp | None:
         return node.op.as_host()
     if isinstance(node.op, Linear):  # behind a function the host scales, behind a layer the scale is the layer's
         before = nodes.get(node.inputs[0])
-        while before is not None and isinstance(before.op, Linear | Moved) and _encoder_op(before.op) is not None:
+        while before is not None and not isinstance(before.op, Activation) and _encoder_op(before.op) is not None:
             before = nodes.get(before.inputs[0])
         if before is None or not isinstance(before.op, Softmax | Activation):
             return None
@@ -92,7 +92,8 @@ def _split_input(graph: Graph) -> Graph:
 
 
 def _encoder_op(op: object) -> HostOp | None:
-    if isinstance(op, Activation):
+    # Straight lines with bends have exact ladders and stay inside the proof; other functions would be rounded twice.
+    if isinstance(op, Activation) and op.kind in ("sigmoid", "tanh", "scalar"):
         return op.as_host()
     if isinstance(op, Linear) and isinstance(op.map, Identity):
         return HostOp("affine", (("scale", op.map.weight), ("bias", op.bias)))

@@ -28,7 +28,7 @@ def tiny(
     """A model of the text ``body`` on input ``x`` (one sample's shape); keywords are its initializers, float32."""
     shape = ",".join(str(d) for d in (batch, *x))
     results = ", ".join(f"float[] {o}" for o in outputs)
-    head = f'<ir_version: 10, opset_import: ["": {opset}, "custom": 1]> tiny ({dtype}[{shape}] x{inputs})'
+    head = f'<ir_version: 10, opset_import: ["": {opset}, "custom": 1, "com.microsoft": 1]> tiny ({dtype}[{shape}] x{inputs})'
     model = parser.parse_model(f"{head} => ({results}) {{ {body} }}")
     for name, value in constants.items():
         array = np.asarray(value)

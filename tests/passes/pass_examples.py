@@ -88,7 +88,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
         "r = Relu(d) q = Transpose<perm=[0,3,1,2]>(r) y = Conv(q, u)",
         {"x": (6, 6, 3), **CONV, **FOLLOW, "f": noise(4, seed=9)}),
     "a scale that meets a gemm behind a reshape": (
-        "a = Relu(x) t = Tanh(a) d = Mul(t, s) f = Reshape(d, z) y = Gemm(f, k)",
+        "a = Relu(x) d = Mul(a, s) f = Reshape(d, z) y = Gemm(f, k)",
         {"x": (2, 3), "s": noise(2, 1), "z": ints(0, -1), "k": noise(6, 2)}),
     "a pool with several readers": (
         "a = Conv(x, w) p = MaxPool<kernel_shape=[2,2]>(a) r = Relu(p) t = Tanh(p) y = Add(r, t)", CONV),

@@ -89,11 +89,7 @@ def celu(node: OnnxNode) -> None:
 
 def prelu(node: OnnxNode) -> None:
     """A table ladder; constant slope, one for all or one per channel, of either sign."""
-    slope = np.asarray(node.need_constant(1, "slope"), np.float64)
-    shape = node.shape()
-    if node.context.opset < 7 and slope.ndim == 1 and slope.size > 1:
-        slope = slope.reshape(-1, *(1,) * (len(shape) - 1))  # before opset 7 a vector ran along the channels
-    slope = node.sample_constant(slope, shape, "slope")
+    slope = node.sample_constant(node.need_constant(1, "slope"), node.shape(), "slope")
     if slope.min() == slope.max() and slope.min() >= 0:
         return node.result(Activation("leaky_relu", float(slope.min())), node.value())
     return _result(node, bent(call("mul", X, slope)))
