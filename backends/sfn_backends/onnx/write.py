@@ -23,7 +23,8 @@ LARGEST = 2**31 - 2**24  # bytes; protobuf ends at 2 GiB
 def write(program: Program) -> onnx.ModelProto:
     """Return the model. Inputs and outputs are integers under their names in the Program.
 
-    The metadata ``sfnc`` says where the integers of every value stand: ``tensor - zero``. Raises SFN402 above 2 GiB.
+    The metadata ``sfnc`` says where the integers of every value stand: ``tensor - zero``. The operator sets, the numbers
+    and the names depend on nothing but the Program. Raises SFN402 above 2 GiB.
     """
     info = program.values()
     net = Net(info)
@@ -64,7 +65,7 @@ def _output(values: Values, name: str) -> onnx.ValueInfoProto:
 
 
 def _places(values: Values) -> str:
-    places = {name: {"tensor": h.tensor, "zero": h.zero} for name, h in values.held.items()}
+    places = {n: {"tensor": h.tensor, "zero": h.zero, "shape": h.info.shape} for n, h in values.held.items()}
     return json.dumps({"format": FORMAT, "values": places}, sort_keys=True)
 
 
