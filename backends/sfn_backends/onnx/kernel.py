@@ -73,8 +73,7 @@ def _part(held: Held, linear: LinearMap, rows: bool) -> Part | None:
     conv = _square(linear, shape) if rows else as_conv(linear, shape)
     if conv is None:
         return None
-    zero = held.zero if held.kind == "uint8" else zero_of(held.info)
-    return Part("", zero, held.info.hi + zero, (shape[-1], 1, 1) if rows else _plane(shape), conv)
+    return Part("", held.byte_zero, held.info.hi + held.byte_zero, (shape[-1], 1, 1) if rows else _plane(shape), conv)
 
 
 def _square(linear: LinearMap, shape: Shape) -> Conv | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 Array = NDArray[Any]
-OPSET = 17
+OPSET = 18
 IR_VERSION = 8
 
 

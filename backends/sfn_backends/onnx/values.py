@@ -30,6 +30,13 @@ class Held:
     zero: int
     info: ValueInfo
 
+    @property
+    def byte_zero(self) -> int:
+        """The zero of the value as uint8. Inputs that use the whole of int8 get 128: their bits stay as they are."""
+        if self.kind == "uint8":
+            return self.zero
+        return 128 if self.kind == "int8" and self.info.lo < -64 else zero_of(self.info)
+
 
 def zero_of(info: ValueInfo) -> int:
     """Return what is added to a code so that none is negative."""
@@ -67,7 +74,7 @@ class Values:
     def raw(self, name: str, zero: int | None = None) -> Held:
         """Return a value as uint8, ``zero`` its smallest possible or the one asked for."""
         held = self.held[name]
-        want = zero_of(held.info) if zero is None else zero
+        want = held.byte_zero if zero is None else zero
         if held.kind == "uint8" and held.zero == want:
             return held
         made = self._once(name, f"uint8 {want}", lambda: self._shifted(held, want))
@@ -94,6 +101,9 @@ class Values:
         return self.net.add("Sub", cast, self.net.constant(held.zero, kind)) if held.zero else cast
 
     def _shifted(self, held: Held, zero: int) -> str:
+        if held.kind == "int8" and zero == 128:  # two's complement: the highest bit is the sign
+            bits = self.net.add("Cast", held.tensor, to=TYPES["uint8"])
+            return self.net.add("BitwiseXor", bits, self.net.constant(128, "uint8"))
         wide = self.net.add("Cast", held.tensor, to=TYPES["int32"])
         moved = self.net.add("Add", wide, self.net.constant(zero - held.zero, "int32"))
         return self.net.add("Cast", moved, to=TYPES["uint8"])
