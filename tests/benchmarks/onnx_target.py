@@ -88,6 +88,18 @@ def resnet18(folder: Path) -> Path:
     return net.save(folder / "resnet18.onnx", net.add("Gemm", pooled, net.weight(1000, 512), transB=1), 1000)
 
 
+def mobilenet(folder: Path) -> Path:
+    """Return a MobileNet v1, width 0.5, at 160x160 with random weights: depthwise and 1x1 convolutions, ReLU6."""
+    net = Network((3, 160, 160))
+    net.weights += [numpy_helper.from_array(np.float32(v), n) for v, n in ((0, "zero"), (6, "six"))]
+    c, x = 16, net.add("Clip", net.conv("x", 3, 16, 3, 2), "zero", "six")
+    for o, stride in ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1), (256, 2), *[(256, 1)] * 5, (512, 2), (512, 1)):
+        x = net.add("Clip", net.conv(x, c, c, 3, stride, c), "zero", "six")
+        c, x = o, net.add("Clip", net.conv(x, c, o, 1), "zero", "six")
+    pooled = net.add("Flatten", net.add("GlobalAveragePool", x))
+    return net.save(folder / "mobilenet.onnx", net.add("Gemm", pooled, net.weight(1000, 512), transB=1), 1000)
+
+
 def corpus(name: str) -> Callable[[Path], Path]:
     """Return a model of the corpus."""
     return lambda folder: corpus_data.model_path(name)
@@ -95,8 +107,8 @@ def corpus(name: str) -> Callable[[Path], Path]:
 
 NETWORKS: dict[str, tuple[Callable[[Path], Path], int]] = {
     "cifar_resnet20_op13": (corpus("cifar_resnet20_op13"), 64),
-    "imagenet_mobilenet_v1_050_160": (corpus("imagenet_mobilenet_v1_050_160"), 16),
-    "resnet18 at 224, random weights": (resnet18, 8),
+    "mobilenet v1 0.5 at 160": (mobilenet, 16),
+    "resnet18 at 224": (resnet18, 8),
     "mnist_mlp_256x2": (corpus("mnist_mlp_256x2"), 256),
 }
 
@@ -107,7 +119,11 @@ def measure(model: Path, batch: int, rounds: int, folder: Path) -> dict[str, Any
     loaded = done.loaded
     rng = np.random.default_rng(0)
     images = loaded.input_dtype == "uint8"
-    x = rng.integers(0, 256, (batch, *loaded.input_shape)) if images else rng.standard_normal((batch, *loaded.input_shape))
+    x = (
+        rng.integers(0, 256, (batch, *loaded.input_shape))
+        if images
+        else rng.standard_normal((batch, *loaded.input_shape))
+    )
     x = x.astype(loaded.input_dtype)
     codes = {e.value: encode(e, x) for e in done.program.inputs}
     OnnxBackend().emit(done.program, folder, {})

@@ -96,7 +96,10 @@ def _same(path: Path, program: Program) -> None:
     wrong = [n.name for n, m in zip_longest(found.graph.node, expected.graph.node, fillvalue=NodeProto()) if n != m]
     constants = [{t.name: t.SerializeToString() for t in m.graph.initializer} for m in (found, expected)]
     wrong += sorted(k for k in constants[0].keys() | constants[1].keys() if constants[0].get(k) != constants[1].get(k))
-    ends = [(list(m.graph.input), list(m.graph.output), list(m.opset_import), list(m.metadata_props)) for m in (found, expected)]
+    ends = [
+        (list(m.graph.input), list(m.graph.output), list(m.opset_import), list(m.metadata_props))
+        for m in (found, expected)
+    ]
     wrong += ["inputs, outputs, operator set or metadata"] if ends[0] != ends[1] else []
     if wrong:
         what = f"{path.name} was changed: {', '.join(map(repr, wrong[:5]))} differ from what its integers make"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sfn_compile.program import Ladder, Population, Readout, Table, Uniform
 
+from . import line
 from .net import Net
 from .sums import EXACT, Sum
 from .values import TYPES, Values, fits_byte, integer_kind, zero_of
@@ -51,7 +52,7 @@ def fire(net: Net, values: Values, step: Population, acc: Sum) -> None:
         return
     kind, zero = ("uint8", zero_of(info)) if fits_byte(info) else ("int32", 0)
     if isinstance(ladder, Table):
-        codes = _search(net, step, ladder, acc, kind, zero)
+        codes = _on_line(net, step, acc, kind, zero) or _search(net, step, ladder, acc, kind, zero)
     elif acc.kind == "float32":
         codes = _rounded(net, ladder, acc.tensor, kind, zero)
     else:
@@ -71,17 +72,34 @@ def _plus(net: Net, tensor: str, array: Array, kind: str) -> str:
 
 
 def _rounded(net: Net, ladder: Uniform, acc: str, kind: str, zero: int) -> str:
-    """``round(t / theta)`` by division, not by a reciprocal: onnxruntime would fold a product into the weights."""
-    found = _plus(net, acc, shifts(ladder), "float32")
-    if (ladder.theta != 1).any():
-        rank = max(ladder.theta.ndim, 2)  # never a scalar: onnxruntime folds scalar factors into a MatMul
-        theta = ladder.theta.reshape((1,) * (rank - ladder.theta.ndim) + ladder.theta.shape)
-        found = net.add("Div", found, net.constant(theta, "float32"))
+    found = _over(net, _plus(net, acc, shifts(ladder), "float32"), ladder.theta)
     if kind == "uint8":
         codes = net.add("QuantizeLinear", found, net.constant(1, "float32"), net.constant(zero, "uint8"))
         return clip(net, codes, ladder.lo + zero, ladder.hi + zero, "uint8")
     cut = clip(net, net.add("Round", found), ladder.lo, ladder.hi, "float32")
     return net.add("Cast", cut, to=TYPES[kind])
+
+
+def _on_line(net: Net, step: Population, acc: Sum, kind: str, zero: int) -> str:
+    """Return the codes where the thresholds stand on a line that float32 can follow, else nothing."""
+    rows = line.rows_of(step) if acc.kind == "float32" and kind == "uint8" else None
+    found = line.for_floats(rows) if rows is not None else None
+    if rows is None or found is None:
+        return ""
+    scale, shift, lo, hi = (a.reshape(rows.shape) for a in (found.scale, found.shift, found.lo, found.hi))
+    tensor = _over(net, _plus(net, acc.tensor, shift, "float32"), scale)
+    if np.ptp(lo) or np.ptp(hi):
+        tensor = net.add("Max", net.add("Min", tensor, net.constant(hi, "float32")), net.constant(lo, "float32"))
+    codes = net.add("QuantizeLinear", tensor, net.constant(1, "float32"), net.constant(zero, "uint8"))
+    return clip(net, codes, int(lo.min()) + zero, int(hi.max()) + zero, "uint8")
+
+
+def _over(net: Net, tensor: str, step: Array) -> str:
+    """Divide; a reciprocal would be a factor, which onnxruntime folds into the weights in front of it."""
+    if (step == 1).all():
+        return tensor
+    rank = max(step.ndim, 2)  # never a scalar: a scalar factor, too, is folded into a MatMul
+    return net.add("Div", tensor, net.constant(step.reshape((1,) * (rank - step.ndim) + step.shape), "float32"))
 
 
 def _divided(net: Net, ladder: Uniform, step: Population, acc: str, kind: str, zero: int) -> str:

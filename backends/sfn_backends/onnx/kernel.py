@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfn_compile.passes.arrays import channel_vector
-from sfn_compile.program import Conv, Dense, Identity, LinearMap, Population, Shape, Uniform
+from sfn_compile.program import Conv, Dense, Identity, LinearMap, Population, Readout, Shape, Uniform
 
+from . import line
 from .firing import clip, rounds_exactly
 from .net import Net
 from .parts import Part, as_conv, join, joinable
@@ -28,9 +29,9 @@ _LARGEST_SQUARE = 1024  # a skip beside another projection is written as a squar
 
 @dataclass(frozen=True, eq=False)
 class Neuron:
-    """A uniform ladder per channel: odd ``theta`` and ``bias``, what is added to the accumulator before rounding."""
+    """``code = clip(round((acc + bias) * scale), lo, hi)`` per channel, held as ``code + zero``; ``scale`` in float32."""
 
-    theta: Array
+    scale: Array
     bias: Array
     lo: int
     hi: int
@@ -41,7 +42,7 @@ def write(net: Net, values: Values, step: Population) -> bool:
     """Add the population as one integer kernel and hold its codes; False, with nothing added, where that is not exact."""
     rows = len(step.shape) == 1 or any(isinstance(p.map, Dense) for p in step.projections)
     neuron = _neuron(values, step, -1 if rows else 0)
-    parts = [_part(values[p.source], p.map, rows) for p in step.projections]
+    parts = [_part(values[p.source], p.map, rows, len(step.projections) == 1) for p in step.projections]
     found = [p for p in parts if p is not None]
     if neuron is None or len(found) < len(parts) or not joinable(found) or not _fits(found, neuron):
         return False
@@ -56,16 +57,31 @@ def write(net: Net, values: Values, step: Population) -> bool:
 
 
 def _neuron(values: Values, step: Population, axis: int) -> Neuron | None:
+    """Return the ladder as the kernel's requantisation: by the proof for odd thetas, else by a checked line."""
     ladder, info = step.ladder, values.info[step.name]
-    if not isinstance(ladder, Uniform) or not fits_byte(info) or not rounds_exactly(ladder.theta, info.lo, info.hi):
+    if isinstance(ladder, Readout) or not fits_byte(info):
         return None
-    theta, offset = (channel_vector(a.astype(np.int64), step.shape, axis) for a in (ladder.theta, ladder.offset))
-    if theta is None or offset is None or not (theta % 2).all():
-        return None
-    return Neuron(theta, offset - (theta - 1) // 2, info.lo, info.hi, zero_of(info))
+    if isinstance(ladder, Uniform) and (ladder.theta % 2).all() and rounds_exactly(ladder.theta, info.lo, info.hi):
+        theta, offset = (channel_vector(a.astype(np.int64), step.shape, axis) for a in (ladder.theta, ladder.offset))
+        if theta is None or offset is None:
+            return None
+        scale = np.float32(1) / theta.astype(np.float32)
+        return Neuron(scale, offset - (theta - 1) // 2, info.lo, info.hi, zero_of(info))
+    return _line(step, axis, zero_of(info))
 
 
-def _part(held: Held, linear: LinearMap, rows: bool) -> Part | None:
+def _line(step: Population, axis: int, zero: int) -> Neuron | None:
+    rows = line.rows_of(step)
+    channels = None if rows is None else channel_vector(np.arange(len(rows.tau)).reshape(rows.shape), step.shape, axis)
+    found = line.for_kernel(rows) if rows is not None and channels is not None else None
+    if found is None:
+        return None
+    return Neuron(
+        found.scale[channels], found.shift[channels].astype(np.int64), int(found.lo[0]), int(found.hi[0]), zero
+    )
+
+
+def _part(held: Held, linear: LinearMap, rows: bool, lone: bool) -> Part | None:
     """Return a projection as a part without its tensor; None where it is no convolution of a uint8 tensor."""
     if held.kind not in ("uint8", "int8") or not fits_byte(held.info):
         return None
@@ -73,7 +89,9 @@ def _part(held: Held, linear: LinearMap, rows: bool) -> Part | None:
     conv = _square(linear, shape) if rows else as_conv(linear, shape)
     if conv is None:
         return None
-    return Part("", held.byte_zero, held.info.hi + held.byte_zero, (shape[-1], 1, 1) if rows else _plane(shape), conv)
+    return Part(
+        "", held.byte_zero, held.info.hi + held.byte_zero, (shape[-1], 1, 1) if rows else _plane(shape), conv, lone
+    )
 
 
 def _square(linear: LinearMap, shape: Shape) -> Conv | None:
@@ -121,9 +139,8 @@ def _convolve(net: Net, parts: list[Part], neuron: Neuron, out: Shape) -> str:
     # A part whose zero is not that of the joined tensor brings along a constant.
     extra = sum(p.conv.weight.sum(axis=(1, 2, 3)) * (p.zero - zero) for p in parts)
     one, weight = net.constant(1, "float32"), net.constant(conv.weight, np.int8)
-    scale = net.constant(np.float32(1) / neuron.theta.astype(np.float32), "float32")
     codes = net.add(
-        "QLinearConv", tensor, one, net.constant(zero, "uint8"), weight, scale, net.constant(0, "int8"),
+        "QLinearConv", tensor, one, net.constant(zero, "uint8"), weight, net.constant(neuron.scale), net.constant(0, "int8"),
         one, net.constant(neuron.zero, "uint8"), net.constant(neuron.bias - extra, "int32"),
         kernel_shape=conv.weight.shape[2:], strides=conv.strides, pads=flat_pads(conv.pads), dilations=conv.dilations,
         group=conv.groups,

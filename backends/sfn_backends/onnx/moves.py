@@ -80,5 +80,3 @@ def _window(net: Net, pool: MaxPool, tensor: str, fill: int, kind: str) -> str:
         tensor, pads = net.add("Pad", tensor, written, net.constant(fill, kind)), ((0, 0),) * len(pads)
     return net.add("MaxPool", tensor, kernel_shape=pool.kernel, strides=pool.strides, pads=flat_pads(pads),
                    dilations=pool.dilations)  # fmt: skip
-
-

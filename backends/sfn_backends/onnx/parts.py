@@ -37,7 +37,7 @@ THIN, BROAD = 16, 128
 class Part:
     """One projection: ``conv`` (two space axes) of ``tensor - zero``, whose uint8 values reach ``top``.
 
-    ``shape`` is the tensor's ``(c, h, w)``.
+    ``shape`` is the tensor's ``(c, h, w)``. ``lone``: the population has no other projection.
     """
 
     tensor: str
@@ -45,10 +45,13 @@ class Part:
     top: int
     shape: Shape
     conv: Conv
+    lone: bool
 
     @property
     def bound(self) -> int:
-        """The largest weight with which no pair of products saturates."""
+        """The largest weight with which no pair of products saturates; depthwise kernels add in 32 bits."""
+        if self.lone and self.conv.groups == self.shape[0] == len(self.conv.weight):
+            return LARGEST_WEIGHT
         return min(LARGEST_WEIGHT, PAIR // max(2 * self.top, 1))
 
     @property

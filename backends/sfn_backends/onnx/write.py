@@ -38,7 +38,9 @@ def write(program: Program) -> onnx.ModelProto:
             write_pool(net, values, step)
         elif not kernel.write(net, values, step):
             firing.fire(net, values, step, accumulate(net, values, step, firing.room(step.ladder)))
-    outputs = [_output(values, name) for name in dict.fromkeys(d.value for d in program.outputs) if _computed(program, name)]
+    outputs = [
+        _output(values, name) for name in dict.fromkeys(d.value for d in program.outputs) if _computed(program, name)
+    ]
     _check_size(net)
     return net.model(inputs, outputs, {"sfnc": _places(values)})
 
@@ -49,7 +51,9 @@ def _computed(program: Program, name: str) -> bool:
 
 
 def _input(values: Values, e: Encoding) -> onnx.ValueInfoProto:
-    kind = "uint8" if 0 <= e.lo and e.hi <= 255 else "int8" if -128 <= e.lo and e.hi <= 127 else integer_kind(e.lo, e.hi)
+    kind = (
+        "uint8" if 0 <= e.lo and e.hi <= 255 else "int8" if -128 <= e.lo and e.hi <= 127 else integer_kind(e.lo, e.hi)
+    )
     values.hold(e.value, e.value, kind)
     return helper.make_tensor_value_info(e.value, TYPES[kind], ["n", *e.shape])
 
