@@ -2,9 +2,9 @@
 
     python tests/benchmarks/onnx_target.py
 
-Two threads each, the same batch, one round after another (float, onnx, simulator, float, ...); the ratios are medians over
-rounds of the ratio within one round, so that a machine that slows down slows all of them. Only the networks are timed, from
-input codes to output integers. Before that, every output integer is compared with the simulator's.
+Two threads each, the same batch, one round after another (float, onnx, simulator, float, ...); the ratios are medians
+over rounds of the ratio within one round, so that a machine that slows down slows all of them. Only the networks are
+timed, from input codes to output integers. Before that, every output integer is compared with the simulator's.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _session(path: Path, feed: dict[str, Any], fixed_batch: int | None) -> Calla
     ready = {i.name: feed[i.name].astype(types[i.type]) for i in session.get_inputs() if i.name in feed}
     step = fixed_batch or len(next(iter(ready.values())))
     pieces = [{k: v[i : i + step] for k, v in ready.items()} for i in range(0, len(next(iter(ready.values()))), step)]
-    return lambda: [session.run(None, p) for p in pieces][0]
+    return lambda: [np.concatenate(parts) for parts in zip(*(session.run(None, p) for p in pieces), strict=True)]
 
 
 def _seconds(run: Callable[[], Any]) -> float:

@@ -91,7 +91,7 @@ def _tapped(every: Mapping[str, Array], outputs: Mapping[str, Array], golden: Ma
 
 
 def _same(path: Path, program: Program) -> None:
-    """Raise SFN503 unless the file is, node by node and number by number, the graph that the Program's integers make."""
+    """Raise SFN503 unless the file is, node by node and number by number, the graph that the Program makes."""
     found, expected = Network(path).model, write(program)
     wrong = [n.name for n, m in zip_longest(found.graph.node, expected.graph.node, fillvalue=NodeProto()) if n != m]
     constants = [{t.name: t.SerializeToString() for t in m.graph.initializer} for m in (found, expected)]

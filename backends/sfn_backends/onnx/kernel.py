@@ -29,7 +29,7 @@ _LARGEST_SQUARE = 1024  # a skip beside another projection is written as a squar
 
 @dataclass(frozen=True, eq=False)
 class Neuron:
-    """``code = clip(round((acc + bias) * scale), lo, hi)`` per channel, held as ``code + zero``; ``scale`` in float32."""
+    """``code = clip(round((acc + bias) * scale), lo, hi)`` per channel, held as ``code + zero``; scales are float32."""
 
     scale: Array
     bias: Array
@@ -39,7 +39,7 @@ class Neuron:
 
 
 def write(net: Net, values: Values, step: Population) -> bool:
-    """Add the population as one integer kernel and hold its codes; False, with nothing added, where that is not exact."""
+    """Add the population as one integer kernel and hold its codes; False, nothing added, where that is not exact."""
     rows = len(step.shape) == 1 or any(isinstance(p.map, Dense) for p in step.projections)
     neuron = _neuron(values, step, -1 if rows else 0)
     parts = [_part(values[p.source], p.map, rows, len(step.projections) == 1) for p in step.projections]
@@ -140,8 +140,8 @@ def _convolve(net: Net, parts: list[Part], neuron: Neuron, out: Shape) -> str:
     extra = sum(p.conv.weight.sum(axis=(1, 2, 3)) * (p.zero - zero) for p in parts)
     one, weight = net.constant(1, "float32"), net.constant(conv.weight, np.int8)
     codes = net.add(
-        "QLinearConv", tensor, one, net.constant(zero, "uint8"), weight, net.constant(neuron.scale), net.constant(0, "int8"),
-        one, net.constant(neuron.zero, "uint8"), net.constant(neuron.bias - extra, "int32"),
+        "QLinearConv", tensor, one, net.constant(zero, "uint8"), weight, net.constant(neuron.scale),
+        net.constant(0, "int8"), one, net.constant(neuron.zero, "uint8"), net.constant(neuron.bias - extra, "int32"),
         kernel_shape=conv.weight.shape[2:], strides=conv.strides, pads=flat_pads(conv.pads), dilations=conv.dilations,
         group=conv.groups,
     )  # fmt: skip

@@ -24,7 +24,7 @@ EXACT = 2**24
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """``code = clip(round((acc + shift) * scale), lo, hi)``, or ``/ scale``: float32, one row of all per threshold row."""
+    """``code = clip(round((acc + shift) * scale), lo, hi)``, or ``/ scale``: float32, one of each per threshold row."""
 
     scale: Array
     shift: Array
@@ -90,7 +90,7 @@ def for_kernel(rows: Rows) -> Line | None:
 
 def for_floats(rows: Rows) -> Line | None:
     """Return a line for float32 tensors: ``round((acc + shift) / scale)``, the sum exact. Rows are cut one by one."""
-    slope, shift = _fit(rows)
+    _, shift = _fit(rows)
     reach = max(abs(rows.acc_min), abs(rows.acc_max)) + float(np.abs(shift).max()) + 1
     parts = int(np.floor(np.log2(EXACT / reach)))  # binary digits that a shift may have behind the point
     if parts < 0:

@@ -28,8 +28,8 @@ PAIR = 32767
 LARGEST_WEIGHT = 127  # -128 would saturate the same sum in the kernels of ARM
 MAX_COPIES = 4
 
-# Measured: below so many channels the kernel's own gathering of windows costs more than laying out rows, and from so many
-# on whole windows are laid out as fast as rows.
+# Measured: below so many channels the kernel's own gathering of windows costs more than laying out rows, and from so
+# many on whole windows are laid out as fast as rows.
 THIN, BROAD = 16, 128
 
 
@@ -85,7 +85,7 @@ class Part:
 
 
 def as_conv(linear: LinearMap, source: Shape) -> Conv | None:
-    """Return a map of ``(c, *space)`` as a convolution with two space axes, a missing one in front; None if it is none."""
+    """Return a map of ``(c, *space)`` as a convolution with two space axes (one is put in front); None if it is none."""
     conv = _spread(linear, source)
     if conv is None or len(conv.strides) == 2:
         return conv
@@ -204,7 +204,7 @@ def _cut(net: Net, tensor: str, cuts: list[tuple[int, int, int]]) -> str:
 
 
 def _join_elements(net: Net, parts: list[Part], out: Shape) -> tuple[str, Conv, int]:
-    """Lay out whole windows, channels last: a matrix product without a zero in it, at the price of moving more bytes."""
+    """Lay out whole windows, channels last: a matrix product without zeros in it, for moving more bytes."""
     weights = [ungrouped(p.conv).transpose(0, 2, 3, 1).reshape(out[0], -1, 1, 1) for p in parts]
     weight = np.concatenate(weights, axis=1)
     rows = net.add("Concat", *(_windows(net, p, out) for p in parts), axis=2)

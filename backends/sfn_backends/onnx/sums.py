@@ -15,9 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfn_compile.legalize import ungrouped
-from sfn_compile.program import (
-    Conv, Dense, Gather, Identity, Pads, Population, Projection, SumPool, ValueInfo,
-)  # fmt: skip
+from sfn_compile.program import Conv, Dense, Gather, Identity, Pads, Population, Projection, SumPool, ValueInfo
 from sfn_compile.ranges import absolute_bound
 
 from .net import Net

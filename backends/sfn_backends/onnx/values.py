@@ -50,7 +50,7 @@ def fits_byte(info: ValueInfo) -> bool:
 
 def integer_kind(lo: int, hi: int) -> str:
     """Return int32 where the range fits it, else int64."""
-    return "int32" if -(2**31) <= lo and hi < 2**31 else "int64"
+    return "int32" if lo >= -(2**31) and hi < 2**31 else "int64"
 
 
 class Values:

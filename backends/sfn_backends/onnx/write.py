@@ -14,7 +14,7 @@ from . import firing, kernel
 from .moves import write_move, write_pool
 from .net import Net
 from .sums import accumulate
-from .values import TYPES, Values, fits_byte, integer_kind
+from .values import TYPES, Values, integer_kind
 
 FORMAT = 1
 LARGEST = 2**31 - 2**24  # bytes; protobuf ends at 2 GiB
@@ -23,8 +23,8 @@ LARGEST = 2**31 - 2**24  # bytes; protobuf ends at 2 GiB
 def write(program: Program) -> onnx.ModelProto:
     """Return the model. Inputs and outputs are integers under their names in the Program.
 
-    The metadata ``sfnc`` says where the integers of every value stand: ``tensor - zero``. The operator sets, the numbers
-    and the names depend on nothing but the Program. Raises SFN402 above 2 GiB.
+    The metadata ``sfnc`` says where the integers of every value stand: ``tensor - zero``. Names and numbers depend on
+    nothing but the Program. Raises SFN402 above 2 GiB.
     """
     info = program.values()
     net = Net(info)
@@ -51,9 +51,9 @@ def _computed(program: Program, name: str) -> bool:
 
 
 def _input(values: Values, e: Encoding) -> onnx.ValueInfoProto:
-    kind = (
-        "uint8" if 0 <= e.lo and e.hi <= 255 else "int8" if -128 <= e.lo and e.hi <= 127 else integer_kind(e.lo, e.hi)
-    )
+    kind = integer_kind(e.lo, e.hi)
+    for small, lowest, highest in (("int8", -128, 127), ("uint8", 0, 255)):
+        kind = small if e.lo >= lowest and e.hi <= highest else kind
     values.hold(e.value, e.value, kind)
     return helper.make_tensor_value_info(e.value, TYPES[kind], ["n", *e.shape])
 
