@@ -24,7 +24,7 @@ PROVED = 2**21
 
 
 def rounds_exactly(theta: Array, lo: int, hi: int) -> bool:
-    """Whether rounding ``t * (1 / theta)`` or ``t / theta`` in float32 gives the codes ``lo..hi`` for all integers t."""
+    """Whether rounding ``t * (1 / theta)`` or ``t / theta`` in float32 gives the codes ``lo..hi`` for all integers."""
     return int(theta.max()) * (max(abs(lo), abs(hi)) + 1) <= PROVED
 
 

@@ -85,7 +85,7 @@ class Part:
 
 
 def as_conv(linear: LinearMap, source: Shape) -> Conv | None:
-    """Return a map of ``(c, *space)`` as a convolution with two space axes (one is put in front); None if it is none."""
+    """Return a map of ``(c, *space)`` as a convolution with two space axes (one put in front); None if it is none."""
     conv = _spread(linear, source)
     if conv is None or len(conv.strides) == 2:
         return conv
