@@ -18,7 +18,7 @@ from sfn_compile.program import Conv, Dense, Identity, LinearMap, Population, Re
 from . import line
 from .firing import clip, rounds_exactly
 from .net import Net
-from .parts import Part, as_conv, join, joinable
+from .parts import Part, as_conv, join, joinable, weight_zero
 from .sums import flat_pads
 from .values import Held, Values, fits_byte, zero_of
 
@@ -138,10 +138,11 @@ def _convolve(net: Net, parts: list[Part], neuron: Neuron, out: Shape) -> str:
     tensor, conv, zero = join(net, parts, out)
     # A part whose zero is not that of the joined tensor brings along a constant.
     extra = sum(p.conv.weight.sum(axis=(1, 2, 3)) * (p.zero - zero) for p in parts)
-    one, weight = net.constant(1, "float32"), net.constant(conv.weight, np.int8)
+    one, middle = net.constant(1, "float32"), weight_zero(parts)
+    kind = "uint8" if middle else "int8"
     codes = net.add(
-        "QLinearConv", tensor, one, net.constant(zero, "uint8"), weight, net.constant(neuron.scale),
-        net.constant(0, "int8"), one, net.constant(neuron.zero, "uint8"), net.constant(neuron.bias - extra, "int32"),
+        "QLinearConv", tensor, one, net.constant(zero, "uint8"), net.constant(conv.weight + middle, kind),
+        net.constant(neuron.scale), net.constant(middle, kind), one, net.constant(neuron.zero, "uint8"), net.constant(neuron.bias - extra, "int32"),
         kernel_shape=conv.weight.shape[2:], strides=conv.strides, pads=flat_pads(conv.pads), dilations=conv.dilations,
         group=conv.groups,
     )  # fmt: skip

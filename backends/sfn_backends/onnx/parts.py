@@ -26,7 +26,7 @@ Array = NDArray[Any]
 # x86 without VNNI adds two neighbouring products of a uint8 and an int8 in 16 bits that saturate.
 PAIR = 32767
 LARGEST_WEIGHT = 127  # -128 would saturate the same sum in the kernels of ARM
-MAX_COPIES = 4
+MAX_COPIES, CHEAP_COPIES = 4, 2
 
 # Measured: below so many channels the kernel's own gathering of windows costs more than laying out rows, and from so
 # many on whole windows are laid out as fast as rows.
@@ -109,11 +109,23 @@ def _spread(linear: LinearMap, source: Shape) -> Conv | None:
 
 def joinable(parts: list[Part]) -> bool:
     """Whether :func:`join` can make one convolution of the parts."""
-    if any(p.copies > MAX_COPIES for p in parts):
+    copies = 1 if weight_zero(parts) else max(p.copies for p in parts)
+    if copies > MAX_COPIES:
         return False
     if len(parts) == 1:
-        return parts[0].copies == 1 or parts[0].conv.groups == 1
+        return copies == 1 or parts[0].conv.groups == 1
     return all(p.conv.groups == 1 or p.conv.weight[0, 0].size == 1 for p in parts)
+
+
+def weight_zero(parts: list[Part]) -> int:
+    """Return the zero of uint8 weights, or 0 for int8 ones.
+
+    Products of two uint8 saturate on no machine, but their kernels take as long as int8 kernels with two copies.
+    """
+    lowest = min(0, *(int(p.conv.weight.min()) for p in parts))
+    highest = max(0, *(int(p.conv.weight.max()) for p in parts))
+    cheap = max(p.copies for p in parts) <= (1 if parts[0].conv.groups > 1 else CHEAP_COPIES)
+    return 0 if cheap or highest - lowest > 255 else -lowest
 
 
 def join(net: Net, parts: list[Part], out: Shape) -> tuple[str, Conv, int]:
@@ -121,7 +133,8 @@ def join(net: Net, parts: list[Part], out: Shape) -> tuple[str, Conv, int]:
 
     Parts that no padding of the convolution touches may have other zeros: their share is a constant, for the bias.
     """
-    parts = [_repeated(net, p) for p in parts]
+    if not weight_zero(parts):
+        parts = [_repeated(net, p) for p in parts]
     first = parts[0]
     if len(parts) == 1 and (first.shape[0] >= THIN or first.conv.groups > 1 or first.conv.weight.shape[2] == 1):
         return first.tensor, first.conv, first.zero
