@@ -24,7 +24,7 @@ from sfn_compile.diagnostics import fail
 from sfn_compile.program import Program
 
 from .session import Network
-from .write import write
+from .writer import write
 
 Array = NDArray[Any]
 FILE = "network.onnx"

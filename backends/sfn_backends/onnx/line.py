@@ -113,7 +113,7 @@ def _candidates(rows: Rows, unit: float) -> list[tuple[Array, Array]]:
         for move in (0, 1, -1, 2, -2):
             moved = (np.rint(shift / unit) + move) * unit
             low, high = _slopes(rows, moved, bound)
-            better = ~few & (low > 0) & ((high - low) / slope > width)
+            better = ~few & (low > 0) & (high > 0) & ((high - low) / slope > width)
             width = np.where(better, (high - low) / slope, width)
             best, chosen = np.where(better, (low + high) / 2, best), np.where(better, moved, chosen)
         found.append((best, chosen))

@@ -137,10 +137,11 @@ def pieces(weight: Array, info: ValueInfo) -> Iterator[Piece]:
 
 
 def _halved(weight: Array, top: int, start: int, factor: int) -> Iterator[Piece]:
-    n = weight.shape[1]
-    if np.abs(weight).sum(axis=tuple(range(1, weight.ndim))).max(initial=0) * top < EXACT:
+    n, large = weight.shape[1], int(np.abs(weight).max(initial=0))
+    bound = int(np.abs(weight).sum(axis=tuple(range(1, weight.ndim))).max(initial=0)) * top
+    if bound < EXACT:
         yield Piece(start, start + n, weight, factor)
-    elif n > 1:
+    elif n > 1 and (large < _DIGIT or bound < 4 * EXACT):  # more than four pieces: two digits are fewer
         yield from _halved(weight[:, : n // 2], top, start, factor)
         yield from _halved(weight[:, n // 2 :], top, start + n // 2, factor)
     else:
