@@ -141,8 +141,9 @@ def _convolve(net: Net, parts: list[Part], neuron: Neuron, out: Shape) -> str:
     one, middle = net.constant(1, "float32"), weight_zero(parts)
     kind = "uint8" if middle else "int8"
     codes = net.add(
-        "QLinearConv", tensor, one, net.constant(zero, "uint8"), net.constant(conv.weight + middle, kind),
-        net.constant(neuron.scale), net.constant(middle, kind), one, net.constant(neuron.zero, "uint8"), net.constant(neuron.bias - extra, "int32"),
+        "QLinearConv", tensor, one, net.constant(zero, "uint8"),
+        net.constant(conv.weight + middle, kind), net.constant(neuron.scale), net.constant(middle, kind),
+        one, net.constant(neuron.zero, "uint8"), net.constant(neuron.bias - extra, "int32"),
         kernel_shape=conv.weight.shape[2:], strides=conv.strides, pads=flat_pads(conv.pads), dilations=conv.dilations,
         group=conv.groups,
     )  # fmt: skip
