@@ -5,6 +5,10 @@ from __future__ import annotations
 from .activation import Activation
 from .layer import IntegerForm, Layer
 from .linear import Linear
-from .simple import Add, MaxPool, Moved, Softmax
+from .quantize import Quantize
+from .simple import Add, ArgExtreme, MaxPool, Moved, Mul, Softmax
 
-__all__ = ["Activation", "Add", "IntegerForm", "Layer", "Linear", "MaxPool", "Moved", "Softmax"]
+__all__ = [
+    "Activation", "Add", "ArgExtreme", "IntegerForm", "Layer", "Linear", "MaxPool", "Moved", "Mul", "Quantize",
+    "Softmax",
+]  # fmt: skip

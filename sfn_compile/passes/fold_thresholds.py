@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..ir import Graph, Node
 from ..ops import Activation, IntegerForm, Layer
 from ..program import Ladder, Readout, Table, Uniform
+from . import imported
 from .arrays import compress
 from .quantize_weights import uniform_site
 
@@ -53,6 +54,8 @@ def ladder(layer: Layer, form: IntegerForm) -> Ladder:
         return Readout(scaled)
     theta = np.rint(layer.levels.step / form.alpha).astype(np.int64)
     exact = np.array_equal(layer.levels.step / theta.clip(1), form.alpha)
+    if layer.levels.imported:
+        return imported.table(layer, form, layer.levels)
     if uniform_site(layer) and exact:
         offset = _each(uniform_offset, bias, layer.levels.step, theta)
         return _settled(Uniform(theta, offset, layer.levels.lo, layer.levels.hi), form)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..ir import Graph, Node, TensorType, rebuild, unique_name
-from ..ops import Activation, Add, Linear, MaxPool, Moved
+from ..ops import Activation, Add, Linear, MaxPool, Moved, Mul, Quantize
 from ..program import Pad
 from .base import only_user
 from .fold_affine import FoldAffine
@@ -39,15 +39,19 @@ def hoistable(graph: Graph) -> list[tuple[Node, Node]]:
     found = []
     for node in graph.nodes:
         before = nodes.get(node.inputs[0])
-        if before is None or not isinstance(node.op, Activation) or only_user(users, graph, before.name) is not node:
+        if before is None or not isinstance(node.op, Activation | Quantize) or not _commutes(node.op, before):
             continue
         sources = [nodes.get(s) for s in before.inputs]
-        if _commutes(node.op, before) and all(_waits(s, users, graph) for s in sources):
+        if only_user(users, graph, before.name) is node and all(_waits(s, users, graph) for s in sources):
             found.append((node, before))
     return found
 
 
-def _commutes(activation: Activation, before: Node) -> bool:
+def _commutes(activation: Activation | Quantize, before: Node) -> bool:
+    if isinstance(activation, Quantize):
+        if activation.levels.step.size > 1:
+            return False
+        activation = activation.activation
     if isinstance(before.op, Moved):
         return not isinstance(before.op.op, Pad) or activation.keeps_zero()
     return isinstance(before.op, MaxPool)
@@ -57,14 +61,15 @@ def _waits(source: Node | None, users: dict[str, list[Node]], graph: Graph) -> b
     """Return whether a value is not spikes yet (so firing it here is no extra population) and has one reader."""
     if source is None or only_user(users, graph, source.name) is None:
         return False
-    return isinstance(source.op, Linear | Add | Moved | MaxPool)
+    return isinstance(source.op, Linear | Add | Mul | Moved | MaxPool)
 
 
 def _swap(graph: Graph, node: Node, before: Node) -> Graph:
     types = graph.types()
     fired = []
     for source in before.inputs:
-        name = unique_name(f"{source}/{node.op.kind}", types.__contains__)  # type: ignore[attr-defined]
+        kind = node.op.kind if isinstance(node.op, Activation) else "quantize"
+        name = unique_name(f"{source}/{kind}", types.__contains__)
         types[name] = TensorType(types[source].shape)
         fired.append(Node(name, node.op, (source,), types[name], node.origin.touched_by("hoist-activations")))
     moved = Node(node.name, before.op, tuple(f.name for f in fired), node.type,

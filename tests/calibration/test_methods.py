@@ -135,7 +135,7 @@ def test_every_site_is_seen_once_per_sample_with_the_numbers_of_onnxruntime(tmp_
     loaded = load_model(path)
     graph = run_passes(import_model(loaded), STRUCTURE)
     x, steps = noise(70, 3, 6, 6), []
-    stats = collect(graph, FloatRunner(graph, path, None), x, lambda done, total: steps.append((done, total)))
+    stats = collect(graph, FloatRunner(graph, path, None), {"x": x}, lambda done, total: steps.append((done, total)))
     assert set(stats) == set(sites(graph)) == {"x", "r", "t"}
     truth = graph.evaluate({"x": x})
     for name, found in stats.items():
