@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from .activation import Activation
+from .expression import Expression
 from .layer import IntegerForm, Layer
 from .linear import Linear
-from .simple import Add, MaxPool, Moved, Softmax
+from .quantize import Quantize
+from .simple import Add, ArgExtreme, MaxPool, Moved, Mul, Pointwise, Softmax
 
-__all__ = ["Activation", "Add", "IntegerForm", "Layer", "Linear", "MaxPool", "Moved", "Softmax"]
+__all__ = [
+    "Activation", "Add", "ArgExtreme", "Expression", "IntegerForm", "Layer", "Linear", "MaxPool", "Moved", "Mul",
+    "Pointwise", "Quantize", "Softmax",
+]  # fmt: skip

@@ -8,7 +8,22 @@ import onnx_ir as ir
 
 from ...diagnostics import Diagnostic
 from ..context import OnnxNode, node_label
-from . import activations, arithmetic, linear, moves, pools
+from . import (
+    activations,
+    arithmetic,
+    branches,
+    choices,
+    linear,
+    moves,
+    picks,
+    pools,
+    qonnx,
+    qoperator,
+    quantized,
+    resize,
+    scalars,
+    transposed,
+)
 from .refused import RECURRENT_OR_BRANCH, reason
 
 Importer = Callable[[OnnxNode], None]
@@ -16,10 +31,22 @@ Importer = Callable[[OnnxNode], None]
 IMPORTERS: dict[str, Importer] = {
     **linear.IMPORTERS,
     **arithmetic.IMPORTERS,
+    **branches.IMPORTERS,
+    **choices.IMPORTERS,
     **activations.IMPORTERS,
+    **scalars.IMPORTERS,
     **pools.IMPORTERS,
     **moves.IMPORTERS,
+    **quantized.IMPORTERS,
+    **qoperator.IMPORTERS,
+    **qonnx.IMPORTERS,
+    **picks.IMPORTERS,
+    **resize.IMPORTERS,
+    **transposed.IMPORTERS,
 }
+
+# Operators that import constants as well as computed values: quantisers remember what a weight is a multiple of.
+TAKE_CONSTANTS = frozenset({*quantized.IMPORTERS, *qonnx.IMPORTERS})
 
 # Operators whose outputs all count; of any other only the first may be used.
 SEVERAL_OUTPUTS = frozenset({"Split"})
@@ -30,7 +57,7 @@ _SHAPE_ARITHMETIC = {"Shape", "Size", "Gather", "ConstantOfShape", "Range", "Exp
 
 def importer_of(node: ir.Node) -> Importer | None:
     """Return the importer of a node, None where its operator has none."""
-    return IMPORTERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    return IMPORTERS.get(node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}")
 
 
 def unsupported(node: ir.Node, folded: bool = True) -> Diagnostic | None:
@@ -38,8 +65,8 @@ def unsupported(node: ir.Node, folded: bool = True) -> Diagnostic | None:
 
     ``folded`` False: constants around the node are not folded (yet), so shape arithmetic says nothing.
     """
-    known = node.domain in ("", "ai.onnx") and (node.op_type == "Constant" or importer_of(node) is not None)
-    if known or (not folded and node.op_type in _SHAPE_ARITHMETIC):
+    constant = node.domain in ("", "ai.onnx") and node.op_type == "Constant"
+    if constant or importer_of(node) is not None or (not folded and node.op_type in _SHAPE_ARITHMETIC):
         return None
     domain = f"{node.domain}::" if node.domain else ""
     inside = sorted({n.op_type for n in _inner_nodes(node) if n.op_type in RECURRENT_OR_BRANCH})

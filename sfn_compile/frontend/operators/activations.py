@@ -1,11 +1,15 @@
-"""Scalar functions, and the final Softmax."""
+"""Scalar functions, and the final Softmax and ArgMax."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ...ops import Activation, Softmax
+from ...ops import Activation, ArgExtreme, Softmax
+from ...ops.activation import scalar
+from ...ops.expression import IDENTITY as X
+from ...ops.expression import call
 from ..context import OnnxNode
+from .scalars import bent
 
 
 def relu(node: OnnxNode) -> None:
@@ -34,11 +38,11 @@ def clip(node: OnnxNode) -> None:
 
 
 def leaky_relu(node: OnnxNode) -> None:
-    """A table ladder; slope of 0 or more."""
+    """A table ladder; slope of either sign."""
     slope = float(node.attr("alpha", 0.01))
     if slope < 0:
-        raise node.refuse(f"alpha = {slope} is negative, so the function is not monotone")
-    node.result(Activation("leaky_relu", slope), node.value())
+        return node.result(scalar(bent(call("mul", X, slope))), node.value())
+    return node.result(Activation("leaky_relu", slope), node.value())
 
 
 def sigmoid(node: OnnxNode) -> None:
@@ -60,7 +64,16 @@ def softmax(node: OnnxNode) -> None:
     node.result(Softmax(axes, node.node.op_type == "LogSoftmax"), node.value())
 
 
+def arg_extreme(node: OnnxNode) -> None:
+    """At the end of the network; the decoder computes it."""
+    axis = node.sample_axis(int(node.attr("axis", 0)), len(node.shape()) + 1)
+    keepdims, last = bool(node.attr("keepdims", 1)), bool(node.attr("select_last_index", 0))
+    node.result(ArgExtreme(axis, keepdims, node.node.op_type == "ArgMin", last), node.value())
+
+
 IMPORTERS = {
+    "ArgMax": arg_extreme,
+    "ArgMin": arg_extreme,
     "Relu": relu,
     "Clip": clip,
     "LeakyRelu": leaky_relu,

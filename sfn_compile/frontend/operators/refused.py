@@ -51,12 +51,11 @@ _SPECTRUM = (
     "spectra of computed values have no integer form",
     "compute the spectrum before the network, or write it as Conv or MatMul with constant weights",
 )
-_QUANTISED = ("quantised models cannot be read yet", "pass the float model it was made from")
 
 # What is worth naming inside of a branch or loop.
 RECURRENT_OR_BRANCH = frozenset({"LSTM", "GRU", "RNN", "If", "Loop", "Scan"})
 
-# Operators of the standard domain, and Quant and BipolarQuant of QONNX: name -> (reason, what to do).
+# Operators of the standard domain: name -> (reason, what to do).
 REFUSED: dict[str, Reason] = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _STATE),
     "If": _BRANCH,
@@ -92,12 +91,10 @@ REFUSED: dict[str, Reason] = {
          "SequenceMap", "SplitToSequence", "ConcatFromSequence", "Optional", "OptionalGetElement",
          "OptionalHasElement"), _SEQUENCE),
     **dict.fromkeys(
-        ("And", "Or", "Xor", "Not", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Where", "IsNaN",
-         "IsInf", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "BitShift"), _LOGIC),
+        ("And", "Or", "Xor", "IsNaN", "IsInf", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "BitShift"),
+        _LOGIC),
     **dict.fromkeys(("DFT", "STFT", "MelWeightMatrix"), _SPECTRUM),
     **dict.fromkeys(("Det", "EyeLike", "Trilu"), ("matrices of computed values are not decomposed or cut", "")),
-    **dict.fromkeys(
-        ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "Quant", "BipolarQuant"), _QUANTISED),
 }  # fmt: skip
 
 # Domains whose operators share a reason: longest prefix first.
