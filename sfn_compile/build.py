@@ -198,8 +198,11 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
     rows = measure.layers(done.graph, done.program, done.runner, part(x, slice(MEASURED_SAMPLES)))
     progress("measure", 1, 1)
     return {
-        "coverage": {"nodes": done.loaded.n_nodes, "mapped": done.loaded.n_nodes - len(tail.nodes if tail else ()),
-                     "host": len(tail.nodes) if tail else 0},
+        "coverage": {
+            "nodes": done.loaded.n_nodes,
+            "mapped": done.loaded.n_nodes - len(tail.nodes if tail else ()),
+            "host": len(tail.nodes) if tail else 0,
+        },
         "host_tail": ending.facts(done.loaded.output_names, tail),
         "encoder": [op.kind for e in done.program.inputs for op in e.host],
         "decoder": [op.kind for d in done.program.outputs for op in d.host],

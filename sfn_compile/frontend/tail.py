@@ -172,6 +172,8 @@ def _file(model: ir.Model, fed: list[ir.Value], outputs: list[ir.Value]) -> tupl
     cut = ir.Model(graph, ir_version=min(model.ir_version, 10), producer_name="sfnc")
     graph.opset_imports.update(model.opset_imports)
     proto = ir.to_proto(cut)
+    for rows in (proto.graph.initializer, proto.graph.value_info):  # sets have no order, files do
+        rows.sort(key=lambda row: row.name)
     inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     shapes = {o.name: o.type.tensor_type.shape.dim for o in inferred.graph.output}
     return bytes(proto.SerializeToString()), {n: _stacks([d.dim_value for d in dims]) for n, dims in shapes.items()}
