@@ -1,4 +1,4 @@
-"""The host tail: which ends of a network the host computes, which are refused, and that a wrong one is never written."""
+"""The host tail: which ends of a network the host computes, which are refused; a wrong one is never written."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_a_tail_that_computes_something_else_is_never_written(name, tmp_path):
             values = onnx.numpy_helper.to_array(tensor)
             tensor.CopyFrom(onnx.numpy_helper.from_array((values + 0.25).astype(np.float32), name))
     wrong = replace(loaded, tail=replace(loaded.tail, model=changed.SerializeToString()))
-    with pytest.raises(CompileError, match="SFN107 at c: output '.*' of the host tail is not what the whole model"):
+    with pytest.raises(CompileError, match=r"SFN107 at c: output '.*' of the host tail is not what the whole model"):
         check_tail(graph, wrong, {"x": noise(3, 3, 8, 8)})
 
 
