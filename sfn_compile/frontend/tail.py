@@ -27,9 +27,10 @@ MOVES = (
     "Compress Concat Expand Flatten Gather GatherElements GatherND Identity Reshape ScatterElements ScatterND Slice "
     "Split Squeeze Tile Transpose Unsqueeze"
 )
-CHOICES = "ArgMax ArgMin CumSum NonMaxSuppression NonZero OneHot ReduceMax ReduceMin ReduceSum TopK"
+CHOICES = "ArgMax ArgMin CumSum NonMaxSuppression NonZero OneHot ReduceMax ReduceMin TopK"
+SUMS = "LpNormalization ReduceL1 ReduceL2 ReduceLogSumExp ReduceSum ReduceSumSquare"  # what answers are divided by
 SHAPES = "ConstantOfShape Range Shape Size"
-ALLOWED = frozenset(f"{ARITHMETIC} {MOVES} {CHOICES} {SHAPES}".split())
+ALLOWED = frozenset(f"{ARITHMETIC} {MOVES} {CHOICES} {SUMS} {SHAPES}".split())
 # Functions of such a range that evenly spaced codes hold badly: box sizes.
 WIDE = frozenset({"Exp", "Pow"})
 ACTIVATIONS = frozenset({"Clip", "HardSigmoid", "Sigmoid", "Tanh"})
@@ -169,6 +170,9 @@ def _constant(value: ir.Value) -> bool:
 def _file(model: ir.Model, fed: list[ir.Value], outputs: list[ir.Value]) -> tuple[bytes, dict[str, bool]]:
     """Return the tail as an ONNX file, and which of its outputs stack."""
     graph = ir.convenience.extract(model.graph, fed, outputs)
+    for value in graph.initializers.values():
+        if isinstance(value.const_value, ir.ExternalTensor):  # the tail is one file, wherever the model kept its data
+            value.const_value = ir.tensor(value.const_value.numpy().copy(), name=value.name)
     cut = ir.Model(graph, ir_version=min(model.ir_version, 10), producer_name="sfnc")
     graph.opset_imports.update(model.opset_imports)
     proto = ir.to_proto(cut)

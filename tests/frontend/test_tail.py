@@ -142,6 +142,33 @@ def test_exp_and_pow_that_go_on_into_box_arithmetic_are_the_hosts(tmp_path):
     assert wide_nodes(load_model(saved(tiny(BODY + inside, x=(3, 8, 8), **WEIGHTS), tmp_path)).model) == set()
 
 
+@pytest.mark.parametrize("norm", ["ReduceL2<axes=[1]>(f)", "LpNormalization<axis=1>(f)"])
+def test_an_embedding_is_normalised_on_the_host(norm, tmp_path):
+    end = "c = Conv(p, v) f = Flatten(c) " + (
+        f"n = {norm} m = Clip(n, least) y = Div(f, m)" if "Reduce" in norm else f"y = {norm}"
+    )
+    found = tail(tiny(BODY + end, x=(3, 8, 8), least=np.float32(1e-12), **WEIGHTS), tmp_path)
+    assert found.cuts == ("c",)
+    assert dict(found.outputs) == {"y": True}
+
+
+def test_what_mixes_samples_goes_to_the_host_where_the_model_was_made_for_one(tmp_path):
+    body = f"{BODY} c = Conv(p, v) [out] y = Squeeze(c, axis)"
+    alone = tail(tiny(body, x=(3, 8, 8), batch=1, axis=ints(0), **WEIGHTS), tmp_path)
+    assert (alone.nodes, dict(alone.outputs)) == (("out (Squeeze)",), {"y": False})
+    body = f"{BODY} c = Conv(p, v) [out] y = Softmax<axis=0>(c)"
+    assert [(c, w) for c, w, _ in refusals(tiny(body, x=(3, 8, 8), **WEIGHTS), tmp_path)] == [
+        ("SFN203", "out (Softmax)")]  # fmt: skip
+
+
+def test_a_tail_is_one_file_also_where_the_model_keeps_its_data_beside_it(tmp_path):
+    onnx.save_model(yolo(), str(tmp_path / "m.onnx"), save_as_external_data=True, location="d.bin", size_threshold=100)
+    loaded, graph = read_network(load_model(tmp_path / "m.onnx"))
+    assert loaded.tail is not None
+    assert b"d.bin" not in loaded.tail.model
+    check_tail(graph, loaded, {"x": noise(2, 3, 8, 8)})
+
+
 # -- what is refused -----------------------------------------------------------------------------------------------
 BLOCKERS = {
     "Conv": "Conv(n, q)", "ConvTranspose": "ConvTranspose(n, q)", "Gemm": "Gemm(g, m)", "MatMul": "MatMul(n, z)",
