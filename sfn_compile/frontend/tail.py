@@ -98,7 +98,11 @@ def make_tail(model: ir.Model, nodes: list[ir.Node], inputs: Iterable[ModelInput
     read = dict.fromkeys(v for n in nodes for v in n.inputs if v is not None and v.producer() not in inside)
     fed = [v for v in read if not _constant(v)]
     outputs = [v for v in model.graph.outputs if v.producer() in inside]
-    text, stacked = _file(model, fed, outputs)
+    try:
+        text, stacked = _file(model, fed, outputs)
+    except Exception as error:  # damaged graphs break extraction and shape inference with errors of many types
+        what = f"the end of the graph cannot be cut off ({type(error).__name__}: {str(error).strip()[:200]})"
+        raise fail("SFN101", what, node_label(nodes[0]), "export the model again") from error
     cuts = tuple(str(v.name) for v in fed if str(v.name) not in known)
     direct = tuple(str(v.name) for v in fed if str(v.name) in known)
     labels = tuple(node_label(n) for n in nodes)

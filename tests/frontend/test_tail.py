@@ -240,3 +240,15 @@ def test_every_node_has_a_state(tmp_path):
     *_, problems, states = survey_network(load_model(saved(yolo(), tmp_path)))
     assert problems == []
     assert [state for _, state in states] == ["ok"] * 4 + ["host"] * 16
+
+
+def test_an_end_that_cannot_be_cut_off_is_a_refusal_and_no_traceback(tmp_path, monkeypatch):
+    from sfn_compile.frontend import tail as module
+
+    def broken(*_):
+        raise RuntimeError("no shape")
+
+    monkeypatch.setattr(module.onnx.shape_inference, "infer_shapes", broken)
+    [(code, where, what)] = refusals(yolo(), tmp_path)
+    assert (code, where) == ("SFN101", "flat (Reshape)")
+    assert "cannot be cut off (RuntimeError: no shape)" in what
