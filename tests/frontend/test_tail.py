@@ -245,7 +245,7 @@ def test_every_node_has_a_state(tmp_path):
 def test_an_end_that_cannot_be_cut_off_is_a_refusal_and_no_traceback(tmp_path, monkeypatch):
     from sfn_compile.frontend import tail as module
 
-    def broken(*_):
+    def broken(*_, **__):
         raise RuntimeError("no shape")
 
     monkeypatch.setattr(module.onnx.shape_inference, "infer_shapes", broken)
