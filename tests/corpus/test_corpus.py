@@ -10,7 +10,7 @@ from sfn_compile import backend
 from sfn_compile.build import build, compile_model
 from sfn_compile.config import Options
 from sfn_compile.diagnostics import CompileError
-from sfn_compile.evaluate import compare
+from sfn_compile.evaluate import compare, evaluate
 from sfn_compile.frontend.reference import FloatReference
 from sfn_compile.verify import verify
 
@@ -88,3 +88,18 @@ def test_two_exports_of_one_network_compute_nearly_the_same(tmp_path):
         reference = FloatReference(corpus_data.model_path(name), done.loaded.input_names, done.loaded.batch)
         tops.append(compare(done.program, reference, x[:64])["outputs"]["logits"]["agreement"])
     assert np.abs(np.diff(tops)).max() <= 4 / 64
+
+
+def test_a_face_detector_is_compiled_whole_with_its_box_arithmetic_on_the_host(tmp_path):
+    """Its boxes and scores on photos (of CIFAR, enlarged) stay those of onnxruntime."""
+    with np.load(corpus_data.ROOT / "data" / "cifar10.npz") as data:
+        photos = data["x_train"][:20].astype(np.float32)
+    large = np.repeat(np.repeat(photos, 8, axis=1)[:, :240], 10, axis=2)
+    np.savez(tmp_path / "d.npz", x=((large - 127) / 128).transpose(0, 3, 1, 2))
+    path = corpus_data.model_path("ultraface_rfb_320")
+    built = build(path, tmp_path / "out", Options(levels=63, samples=12), tmp_path / "d.npz")
+    assert built.report["coverage"] == {"nodes": 242, "mapped": 215, "host": 27}
+    assert "node_179 (Exp)" in built.report["host_tail"]["nodes"]
+    found = evaluate(tmp_path / "out", tmp_path / "d.npz")["outputs"]
+    assert found["boxes"]["sqnr_db"] > 30
+    assert found["scores"]["sqnr_db"] > 30
