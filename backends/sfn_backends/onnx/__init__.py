@@ -21,7 +21,7 @@ from onnx import NodeProto
 from sfn_compile import serialize
 from sfn_compile.backend import Capabilities, RunRequest, RunResult
 from sfn_compile.diagnostics import fail
-from sfn_compile.program import Program
+from sfn_compile.program import MOVES, Program
 
 from .session import Network
 from .writer import write
@@ -39,10 +39,11 @@ class OnnxBackend:
     name = "onnx"
     capabilities = Capabilities(
         projections=frozenset({"Dense", "Conv", "SumPool", "Identity", "Gather"}),
-        moves=frozenset({"Reshape", "Transpose", "Concat", "Slice", "Pad"}),
+        moves=MOVES,
         max_pool=True,
         acc_bits=48,
         weight_bits=16,
+        products=frozenset({"Elementwise"}),
         note="integer ONNX graph for stock onnxruntime; standard operators, 8-bit kernels, exact by proof",
     )
 

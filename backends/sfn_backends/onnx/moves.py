@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sfn_compile.program import Concat, MaxPool, Move, Pad, Reshape, Slice, Transpose, ValueInfo
+from sfn_compile.program import Concat, MaxPool, Move, Pad, Reshape, Slice, Take, Transpose, ValueInfo
 
 from .net import Net
 from .sums import flat_pads
@@ -53,8 +53,12 @@ def _pad(net: Net, op: Pad, sources: list[Held]) -> str:
     return net.add("Pad", source.tensor, pads, net.constant(source.zero, source.kind))
 
 
+def _take(net: Net, op: Take, sources: list[Held]) -> str:
+    return net.add("Gather", sources[0].tensor, net.constant(op.index, "int64"), axis=op.axis + 1)
+
+
 _MOVES: dict[type, Callable[[Net, Any, list[Held]], str]] = {
-    Reshape: _reshape, Transpose: _transpose, Concat: _concat, Slice: _slice, Pad: _pad,
+    Reshape: _reshape, Transpose: _transpose, Concat: _concat, Slice: _slice, Pad: _pad, Take: _take,
 }  # fmt: skip
 
 
