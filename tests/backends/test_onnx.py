@@ -24,6 +24,7 @@ from sfn_compile.program import (
     Dense,
     Gather,
     Identity,
+    Pad,
     Projection,
     Slice,
     SumPool,
@@ -161,6 +162,18 @@ def mixed_zeros():
     return b.build(b.fire("y", Projection("m", conv(b.weights(3, 7, 3, 3), pad=1)), lo=2, hi=9))
 
 
+def padded_pools():
+    """Pools behind padding as wide as their kernel, of signed and unsigned codes and of accumulators."""
+    b = Builder((2, 5, 5), hi=7)
+    b.fire("s", Projection("x", conv(b.weights(2, 2, 1, 1))), lo=-9, hi=2)
+    b.fire("r", Projection("s", conv(b.weights(2, 2, 1, 1))), kind="readout")
+    for name in ("x", "s", "r"):
+        b.move(f"{name}p", Pad(((0, 0), (2, 3), (0, 2))), name)
+        b.max_pool(f"{name}m", f"{name}p", (2, 2), (1, 1))
+    b.move("j", Concat(0), "xm", "sm")
+    return b.build(b.move("y", Concat(0), "j", "rm"))
+
+
 def wide_codes():
     """More than 256 codes in and out."""
     b = Builder((7,), lo=-1000, hi=3000)
@@ -213,6 +226,7 @@ MORE = {
     wide_sums: {"Slice": 18, "Div": 2},
     wide_convolutions: {"Div": 2, "Conv": 5},
     mixed_zeros: {"MaxPool": 1, "Concat": 2},
+    padded_pools: {"MaxPool": 3, "Clip": 4},
     wide_codes: {"Round": 1},
     moved_readout: {"MaxPool": 1},
     single_neuron: {"Div": 1},
