@@ -32,7 +32,7 @@ from .passes.choose_ladders import ChooseLadders
 from .passes.correct_bias import CorrectBias
 from .passes.fold_thresholds import FoldThresholds
 from .passes.lower import lower
-from .passes.pipeline import run_passes, structure
+from .passes.pipeline import UNPROBED, run_passes, structure
 from .passes.quantize_weights import QuantizeWeights
 from .probe import check_import
 from .program import Program
@@ -96,10 +96,10 @@ def compile_model(
         check_tail(graph, loaded, part(data.x, slice(2)))
     with _timed(seconds, "structure"):
         passes = structure(options.levels)
-        graph = run_passes(graph, passes[:1], after=after)
+        graph = run_passes(graph, passes[:UNPROBED], after=after)
         rng = np.random.default_rng(options.seed)
         probe = {i.name: rng.standard_normal((1, *i.type.shape)) for i in graph.inputs}
-        graph = run_passes(graph, passes[1:], probe, after)
+        graph = run_passes(graph, passes[UNPROBED:], probe, after)
         # Again after the passes: calibration trusts that a tap holds the numbers of the node that names it.
         check_import(graph, loaded, part(data.x, slice(2)))
     with _timed(seconds, "calibrate"):

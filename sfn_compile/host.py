@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .ir import Graph
-from .ops import Activation, ArgExtreme, Softmax
+from .ops import Activation, ArgExtreme, Expression, Softmax
 from .program import Decoding, Encoding, HostOp, Program
 from .rounding import to_codes
 from .samples import Samples
@@ -34,6 +34,8 @@ def apply_host(op: HostOp, x: Array) -> Array:
     if op.kind == "clip":
         lo, hi = args["lo"], args["hi"]
         return Activation("clip", -np.inf if lo is None else lo, np.inf if hi is None else hi).evaluate(x)
+    if op.kind == "scalar":
+        return Expression(args["steps"]).evaluate(x)
     if op.kind == "leaky_relu":
         return Activation("leaky_relu", args["slope"]).evaluate(x)
     return Activation(op.kind).evaluate(x)  # type: ignore[arg-type]

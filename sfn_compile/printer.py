@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .ir import Graph, Node
-from .ops import Layer
+from .ops import Activation, Expression, Layer
 from .program import HostOp, MaxPool, Move, Population, Product, Program, Projection
 
 
@@ -68,6 +68,8 @@ def _terms(projections: tuple[Projection, ...], products: tuple[Product, ...]) -
 
 def _attributes(obj: Any) -> str:
     """Return ``ClassName(field=value, ...)`` with arrays abbreviated and empty fields left out."""
+    if isinstance(obj, Activation) and obj.body is not None:
+        return f"Activation({obj.body})"
     shown = [f"{f.name}={_value(v)}" for f in fields(obj) if (v := getattr(obj, f.name)) is not None]
     return f"{type(obj).__name__}({', '.join(shown)})"
 
@@ -90,7 +92,13 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 
 def _hosts(host: tuple[HostOp, ...]) -> str:
-    return "".join(f" | host {op.kind}({', '.join(f'{k}={_value(v)}' for k, v in op.args)})" for op in host)
+    return "".join(f" | host {_host(op)}" for op in host)
+
+
+def _host(op: HostOp) -> str:
+    if op.kind == "scalar":
+        return f"scalar({Expression(dict(op.args)['steps'])})"
+    return f"{op.kind}({', '.join(f'{k}={_value(v)}' for k, v in op.args)})"
 
 
 def _levels(levels: Any) -> str:

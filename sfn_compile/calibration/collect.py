@@ -6,6 +6,7 @@ Memory does not grow with the number of samples: one batch of taps and one histo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..frontend.reference import FloatReference, original_names
 from ..host import prepare_all
-from ..ir import Graph
+from ..ir import Graph, Node
 from ..ops import Layer
 from ..samples import Samples, n_samples, part
 from .statistics import Statistics
@@ -82,12 +83,22 @@ def collect(graph: Graph, runner: FloatRunner, x: Samples, progress: Progress | 
     """Return the statistics of every site over the samples ``x``, ``(n, *model_shape)`` per input."""
     axes, types = sites(graph), graph.types()
     stats = {name: Statistics(types[name].shape[axis]) for name, axis in axes.items()}
+    local = [n for n in graph.nodes if isinstance(n.op, Layer) and n.op.activation and n.op.activation.is_local()]
     done = 0
     for n, values, _ in runner.stream(x):
         for name, axis in axes.items():
             front = np.moveaxis(values[name], axis + 1, 0)
             stats[name].update(front.reshape(front.shape[0], -1))
+        for node in local:
+            arguments = np.moveaxis(_arguments(node, values), axes[node.name] + 1, 0)
+            stats[node.name].reach(arguments.reshape(arguments.shape[0], -1))
         done += n
         if progress is not None:
             progress(done, n_samples(x))
     return stats
+
+
+def _arguments(node: Node, values: RealValues) -> Array:
+    """Return what the activation of a Layer is applied to."""
+    assert isinstance(node.op, Layer)
+    return replace(node.op, activation=None).evaluate(*(values[s] for s in node.inputs))

@@ -29,7 +29,7 @@ def minmax(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
 
 def percentile(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
     """Option p (default 0.9995): the share of magnitudes that is not saturated."""
-    return stats.quantile_abs(_number(options, "p", 0.9995, 0.0, 1.0)) / max(hi, 1)
+    return stats.quantile_abs(_number(options, "p", 0.9995, 0.0, 1.0)) / _most(lo, hi)
 
 
 def mse(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
@@ -56,7 +56,12 @@ def sfn(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
         raise fail("SFN605", f"reading = {reading!r}; it is 'step' or 'scale'", "--method-option")
     factor = _number(options, "lambda", 0.252 if reading == "step" else 1.0, 0.0, np.inf)
     theta = stats.quantile_abs(_number(options, "p", 0.99, 0.0, 1.0)) * factor
-    return theta if reading == "step" else theta / max(hi, 1)
+    return theta if reading == "step" else theta / _most(lo, hi)
+
+
+def _most(lo: int, hi: int) -> int:
+    """Return the number of codes on the longer side of zero; of two as good as equal sides the upper one."""
+    return max(hi, -lo - 1, 1)
 
 
 METHODS: dict[str, tuple[Method, frozenset[str]]] = {

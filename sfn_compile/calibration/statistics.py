@@ -19,7 +19,8 @@ class Statistics:
 
     ``counts`` ``(c, 2 * n_bins)``: bin i of channel c holds values in ``[(i - n_bins) w_c, (i - n_bins + 1) w_c)`` with
     ``w_c = span_c / n_bins``; ``low``/``high`` exact extremes, ``n`` values per channel (one number for all, or
-    one each), ``zeros`` exact zeros.
+    one each), ``zeros`` exact zeros. ``reached`` ``(2, c)``: smallest and largest argument of the site's function,
+    where it was asked for.
     """
 
     def __init__(self, n_channels: int):
@@ -30,6 +31,7 @@ class Statistics:
         self.high = np.full(n_channels, -np.inf)
         self.zeros = np.zeros(n_channels, np.int64)
         self.n: int | Array = 0
+        self.reached = np.stack([self.low, self.high])
 
     def update(self, values: Array) -> None:
         """Add values ``(c, m)``."""
@@ -43,6 +45,11 @@ class Statistics:
         index = np.floor(values / width[:, None]).astype(np.int64) + self.n_bins
         index = np.clip(index, 0, 2 * self.n_bins - 1) + np.arange(len(self.span))[:, None] * (2 * self.n_bins)
         self.counts += np.bincount(index[live], minlength=self.counts.size).reshape(self.counts.shape)
+
+    def reach(self, arguments: Array) -> None:
+        """Add arguments ``(c, m)`` of the site's function to ``reached``."""
+        self.reached[0] = np.minimum(self.reached[0], arguments.min(axis=1))
+        self.reached[1] = np.maximum(self.reached[1], arguments.max(axis=1))
 
     def _grow(self, top: Array) -> None:
         fresh = (self.span == 0) & (top > 0)
@@ -72,6 +79,15 @@ class Statistics:
                 shrink = round(np.log2(one.span[g] / span))
                 np.add.at(one.counts[g], (offsets >> shrink) + self.n_bins, row)
         return one
+
+    def thinned(self, n_channels: int, n_bins: int) -> Statistics:
+        """Return a coarser picture: at most ``n_channels`` of the channels, at most ``n_bins`` bins on each side."""
+        kept = np.unique(np.linspace(0, len(self.span) - 1, min(n_channels, len(self.span))).round().astype(int))
+        thin = Statistics(len(kept))
+        thin.n, thin.n_bins = self.n, min(n_bins, self.n_bins)
+        thin.counts = self.counts[kept].reshape(len(kept), 2 * thin.n_bins, -1).sum(axis=2)
+        thin.span, thin.low, thin.high, thin.zeros = (a[kept] for a in (self.span, self.low, self.high, self.zeros))
+        return thin
 
     @property
     def centers(self) -> Array:

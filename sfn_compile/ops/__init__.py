@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from .activation import Activation
+from .expression import Expression
 from .layer import IntegerForm, Layer
 from .linear import Linear
 from .quantize import Quantize
-from .simple import Add, ArgExtreme, MaxPool, Moved, Mul, Softmax
+from .simple import Add, ArgExtreme, MaxPool, Moved, Mul, Pointwise, Softmax
 
 __all__ = [
-    "Activation", "Add", "ArgExtreme", "IntegerForm", "Layer", "Linear", "MaxPool", "Moved", "Mul", "Quantize",
-    "Softmax",
+    "Activation", "Add", "ArgExtreme", "Expression", "IntegerForm", "Layer", "Linear", "MaxPool", "Moved", "Mul",
+    "Pointwise", "Quantize", "Softmax",
 ]  # fmt: skip

@@ -1,7 +1,8 @@
-"""The remaining float ops, a few lines each: Add, Mul, MaxPool, Moved (any move), the final Softmax and ArgMax."""
+"""The remaining float ops, a few lines each: Add, Mul, Pointwise, MaxPool, Moved (any move), Softmax and ArgMax."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..arith import windows
 from ..program import HostOp, MoveOp, Pads, Shape, window_shape
+from .functions import FUNCTIONS
 
 Array = NDArray[Any]
 
@@ -38,6 +40,32 @@ class Mul:
     def evaluate(self, *xs: Array) -> Array:
         """Return the element-wise product."""
         return xs[0] * xs[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Pointwise:
+    """Any other function of several computed values of one rank: a name of :data:`~.functions.FUNCTIONS`.
+
+    ``constants`` has one entry per operand, None for a computed one; empty where all are computed. It has no integer
+    form of its own: fuse-scalars makes it part of a scalar function or refuses it.
+    """
+
+    function: str
+    constants: tuple[Array | None, ...] = ()
+
+    def infer(self, *shapes: Shape) -> Shape:
+        """Return the broadcast shape."""
+        return tuple(np.broadcast_shapes(*shapes))
+
+    def evaluate(self, *xs: Array) -> Array:
+        """Return the function element by element, in float64."""
+        with np.errstate(all="ignore"):
+            return np.asarray(FUNCTIONS[self.function](*self.operands(xs)), np.float64)
+
+    def operands(self, computed: Sequence[Any]) -> list[Any]:
+        """Return all operands in order, the computed ones as given."""
+        rest = iter(computed)
+        return [next(rest) if c is None else c for c in self.constants] if self.constants else list(computed)
 
 
 def _broadcast(left: Shape, right: Shape) -> Shape:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..calibration import methods
+from ..calibration.code_range import code_range
 from ..calibration.statistics import Statistics
 from ..config import Options
 from ..ir import Graph, GraphInput, Levels, Node
@@ -67,8 +68,8 @@ class ChooseLadders:
                 elif node.op.activation is not None:
                     levels = self._levels(node, node.op, steps, infos, ties)
                     steps[node.name] = levels.step
-                    node = replace(node, op=replace(node.op, levels=levels),
-                                   origin=node.origin.touched_by(self.name))  # fmt: skip
+                    chosen = replace(node.op, levels=levels, activation=self._reached(node, node.op.activation))
+                    node = replace(node, op=chosen, origin=node.origin.touched_by(self.name))
             else:
                 read = node.inputs[0]
                 if isinstance(node.op, MaxPool) and channel_vector(steps[read], shapes[read], 0) is None:
@@ -95,12 +96,20 @@ class ChooseLadders:
             step = along(0, len(shape), ties.tied(source.name, step))
         return replace(source, levels=Levels(step, lo, hi, dead, "input encoding"))
 
+    def _reached(self, node: Node, activation: Activation) -> Activation:
+        """Return the activation; one that is not defined everywhere keeps to the range that the samples reached."""
+        assert isinstance(node.op, Layer)
+        if not activation.is_local():
+            return activation
+        low, high = (along(node.op.axis, len(node.type.shape), v) for v in self.statistics[node.name].reached)
+        return activation.within(low, high)
+
     def _levels(
         self, node: Node, layer: Layer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo], ties: Ties
     ) -> Levels:
         stats = self.statistics[node.name]
         assert layer.activation is not None
-        lo, hi = code_range(layer.activation, stats, self.options.levels)
+        lo, hi = code_range(layer.activation, stats, self.options)
         step = _by_groups(stats, ties.groups(node.name), lo, hi, self.options)
         dead = step <= 0
         rows = _rows_on_codes(node, layer, steps, infos)
@@ -113,14 +122,6 @@ class ChooseLadders:
         step = ties.tied(node.name, step)
         axis, rank = layer.axis, len(node.type.shape)
         return Levels(along(axis, rank, step), lo, hi, along(axis, rank, dead))
-
-
-def code_range(activation: Activation, stats: Statistics, levels: int) -> tuple[int, int]:
-    """Return the lowest and highest code: 0..N where no value is negative, else -ceil(N/2)..floor(N/2)."""
-    never = activation.kind in ("relu", "sigmoid") or (activation.kind == "clip" and activation.a >= 0)
-    if never or (stats.low >= 0).all():
-        return 0, levels
-    return -((levels + 1) // 2), levels // 2
 
 
 def _by_groups(stats: Statistics, groups: Array | None, lo: int, hi: int, options: Options) -> Array:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ..calibration.collect import FloatRunner, RealValues
 from ..execute import accumulate
-from ..ir import Graph, Node
-from ..ops import Layer, MaxPool
+from ..ir import Graph, Levels, Node
+from ..ops import Expression, Layer, MaxPool
 from ..program import Population, ValueInfo
 from ..samples import Samples, n_samples, part
 from .arrays import along
@@ -88,19 +88,31 @@ class CorrectBias:
 
 
 def _mean_error(layer: Layer, true: Array, got: Array) -> Array:
-    """Return per channel the mean of ``true - got`` over the neurons that emit a code in either network.
+    """Return per channel the mean of ``true - got``, weighted by how much a neuron's output depends on it.
 
-    Where both stay silent or both saturate, an error changes nothing, so it has no say.
+    Where both stay silent or both saturate, an error changes nothing, so it has no say. A function that is no straight
+    line counts by its slope over one code.
     """
-    true, got = (np.moveaxis(z, layer.axis + 1, 0).reshape(z.shape[layer.axis + 1], -1) for z in (true, got))
     if layer.levels is None:
-        return (true - got).mean(axis=1)
-    step = np.broadcast_to(layer.levels.step.reshape(-1), len(true))[:, None]
-    low, high = (layer.levels.lo + 0.5) * step, (layer.levels.hi - 0.5) * step
-    assert layer.activation is not None
-    fired, would = layer.activation.evaluate(true), layer.activation.evaluate(got)
-    matters = ~(((fired < low) & (would < low)) | ((fired > high) & (would > high)))
-    return ((true - got) * matters).sum(axis=1) / np.maximum(matters.sum(axis=1), 1)
+        weight = np.ones_like(true)
+    elif layer.activation is not None and layer.activation.body is not None:
+        weight = _slope(layer.activation.body, true, layer.levels)
+    else:
+        assert layer.activation is not None
+        step, levels = layer.levels.step, layer.levels
+        low, high = (levels.lo + 0.5) * step, (levels.hi - 0.5) * step
+        fired, would = layer.activation.evaluate(true), layer.activation.evaluate(got)
+        weight = ~(((fired < low) & (would < low)) | ((fired > high) & (would > high)))
+    axes = tuple(a for a in range(true.ndim) if a != layer.axis + 1)
+    total = weight.sum(axis=axes)
+    return np.where(total > 0, ((true - got) * weight).sum(axis=axes) / np.where(total > 0, total, 1), 0.0)
+
+
+def _slope(body: Expression, z: Array, levels: Levels) -> Array:
+    """Return |f(z + D/2) - f(z - D/2)| / D with f cut to the codes."""
+    ends = levels.lo * levels.step, levels.hi * levels.step
+    above, below = (np.clip(body.evaluate(z + side * levels.step), *ends) for side in (0.5, -0.5))
+    return np.abs(above - below) / levels.step
 
 
 def _real_values(graph: Graph, runner: FloatRunner, x: Samples) -> dict[str, Array]:

@@ -15,12 +15,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir import Graph, Node
-from ..ops import Activation, IntegerForm, Layer
+from ..ir import Graph, Levels, Node
+from ..ops import Activation, Expression, IntegerForm, Layer
 from ..program import Ladder, Readout, Table, Uniform
 from . import imported
 from .arrays import compress
 from .quantize_weights import uniform_site
+from .scalar_tables import Site, scalar_table
 
 Array = NDArray[Any]
 
@@ -54,7 +55,8 @@ def ladder(layer: Layer, form: IntegerForm) -> Ladder:
         return Readout(scaled)
     theta = np.rint(layer.levels.step / form.alpha).astype(np.int64)
     exact = np.array_equal(layer.levels.step / theta.clip(1), form.alpha)
-    if layer.levels.imported:
+    assert layer.activation is not None
+    if layer.levels.imported and layer.activation.body is None:
         return imported.table(layer, form, layer.levels)
     if uniform_site(layer) and exact:
         offset = _each(uniform_offset, bias, layer.levels.step, theta)
@@ -85,6 +87,8 @@ def _table(layer: Layer, form: IntegerForm, bias: Array) -> Table:
     assert layer.levels is not None
     assert layer.activation is not None
     lo, hi = layer.levels.lo, layer.levels.hi
+    if layer.activation.body is not None:
+        return _scalar_table(layer.activation.body, layer.levels, form, bias)
     bias, step, alpha = np.broadcast_arrays(bias, layer.levels.step, form.alpha)
     kinds, place = _distinct(bias, step, alpha)
     rows = np.empty((len(kinds), hi - lo), np.int64)
@@ -93,6 +97,17 @@ def _table(layer: Layer, form: IntegerForm, bias: Array) -> Table:
         for j in range(lo + 1, hi + 1):
             row[j - lo - 1] = _finite_ceil(inverse(layer.activation, size * (2 * j - 1) / 2), beta, unit, form)
     return Table(rows[place].reshape(*bias.shape, hi - lo), np.arange(lo, hi + 1))
+
+
+def _scalar_table(body: Expression, levels: Levels, form: IntegerForm, bias: Array) -> Table:
+    """Return the table of any scalar function, one row per kind of neuron found by :func:`scalar_table`."""
+    full = np.broadcast_arrays(bias, levels.step, form.alpha, *body.constants())
+    rows, place = _distinct(*full)
+    shape, (bias, step, alpha) = full[0].shape, (a.reshape(-1)[rows] for a in full[:3])
+    rowed = body.with_constants(lambda c: np.broadcast_to(c, shape).reshape(-1)[rows])
+    ends = (levels.lo, levels.hi, form.acc_min, form.acc_max)
+    table, codes = scalar_table(Site(rowed, alpha, bias, step, *ends))
+    return Table(table[place].reshape(*shape, table.shape[1]), codes)
 
 
 def _finite_ceil(least: Fraction | float, beta: Fraction, unit: Fraction, form: IntegerForm) -> int:

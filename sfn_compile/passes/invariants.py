@@ -7,12 +7,13 @@ from collections.abc import Callable
 import numpy as np
 
 from ..ir import Graph
-from ..ops import Activation, Add, IntegerForm, Layer, Linear, MaxPool, Moved, Mul, Quantize
+from ..ops import Activation, Add, IntegerForm, Layer, Linear, MaxPool, Moved, Mul, Pointwise, Quantize
 from ..ranges import driven_range
 from .compose_linear import chains
 from .compose_pools import pairs
 from .fold_affine import foldable
 from .fuse_quantizers import fusible
+from .fuse_scalars import unfused
 from .hoist_activations import hoistable
 from .lower import value_infos
 from .sink_moves import sinkable
@@ -47,7 +48,7 @@ def host_split(graph: Graph) -> list[str]:
 def sites_placed(graph: Graph) -> list[str]:
     """Nodes are Layers, max pools and moves; nothing reads a readout but a move towards an output."""
     types = graph.types()
-    wrong = [n.name for n in graph.nodes if isinstance(n.op, Linear | Add | Mul | Activation | Quantize)]
+    wrong = [n.name for n in graph.nodes if isinstance(n.op, Linear | Add | Mul | Pointwise | Activation | Quantize)]
     for node in graph.nodes:
         reads_acc = any(types[s].kind == "acc" for s in node.inputs)
         if reads_acc or not isinstance(node.op, Layer | MaxPool | Moved):
@@ -93,6 +94,7 @@ def ranges_proved(graph: Graph) -> list[str]:
 
 INVARIANTS: dict[str, Checker] = {
     "typed": typed,
+    "scalars-fused": unfused,
     "host-split": host_split,
     "quantizers-fused": lambda g: [n.name for n in fusible(g)],
     "affine-folded": foldable,

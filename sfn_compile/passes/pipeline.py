@@ -17,6 +17,7 @@ from .compose_linear import ComposeLinear
 from .compose_pools import ComposePools
 from .fold_affine import FoldAffine
 from .fuse_quantizers import FuseQuantizers
+from .fuse_scalars import FuseScalars
 from .hoist_activations import HoistActivations
 from .invariants import INVARIANTS
 from .place_sites import PlaceSites
@@ -27,7 +28,8 @@ Array = NDArray[Any]
 
 # The structural passes: real numbers in, the same real numbers out. Calibration follows them.
 STRUCTURE: tuple[Pass, ...] = (
-    SplitHost(),  # first: what the host does is not to be folded into weights or fired
+    FuseScalars(),  # first: a function written as several operators is one for everybody, the host included
+    SplitHost(),  # before folding: what the host does is not to be folded into weights or fired
     FuseQuantizers(),  # before hoisting: quantiser and activation move as one, and one that does nothing not at all
     FoldAffine(),  # before activations move: Conv-MaxPool-BatchNorm-Relu needs the affine step out of the way
     HoistActivations(),  # after folding, else an affine step hides the linear map an activation could read
@@ -36,6 +38,9 @@ STRUCTURE: tuple[Pass, ...] = (
     ComposePools(),  # after compose-linear: in Conv-pool-Gemm the pool goes to Gemm, so that rounding is averaged too
     PlaceSites(),  # last of the structure: it freezes which values are spikes
 )
+
+# How many of them run before a probe input can be made: split-host changes what the network's input is.
+UNPROBED = 2
 
 
 def structure(levels: int) -> tuple[Pass, ...]:

@@ -21,7 +21,7 @@ HOST_ONLY = (Softmax, ArgExtreme)
 
 @dataclass(frozen=True)
 class SplitHost:
-    """Moves leading affine steps and moves into the encoder, trailing scalar functions and moves into the decoder."""
+    """Moves leading affine steps, functions and moves into the encoder, trailing functions and moves into the decoder."""
 
     name: ClassVar[str] = "split-host"
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -66,7 +66,7 @@ def _tails(graph: Graph) -> dict[str, HostOp]:
     tails: dict[str, HostOp] = {}
     behind = _behind_softmax(graph)
     for node in reversed(graph.nodes):
-        op = node.op.as_host() if isinstance(node.op, Quantize) and node.name in behind else _host_op(node.op)
+        op = node.op.as_host() if isinstance(node.op, Quantize) and node.name in behind else _host_op(node, nodes)
         if op is not None and node.inputs[0] in nodes and all(u.name in tails for u in users[node.name]):
             tails[node.name] = op
     return tails
@@ -81,12 +81,16 @@ def _behind_softmax(graph: Graph) -> set[str]:
     return found
 
 
-def _host_op(op: object) -> HostOp | None:
-    if isinstance(op, Softmax | ArgExtreme | Activation):
-        return op.as_host()
-    if isinstance(op, Moved) and not isinstance(op.op, Concat | Pad):
-        return HostOp("move", (("op", op.op),))
-    return None
+def _host_op(node: Node, nodes: dict[str, Node]) -> HostOp | None:
+    if isinstance(node.op, Softmax | ArgExtreme | Activation):
+        return node.op.as_host()
+    if isinstance(node.op, Linear):  # behind a function the host scales, behind a layer the scale is the layer's
+        before = nodes.get(node.inputs[0])
+        while before is not None and not isinstance(before.op, Activation) and _encoder_op(before.op) is not None:
+            before = nodes.get(before.inputs[0])
+        if before is None or not isinstance(before.op, Softmax | Activation):
+            return None
+    return _encoder_op(node.op)
 
 
 def _split_input(graph: Graph, i: int) -> Graph:
@@ -117,6 +121,9 @@ def _input_levels(graph: Graph, i: int, node: Node, op: Quantize) -> Graph:
 
 
 def _encoder_op(op: object) -> HostOp | None:
+    # Straight lines with bends have exact ladders and stay inside the proof; other functions would be rounded twice.
+    if isinstance(op, Activation) and op.kind in ("sigmoid", "tanh", "scalar"):
+        return op.as_host()
     if isinstance(op, Linear) and isinstance(op.map, Identity):
         return HostOp("affine", (("scale", op.map.weight), ("bias", op.bias)))
     if isinstance(op, Moved) and not isinstance(op.op, Concat | Pad):

@@ -85,7 +85,7 @@ def _static(population: Population, node: Node, info: Mapping[str, ValueInfo]) -
     kind = "readout" if levels is None else "table" if isinstance(ladder, Table) else "uniform"
     return {
         "name": population.name, "kind": kind, "origin": list(population.origin.nodes),
-        "activation": layer.activation.kind if layer.activation else None, "shape": list(population.shape),
+        "activation": layer.activation.label if layer.activation else None, "shape": list(population.shape),
         "lo": None if levels is None else levels.lo, "hi": None if levels is None else levels.hi,
         "levels": None if levels is None else levels.hi - levels.lo,
         "reason": "" if levels is None else levels.reason,

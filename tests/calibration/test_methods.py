@@ -7,13 +7,13 @@ import pytest
 from tiny_onnx import noise, saved, tiny
 
 from sfn_compile.calibration import methods
+from sfn_compile.calibration.code_range import code_range
 from sfn_compile.calibration.collect import FloatRunner, collect, sites
 from sfn_compile.calibration.statistics import Statistics
-from sfn_compile.config import METHOD_NAMES
+from sfn_compile.config import METHOD_NAMES, Options
 from sfn_compile.diagnostics import CompileError
 from sfn_compile.frontend import import_model, load_model
 from sfn_compile.ops import Activation
-from sfn_compile.passes.choose_ladders import code_range
 from sfn_compile.passes.pipeline import STRUCTURE, run_passes
 
 RNG = np.random.default_rng(0)
@@ -156,4 +156,4 @@ def test_every_site_is_seen_once_per_sample_with_the_numbers_of_onnxruntime(tmp_
 def test_codes_are_signed_only_where_values_were_negative(activation, low, want):
     stats = Statistics(1)
     stats.update(np.array([[low, 1.0]]))
-    assert code_range(activation, stats, 31) == want
+    assert code_range(activation, stats, Options()) == want

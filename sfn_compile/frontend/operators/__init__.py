@@ -12,6 +12,7 @@ from . import (
     activations,
     arithmetic,
     branches,
+    choices,
     linear,
     moves,
     picks,
@@ -20,8 +21,9 @@ from . import (
     qoperator,
     quantized,
     resize,
+    scalars,
     transposed,
-)  # fmt: skip
+)
 
 Importer = Callable[[OnnxNode], None]
 
@@ -29,7 +31,9 @@ IMPORTERS: dict[str, Importer] = {
     **linear.IMPORTERS,
     **arithmetic.IMPORTERS,
     **branches.IMPORTERS,
+    **choices.IMPORTERS,
     **activations.IMPORTERS,
+    **scalars.IMPORTERS,
     **pools.IMPORTERS,
     **moves.IMPORTERS,
     **quantized.IMPORTERS,

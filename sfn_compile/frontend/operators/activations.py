@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ...ops import Activation, ArgExtreme, Softmax
+from ...ops.activation import scalar
+from ...ops.expression import IDENTITY as X
+from ...ops.expression import call
 from ..context import OnnxNode
+from .scalars import bent
 
 
 def relu(node: OnnxNode) -> None:
@@ -32,11 +36,11 @@ def clip(node: OnnxNode) -> None:
 
 
 def leaky_relu(node: OnnxNode) -> None:
-    """A table ladder; slope of 0 or more."""
+    """A table ladder; slope of either sign."""
     slope = float(node.attr("alpha", 0.01))
     if slope < 0:
-        raise node.refuse(f"alpha = {slope} is negative, so the function is not monotone")
-    node.result(Activation("leaky_relu", slope), node.value())
+        return node.result(scalar(bent(call("mul", X, slope))), node.value())
+    return node.result(Activation("leaky_relu", slope), node.value())
 
 
 def sigmoid(node: OnnxNode) -> None:

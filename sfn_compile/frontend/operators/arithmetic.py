@@ -1,10 +1,17 @@
-"""Add, Sub, Mul, Div: of a constant they are affine; of two branches Add and Sub are a residual, Mul a gate."""
+"""Arithmetic: with a constant Add, Sub, Mul, Div are affine; of two branches Add and Sub are a residual, Mul a gate.
+
+Mul and Div of two computed values are emitted as they stand: fuse-scalars makes them a scalar function where both are
+functions of one value. Of different values a product is a population's own term, a quotient is refused.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ...ops import Add, Linear, Mul
+from ...ops import Add, Linear, Mul, Pointwise
+from ...ops.activation import scalar
+from ...ops.expression import IDENTITY as X
+from ...ops.expression import call
 from ..context import OnnxNode
 from .branches import aligned, difference
 
@@ -49,14 +56,15 @@ def mul(node: OnnxNode) -> None:
 
 
 def div(node: OnnxNode) -> None:
-    """By a constant."""
+    """By a constant; of a constant or a function of x by a function of the same x."""
     side, constant = _sides(node)
-    if constant is None or side != 0:
-        fix = "divide by a constant; or compute 1 / divisor in its own branch from one value, and multiply"
-        raise node.refuse("its divisor is computed at run time: spikes add and multiply only", fix, "SFN201")
+    if constant is None:
+        return node.result(Pointwise("div"), *aligned(node, node.value(0), node.value(1)))
+    if side == 1:
+        return node.result(scalar(call("div", constant, X)), node.value(1))
     if not constant.all():
         raise node.refuse("its divisor holds zeros")
-    node.result(_affine(node, node.value(0), 1.0 / constant, np.zeros(())), node.value(0))
+    return node.result(_affine(node, node.value(0), 1.0 / constant, np.zeros(())), node.value(0))
 
 
 IMPORTERS = {"Add": add, "Sub": sub, "Mul": mul, "Div": div}

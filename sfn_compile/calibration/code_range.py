@@ -1,0 +1,51 @@
+"""Which codes a site gets: N + 1 of them, placed where its values are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..config import Options
+from ..ops import Activation
+from . import methods
+from .statistics import Statistics
+
+# Shares of the codes that lie below zero: the first look. A picture of the histogram is enough to tell them apart.
+SHARES = (0.0, 1 / 32, 1 / 16, 3 / 32, 1 / 8, 3 / 16, 1 / 4, 5 / 16, 3 / 8, 7 / 16, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1.0)
+CHANNELS, BINS = 16, 128
+
+
+def code_range(activation: Activation, stats: Statistics, options: Options) -> tuple[int, int]:
+    """Return the lowest and highest code, ``options.levels`` apart.
+
+    0..N where no value is negative; -ceil(N/2)..floor(N/2) for the identity and for odd functions; for any other
+    function the range of least squared error (rounding plus saturation) with the steps of the chosen method.
+    """
+    levels = options.levels
+    never = activation.kind in ("relu", "sigmoid") or (activation.kind == "clip" and activation.a >= 0)
+    if never or (stats.low >= 0).all():
+        return 0, levels
+    half = (levels + 1) // 2
+    if activation.kind == "identity" or activation.is_odd():
+        return -half, levels - half
+    thin, known = stats.thinned(CHANNELS, BINS), dict[int, float]()
+
+    def error(below: int) -> float:
+        if below not in known:
+            known[below] = relative_error(thin, -below, levels - below, options)
+        return known[below]
+
+    best = min(sorted({half, *(round(levels * s) for s in SHARES)}), key=error)
+    while (better := min((max(best - 1, 0), best, min(best + 1, levels)), key=error)) != best:
+        best = better
+    return -best, levels - best
+
+
+def relative_error(stats: Statistics, lo: int, hi: int, options: Options) -> float:
+    """Return the squared error of codes lo..hi over the signal, averaged over the channels that are not silent."""
+    step = methods.choose(options.method, stats, lo, hi, options.method_options)
+    step = np.where(step > 0, step, 1.0)[:, None]
+    centers = stats.centers
+    codes = np.clip(np.floor(centers / step + 0.5), lo, hi)
+    error = (stats.counts * (centers - codes * step) ** 2).sum(axis=1)
+    power = (stats.counts * centers**2).sum(axis=1)
+    return float((error / np.where(power > 0, power, 1.0)).mean())

@@ -1,0 +1,119 @@
+"""Pow, extremes, comparisons and choices: scalar functions of one value, wherever their operands are functions of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ...ops import Activation, Pointwise
+from ...ops.activation import scalar
+from ...ops.expression import IDENTITY as X
+from ...ops.expression import call
+from ..context import OnnxNode
+from . import branches
+
+Importer = Callable[[OnnxNode], None]
+
+
+def _pointwise(node: OnnxNode, function: str, operands: Sequence[int]) -> None:
+    """Let the output be ``function`` of the operands, constants among them."""
+    computed = [i for i in operands if node.constant(i) is None]
+    shape = node.common_shape(computed)
+    found = [node.constant(i) for i in operands]
+    constants = tuple(None if c is None else node.sample_constant(c, shape, "operand") for c in found)
+    if len(computed) == 1:
+        body = call(function, *(X if c is None else c for c in constants))
+        return node.result(scalar(body), node.value(computed[0]))
+    return node.result(Pointwise(function, constants), *(node.value(i) for i in computed))
+
+
+def power(node: OnnxNode) -> None:
+    """With a constant exponent or base: a table ladder, over the range that calibration reaches where it has gaps."""
+    exponent = node.constant(1)
+    number = None if exponent is None or exponent.size != 1 else float(exponent.reshape(-1)[0])
+    if number == 1.0:
+        return node.alias(node.value())
+    if number == 0.5:
+        return node.result(scalar(call("sqrt", X)), node.value())
+    if number not in (2.0, 3.0, 4.0):
+        return _pointwise(node, "pow", (0, 1))
+    body = X
+    for _ in range(int(number) - 1):  # products are defined everywhere, powers are not
+        body = call("mul", body, X)
+    return node.result(scalar(body), node.value())
+
+
+def maximum(node: OnnxNode) -> None:
+    """Of branches, as `b + relu(a - b)`, and of constants."""
+    _extreme(node, "max")
+
+
+def minimum(node: OnnxNode) -> None:
+    """Of branches, as `b - relu(b - a)`, and of constants."""
+    _extreme(node, "min")
+
+
+def _extreme(node: OnnxNode, function: str) -> None:
+    """A clip where one bound holds everywhere."""
+    n = len(node.node.inputs)
+    computed = [i for i in range(n) if node.constant(i) is None]
+    if n == 1:
+        return node.alias(node.value())
+    if len(computed) > 1:  # fuse-scalars puts it together again where both are functions of one value
+        return branches.maximum(node) if function == "max" else branches.minimum(node)
+    bounds = {float(v) for i in range(n) if (c := node.constant(i)) is not None for v in np.unique(c)}
+    if len(bounds) != 1:
+        return _pointwise(node, function, range(n))
+    bound = bounds.pop()
+    clip = Activation("clip", bound, np.inf) if function == "max" else Activation("clip", -np.inf, bound)
+    return node.result(Activation("relu") if (function, bound) == ("max", 0.0) else clip, node.value(computed[0]))
+
+
+def greater(node: OnnxNode) -> None:
+    """0 or 1, part of a scalar function."""
+    _pointwise(node, "greater", (0, 1))
+
+
+def less(node: OnnxNode) -> None:
+    """0 or 1, part of a scalar function."""
+    _pointwise(node, "greater", (1, 0))
+
+
+def greater_or_equal(node: OnnxNode) -> None:
+    """0 or 1, part of a scalar function."""
+    _pointwise(node, "greater_equal", (0, 1))
+
+
+def less_or_equal(node: OnnxNode) -> None:
+    """0 or 1, part of a scalar function."""
+    _pointwise(node, "greater_equal", (1, 0))
+
+
+def equal(node: OnnxNode) -> None:
+    """0 or 1, part of a scalar function."""
+    _pointwise(node, "equal", (0, 1))
+
+
+def negation(node: OnnxNode) -> None:
+    """1 - x of a comparison."""
+    node.result(node.affine(node.value(), np.asarray(-1.0), np.ones(())), node.value())
+
+
+def where(node: OnnxNode) -> None:
+    """Between constants and functions of one value, by a constant or a comparison."""
+    _pointwise(node, "where", (0, 1, 2))
+
+
+IMPORTERS: dict[str, Importer] = {
+    "Pow": power,
+    "Max": maximum,
+    "Min": minimum,
+    "Greater": greater,
+    "GreaterOrEqual": greater_or_equal,
+    "Less": less,
+    "LessOrEqual": less_or_equal,
+    "Equal": equal,
+    "Not": negation,
+    "Where": where,
+}
