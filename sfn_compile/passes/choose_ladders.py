@@ -110,7 +110,10 @@ class ChooseLadders:
         assert layer.activation is not None
         lo, hi = code_range(layer.activation, stats, self.options)
         stats = stats.merged() if node.name in common else stats
-        step = methods.choose(self.options.method, stats, lo, hi, self.options.method_options)
+        if self.options.method == "mse":
+            step = methods.mse_of_new_samples(stats, lo, hi)
+        else:
+            step = methods.choose(self.options.method, stats, lo, hi, self.options.method_options)
         n = node.type.shape[layer.axis]
         step, dead = np.broadcast_to(step, n).copy(), np.broadcast_to(step <= 0, n)
         rows = _rows_on_codes(node, layer, steps, shapes)
