@@ -27,6 +27,7 @@ Pads = tuple[tuple[int, int], ...]
 FLOAT32_EXACT = 2**24
 FLOAT64_EXACT = 2**53
 _TILE_BYTES = 8 << 20
+FEW_THRESHOLDS = 12  # below this, comparing with each costs less than a binary search
 
 
 def exact_dtype(bound: int, engine: Engine) -> type[np.generic]:
@@ -121,6 +122,16 @@ def identity(s: Array, weight: Array, engine: Engine = "fast") -> Array:
     return s.astype(number) * weight.astype(number)
 
 
+def product(left: Array, right: Array, weight: Array, engine: Engine = "fast") -> Array:
+    """Return ``weight * left * right`` element by element; all three broadcast against one sample of the product.
+
+    >>> product(np.array([[[2], [3]]]), np.array([[[1, 4]]]), np.array([[-5]])).tolist()
+    [[[-10, -40], [-15, -60]]]
+    """
+    number = _number(engine)
+    return left.astype(number) * right.astype(number) * weight.astype(number)
+
+
 def gather(s: Array, index: Array, weight: Array, engine: Engine = "fast") -> Array:
     """Return ``weight * s.flat[index]`` per sample; an index of -1 reads code 0. ``index`` has the output's shape."""
     number = _number(engine)
@@ -149,8 +160,18 @@ def fire_table(acc: Array, thresholds: Array, codes: Array) -> Array:
     [[0, 5, 5, 7]]
     """
     count = np.zeros(acc.shape, np.int64)
-    for j in range(thresholds.shape[-1]):  # one comparison per threshold: no n-fold copy of the accumulators
-        count += acc >= thresholds[..., j]
+    n = thresholds.shape[-1]
+    lead = (1,) * (acc.ndim - thresholds.ndim) + thresholds.shape[:-1]  # one entry per axis of a sample
+    varying = [a for a, d in enumerate(lead) if d > 1]
+    if n < FEW_THRESHOLDS or len(varying) > 1:
+        for j in range(n):  # one comparison per threshold: no n-fold copy of the accumulators
+            count += acc >= thresholds[..., j]
+    else:  # thresholds per channel: a binary search in each
+        rows = thresholds.reshape(-1, n)
+        front = np.moveaxis(acc, varying[0] + 1, 0) if varying else acc[None]
+        into = np.moveaxis(count, varying[0] + 1, 0) if varying else count[None]
+        for row, channel, found in zip(rows, front, into, strict=True):
+            found[...] = np.searchsorted(row, channel, side="right")
     return codes[count].astype(np.int32)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -16,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import serialize
-from .data import READ_ERRORS
+from .data import READ_ERRORS, file_sha256
 from .diagnostics import fail
 from .program import Program
+from .samples import ModelInput, Samples
 
 Array = NDArray[Any]
 MANIFEST = "manifest.json"
@@ -49,7 +49,7 @@ def file_hashes(folder: Path) -> dict[str, str]:
     """Return the sha256 of every file of a build that the manifest covers, by relative path."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
     names = {p: p.relative_to(folder).as_posix() for p in files}
-    return {n: hashlib.sha256(p.read_bytes()).hexdigest() for p, n in names.items() if n not in OUTSIDE}
+    return {n: file_sha256(p) for p, n in names.items() if n not in OUTSIDE}
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -114,7 +114,7 @@ def open_build(folder: Path) -> tuple[dict[str, Any], Program]:
         raise fail("SFN503", f"manifest.json is damaged: {error!r}", str(folder), "compile again") from error
     for name, digest in expected.items():
         file = folder / name
-        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+        if not file.is_file() or file_sha256(file) != digest:
             raise fail("SFN503", f"{name} is not the file that compile wrote", str(folder), "compile again")
     return manifest, serialize.load(folder)
 
@@ -125,21 +125,54 @@ def changed_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     return sorted(n for n in now.keys() | then.keys() if now.get(n) != then.get(n))
 
 
-def save_golden(folder: Path, x: Array, values: Mapping[str, Array]) -> None:
-    """Write ``golden.npz``: the model inputs ``x`` and the integers of every value.
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file inside the kernel; a file system that can lets both share their blocks until one is written.
+
+    Never a hard link: whoever writes the model anew in its old place would write into every build made from it.
+    """
+    try:
+        with source.open("rb") as old, target.open("wb") as new:
+            left = os.fstat(old.fileno()).st_size
+            while left and (n := os.copy_file_range(old.fileno(), new.fileno(), left)):
+                left -= n
+            if not left:
+                return
+    except (AttributeError, OSError):  # another system, or a file system without it
+        pass
+    shutil.copyfile(source, target)
+
+
+def model_inputs(manifest: Mapping[str, Any]) -> tuple[ModelInput, ...]:
+    """Return the model's inputs as a build's manifest lists them. Raises SFN503 where it does not."""
+    try:
+        return tuple(ModelInput(i["name"], tuple(i["shape"]), i["dtype"]) for i in manifest["model"]["inputs"])
+    except (KeyError, TypeError) as error:
+        raise fail("SFN503", f"manifest.json lists no model inputs: {error!r}", fix="compile again") from error
+
+
+def save_golden(folder: Path, x: Samples, values: Mapping[str, Array]) -> None:
+    """Write ``golden.npz``: the samples of the model's inputs and the integers of every value.
 
     ``names[i]`` is the value whose integers are array ``v<i>``; names are data because they may hold any character.
+    ``inputs`` names the model's inputs, whose samples are ``x``, or ``x<i>`` where there are several.
     """
     arrays = {f"v{i:05d}": serialize.smallest_int(v) for i, v in enumerate(values.values())}
     arrays["names"] = np.array(list(values), dtype=np.str_)
-    arrays["x"] = x
+    arrays["inputs"] = np.array(list(x), dtype=np.str_)
+    arrays |= dict(zip(_input_keys(len(x)), x.values(), strict=True))
     (folder / "golden.npz").write_bytes(serialize.npz_bytes(arrays))
 
 
-def load_golden(folder: Path) -> tuple[Array, dict[str, Array]]:
-    """Return (model inputs, integers by value name) of ``golden.npz``. Raises SFN503."""
+def _input_keys(n: int) -> list[str]:
+    return ["x"] if n == 1 else [f"x{i:05d}" for i in range(n)]
+
+
+def load_golden(folder: Path) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return (samples by model input, integers by value name) of ``golden.npz``. Raises SFN503."""
     try:
         with (folder / "golden.npz").open("rb") as file, np.load(file, allow_pickle=False) as npz:
-            return npz["x"], {str(n): npz[f"v{i:05d}"] for i, n in enumerate(npz["names"])}
+            inputs = [str(n) for n in npz["inputs"]]
+            x = {name: npz[key] for name, key in zip(inputs, _input_keys(len(inputs)), strict=True)}
+            return x, {str(n): npz[f"v{i:05d}"] for i, n in enumerate(npz["names"])}
     except READ_ERRORS as error:
         raise fail("SFN503", f"golden.npz cannot be read: {error}", str(folder), "compile again") from error

@@ -21,9 +21,10 @@ GROUP = "sfnc.backends"
 class Capabilities:
     """What a target can say, as data: names of the classes of :mod:`sfn_compile.program`, and limits.
 
-    ``moves``: all five Move classes where the target takes moves as they are; otherwise every move is folded into
-    projections before emission and only a Reshape to one axis is left (:mod:`sfn_compile.legalize`). ``acc_bits``:
-    widest accumulator, sign included. ``note``: one line for ``sfnc targets``.
+    ``moves``: all Move classes (``program.MOVES``) where the target takes moves as they are; otherwise every move is
+    folded into projections before emission and only a Reshape to one axis is left (:mod:`sfn_compile.legalize`).
+    ``acc_bits``: widest accumulator, sign included. ``note``: one line for ``sfnc targets``. ``products``: names of
+    the forms of :class:`~sfn_compile.program.Product` that the target can say; by default it has none.
     """
 
     projections: frozenset[str]
@@ -32,6 +33,7 @@ class Capabilities:
     acc_bits: int
     weight_bits: int
     note: str = ""
+    products: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -14,29 +14,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import __version__, artifact, backend, serialize
+from . import __version__, artifact, backend, ending, serialize
 from .calibration import methods
 from .calibration.collect import FloatRunner, collect
 from .config import Options
-from .data import Data, generated, load_data, subset
+from .data import GENERATED, Data, generated, load_data, subset
 from .diagnostics import CompileError, Diagnostic, fail
-from .evaluate import compare
+from .evaluate import compare, reference_of
 from .execute import run_codes
-from .frontend import LoadedModel, import_model, load_model
+from .frontend import LoadedModel, load_model
 from .frontend.load import external_files
-from .frontend.reference import FloatReference
-from .host import encode
+from .host import encode_all
+from .host_tail import check_tail, read_network
 from .ir import Graph
 from .legalize import check_widths, legalize
 from .passes.choose_ladders import ChooseLadders
 from .passes.correct_bias import CorrectBias
 from .passes.fold_thresholds import FoldThresholds
 from .passes.lower import lower
-from .passes.pipeline import STRUCTURE, UNPROBED, run_passes
+from .passes.pipeline import UNPROBED, run_passes, structure
 from .passes.quantize_weights import QuantizeWeights
 from .probe import check_import
 from .program import Program
 from .report import measure
+from .samples import ModelInput, n_samples, part
 
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
@@ -88,17 +89,19 @@ def compile_model(
     methods.check_options(options.method, options.method_options)
     seconds: dict[str, float] = {}
     with _timed(seconds, "import"):
-        loaded = load_model(model, input_shapes)
-        graph = import_model(loaded)
-    data, warnings = _calibration_data(loaded, options, calib)
+        loaded, graph = read_network(load_model(model, input_shapes))
+    data = _calibration_data(loaded, options, calib)
     with _timed(seconds, "check import"):
-        check_import(graph, loaded, data.x[:2])
+        check_import(graph, loaded, part(data.x, slice(2)))
+        check_tail(graph, loaded, part(data.x, slice(2)))
     with _timed(seconds, "structure"):
-        graph = run_passes(graph, STRUCTURE[:UNPROBED], after=after)
-        probe = np.random.default_rng(options.seed).standard_normal((1, *graph.inputs[0].type.shape))
-        graph = run_passes(graph, STRUCTURE[UNPROBED:], probe, after)
+        passes = structure(options.levels)
+        graph = run_passes(graph, passes[:UNPROBED], after=after)
+        rng = np.random.default_rng(options.seed)
+        probe = {i.name: rng.standard_normal((1, *i.type.shape)) for i in graph.inputs}
+        graph = run_passes(graph, passes[UNPROBED:], probe, after)
         # Again after the passes: calibration trusts that a tap holds the numbers of the node that names it.
-        check_import(graph, loaded, data.x[:2])
+        check_import(graph, loaded, part(data.x, slice(2)))
     with _timed(seconds, "calibrate"):
         runner = FloatRunner(graph, model, loaded.batch)
         statistics = collect(graph, runner, data.x, lambda i, n: progress("calibrate", i, n))
@@ -107,6 +110,7 @@ def compile_model(
         mapping = (ChooseLadders(statistics, options), QuantizeWeights(options), correct, FoldThresholds())
         graph = run_passes(graph, mapping, after=after)
         program = lower(graph)
+    warnings = _data_warnings(data) if statistics else []
     return Compilation(loaded, graph, program, runner, data, options, warnings, seconds)
 
 
@@ -146,18 +150,20 @@ def build(
     return Built(out, report, refusals)
 
 
-def _calibration_data(loaded: LoadedModel, options: Options, calib: Path | None) -> tuple[Data, list[Diagnostic]]:
+def _calibration_data(loaded: LoadedModel, options: Options, calib: Path | None) -> Data:
     if calib is None:
         n = options.samples or GENERATED_SAMPLES
+        return generated(loaded.inputs, n, options.seed)
+    return subset(load_data(calib, loaded.inputs), options.samples, options.seed)
+
+
+def _data_warnings(data: Data) -> list[Diagnostic]:
+    """Return what to say of the samples that thresholds were chosen on; a network that states its own needs none."""
+    n = len(data)
+    if data.source == GENERATED:
         what = f"no --calib was given: thresholds come from {n} generated inputs and fit no real data"
-        data = generated(loaded.input_shape, loaded.input_dtype, n, options.seed)
-        return data, [Diagnostic("SFN308", what, fix="pass real samples: --calib data.npz")]
-    data = load_data(calib, loaded.input_name, loaded.input_shape, loaded.input_dtype)
-    data = subset(data, options.samples, options.seed)
-    warnings = []
-    if len(data.x) < FEW_SAMPLES:
-        warnings.append(Diagnostic("SFN309", f"{len(data.x)} samples", str(calib), "512 are a good number"))
-    return data, warnings
+        return [Diagnostic("SFN308", what, fix="pass real samples: --calib data.npz")]
+    return [Diagnostic("SFN309", f"{n} samples", data.source, "512 are a good number")] if n < FEW_SAMPLES else []
 
 
 def _required_accuracy(done: Compilation, progress: Progress) -> dict[str, Any]:
@@ -167,9 +173,10 @@ def _required_accuracy(done: Compilation, progress: Progress) -> dict[str, Any]:
         return {}
     if data.labels is None:
         raise fail("SFN307", "--require-accuracy-drop needs labels beside the samples", data.source, "add `labels`")
-    reference = FloatReference(loaded.path, loaded.input_name, loaded.batch)
+    end = ending.ending_of(loaded.output_names, loaded.tail)
+    reference = reference_of(loaded.path, loaded.input_names, loaded.batch, done.program, end)
     with _timed(done.seconds, "accuracy"):
-        found = compare(done.program, reference, data.x, data.labels, progress)["accuracy"]
+        found = compare(done.program, reference, data.x, data.labels, progress, end)["accuracy"]
     drop = 100 * (found["float_top1"] - found["snn_top1"])
     if drop > limit:
         what = f"top-1 fell from {100 * found['float_top1']:.2f} % to {100 * found['snn_top1']:.2f} %"
@@ -180,24 +187,32 @@ def _required_accuracy(done: Compilation, progress: Progress) -> dict[str, Any]:
 def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[str, Any]:
     """Write program, golden integers and the model's copy; return the report so far."""
     serialize.save(done.program, folder)
-    shutil.copyfile(done.loaded.path, folder / "model.onnx")
+    artifact.copy_file(done.loaded.path, folder / "model.onnx")
     for name in external_files(done.loaded.model):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(done.loaded.path.parent / name, folder / name)
+        artifact.copy_file(done.loaded.path.parent / name, folder / name)
+    tail = done.loaded.tail
+    if tail is not None:
+        (folder / ending.FILE).write_bytes(tail.model)
     x = done.calibration.x
     size = sum(int(np.prod(v.shape)) for v in done.program.values().values())
-    golden = x[: max(1, min(GOLDEN_SAMPLES, GOLDEN_LIMIT // max(size, 1)))]
-    codes = {e.value: encode(e, golden) for e in done.program.inputs}
+    golden = part(x, slice(max(1, min(GOLDEN_SAMPLES, GOLDEN_LIMIT // max(size, 1)))))
+    codes = encode_all(done.program, golden)
     artifact.save_golden(folder, golden, run_codes(done.program, codes, engine="reference"))
-    rows = measure.layers(done.graph, done.program, done.runner, x[:MEASURED_SAMPLES])
+    rows = measure.layers(done.graph, done.program, done.runner, part(x, slice(MEASURED_SAMPLES)))
     progress("measure", 1, 1)
     return {
-        "coverage": {"nodes": done.loaded.n_nodes, "mapped": done.loaded.n_nodes, "host": 0},
+        "coverage": {
+            "nodes": done.loaded.n_nodes,
+            "mapped": done.loaded.n_nodes - len(tail.nodes if tail else ()),
+            "host": len(tail.nodes) if tail else 0,
+        },
+        "host_tail": ending.facts(done.loaded.output_names, tail),
         "encoder": [op.kind for e in done.program.inputs for op in e.host],
         "decoder": [op.kind for d in done.program.outputs for op in d.host],
         "layers": rows,
         "totals": measure.totals(rows),
-        "measured_on": {"samples": min(len(x), MEASURED_SAMPLES), "data": done.calibration.source},
+        "measured_on": {"samples": min(n_samples(x), MEASURED_SAMPLES), "data": done.calibration.source},
         "options": done.options.as_dict(),
         "warnings": [w.as_dict() for w in done.warnings],
         "targets": {},
@@ -227,14 +242,22 @@ def _facts(done: Compilation) -> dict[str, Any]:
 
     return {
         "format": done.program.format,
-        "model": {"name": done.loaded.path.name, "sha256": done.loaded.sha256, "input": done.loaded.input_name,
-                  "shape": list(done.loaded.input_shape), "dtype": done.loaded.input_dtype, "batch": done.loaded.batch},
+        "model": {"name": done.loaded.path.name, "sha256": done.loaded.sha256, **_input_facts(done.loaded.inputs),
+                  "batch": done.loaded.batch},
+        "host_tail": ending.facts(done.loaded.output_names, done.loaded.tail),
         "calibration": {"source": done.calibration.source, "sha256": done.calibration.sha256,
-                        "samples": len(done.calibration.x)},
+                        "samples": len(done.calibration)},
         "versions": {"sfnc": __version__, "numpy": np.__version__, "onnx": onnx.__version__,
                      "onnxruntime": onnxruntime.__version__, "python": platform.python_version()},
         "options": done.options.as_dict(),
     }  # fmt: skip
+
+
+def _input_facts(inputs: tuple[ModelInput, ...]) -> dict[str, Any]:
+    """Return the list of inputs, and what a reader of a model with one input finds under ``input``."""
+    rows = [{"name": i.name, "shape": list(i.shape), "dtype": i.dtype} for i in inputs]
+    only = rows[0] if len(rows) == 1 else {"name": None, "shape": None, "dtype": None}
+    return {"inputs": rows, "input": only["name"], "shape": only["shape"], "dtype": only["dtype"]}
 
 
 @contextmanager

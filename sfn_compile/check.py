@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import backend
+from . import backend, ending
 from .codes import CODES, EXIT_OK
 from .config import Options
 from .diagnostics import CompileError, Diagnostic
 from .frontend import load_model
-from .frontend.importer import survey
+from .host_tail import survey_network
 from .legalize import check_widths, legalize
 from .passes.pipeline import STRUCTURE, run_passes
 
@@ -22,17 +22,24 @@ from .passes.pipeline import STRUCTURE, run_passes
 class Checked:
     """What would become of a model: the problems found, the targets that fit, and a state per node.
 
-    A state is "ok", "behind" (the node reads a refused one and was not looked at) or the code of its refusal.
+    A state is "ok", "host" (it runs in the host tail), "behind" (it reads a refused node and was not looked at) or the
+    code of its refusal.
     """
 
     nodes: list[tuple[str, str]]
     problems: list[Diagnostic] = field(default_factory=list)
     targets_ok: list[str] = field(default_factory=list)
+    tail: dict[str, Any] | None = None
 
     @property
     def n_ok(self) -> int:
         """Number of nodes that can be mapped."""
         return sum(state == "ok" for _, state in self.nodes)
+
+    @property
+    def n_host(self) -> int:
+        """Number of nodes that the host computes."""
+        return sum(state == "host" for _, state in self.nodes)
 
     @property
     def exit_code(self) -> int:
@@ -42,7 +49,8 @@ class Checked:
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         return {
-            "coverage": {"nodes": len(self.nodes), "mapped": self.n_ok, "host": 0},
+            "coverage": {"nodes": len(self.nodes), "mapped": self.n_ok, "host": self.n_host},
+            "host_tail": self.tail,
             "nodes": [{"node": label, "state": state} for label, state in self.nodes],
             "targets": self.targets_ok, "diagnostics": [d.as_dict() for d in self.problems],
         }  # fmt: skip
@@ -50,10 +58,9 @@ class Checked:
 
 def check(model: Path, targets: Sequence[str] = (), input_shapes: dict[str, tuple[int, ...]] | None = None) -> Checked:
     """Return what would become of every node. Raises SFN101 to SFN105 for a file that cannot be looked at."""
-    loaded = load_model(model, input_shapes)
-    graph, problems, states = survey(loaded)
-    found = Checked(states, problems)
-    if graph is None:
+    loaded, graph, problems, states = survey_network(load_model(model, input_shapes))
+    found = Checked(states, problems, tail=ending.facts(loaded.output_names, loaded.tail))
+    if graph is None or problems:
         return found
     try:
         run_passes(graph, STRUCTURE)

@@ -46,8 +46,9 @@ CODES: dict[str, Code] = {
     "SFN105": Code(
         EXIT_INPUT,
         "the model's inputs or outputs are not usable",
-        "sfnc compiles networks with one input tensor whose first axis is the batch, of a float or 8-bit integer type, "
-        "and at least one output. The message says which part does not hold.",
+        "Every input that an output depends on is a tensor of numbers (floats or integers) whose first axis is the "
+        "batch, the same batch for all of them. Other inputs are ignored. There must be at least one output, and a "
+        "layer between it and the inputs. The message says which part does not hold.",
     ),
     "SFN106": Code(
         EXIT_INPUT,
@@ -89,13 +90,14 @@ CODES: dict[str, Code] = {
     ),
     "SFN302": Code(
         EXIT_INPUT,
-        "the data has no array for the model's input",
-        "Name the array like the model's input, or `x` when the model has a single input.",
+        "the data has no array for an input of the model",
+        "Name each array like the model's input that it is for, or `x` when the model has a single input.",
     ),
     "SFN303": Code(
         EXIT_INPUT,
         "the data has the wrong shape",
-        "Each sample must have exactly the shape of the model's input without the batch axis.",
+        "Each sample must have exactly the shape of the model's input without the batch axis, and every input needs "
+        "the same number of samples: sample i of each belongs together.",
     ),
     "SFN304": Code(
         EXIT_INPUT,

@@ -1,10 +1,11 @@
-"""DATA of the command line: read, checked against the model's input, every fault with its code."""
+"""DATA of the command line: read, checked against the model's inputs, every fault with its code."""
 
 from __future__ import annotations
 
 import hashlib
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .diagnostics import fail
+from .samples import ModelInput, Samples, n_samples, part
 
 Array = NDArray[Any]
+GENERATED = "generated"  # the source of samples that no file was given for
 LABEL_NAMES = ("labels", "y")
 # What NumPy raises for files that are damaged, cut off, encrypted or no arrays at all.
 READ_ERRORS = (OSError, ValueError, EOFError, KeyError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error)
@@ -22,43 +25,66 @@ READ_ERRORS = (OSError, ValueError, EOFError, KeyError, RuntimeError, SyntaxErro
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Samples ``x`` ``(n, *shape)`` in the model's own type, optional integer ``labels`` ``(n,)``, and their origin."""
+    """Samples ``x`` by input, each ``(n, *shape)`` in the input's own type, optional integer ``labels`` ``(n,)``, and
+    their origin."""
 
-    x: Array
+    x: Samples
     labels: Array | None
     source: str
     sha256: str
 
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return n_samples(self.x)
 
-def load_data(path: Path, name: str, shape: tuple[int, ...], dtype: str) -> Data:
-    """Return the samples of an ``.npz`` or ``.npy`` for the model input ``name``. Raises SFN301 to SFN307."""
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file, read piece by piece: a model may be as large as the memory."""
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 24):
+            sha.update(piece)
+    return sha.hexdigest()
+
+
+def load_data(path: Path, inputs: Sequence[ModelInput]) -> Data:
+    """Return the samples of an ``.npz`` or ``.npy`` for the model's inputs. Raises SFN301 to SFN307."""
     arrays = _read(path)
-    x = _pick(arrays, name, path)
-    x = _checked(x, shape, dtype, f"{path} [{name}]")
-    labels = next((arrays[k] for k in LABEL_NAMES if k in arrays and k != name), None)
+    x = {i.name: _checked(_pick(arrays, i.name, len(inputs) == 1, path), i, f"{path} [{i.name}]") for i in inputs}
+    counts = {name: len(values) for name, values in x.items()}
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"{n} of {name!r}" for name, n in counts.items())
+        raise fail("SFN303", f"the inputs have different numbers of samples: {found}", str(path),
+                   "sample i of every array must belong together")  # fmt: skip
+    labels = next((arrays[k] for k in LABEL_NAMES if k in arrays and k not in x), None)
     if labels is not None:
-        labels = _checked_labels(np.asarray(labels), len(x), str(path))
-    return Data(x, labels, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+        labels = _checked_labels(np.asarray(labels), n_samples(x), str(path))
+    return Data(x, labels, path.name, file_sha256(path))
 
 
-def generated(shape: tuple[int, ...], dtype: str, n: int, seed: int) -> Data:
-    """Return random samples: standard normal for floats, uniform over the type for integers."""
+def generated(inputs: Sequence[ModelInput], n: int, seed: int) -> Data:
+    """Return random samples: standard normal for floats, uniform over 8-bit types, 0 to 255 for wider integers."""
     rng = np.random.default_rng(seed)
-    if dtype in ("uint8", "int8"):
-        limits = np.iinfo(dtype)
-        x: Array = rng.integers(limits.min, limits.max + 1, (n, *shape)).astype(dtype)
-    else:
-        x = rng.standard_normal((n, *shape)).astype(dtype)
-    return Data(x, None, "generated", hashlib.sha256(x.tobytes()).hexdigest())
+    x = {i.name: _random(rng, i, n) for i in inputs}
+    sha = hashlib.sha256(b"".join(values.tobytes() for values in x.values()))
+    return Data(x, None, GENERATED, sha.hexdigest())
+
+
+def _random(rng: np.random.Generator, source: ModelInput, n: int) -> Array:
+    if not source.is_integer:
+        return rng.standard_normal((n, *source.shape)).astype(source.dtype)
+    limits = np.iinfo(source.dtype)
+    lo, hi = (limits.min, limits.max) if limits.bits == 8 else (0, 255)
+    return rng.integers(lo, hi + 1, (n, *source.shape)).astype(source.dtype)
 
 
 def subset(data: Data, samples: int | None, seed: int) -> Data:
     """Return ``samples`` of the data chosen by ``seed``, all of it where fewer are there or None is asked for."""
-    if samples is None or samples >= len(data.x):
+    if samples is None or samples >= len(data):
         return data
-    chosen = np.sort(np.random.default_rng(seed).choice(len(data.x), samples, replace=False))
+    chosen = np.sort(np.random.default_rng(seed).choice(len(data), samples, replace=False))
     labels = None if data.labels is None else data.labels[chosen]
-    return Data(data.x[chosen], labels, data.source, data.sha256)
+    return Data(part(data.x, chosen), labels, data.source, data.sha256)
 
 
 def _read(path: Path) -> dict[str, Array]:
@@ -72,15 +98,17 @@ def _read(path: Path) -> dict[str, Array]:
         raise fail("SFN301", f"not a readable .npz or .npy: {error}", str(path)) from error
 
 
-def _pick(arrays: dict[str, Array], name: str, path: Path) -> Array:
-    for key in (name, "x"):
+def _pick(arrays: dict[str, Array], name: str, alone: bool, path: Path) -> Array:
+    for key in (name, "x") if alone else (name,):
         if key in arrays:
             return arrays[key]
     have = ", ".join(repr(k) for k in arrays) or "none"
-    raise fail("SFN302", f"no array named {name!r} or 'x' (arrays there: {have})", str(path), f"name it {name!r}")
+    wanted = f"{name!r} or 'x'" if alone else repr(name)
+    raise fail("SFN302", f"no array named {wanted} (arrays there: {have})", str(path), f"name it {name!r}")
 
 
-def _checked(x: Array, shape: tuple[int, ...], dtype: str, where: str) -> Array:
+def _checked(x: Array, source: ModelInput, where: str) -> Array:
+    shape, dtype = source.shape, source.dtype
     if x.ndim == 0 or x.shape[0] == 0 or x.size == 0:
         raise fail("SFN306", f"it holds no samples (shape {x.shape})", where)
     if tuple(x.shape[1:]) != shape:
@@ -89,7 +117,7 @@ def _checked(x: Array, shape: tuple[int, ...], dtype: str, where: str) -> Array:
             fix = "add the sample axis: x[None]"
         raise fail("SFN303", f"its samples have shape {x.shape[1:]}, the model takes {shape}", where, fix)
     kind = x.dtype.kind
-    if kind not in "fiub" or (dtype in ("uint8", "int8") and x.dtype != dtype and not _fits(x, dtype)):
+    if kind not in "fiub" or (source.is_integer and x.dtype != dtype and not _fits(x, dtype)):
         raise fail("SFN304", f"its type is {x.dtype}, the model takes {dtype}", where)
     with np.errstate(over="ignore"):  # a number too large for the model's type becomes infinite
         x = x.astype(dtype, copy=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import artifact, backend
+from .agreement import Agreement, top1
 from .backend import RunRequest
 from .config import check_choice
 from .data import load_data, subset
 from .diagnostics import fail
+from .ending import Ending, named, open_ending
 from .execute import run_codes
-from .frontend.reference import FloatReference
-from .host import decode, encode
+from .frontend.reference import FloatReference, original_names
+from .host import answer, decode, encode_all
 from .legalize import legalize
 from .program import Program
-from .report.measure import decibel
+from .samples import Samples, by_name, n_samples, part
 from .serialize import npz_bytes
 
 Array = NDArray[Any]
@@ -30,20 +33,22 @@ _BATCH = 64
 def run_build(
     folder: Path, data: Path, on: str = "sim", codes: bool = False, time_limit: float = 1800.0
 ) -> dict[str, Array]:
-    """Return the outputs ``(n, ...)`` of a build on a target, by ONNX output name.
+    """Return the outputs ``(n, ...)`` of a build on a target, by ONNX output name (``name/i`` for sample i where the
+    shape of an output differs from sample to sample).
 
     ``codes``: the raw integers of every population and the input instead of decoded real outputs.
     """
     manifest, program = artifact.open_build(folder)
-    model = manifest["model"]
-    x = load_data(data, model["input"], tuple(model["shape"]), model["dtype"]).x
-    values = _execute(program, folder, on, {e.value: encode(e, x) for e in program.inputs}, codes, time_limit)
+    ending = open_ending(folder, manifest, program)
+    x = load_data(data, artifact.model_inputs(manifest)).x
+    values = _execute(program, folder, on, encode_all(program, x), codes, time_limit)
     if codes:
         return dict(values)
     outputs = program.outputs
     if on != "sim":  # a target may hold the output's value under another name
         outputs = legalize(program, on, backend.load(on).capabilities).outputs
-    return {d.name: decode(d, values[d.value]).astype(np.float32) for d in outputs}
+    decoded = {d.name: answer(d, values[d.value]) for d in outputs}
+    return named(ending.answers(decoded, x, n_samples(x)))
 
 
 def _execute(
@@ -67,58 +72,85 @@ def evaluate(
     """Return accuracy and agreement of float model and spiking network on ``data``, and write ``eval.json``."""
     check_choice(samples, seed)
     manifest, program = artifact.open_build(folder)
-    model = manifest["model"]
-    found = subset(load_data(data, model["input"], tuple(model["shape"]), model["dtype"]), samples, seed)
-    reference = FloatReference(folder / "model.onnx", model["input"], model["batch"])
-    result = compare(program, reference, found.x, found.labels, progress)
-    result["data"] = {"source": found.source, "sha256": found.sha256, "samples": len(found.x), "seed": seed}
+    inputs = artifact.model_inputs(manifest)
+    found = subset(load_data(data, inputs), samples, seed)
+    ending = open_ending(folder, manifest, program)
+    names, batch = [i.name for i in inputs], manifest["model"]["batch"]
+    reference = reference_of(folder / "model.onnx", names, batch, program, ending)
+    result = compare(program, reference, found.x, found.labels, progress, ending)
+    result["data"] = {"source": found.source, "sha256": found.sha256, "samples": len(found), "seed": seed}
     artifact.write_json(folder / "eval.json", result)
     return result
 
 
+def reference_of(
+    path: Path, inputs: Sequence[str], batch: int | None, program: Program, ending: Ending
+) -> FloatReference:
+    """Return the float model to compare with; with a tail sample by sample, and with the values at the cut."""
+    if ending.tail is None:
+        return FloatReference(path, inputs, batch)
+    known = original_names(path)
+    return FloatReference(path, inputs, 1, [d.name for d in program.outputs if d.name in known])
+
+
 def compare(
-    program: Program, reference: FloatReference, x: Array, labels: Array | None = None, progress: Progress | None = None
-) -> dict[str, Any]:
-    """Return ``{"outputs": per output agreement, sqnr_db, max_error; "accuracy": ... where labels are given}``."""
-    sums = {d.name: {"signal": 0.0, "noise": 0.0, "max_error": 0.0, "agree": 0} for d in program.outputs}
-    float_hits = snn_hits = 0
-    for start in range(0, len(x), _BATCH):
-        piece = x[start : start + _BATCH]
-        want = reference.run(piece)
-        codes = {e.value: encode(e, piece) for e in program.inputs}
-        values = run_codes(program, codes, [d.value for d in program.outputs])
-        for i, d in enumerate(program.outputs):
-            a = want[d.name].reshape(len(piece), -1).astype(np.float64)
-            b = decode(d, values[d.value]).reshape(len(piece), -1)
-            tops = _top1(a), _top1(b)
-            _add(sums[d.name], a, b, tops)
-            if i == 0 and labels is not None:
-                truth = labels[start : start + len(piece)]
-                _check_labels(truth, a.shape[1])
-                float_hits += int((tops[0] == truth).sum())
-                snn_hits += int((tops[1] == truth).sum())
+    program: Program, reference: FloatReference, x: Samples | Array, labels: Array | None = None,
+    progress: Progress | None = None, ending: Ending | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return ``{"outputs": agreement per output, "cut": ... per value that a host tail is fed, "accuracy": ... where
+    labels are given}``; ``ending`` says how the model ends where it is not the network's own outputs."""
+    x = by_name(x, [e.name for e in program.inputs])
+    ending = ending or Ending(tuple(d.name for d in program.outputs))
+    n, scores, hits = n_samples(x), _scores(program, ending), _Hits()
+    for start in range(0, n, _BATCH):
+        piece, size = part(x, slice(start, start + _BATCH)), min(_BATCH, n - start)
+        want = reference.run(piece, ending.each)
+        values = run_codes(program, encode_all(program, piece), [d.value for d in program.outputs])
+        answers = ending.answers({d.name: answer(d, values[d.value]) for d in program.outputs}, piece, size)
+        got = {**answers, **{d.name: decode(d, values[d.value]) for d in program.outputs}}
+        for name, score in scores.items():
+            if name in want:  # a value that only constant folding made is unknown to the file
+                score.add(want[name], got[name])
+        if labels is not None:
+            first = ending.outputs[0]
+            hits.add(labels[start : start + size], want[first], got[first], scores[first], first)
         if progress is not None:
-            progress("evaluate", min(start + _BATCH, len(x)), len(x))
-    n = len(x)
-    outputs = {
-        name: {
-            "agreement": v["agree"] / n,
-            "sqnr_db": decibel(v["signal"], v["noise"]),
-            "max_error": v["max_error"],
-        }
-        for name, v in sums.items()
-    }
-    result: dict[str, Any] = {"outputs": outputs}
+            progress("evaluate", start + size, n)
+    rows = {name: score.row() for name, score in scores.items() if score.n}
+    result: dict[str, Any] = {"outputs": {name: rows.pop(name) for name in ending.outputs}}
+    if ending.tail is not None:
+        result["cut"] = rows
     if labels is not None:
-        first = outputs[program.outputs[0].name]
-        result["accuracy"] = {"n": n, "float_top1": float_hits / n, "snn_top1": snn_hits / n,
-                              "agreement": first["agreement"]}  # fmt: skip
+        agreement = result["outputs"][ending.outputs[0]]["agreement"]
+        result["accuracy"] = {"n": n, "float_top1": hits.float_hits / n, "snn_top1": hits.snn_hits / n,
+                              "agreement": agreement}  # fmt: skip
     return result
 
 
-def _top1(y: Array) -> Array:
-    """Return the class: the largest output, or whether a single output passes one half."""
-    return y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > 0.5).astype(np.int64)
+def _scores(program: Program, ending: Ending) -> dict[str, Agreement]:
+    scores = {d.name: Agreement(places=d.is_integer) for d in program.outputs}
+    if ending.tail is not None:
+        for name, kind in ending.tail.kinds.items():
+            scores[name] = Agreement(places=kind not in ("float", "double", "float16"), each=name in ending.each)
+    return scores
+
+
+@dataclass
+class _Hits:
+    float_hits: int = 0
+    snn_hits: int = 0
+
+    def add(self, labels: Array, want: Any, got: Any, score: Agreement, name: str) -> None:
+        """Count the samples of which the first output names the class. Raises SFN307 where it names none."""
+        if score.each or (score.places and want[0].size != 1):
+            what = f"output {name!r} is not one class or one row of scores per sample"
+            raise fail("SFN307", what, fix="leave the labels out")
+        a, b = (np.asarray(y).reshape(len(labels), -1) for y in (want, got))
+        if not score.places:
+            _check_labels(labels, a.shape[1])
+            a, b = top1(a)[:, None], top1(b)[:, None]
+        self.float_hits += int((a[:, 0] == labels).sum())
+        self.snn_hits += int((b[:, 0] == labels).sum())
 
 
 def _check_labels(labels: Array, n_outputs: int) -> None:
@@ -126,13 +158,6 @@ def _check_labels(labels: Array, n_outputs: int) -> None:
     if labels.min() < 0 or labels.max() >= classes:
         what = f"labels run from {labels.min()} to {labels.max()}, the model has {classes} classes"
         raise fail("SFN307", what, fix="give labels in the model's own numbering")
-
-
-def _add(total: dict[str, Any], a: Array, b: Array, tops: tuple[Array, Array]) -> None:
-    total["signal"] += float((a**2).sum())
-    total["noise"] += float(((a - b) ** 2).sum())
-    total["max_error"] = max(total["max_error"], float(np.abs(a - b).max()))
-    total["agree"] += int((tops[0] == tops[1]).sum())
 
 
 def save_outputs(path: Path, arrays: Mapping[str, Array]) -> None:

@@ -63,7 +63,8 @@ def accumulate(
 
 
 def _accumulate(population: Population, values: Mapping[str, Array], bounds: list[int], engine: Engine) -> Array:
-    parts = (p.map.apply(values[p.source], b, engine) for p, b in zip(population.projections, bounds, strict=True))
+    parts = [p.map.apply(values[p.source], b, engine) for p, b in zip(population.projections, bounds, strict=True)]
+    parts += [p.form.apply(values[p.left], values[p.right], engine) for p in population.products]
     return sum(parts, start=np.zeros((), np.int64))
 
 
@@ -96,7 +97,7 @@ def _run_step(
 ) -> Array:  # fmt: skip
     if isinstance(step, Population):
         return step.ladder.fire(
-            _accumulate(step, values, [bounds[step.name, i] for i in range(len(step.sources))], engine)
+            _accumulate(step, values, [bounds[step.name, i] for i in range(len(step.projections))], engine)
         )
     if isinstance(step, Move):
         return step.op.apply(*(values[s] for s in step.sources))

@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .ops import Activation, Expression, Softmax
-from .program import Decoding, Encoding, HostOp
+from .ir import Graph
+from .ops import Activation, ArgExtreme, Expression, Softmax
+from .program import Decoding, Encoding, HostOp, Program
+from .rounding import to_codes
+from .samples import Samples
 
 Array = NDArray[Any]
 
@@ -22,6 +25,12 @@ def apply_host(op: HostOp, x: Array) -> Array:
         return np.asarray(args["op"].apply(x))
     if op.kind in ("softmax", "log_softmax"):
         return Softmax(tuple(args["axes"]), op.kind == "log_softmax").evaluate(x)
+    if op.kind == "grid":
+        return to_codes(x, args["step"], args["lo"], args["hi"], args["rounding"]) * np.asarray(args["step"])
+    if op.kind == "integer":
+        return np.asarray(np.rint(x / args["scale"]) + args["zero"]).astype(args["dtype"])
+    if op.kind == "arg_extreme":
+        return ArgExtreme(**args).evaluate(x)
     if op.kind == "clip":
         lo, hi = args["lo"], args["hi"]
         return Activation("clip", -np.inf if lo is None else lo, np.inf if hi is None else hi).evaluate(x)
@@ -39,14 +48,29 @@ def prepare(encoding: Encoding | Any, x: Array) -> Array:
     return x
 
 
+def prepare_all(graph: Graph, x: Samples) -> dict[str, Array]:
+    """Return every input of a graph after its host operations, as the network sees it, in float64, by name."""
+    return {i.name: i.stated(prepare(i, x[i.model_name])) for i in graph.inputs}
+
+
 def encode(encoding: Encoding, x: Array) -> Array:
     """Return the codes ``(n, *shape)``, int32, of a model input ``(n, *model_shape)``.
 
-    ``code = clip(floor(x / step + 1/2), lo, hi)`` in float64.
+    ``code = clip(floor(x / step + 1/2), lo, hi)`` in float64, unless the encoding states another rounding.
     """
     real = prepare(encoding, x).astype(np.float64)
-    codes = np.clip(np.floor(real / encoding.step + 0.5), encoding.lo, encoding.hi)
-    return codes.astype(np.int32)
+    return to_codes(real, encoding.step, encoding.lo, encoding.hi, encoding.rounding)
+
+
+def encode_all(program: Program, x: Samples) -> dict[str, Array]:
+    """Return the codes of every input by value name."""
+    return {e.value: encode(e, x[e.name]) for e in program.inputs}
+
+
+def answer(decoding: Decoding, integers: Array) -> Array:
+    """Return the model's output ``(n, ...)`` in its own type."""
+    real = decode(decoding, integers)
+    return (np.rint(real) if decoding.is_integer else real).astype(decoding.dtype)
 
 
 def decode(decoding: Decoding, integers: Array) -> Array:

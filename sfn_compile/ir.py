@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .diagnostics import Origin
 from .program import HostOp, Shape
+from .rounding import Rounding, to_codes
 
 Array = NDArray[Any]
 Kind = Literal["real", "spikes", "acc"]
@@ -36,10 +37,11 @@ class TensorType:
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """How a site's real values become codes: ``code = clip(floor(x / step + 1/2), lo, hi)``.
+    """How a site's real values become codes: ``code = clip(round(x / step), lo, hi)``.
 
     ``step`` (real units per code, > 0) broadcasts against the sample; ``dead`` marks channels that calibration saw
-    constant; ``reason`` says why a site has other levels than asked for, empty otherwise.
+    constant; ``reason`` says why a site has other levels than asked for, empty otherwise. ``rounding`` is half up, or
+    the rule of the quantiser that the levels were imported from.
     """
 
     step: Array
@@ -47,10 +49,20 @@ class Levels:
     hi: int
     dead: Array
     reason: str = ""
+    rounding: Rounding = "half_up"
+
+    def real(self, x: Array) -> Array:
+        """Return the real values that the codes of ``x`` stand for, in float64."""
+        return self.quantize(x) * np.asarray(self.step, np.float64)
+
+    @property
+    def imported(self) -> bool:
+        """Whether the model itself states these levels: nothing about them is ours to choose."""
+        return self.rounding != "half_up"
 
     def quantize(self, x: Array) -> Array:
         """Return the codes of real values ``(n, *shape)``."""
-        return np.clip(np.floor(x / self.step + 0.5), self.lo, self.hi).astype(np.int32)
+        return to_codes(x, self.step, self.lo, self.hi, self.rounding)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,14 +89,19 @@ class GraphInput:
     host: tuple[HostOp, ...] = ()
     levels: Levels | None = None
 
+    def stated(self, x: Array) -> Array:
+        """Return the prepared input ``x`` as the network sees it: rounded where the model itself quantises it."""
+        return self.levels.real(x) if self.levels is not None and self.levels.imported else np.asarray(x, np.float64)
+
 
 @dataclass(frozen=True, eq=False)
 class GraphOutput:
-    """An output of the ONNX model: the value it is decoded from and the host operations after decoding."""
+    """An output of the ONNX model: the value it is decoded from, the host operations after decoding, its type."""
 
     name: str
     value: str
     host: tuple[HostOp, ...] = ()
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True, eq=False)

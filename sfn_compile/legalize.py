@@ -6,6 +6,8 @@ i of the moved value is element ``index[i]`` of one of its sources, or code 0. S
 * Identity after moves is a Gather (or a strided 1x1 Conv where the pattern is one: the shortcut of a ResNet);
 * Conv after moves of whole channels (Concat, channel Slice, Pad) is one Conv per source with its weights moved;
 * Dense after moves is one Dense per source with its columns moved, on the flattened source;
+* a product reads the source itself where the move only repeats it along axes of length 1;
+* weights that read one element several times are added, in several projections where the sum passes the target's bits;
 * everything else reads a *relay*: a population with theta = 1 that holds the moved codes (of accumulators: a readout).
 
 A legalised Program has no Move but Reshape to one axis (a flatten) in front of a Dense.
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 from .backend import Capabilities
 from .diagnostics import CompileError, Diagnostic, Origin, fail
 from .program import (
+    MOVES,
     Conv,
     Dense,
     Gather,
@@ -29,7 +32,10 @@ from .program import (
     LinearMap,
     MaxPool,
     Move,
+    Pads,
     Population,
+    Product,
+    ProductForm,
     Program,
     Projection,
     Readout,
@@ -42,6 +48,7 @@ from .program import (
 from .ranges import accumulator_range, bits_for
 
 Array = NDArray[Any]
+Channels = dict[str, list[tuple[int, int]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +72,7 @@ class _View:
 
 def legalize(program: Program, target: str, capabilities: Capabilities) -> Program:
     """Return an equal Program that uses only what ``capabilities`` names. Raises SFN402, all problems at once."""
-    moves = {"Transpose", "Concat", "Slice", "Pad", "Reshape"}
-    legal = program if moves <= capabilities.moves else _Rewriter(program).run()
+    legal = program if capabilities.moves >= MOVES else _Rewriter(program, capabilities.weight_bits).run()
     problems = [d for step in legal.steps for d in _problems(step, target, capabilities)]
     if problems:
         raise CompileError(problems)
@@ -74,8 +80,9 @@ def legalize(program: Program, target: str, capabilities: Capabilities) -> Progr
 
 
 class _Rewriter:
-    def __init__(self, program: Program):
+    def __init__(self, program: Program, weight_bits: int):
         self.program = program
+        self.top = 2 ** (weight_bits - 1) - 1
         self.info = program.values()
         self.wide = _accumulators(program)
         self.taken = {e.value for e in program.inputs} | {s.name for s in program.steps if not isinstance(s, Move)}
@@ -88,15 +95,27 @@ class _Rewriter:
             if isinstance(step, Move):
                 self.views[step.name] = self._moved(step)
             elif isinstance(step, MaxPool):
-                self.steps.append(replace(step, source=self._concrete(step.source)))
+                self.steps.append(self._pool(step))
             else:
                 projections = tuple(q for p in step.projections for q in self._projection(p))
-                self.steps.append(replace(step, projections=projections))
+                products = tuple(self._product(p) for p in step.products)
+                self.steps.append(replace(step, projections=projections, products=products))
         for out in self.program.outputs:
             if out.value in self.views:
                 self._concrete(out.value)
         outputs = tuple(replace(o, value=self._name(o.value)) for o in self.program.outputs)
         return replace(self.program, steps=tuple(self.steps), outputs=outputs)
+
+    def _pool(self, pool: MaxPool) -> MaxPool:
+        """Return the pool on a value that holds codes; where the smallest code is 0, zero padding becomes its own."""
+        view = self.views.get(pool.source)
+        channels = None if view is None or self.info[pool.source].lo != 0 else _whole_channels(view)
+        if view is not None and channels is not None:
+            source, pads = _same_channels(view, channels[0]), _wider(pool.pads, channels[1])
+            narrow = all(max(p) < k for p, k in zip(pads, pool.kernel, strict=True))
+            if source is not None and narrow and self.info[source].lo == 0:
+                return replace(pool, source=source, pads=pads)
+        return replace(pool, source=self._concrete(pool.source))
 
     def _name(self, value: str) -> str:
         return self._free(f"{value}.relay") if value in self.views else value
@@ -153,10 +172,29 @@ class _Rewriter:
             return [_copy(source, shape, index, p.map.weight) for source, shape, index in parts]
         if isinstance(p.map, Conv | SumPool):
             channels = _whole_channels(view)
-            merged = None if channels is None else _move_channels(p.map, view, *channels)
+            merged = None if channels is None else _move_channels(p.map, view, *channels, self.top)
             if merged is not None:
                 return merged
         return [replace(p, source=self._concrete(p.source))]
+
+    def _product(self, p: Product) -> Product:
+        left, right = self._operand(p.left), self._operand(p.right)
+        shapes = [self.info[s].shape for s in (p.left, p.right)]
+        read = [self.info[s].shape if s in self.info else shape for s, shape in zip((left, right), shapes, strict=True)]
+        if p.form.out_shape(read[0], read[1]) != p.form.out_shape(shapes[0], shapes[1]):
+            left, right = self._concrete(p.left), self._concrete(p.right)  # somebody has to do the repeating
+        return replace(p, left=left, right=right)
+
+    def _operand(self, value: str) -> str:
+        """Return the source whose broadcast the moved value is, else a name that holds its codes."""
+        view = self.views.get(value)
+        if view is not None and len(view.parts()) == 1:
+            source, shape, index = view.parts()[0]
+            if len(shape) == index.ndim and all(n in (1, m) for n, m in zip(shape, index.shape, strict=True)):
+                grid = np.arange(int(np.prod(shape))).reshape(shape)
+                if np.array_equal(np.broadcast_to(grid, index.shape), index):
+                    return source
+        return self._concrete(value)
 
     def _dense(self, dense: Dense, view: _View, p: Projection) -> list[Projection]:
         if p.source not in self.views:
@@ -165,8 +203,9 @@ class _Rewriter:
         for source, shape, index in view.parts():
             weight = np.zeros((dense.weight.shape[0], int(np.prod(shape))), np.int64)
             read = index >= 0
-            weight[:, index[read]] = dense.weight[:, read]  # within one part no element is read twice
-            out.append(Projection(self._flat(source, shape), Dense(weight)))
+            _add_columns(weight, index[read], dense.weight[:, read])
+            flat = self._flat(source, shape)
+            out += [Projection(flat, Dense(w)) for w in _within(weight, max(self.top, weight_top(dense)))]
         return out
 
     def _flat(self, source: str, shape: Shape) -> str:
@@ -223,7 +262,7 @@ def _per_channel(weight: Array, n_axes: int) -> bool:
     return all(n == 1 for n in ((1,) * (n_axes - weight.ndim) + weight.shape)[1:])
 
 
-def _whole_channels(view: _View) -> tuple[dict[str, list[tuple[int, int]]], tuple[tuple[int, int], ...]] | None:
+def _whole_channels(view: _View) -> tuple[Channels, Pads] | None:
     """Return per source the pairs (channel of the view, channel of the source), and the zero margin around them.
 
     None where the view is anything but whole channels of its sources inside a common zero margin.
@@ -253,15 +292,14 @@ def _whole_channels(view: _View) -> tuple[dict[str, list[tuple[int, int]]], tupl
 
 
 def _move_channels(
-    linear: Conv | SumPool, view: _View, pairs: dict[str, list[tuple[int, int]]], margin: tuple[tuple[int, int], ...]
+    linear: Conv | SumPool, view: _View, pairs: Channels, margin: Pads, top: int
 ) -> list[Projection] | None:
     """Return the map read through whole channels: one projection per source, the margin turned into padding."""
     shapes = {name: shape for name, _, shape in view.sources}
-    pads = tuple((p[0] + m[0], p[1] + m[1]) for p, m in zip(linear.pads, margin, strict=True))
-    if len(pairs) == 1:
-        (source, moved), = pairs.items()  # fmt: skip
-        if moved == [(c, c) for c in range(shapes[source][0])] and view.index.shape[0] == shapes[source][0]:
-            return [Projection(source, replace(linear, pads=pads))]
+    pads = _wider(linear.pads, margin)
+    same = _same_channels(view, pairs)
+    if same is not None:
+        return [Projection(same, replace(linear, pads=pads))]
     if isinstance(linear, SumPool):
         return None
     full = ungrouped(linear)
@@ -270,8 +308,35 @@ def _move_channels(
         weight = np.zeros((full.shape[0], shapes[source][0], *full.shape[2:]), np.int64)
         for seen, real in moved:
             weight[:, real] += full[:, seen]
-        out.append(Projection(source, Conv(weight, linear.strides, pads, linear.dilations)))
+        parts = _within(weight, max(top, weight_top(linear)))
+        out += [Projection(source, Conv(w, linear.strides, pads, linear.dilations)) for w in parts]
     return out
+
+
+def _same_channels(view: _View, pairs: Channels) -> str | None:
+    """Return the one source whose channels the view holds, all and in order; None for any other view."""
+    (source, moved), *others = pairs.items()
+    n = next(shape[0] for name, _, shape in view.sources if name == source)
+    return source if not others and moved == [(c, c) for c in range(n)] and view.index.shape[0] == n else None
+
+
+def _wider(pads: Pads, margin: Pads) -> Pads:
+    return tuple((p[0] + m[0], p[1] + m[1]) for p, m in zip(pads, margin, strict=True))
+
+
+def _add_columns(weight: Array, at: Array, columns: Array) -> None:
+    if len(np.unique(at)) == len(at):
+        weight[:, at] = columns
+    else:  # an element that is read several times counts several times; this is slower
+        np.add.at(weight.T, at, columns.T.astype(np.int64))
+
+
+def _within(weight: Array, top: int) -> list[Array]:
+    """Return weights of at most ``top`` that add up to ``weight``: one array, or as many as its largest needs."""
+    parts = [np.clip(weight, -top, top)]
+    while (rest := weight - sum(parts)).any():
+        parts.append(np.clip(rest, -top, top))
+    return parts
 
 
 def ungrouped(conv: Conv) -> Array:
@@ -295,6 +360,14 @@ def _problems(step: Step, target: str, capabilities: Capabilities) -> list[Diagn
     if not isinstance(step, Population):
         return []
     found = []
+    for q in step.products:
+        kind = type(q.form).__name__
+        if kind not in capabilities.products:
+            what = (
+                f"target {target} multiplies by constants only: it has no product of two values ({q.left} * {q.right}"
+            )
+            what += f", {kind}, into {step.name})"
+            found.append(Diagnostic("SFN402", what, where, "leave this target out; the others are built"))
     for p in step.projections:
         kind = type(p.map).__name__
         if kind not in capabilities.projections:
@@ -310,13 +383,12 @@ def check_widths(program: Program, target: str, capabilities: Capabilities) -> N
             span = f"{population.acc_min}..{population.acc_max}"
             what = f"accumulators reach {span}, target {target} holds {capabilities.acc_bits} bits"
             raise fail("SFN401", what, ", ".join(population.origin.nodes) or population.name)
-        for p in population.projections:
-            top = weight_top(p.map)
+        for top in map(weight_top, (*(p.map for p in population.projections), *(p.form for p in population.products))):
             if top >= 2 ** (capabilities.weight_bits - 1):
                 what = f"a weight reaches {top}, target {target} holds {capabilities.weight_bits} bits"
                 raise fail("SFN402", what, ", ".join(population.origin.nodes) or population.name)
 
 
-def weight_top(linear: LinearMap) -> int:
-    """Return the largest absolute weight of a map."""
+def weight_top(linear: LinearMap | ProductForm) -> int:
+    """Return the largest absolute weight of a map or product."""
     return int(np.abs(np.asarray(linear.weight, np.int64)).max(initial=0))

@@ -69,4 +69,17 @@ class Pad:
         return arith.pad(xs[0], ((0, 0), *self.pads))
 
 
-MoveOp: TypeAlias = Reshape | Transpose | Concat | Slice | Pad
+@dataclass(frozen=True)
+class Take:
+    """Element ``i`` along ``axis`` of one sample is element ``index[i]`` of the source; any order, repeats allowed."""
+
+    axis: int
+    index: tuple[int, ...]
+
+    def apply(self, *xs: Array) -> Array:
+        """Return the picked batch."""
+        return xs[0].take(self.index, axis=self.axis + 1)
+
+
+MoveOp: TypeAlias = Reshape | Transpose | Concat | Slice | Pad | Take
+MOVES = frozenset(c.__name__ for c in (Reshape, Transpose, Concat, Slice, Pad, Take))

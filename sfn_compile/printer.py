@@ -13,7 +13,7 @@ import numpy as np
 
 from .ir import Graph, Node
 from .ops import Activation, Expression, Layer
-from .program import HostOp, MaxPool, Move, Population, Program
+from .program import HostOp, MaxPool, Move, Population, Product, Program, Projection
 
 
 def print_graph(graph: Graph, origins: bool = False) -> str:
@@ -39,8 +39,7 @@ def print_program(program: Program, origins: bool = False) -> str:
 def _node(node: Node, origins: bool) -> str:
     op = node.op
     if isinstance(op, Layer):
-        maps = op.integer.maps if op.integer is not None else op.maps
-        terms = " + ".join(f"{_attributes(m)} %{s}" for m, s in zip(maps, node.inputs, strict=True))
+        terms = _terms(*(op.integer if op.integer is not None else op).terms(node.inputs))
         fire = "readout" if op.activation is None else _attributes(op.activation)
         text = f"layer {terms} + {_array(op.bias)} -> {fire}{_levels(op.levels)}"
         if op.integer is not None and op.integer.ladder is not None:
@@ -54,7 +53,7 @@ def _node(node: Node, origins: bool) -> str:
 def _step(step: Population | MaxPool | Move) -> str:
     head = f"%{step.name} : {_shape(step.shape)} = "
     if isinstance(step, Population):
-        terms = " + ".join(f"{_attributes(p.map)} %{p.source}" for p in step.projections)
+        terms = _terms(step.projections, step.products)
         return f"{head}population {terms} -> {_attributes(step.ladder)} acc {step.acc_min}..{step.acc_max}"
     if isinstance(step, MaxPool):
         pool = f"kernel={step.kernel} strides={step.strides} pads={step.pads} dilations={step.dilations}"
@@ -62,11 +61,16 @@ def _step(step: Population | MaxPool | Move) -> str:
     return f"{head}{_attributes(step.op)} {' '.join('%' + s for s in step.sources)}"
 
 
+def _terms(projections: tuple[Projection, ...], products: tuple[Product, ...]) -> str:
+    texts = [f"{_attributes(p.map)} %{p.source}" for p in projections]
+    return " + ".join([*texts, *(f"{_attributes(p.form)} %{p.left} * %{p.right}" for p in products)])
+
+
 def _attributes(obj: Any) -> str:
-    """Return ``ClassName(field=value, ...)`` with arrays abbreviated."""
+    """Return ``ClassName(field=value, ...)`` with arrays abbreviated and empty fields left out."""
     if isinstance(obj, Activation) and obj.body is not None:
         return f"Activation({obj.body})"
-    shown = [f"{f.name}={_value(value)}" for f in fields(obj) if (value := getattr(obj, f.name)) is not None]
+    shown = [f"{f.name}={_value(v)}" for f in fields(obj) if (v := getattr(obj, f.name)) is not None]
     return f"{type(obj).__name__}({', '.join(shown)})"
 
 

@@ -1,4 +1,4 @@
-"""The integer network: populations, projections, moves and ladders. Every decision is taken; no float on any edge.
+"""The integer network: populations, what drives them, moves and ladders. Every decision is taken; no float on any edge.
 
 A :class:`Program` is a list of steps in execution order. Each step makes one integer tensor (a *value*) from earlier
 ones; shapes are those of one sample, without a batch axis. The only floats stand outside: the encoding of the
@@ -16,15 +16,18 @@ from numpy.typing import NDArray
 from .diagnostics import Origin
 from .ladders import Ladder, Readout, Table, Uniform
 from .maps import Conv, Dense, Gather, Identity, LinearMap, Pads, Shape, SumPool, window_shape
-from .moves import Concat, MoveOp, Pad, Reshape, Slice, Transpose
+from .moves import MOVES, Concat, MoveOp, Pad, Reshape, Slice, Take, Transpose
+from .products import Elementwise, Product, ProductForm
+from .rounding import Rounding
 
 __all__ = [
-    "Concat", "Conv", "Decoding", "Dense", "Encoding", "Gather", "HostOp", "Identity", "Ladder", "LinearMap", "MaxPool",
-    "Move", "MoveOp", "Pad", "Pads", "Population", "Program", "Projection", "Readout", "Reshape", "Shape", "Slice",
-    "Step", "SumPool", "Table", "Transpose", "Uniform", "ValueInfo", "window_shape",
+    "MOVES", "Concat", "Conv", "Decoding", "Dense", "Elementwise", "Encoding", "Gather", "HostOp", "Identity", "Ladder",
+    "LinearMap", "MaxPool", "Move", "MoveOp", "Pad", "Pads", "Population", "Product", "ProductForm", "Program",
+    "Projection", "Readout", "Reshape", "Shape", "Slice", "Step", "SumPool", "Table", "Take", "Transpose", "Uniform",
+    "ValueInfo", "window_shape",
 ]  # fmt: skip
 
-FORMAT = 1
+FORMAT = 2
 Array = NDArray[Any]
 
 
@@ -39,7 +42,10 @@ class Projection:
 # -- steps ----------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, eq=False)
 class Population:
-    """Neurons driven by projections. ``acc_min``/``acc_max`` are proved for all inputs (before the offset)."""
+    """Neurons driven by projections and products, all added up.
+
+    ``acc_min``/``acc_max`` are proved for all inputs (before the offset).
+    """
 
     name: str
     projections: tuple[Projection, ...]
@@ -48,11 +54,12 @@ class Population:
     acc_min: int
     acc_max: int
     origin: Origin
+    products: tuple[Product, ...] = ()
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names of the values it reads."""
-        return tuple(p.source for p in self.projections)
+        """Names of the values it reads: those of the projections, then left and right of every product."""
+        return (*(p.source for p in self.projections), *(s for p in self.products for s in (p.left, p.right)))
 
 
 @dataclass(frozen=True)
@@ -94,8 +101,10 @@ class HostOp:
     """A float operation outside the integer network: before the encoding or after the decoding.
 
     ``kind`` is one of affine (scale, bias), move (op), relu, clip (lo, hi; None: no bound), leaky_relu (slope),
-    sigmoid, tanh, scalar (steps of an :class:`~.ops.expression.Expression`), softmax (axes), log_softmax (axes);
-    ``args`` holds what stands in the parentheses, axes counted in one sample.
+    sigmoid, tanh, scalar (steps of an :class:`~.ops.expression.Expression`), softmax (axes), log_softmax (axes),
+    arg_extreme (axis, keepdims, smallest, last), grid (step, lo, hi, rounding: rounded to codes, still real), integer
+    (scale, zero, dtype: the stored integers of a real value on a grid); ``args`` holds what stands in the
+    parentheses, axes counted in one sample.
     """
 
     kind: str
@@ -104,9 +113,10 @@ class HostOp:
 
 @dataclass(frozen=True, eq=False)
 class Encoding:
-    """``code = clip(floor(x / step + 1/2), lo, hi)`` after ``host`` operations on the model's input ``name``.
+    """``code = clip(round(x / step), lo, hi)`` after ``host`` operations on the model's input ``name``.
 
     ``model_shape`` is the sample the user gives, ``shape`` that of the codes; ``step`` broadcasts against ``shape``.
+    ``rounding`` is a rule of :mod:`sfn_compile.rounding`.
     """
 
     name: str
@@ -118,17 +128,24 @@ class Encoding:
     shape: Shape
     lo: int
     hi: int
+    rounding: Rounding = "half_up"
 
 
 @dataclass(frozen=True, eq=False)
 class Decoding:
-    """``real = step * integer``, then ``host`` operations, is the model's output ``name``."""
+    """``real = step * integer``, then ``host`` operations, is the model's output ``name`` of type ``dtype``."""
 
     name: str
     value: str
     step: Array
     host: tuple[HostOp, ...]
     shape: Shape
+    dtype: str = "float32"
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the output holds whole numbers, such as places."""
+        return "int" in self.dtype
 
 
 @dataclass(frozen=True)

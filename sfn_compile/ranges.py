@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .program import Conv, Dense, Gather, Identity, LinearMap, Population, SumPool, ValueInfo
+from .program import Conv, Dense, Gather, Identity, LinearMap, Population, Product, Projection, SumPool, ValueInfo
 
 Array = NDArray[Any]
 
@@ -45,12 +46,37 @@ def accumulator_range(maps: list[tuple[LinearMap, ValueInfo]]) -> tuple[Array, A
     return low, high
 
 
+def product_reach(product: Product, left: ValueInfo, right: ValueInfo) -> tuple[Array, Array]:
+    """Return (min, max) of a product over all codes in its sources' ranges, exactly: its extremes are at corners.
+
+    A square of one value is never below 0.
+    """
+    corners = [a * b for a in (left.lo, left.hi) for b in (right.lo, right.hi)]
+    lo, hi = min(corners), max(corners)
+    if product.left == product.right:
+        ends = (left.lo**2, left.hi**2)
+        lo, hi = 0 if left.lo <= 0 <= left.hi else min(ends), max(ends)
+    return _ends(product.form.weight.astype(np.int64), lo, hi)
+
+
+def driven_range(
+    projections: Iterable[Projection], products: Iterable[Product], values: Mapping[str, ValueInfo]
+) -> tuple[Array, Array]:
+    """Return (min, max) of a population's accumulator, as arrays that broadcast against it."""
+    ends = [reach(p.map, values[p.source]) for p in projections]
+    ends += [product_reach(p, values[p.left], values[p.right]) for p in products]
+    low: Array = np.asarray(sum(e[0] for e in ends))
+    high: Array = np.asarray(sum(e[1] for e in ends))
+    return low, high
+
+
 def absolute_bound(linear: LinearMap, source: ValueInfo) -> int:
     """Return ``max over accumulators of sum |w| * max |s|``: bounds every partial sum in any order of summation."""
     top = max(abs(source.lo), abs(source.hi))
     if isinstance(linear, Dense | Conv):
         axes = tuple(range(1, linear.weight.ndim))
-        return int(np.abs(linear.weight.astype(np.int64)).sum(axis=axes).max(initial=0)) * top
+        positive, negative = _signed_sums(linear.weight, axes)
+        return int((positive - negative).max(initial=0)) * top
     fan_in = int(np.prod(linear.kernel)) if isinstance(linear, SumPool) else 1
     return int(np.abs(linear.weight.astype(np.int64)).max(initial=0)) * fan_in * top
 
@@ -66,14 +92,19 @@ def bits_for(lo: int, hi: int) -> int:
 
 def check_population(population: Population, values: dict[str, ValueInfo]) -> tuple[int, int]:
     """Return the (min, max) accumulator of a population, computed anew from its weights."""
-    low, high = accumulator_range([(p.map, values[p.source]) for p in population.projections])
+    low, high = driven_range(population.projections, population.products, values)
     return int(low.min()), int(high.max())
 
 
 def _dot(weight: Array, lo: int, hi: int, axes: tuple[int, ...]) -> tuple[Array, Array]:
-    w = weight.astype(np.int64)
-    positive, negative = np.maximum(w, 0).sum(axis=axes), np.minimum(w, 0).sum(axis=axes)
+    positive, negative = _signed_sums(weight, axes)
     return positive * lo + negative * hi, positive * hi + negative * lo
+
+
+def _signed_sums(weight: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
+    """Return the sums of the positive and of the negative weights, without a wide copy of all weights."""
+    positive = np.maximum(weight, 0).sum(axis=axes, dtype=np.int64)
+    return positive, weight.sum(axis=axes, dtype=np.int64) - positive
 
 
 def _ends(weight: Array, lo: int, hi: int) -> tuple[Array, Array]:

@@ -16,9 +16,10 @@ from .config import check_choice
 from .data import load_data, subset
 from .diagnostics import CompileError, Diagnostic, fail
 from .execute import run_codes
-from .host import encode
+from .host import encode_all
 from .legalize import legalize
 from .program import Population, Program
+from .samples import Samples, n_samples, part
 
 Array = NDArray[Any]
 DEFAULT_SAMPLES = 8
@@ -46,7 +47,7 @@ def verify(
         raise fail("SFN605", f"--time-limit {time_limit:g}; it must be above 0")
     manifest, program = artifact.open_build(folder)
     x, golden_check = _inputs(folder, manifest, data, samples, seed)
-    codes = {e.value: encode(e, x) for e in program.inputs}
+    codes = encode_all(program, x)
     expected = run_codes(program, codes)
     holds = {file.partition("/")[0] for file in manifest["files"] if "/" in file}
     built = [n for n in dict.fromkeys(manifest["options"]["targets"]) if n in holds]
@@ -57,7 +58,7 @@ def verify(
         )
     proof = Proof({
         "sfnc": __version__, "model": manifest["model"]["sha256"], "program": manifest["files"]["program.npz"],
-        "files_changed": artifact.changed_files(folder, manifest), "seed": seed, "samples": len(x),
+        "files_changed": artifact.changed_files(folder, manifest), "seed": seed, "samples": n_samples(x),
         "data": str(data.name) if data else "golden inputs", "targets": {},
     })  # fmt: skip
     if golden_check is not None:
@@ -70,13 +71,12 @@ def verify(
 
 def _inputs(
     folder: Path, manifest: Mapping[str, Any], data: Path | None, samples: int | None, seed: int
-) -> tuple[Array, dict[str, Array] | None]:
+) -> tuple[Samples, dict[str, Array] | None]:
     if data is None:
         x, golden = artifact.load_golden(folder)
-        n = min(samples or DEFAULT_SAMPLES, len(x))
-        return x[:n], {k: v[:n] for k, v in golden.items()}
-    model = manifest["model"]
-    found = load_data(data, model["input"], tuple(model["shape"]), model["dtype"])
+        n = min(samples or DEFAULT_SAMPLES, n_samples(x))
+        return part(x, slice(n)), part(golden, slice(n))
+    found = load_data(data, artifact.model_inputs(manifest))
     return subset(found, samples or DEFAULT_SAMPLES, seed).x, None
 
 

@@ -6,16 +6,16 @@ Memory does not grow with the number of samples: one batch of taps and one histo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..frontend.reference import FloatReference, original_names
-from ..host import prepare
+from ..host import prepare_all
 from ..ir import Graph, Node
 from ..ops import Layer
+from ..samples import Samples, n_samples, part
 from .statistics import Statistics
 
 Array = NDArray[Any]
@@ -27,10 +27,10 @@ MOST_SAMPLES = 32
 
 
 def sites(graph: Graph) -> dict[str, int]:
-    """Return the channel axis (of one sample) of every value that needs statistics, by name."""
-    found = {i.name: 0 for i in graph.inputs}
+    """Return the channel axis (of one sample) of every value that needs statistics, by name: not of stated levels."""
+    found = {i.name: 0 for i in graph.inputs if i.levels is None}
     for node in graph.nodes:
-        if isinstance(node.op, Layer) and node.op.activation is not None:
+        if isinstance(node.op, Layer) and node.op.activation is not None and node.op.levels is None:
             found[node.name] = node.op.axis
     return found
 
@@ -63,15 +63,14 @@ class FloatRunner:
         wanted = sorted(set(self.taps.values()))
         size = sum(int(np.prod(t.shape)) for t in graph.types().values())
         piece = max(1, min(MOST_SAMPLES, NUMBERS_AT_A_TIME // size))
-        self.reference = FloatReference(model, graph.inputs[0].model_name, batch, wanted, piece)
+        self.reference = FloatReference(model, [i.model_name for i in graph.inputs], batch, wanted, piece, bool(wanted))
 
-    def stream(self, x: Array) -> Any:
+    def stream(self, x: Samples) -> Any:
         """Yield (number of samples, :class:`RealValues`, original outputs by name) for pieces of ``x``."""
         start = 0
         for found in self.reference.stream(x):
             n = len(next(iter(found.values())))
-            source = self.graph.inputs[0]
-            known = {source.name: prepare(source, x[start : start + n]).astype(np.float64)}
+            known = prepare_all(self.graph, part(x, slice(start, start + n)))
             types = self.graph.types()
             for name, tap in self.taps.items():
                 known[name] = found[tap].astype(np.float64).reshape(n, *types[name].shape)
@@ -79,11 +78,11 @@ class FloatRunner:
             yield n, RealValues(self.graph, known), found
 
 
-def collect(graph: Graph, runner: FloatRunner, x: Array, progress: Progress | None = None) -> dict[str, Statistics]:
-    """Return the statistics of every site over the samples ``x`` ``(n, *model_shape)``."""
+def collect(graph: Graph, runner: FloatRunner, x: Samples, progress: Progress | None = None) -> dict[str, Statistics]:
+    """Return the statistics of every site over the samples ``x``, ``(n, *model_shape)`` per input."""
     axes, types = sites(graph), graph.types()
     stats = {name: Statistics(types[name].shape[axis]) for name, axis in axes.items()}
-    local = [n for n in graph.nodes if isinstance(n.op, Layer) and n.op.activation and n.op.activation.is_local()]
+    local = [n for n in graph.nodes if n.name in stats and _is_local(n)]
     done = 0
     for n, values, _ in runner.stream(x):
         for name, axis in axes.items():
@@ -94,11 +93,15 @@ def collect(graph: Graph, runner: FloatRunner, x: Array, progress: Progress | No
             stats[node.name].reach(arguments.reshape(arguments.shape[0], -1))
         done += n
         if progress is not None:
-            progress(done, len(x))
+            progress(done, n_samples(x))
     return stats
+
+
+def _is_local(node: Node) -> bool:
+    return isinstance(node.op, Layer) and node.op.activation is not None and node.op.activation.is_local()
 
 
 def _arguments(node: Node, values: RealValues) -> Array:
     """Return what the activation of a Layer is applied to."""
     assert isinstance(node.op, Layer)
-    return replace(node.op, activation=None).evaluate(*(values[s] for s in node.inputs))
+    return node.op.drive(*(values[s] for s in node.inputs))

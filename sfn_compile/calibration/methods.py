@@ -45,18 +45,21 @@ def mse_of_new_samples(stats: Statistics, lo: int, hi: int) -> Array:
     costs more than rounding it. What lies beyond is taken from the tails: exponential, with the mean excess of the
     largest values. Where values are many, as on maps, this is the step of the method ``mse``.
     """
-    full = minmax(stats, lo, hi, {})
-    tails = [(*stats.tail(side), abs(end)) for side, end in ((1, hi), (-1, lo))]
+    full, centers = minmax(stats, lo, hi, {}), stats.centers
+    tails = [(*stats.tail(side), side, end) for side, end in ((1, hi), (-1, lo))]
 
-    def cut_off(step: Array) -> Array:
+    def unseen(step: Array) -> Array:
+        """Return by how much the tails lose more than the values that were seen."""
         lost = np.zeros(len(full))
-        for start, excess, count, end in tails:
-            scale = np.where(excess > 0, excess, 1.0)
-            beyond = np.maximum(end * step - start, 0.0)
-            lost += np.where(excess > 0, 2 * count * scale**2 * np.exp(-beyond / scale), 0.0)
+        for start, excess, count, side, end in tails:
+            scale, reach = np.where(excess > 0, excess, 1.0), abs(end) * step
+            beyond = np.maximum(side * centers - reach[:, None], 0.0)
+            expected = np.where(excess > 0, 2 * count * scale**2 * np.exp(np.minimum(start - reach, 0.0) / scale), 0.0)
+            more = np.maximum(expected - (stats.counts * beyond**2).sum(axis=1), 0.0)
+            lost += np.where(reach > start, more, 0.0)
         return lost
 
-    return _least(stats, lo, hi, full, np.geomspace(1.5, 0.04, 108), cut_off)
+    return _least(stats, lo, hi, full, np.geomspace(1.5, 0.04, 108), unseen)
 
 
 def _least(

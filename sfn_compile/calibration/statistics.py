@@ -19,8 +19,9 @@ class Statistics:
     """Statistics of one site. After any number of :meth:`update` calls the fields describe all values seen.
 
     ``counts`` ``(c, 2 * n_bins)``: bin i of channel c holds values in ``[(i - n_bins) w_c, (i - n_bins + 1) w_c)`` with
-    ``w_c = span_c / n_bins``; ``low``/``high`` exact extremes, ``n`` values per channel, ``zeros`` exact zeros.
-    ``reached`` ``(2, c)``: smallest and largest argument of the site's function, where it was asked for.
+    ``w_c = span_c / n_bins``; ``low``/``high`` exact extremes, ``n`` values per channel (one number for all, or
+    one each), ``zeros`` exact zeros. ``reached`` ``(2, c)``: smallest and largest argument of the site's function,
+    where it was asked for.
     """
 
     def __init__(self, n_channels: int):
@@ -30,7 +31,7 @@ class Statistics:
         self.low = np.full(n_channels, np.inf)
         self.high = np.full(n_channels, -np.inf)
         self.zeros = np.zeros(n_channels, np.int64)
-        self.n = 0
+        self.n: int | Array = 0
         self.reached = np.stack([self.low, self.high])
 
     def update(self, values: Array) -> None:
@@ -62,20 +63,22 @@ class Statistics:
             self.counts[np.ix_(small, np.arange(start, start + self.n_bins))] = half
             self.span[small] *= 2
 
-    def merged(self) -> Statistics:
-        """Return the statistics of all channels as one."""
-        one = Statistics(1)
-        one.n_bins, one.counts = self.n_bins, np.zeros((1, 2 * self.n_bins), np.int64)
-        top = float(self.span.max())
-        one.span[:] = top
-        one.n = self.n * len(self.span)
-        one.zeros[:] = self.zeros.sum()
-        one.low[:], one.high[:] = self.low.min(), self.high.max()
+    def merged(self, groups: Array | None = None) -> Statistics:
+        """Return the statistics of groups of channels: ``groups`` ``(c,)`` holds their numbers 0, 1, ...; None: one."""
+        of = np.zeros(len(self.span), np.int64) if groups is None else groups
+        size = np.bincount(of)
+        one = Statistics(len(size))
+        one.n_bins, one.counts = self.n_bins, np.zeros((len(size), 2 * self.n_bins), np.int64)
+        one.n = self.n * size
+        np.maximum.at(one.span, of, self.span)
+        np.add.at(one.zeros, of, self.zeros)
+        np.minimum.at(one.low, of, self.low)
+        np.maximum.at(one.high, of, self.high)
         offsets = np.arange(2 * self.n_bins) - self.n_bins
-        for row, span in zip(self.counts, self.span, strict=True):
+        for row, span, g in zip(self.counts, self.span, of, strict=True):
             if span > 0:
-                shrink = round(np.log2(top / span))
-                np.add.at(one.counts[0], (offsets >> shrink) + self.n_bins, row)
+                shrink = round(np.log2(one.span[g] / span))
+                np.add.at(one.counts[g], (offsets >> shrink) + self.n_bins, row)
         return one
 
     def thinned(self, n_channels: int, n_bins: int) -> Statistics:
@@ -115,7 +118,7 @@ class Statistics:
         positive = self.counts[:, self.n_bins :]
         negative = self.counts[:, : self.n_bins][:, ::-1]
         mass = np.cumsum(positive + negative, axis=1) + self.zeros[:, None]
-        first = (mass >= p * self.n).argmax(axis=1)
+        first = (mass >= p * np.reshape(self.n, (-1, 1))).argmax(axis=1)
         edge = (first + 1) / self.n_bins * self.span
         top = np.maximum(np.abs(self.low), np.abs(self.high))
         return np.where(self.zeros >= p * self.n, 0.0, np.minimum(edge, top))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,14 @@ from ..program import MoveOp, Reshape, Shape, Transpose
 Array = NDArray[Any]
 
 
+# Operators that give stored integers back as they are, elsewhere: the result lies on the grid of the source.
+KEEP_INTEGERS = frozenset({
+    "Identity", "Dropout", "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Concat", "Split", "Gather",
+    "Slice", "Pad", "MaxPool", "GlobalMaxPool", "ReduceMax", "Resize", "Upsample", "DepthToSpace", "SpaceToDepth",
+    "Tile", "Expand",
+})  # fmt: skip
+
+
 class Refusal(Exception):
     """Why a node cannot be imported; collected, so that one message lists them all."""
 
@@ -31,11 +40,31 @@ def node_label(node: ir.Node) -> str:
     return f"{node.name or node.outputs[0].name} ({node.op_type})"
 
 
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Stored integers q of type ``dtype`` that mean the real numbers ``scale * (q - zero)``.
+
+    ``scale`` and ``zero`` broadcast against one sample (against the whole array where it is a constant).
+    """
+
+    scale: Array
+    zero: Array
+    dtype: str
+
+    def same(self, other: Grid) -> bool:
+        """Return whether both mean the same numbers."""
+        pairs = ((self.scale, other.scale), (self.zero, other.zero))
+        return self.dtype == other.dtype and all(a.size == b.size and (a.ravel() == b.ravel()).all() for a, b in pairs)
+
+
 class Context:
     """The graph under construction. ``values`` maps ONNX value names to graph value names.
 
     ``merged`` does so for values whose only axis is the batch and everything else in one: a view that dynamo's
     ``as_strided`` makes and undoes at once, so nothing but the undoing is let through.
+
+    ``units`` holds, for constants that come from a quantised network, the number they are integer multiples of.
+    ``integers`` holds, for ONNX values that are stored integers, how they mean real numbers.
     """
 
     def __init__(self, batch: int | None, opset: int):
@@ -46,6 +75,8 @@ class Context:
         self.values: dict[str, str] = {}
         self.merged: dict[str, str] = {}
         self.constants: dict[str, Array] = {}
+        self.units: dict[str, Array] = {}
+        self.integers: dict[str, Grid] = {}
 
     def emit(self, op: Op, inputs: Sequence[str], onnx: ir.Node, tap: str | None = None) -> str:
         """Add a node that stands for ``onnx`` and return its name; ``tap`` names the ONNX value it equals."""
@@ -55,6 +86,10 @@ class Context:
         self.nodes.append(node)
         self.types[name] = node.type
         return name
+
+    def retap(self, name: str, tap: str) -> None:
+        """Let a value whose own ONNX value holds stored integers be compared with the real numbers in ``tap``."""
+        self.nodes = [replace(n, tap=tap) if n.name == name and n.tap is None else n for n in self.nodes]
 
 
 class OnnxNode:
@@ -91,6 +126,14 @@ class OnnxNode:
         if not self.has_input(i):
             return None
         return self.context.constants.get(self._input_name(i))
+
+    def unit(self, i: int) -> Array | None:
+        """Return what constant input ``i`` is integer multiples of, None where it is no such constant."""
+        return self.context.units.get(self._input_name(i))
+
+    def grid(self, i: int = 0) -> Grid | None:
+        """Return the grid of input ``i`` where it is stored integers, else None."""
+        return self.context.integers.get(self._input_name(i))
 
     def need_constant(self, i: int, what: str) -> Array:
         """Return input ``i`` as an array. Refuses an input that is computed at run time."""
@@ -147,30 +190,59 @@ class OnnxNode:
             raise self.refuse(f"its constant {what} of shape {found.shape} does not broadcast into {shape}")
         return found.reshape((1,) * (len(shape) - found.ndim) + found.shape)
 
-    def common_shape(self, computed: Sequence[int]) -> Shape:
-        """Return the sample shape that run-time inputs broadcast to. Refuses inputs of different ranks."""
-        shapes = [self.shape(i) for i in computed]
-        text = " and ".join(map(str, shapes))
-        if len({len(s) for s in shapes}) != 1:
-            raise self.refuse(f"its operands have shapes {text}", "give them the same number of axes")
-        try:
-            return tuple(np.broadcast_shapes(*shapes))
-        except ValueError:
-            raise self.refuse(f"its operands of shapes {text} do not broadcast") from None
-
     # -- results ---------------------------------------------------------------------------------------------------
     def emit(self, op: Op, *inputs: str) -> str:
         """Add an intermediate op and return its name."""
         return self.context.emit(op, inputs, self.node)
 
     def result(self, op: Op, *inputs: str, output: int = 0) -> None:
-        """Add the op that computes an output of the node, the first unless said otherwise."""
+        """Add the op that computes an output of the node, the first unless said otherwise.
+
+        An operator on stored integers that moves or compares them keeps their grid; nothing in the file then holds
+        the real numbers, so there is no tap.
+        """
         out = str(self.node.outputs[output].name)
-        self.context.values[out] = self.context.emit(op, inputs, self.node, tap=out)
+        grid = self._kept_grid()
+        if grid is not None:
+            self.context.integers[out] = grid
+        self.context.values[out] = self.context.emit(op, inputs, self.node, tap=None if grid else out)
 
     def alias(self, value: str) -> None:
         """Let the node's output be an existing value."""
-        self.context.values[str(self.node.outputs[0].name)] = value
+        out = str(self.node.outputs[0].name)
+        grid = self._kept_grid()
+        if grid is not None:
+            self.context.integers[out] = grid
+        self.context.values[out] = value
+
+    def real_result(self, op: Op, *inputs: str) -> None:
+        """Add the op that computes the node's real output from stored integers."""
+        out = str(self.node.outputs[0].name)
+        self.context.values[out] = self.context.emit(op, inputs, self.node, tap=out)
+
+    def real_alias(self, value: str) -> None:
+        """Let the node's real output be an existing value, and that value be compared with it."""
+        out = str(self.node.outputs[0].name)
+        self.context.values[out] = value
+        self.context.retap(value, out)
+
+    def store(self, value: str, grid: Grid) -> None:
+        """Let the node's output be the stored integers of a real value on ``grid``."""
+        out = str(self.node.outputs[0].name)
+        self.context.values[out] = value
+        self.context.integers[out] = grid
+
+    def _kept_grid(self) -> Grid | None:
+        """Return the one grid of the stored integers that the node reads, None where it reads real numbers."""
+        grids = [g for i in range(len(self.node.inputs)) if (g := self.grid(i)) is not None]
+        if not grids:
+            return None
+        if self.node.op_type not in KEEP_INTEGERS or not all(g.same(grids[0]) for g in grids):
+            what = "it works on stored integers of different or unclear meaning"
+            raise self.refuse(what, "put a DequantizeLinear in front of it")
+        if any(g.scale.size > 1 for g in grids):
+            raise self.refuse("it moves stored integers with a scale per channel", "quantise activations per tensor")
+        return grids[0]
 
     def move(self, op: MoveOp, *inputs: str) -> None:
         """Let the node's output be a move of values."""

@@ -7,9 +7,13 @@ import onnx_ir as ir
 
 from ..diagnostics import CompileError, Diagnostic
 from ..ir import Graph, GraphInput, GraphOutput, TensorType, live_nodes
-from .context import Context, OnnxNode, Refusal, node_label
+from ..program import HostOp
+from .context import Context, Grid, OnnxNode, Refusal, node_label
+from .fold import fold_constant
+from .inputs import TYPES, needed_values
+from .integers import integer_problem
 from .load import LoadedModel
-from .operators import SEVERAL_OUTPUTS, importer_of, unsupported
+from .operators import SEVERAL_OUTPUTS, TAKE_CONSTANTS, importer_of, unsupported
 
 
 def import_model(loaded: LoadedModel) -> Graph:
@@ -21,25 +25,36 @@ def import_model(loaded: LoadedModel) -> Graph:
 
 
 def survey(loaded: LoadedModel) -> tuple[Graph | None, list[Diagnostic], list[tuple[str, str]]]:
-    """Return (graph or None, problems, [(node, "ok", "behind" or the code of its refusal)]) without raising."""
+    """Return (graph or None, problems, [(node, "ok", "host", "behind" or the code of its refusal)]) without raising.
+
+    The graph ends where the model's tail begins, if it has one.
+    """
+    ends = _ends(loaded)
+    needed = needed_values(loaded.model, ends)
+    sources = tuple(i for i in loaded.inputs if i.name in needed)
     context = Context(loaded.batch, loaded.model.opset_imports.get("", 1))
     _constants(loaded.model, context)
-    name = loaded.input_name
-    context.types[name] = TensorType(loaded.input_shape)
-    context.values[name] = name
+    for source in sources:
+        context.types[source.name] = TensorType(source.shape)
+        context.values[source.name] = source.name
+        if source.dtype in ("uint8", "int8"):  # stored integers, until an operator says what they mean
+            context.integers[source.name] = Grid(np.ones(()), np.zeros(()), source.dtype)
     problems: list[Diagnostic] = []
     states: list[tuple[str, str]] = []
     for node in loaded.model.graph:
+        if loaded.tail is not None and str(node.outputs[0].name) in loaded.tail.made:
+            states.append((node_label(node), "host"))
+            continue
         problem = _import_node(node, context)
         if problem is not None:
             problems.append(problem)
         states.append((node_label(node), problem.code if problem else _state(node, context)))
-    outputs = _outputs(loaded.model, context, problems)
+    outputs = _outputs(ends, context, problems)
     if problems:
         return None, problems, states
-    source = GraphInput(name, name, loaded.input_shape, loaded.input_dtype, context.types[name])
     nodes = live_nodes(context.nodes, [o.value for o in outputs])
-    return Graph((source,), nodes, tuple(outputs)), [], states
+    inputs = tuple(GraphInput(i.name, i.name, i.shape, i.dtype, TensorType(i.shape)) for i in sources)
+    return Graph(inputs, nodes, tuple(outputs)), [], states
 
 
 def _constants(model: ir.Model, context: Context) -> None:
@@ -51,6 +66,9 @@ def _constants(model: ir.Model, context: Context) -> None:
 def _import_node(node: ir.Node, context: Context) -> Diagnostic | None:
     if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
         return _import_constant(node, context)
+    key = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
+    if key not in TAKE_CONSTANTS and fold_constant(node, context):
+        return None
     waits = any(v is not None and v.name and not _known(str(v.name), context) for v in node.inputs)
     importer = importer_of(node)
     if waits or importer is None:  # behind a refused node only what would be refused anyway is worth a message
@@ -58,6 +76,9 @@ def _import_node(node: ir.Node, context: Context) -> Diagnostic | None:
     if node.op_type not in SEVERAL_OUTPUTS and any(o.name and o.uses() for o in list(node.outputs)[1:]):
         what = "its optional second output is used"
         return Diagnostic("SFN202", what, node_label(node), "use the first output only")
+    problem = integer_problem(node, context)
+    if problem is not None:
+        return problem
     try:
         importer(OnnxNode(node, context))
     except Refusal as refusal:
@@ -83,12 +104,36 @@ def _import_constant(node: ir.Node, context: Context) -> Diagnostic | None:
     return None
 
 
-def _outputs(model: ir.Model, context: Context, problems: list[Diagnostic]) -> list[GraphOutput]:
+def _stored(grid: Grid | None) -> tuple[HostOp, ...]:
+    """Return the host operation that gives the user the stored integers of an output, none for a real one."""
+    if grid is None:
+        return ()
+    return (HostOp("integer", (("scale", grid.scale), ("zero", grid.zero), ("dtype", grid.dtype))),)
+
+
+def _dtype(out: ir.Value) -> str:
+    """Return the NumPy type of an output, float32 where the file does not say."""
+    return TYPES.get(out.dtype, "float32") if out.dtype is not None else "float32"
+
+
+def _ends(loaded: LoadedModel) -> list[ir.Value]:
+    """Return where the network ends: the outputs that the host does not make, and what its tail is fed."""
+    model, tail = loaded.model, loaded.tail
+    if tail is None:
+        return list(model.graph.outputs)
+    made = {str(v.name): v for node in model.graph for v in node.outputs}
+    kept = [v for v in model.graph.outputs if str(v.name) not in tail.outputs]
+    return [*kept, *(made[name] for name in tail.cuts if made[name] not in kept)]
+
+
+def _outputs(ends: list[ir.Value], context: Context, problems: list[Diagnostic]) -> list[GraphOutput]:
     found = []
-    for out in model.graph.outputs:
+    for out in ends:
         name = str(out.name)
         if name in context.values:
-            found.append(GraphOutput(name, context.values[name]))
+            grid = context.integers.get(name)
+            dtype = _dtype(out) if grid is None else grid.dtype
+            found.append(GraphOutput(name, context.values[name], _stored(grid), dtype=dtype))
         elif not problems and name in context.merged:
             what = "it merges the batch with other axes"
             problems.append(Diagnostic("SFN203", what, f"output {name!r}", "keep axis 0 for the samples"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,31 +9,46 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
+from ..data import file_sha256
 from ..diagnostics import CompileError, Diagnostic, fail
+from ..samples import ModelInput
+from .inputs import needed_values, read_inputs
 from .operators import unsupported
+from .tail import HostTail
 
 # Operators whose result is not a function of their inputs: never folded.
 _RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
+# Their constants stay as they are: weights from a quantised network are integers times a unit.
+_QUANTISERS = {"QuantizeLinear", "DequantizeLinear", "Quant", "BipolarQuant"}
 _FOLD_LIMIT_BYTES = 1 << 28
-_FLOATS = {ir.DataType.FLOAT: "float32", ir.DataType.DOUBLE: "float64", ir.DataType.FLOAT16: "float16"}
-_INTEGERS = {ir.DataType.UINT8: "uint8", ir.DataType.INT8: "int8"}
+_AT_A_TIME = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A checked model: its file, the folded IR, and its single real input."""
+    """A checked model: its file, the folded IR, the inputs that its outputs depend on, and what the host computes."""
 
     path: Path
     sha256: str
     model: ir.Model
-    input_name: str
-    input_shape: tuple[int, ...]
-    input_dtype: str
+    inputs: tuple[ModelInput, ...]
     batch: int | None
     n_nodes: int
+    tail: HostTail | None = None
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the inputs."""
+        return tuple(i.name for i in self.inputs)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of the model's outputs."""
+        return tuple(str(o.name) for o in self.model.graph.outputs)
 
 
 def load_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> LoadedModel:
@@ -48,16 +62,14 @@ def load_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = 
     _check_finite(model)
     n_nodes = sum(1 for _ in model.graph)
     try:
-        graph_input = _single_input(model)
-        shape, batch = _pin(graph_input, dict(input_shapes or {}))
-        dtype = _dtype(graph_input)
+        inputs, batch = read_inputs(model, input_shapes or {})
     except CompileError as error:  # nothing can be imported, but what would be refused then is worth telling now
         refused = (unsupported(node, folded=False) for node in model.graph)
         raise CompileError([*error.diagnostics, *(d for d in refused if d is not None)]) from error
-    graph_input.shape = ir.Shape([1, *shape])
     _fold(model)
-    assert graph_input.name is not None
-    return LoadedModel(path, _sha256(path), model, graph_input.name, shape, dtype, batch, n_nodes)
+    needed = needed_values(model)  # an input of which only the shape was read is no longer
+    inputs = tuple(i for i in inputs if i.name in needed)
+    return LoadedModel(path, file_sha256(path), model, inputs, batch, n_nodes)
 
 
 def _read(path: Path) -> ir.Model:
@@ -71,10 +83,6 @@ def _read(path: Path) -> ir.Model:
     if not any(True for _ in model.graph) or not model.graph.outputs:
         raise fail("SFN101", "the file holds no network (no node or no output)", str(path), "export the model again")
     return model
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _first_line(error: Exception) -> str:
@@ -115,8 +123,8 @@ def _check_finite(model: ir.Model) -> None:
             values = tensor.numpy()
         except Exception as error:  # a tensor whose bytes do not fit its shape
             raise fail("SFN101", f"initializer {name!r} is damaged: {_first_line(error)}") from error
-        if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
-            n = int((~np.isfinite(values)).sum())
+        n = _not_finite(values)
+        if n:
             bad.append(
                 Diagnostic("SFN104", f"{n} of {values.size} values are NaN or infinite", f"initializer {name!r}")
             )
@@ -124,54 +132,19 @@ def _check_finite(model: ir.Model) -> None:
         raise CompileError(bad)
 
 
-def _single_input(model: ir.Model) -> ir.Value:
-    real = [v for v in model.graph.inputs if v.name not in model.graph.initializers]
-    if len(real) != 1:
-        names = ", ".join(repr(v.name) for v in real) or "none"
-        what = f"the model has {len(real)} inputs ({names}); exactly one is supported"
-        raise fail("SFN105", what, fix="export the part of the network between one input tensor and its outputs")
-    for value in list(model.graph.inputs):
-        if value is not real[0]:
-            model.graph.inputs.remove(value)  # an initializer listed as input (old exporters) is a constant
-    return real[0]
-
-
-def _pin(value: ir.Value, input_shapes: dict[str, tuple[int, ...]]) -> tuple[tuple[int, ...], int | None]:
-    name = str(value.name)
-    wrong = sorted(set(input_shapes) - {name})
-    if wrong:
-        raise fail("SFN105", f"--input-shape names {wrong[0]!r}; the model's input is {name!r}")
-    if value.shape is None or len(value.shape) < 2:
-        what = f"its shape is {value.shape}; the first axis must be the batch and at least one more must follow"
-        raise fail("SFN105", what, f"input {name!r}", "export with a batch axis")
-    dims = [d if isinstance(d, int) else None for d in value.shape]
-    given = input_shapes.get(name)
-    if given is not None:
-        if len(given) != len(dims) or any(d not in (None, g) for d, g in zip(dims[1:], given[1:], strict=True)):
-            raise fail(
-                "SFN103", f"--input-shape {list(given)} does not fit the model's {value.shape}", f"input {name!r}"
-            )
-        dims = [dims[0], *given[1:]]
-    if any(d is None or d < 1 for d in dims[1:]):
-        example = ",".join(str(d) if d else "N" for d in [1, *dims[1:]])
-        fix = f"pin it: --input-shape {name}={example} with a number for each N"
-        raise fail("SFN103", f"the shape {value.shape} has a symbolic axis besides the batch", f"input {name!r}", fix)
-    return tuple(d for d in dims[1:] if d is not None), dims[0]
-
-
-def _dtype(value: ir.Value) -> str:
-    known = {**_FLOATS, **_INTEGERS}
-    if value.dtype not in known:
-        what = f"its type is {value.dtype}; supported: {', '.join(known.values())}"
-        raise fail("SFN105", what, f"input {value.name!r}")
-    return known[value.dtype]
+def _not_finite(values: NDArray[Any]) -> int:
+    """Return how many numbers are NaN or infinite, looking at a few at a time: weights may fill the memory."""
+    if not np.issubdtype(values.dtype, np.floating):
+        return 0
+    flat = values.reshape(-1)
+    return sum(int((~np.isfinite(flat[i : i + _AT_A_TIME])).sum()) for i in range(0, flat.size, _AT_A_TIME))
 
 
 def _fold(model: ir.Model) -> None:
     """Fold everything that does not depend on the input, shape arithmetic included (onnxscript's folder)."""
 
     def should_fold(node: ir.Node) -> bool:
-        return node.op_type not in _RANDOM
+        return node.op_type not in _RANDOM | _QUANTISERS
 
     try:
         optimizer.fold_constants(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from ..diagnostics import fail
+from ..samples import Samples, by_name, n_samples, part
+from . import qonnx
 
 Array = NDArray[Any]
 _BATCH = 32
@@ -21,37 +23,60 @@ _BATCH = 32
 class FloatReference:
     """An onnxruntime session over the original file; ``taps`` are values of the graph returned beside the outputs.
 
-    ``batch`` is the model's fixed batch size or None; ``piece`` samples run at a time where the size is free.
+    ``inputs`` names those that samples are given for; any other is fed zeros. ``batch`` is the size of a batch where it
+    is fixed; ``piece`` samples run at a time where it is None. ``only_taps``: the model's outputs are not computed.
     """
 
-    def __init__(self, path: Path, input_name: str, batch: int | None, taps: Sequence[str] = (), piece: int = _BATCH):
-        self.input_name = input_name
+    def __init__(
+        self, path: Path, inputs: Sequence[str], batch: int | None, taps: Sequence[str] = (), piece: int = _BATCH,
+        only_taps: bool = False,
+    ):  # fmt: skip
+        self.inputs = tuple(inputs)
         self.batch = batch
         self.piece = piece
-        self.session = _session(path, taps)
+        self.session = _session(path, taps, only_taps)
         self.outputs = [o.name for o in self.session.get_outputs()]
+        self.idle = [i for i in self.session.get_inputs() if i.name not in self.inputs]
 
-    def run(self, x: Array) -> dict[str, Array]:
-        """Return every output and tap ``(n, ...)`` for inputs ``(n, *shape)``. Raises SFN106."""
-        return {k: np.concatenate([p[k] for p in self.stream(x)]) for k in self.outputs}
+    def run(self, x: Samples | Array, each: Collection[str] = ()) -> dict[str, Any]:
+        """Return every output and tap ``(n, ...)`` for samples ``(n, *shape)`` of every input. Raises SFN106.
 
-    def stream(self, x: Array) -> Iterator[dict[str, Array]]:
-        """Yield outputs and taps for consecutive pieces of ``x``, batch axis first."""
-        size = self.batch or self.piece
-        for start in range(0, len(x), size):
-            piece = x[start : start + size]
-            missing = size - len(piece) if self.batch else 0
-            if missing:  # a fixed batch is filled up with repetitions, which are cut off again
-                piece = np.concatenate([piece, np.repeat(piece[-1:], missing, axis=0)])
+        Outputs named in ``each`` are tuples of one array per batch instead: their shapes may differ.
+        """
+        pieces = list(self.stream(x))
+        return {
+            k: tuple(p[k] for p in pieces) if k in each else np.concatenate([p[k] for p in pieces])
+            for k in self.outputs
+        }
+
+    def stream(self, x: Samples | Array) -> Iterator[dict[str, Array]]:
+        """Yield outputs and taps for consecutive pieces of the samples ``x``, batch axis first."""
+        x = by_name(x, self.inputs)
+        n, size = n_samples(x), self.batch or self.piece
+        for start in range(0, n, size):
+            chosen: Any = slice(start, start + size)
+            if self.batch and start + size > n:  # a fixed batch is filled up with repetitions, which are cut off again
+                chosen = np.minimum(np.arange(start, start + size), n - 1)
+            piece = part(x, chosen)
+            feeds = piece | {i.name: _zeros(i, n_samples(piece)) for i in self.idle}
             try:
-                found = self.session.run(self.outputs, {self.input_name: piece})
+                found = self.session.run(self.outputs, feeds)
             except Exception as error:  # onnxruntime's exceptions share no base class
                 raise fail("SFN106", f"onnxruntime: {str(error).strip()[:300]}") from error
-            keep = len(piece) - missing
-            yield {name: value[:keep] for name, value in zip(self.outputs, found, strict=True)}
+            keep = slice(n - start) if isinstance(chosen, np.ndarray) else ...
+            yield {name: np.asarray(value)[keep] for name, value in zip(self.outputs, found, strict=True)}
 
 
-def _session(path: Path, taps: Sequence[str]) -> ort.InferenceSession:
+def _zeros(source: ort.NodeArg, n: int) -> Array:
+    """Return zeros for an input: its symbolic axes are ``n`` samples first, 1 behind."""
+    shape = [d if isinstance(d, int) else 1 if i else n for i, d in enumerate(source.shape)]
+    kind = source.type.removeprefix("tensor(").removesuffix(")")
+    if kind == "string":
+        return np.full(shape, "", object)
+    return np.zeros(shape, {"float": "float32", "double": "float64"}.get(kind, kind))
+
+
+def _session(path: Path, taps: Sequence[str], only_taps: bool) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = os.cpu_count() or 1
@@ -59,15 +84,25 @@ def _session(path: Path, taps: Sequence[str]) -> ort.InferenceSession:
     # onnxruntime reads weight data only from the model's folder, which it has to be told for a model in memory.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent.resolve()))
     try:
-        model = _with_outputs(path, taps) if taps else str(path)
+        model = _prepared(path, taps, only_taps)
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # as above: no base class to name
         raise fail("SFN106", f"onnxruntime: {str(error).strip()[:300]}", str(path)) from error
 
 
-def _with_outputs(path: Path, taps: Sequence[str]) -> bytes:
-    """Return the model with more outputs; external weight data stays where it is."""
+def _prepared(path: Path, taps: Sequence[str], only_taps: bool) -> bytes | str:
+    """Return what onnxruntime is to load: the file, or in memory the model with more outputs, others, or in standard
+    operators.
+
+    External weight data stays where it is.
+    """
     model = onnx.load(str(path), load_external_data=False)
+    foreign = qonnx.has_quantisers(model)
+    if not taps and not foreign:
+        return str(path)
+    model = qonnx.standard(model) if foreign else model
+    if only_taps:
+        del model.graph.output[:]
     have = {o.name for o in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=t) for t in taps if t not in have)
     return bytes(model.SerializeToString())

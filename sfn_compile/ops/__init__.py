@@ -6,7 +6,10 @@ from .activation import Activation
 from .expression import Expression
 from .layer import IntegerForm, Layer
 from .linear import Linear
-from .simple import Add, MaxPool, Moved, Mul, Pointwise, Softmax
+from .quantize import Quantize
+from .simple import Add, ArgExtreme, MaxPool, Moved, Mul, Pointwise, Softmax
 
-__all__ = ["Activation", "Add", "Expression", "IntegerForm", "Layer", "Linear", "MaxPool", "Moved", "Mul", "Pointwise",
-           "Softmax"]  # fmt: skip
+__all__ = [
+    "Activation", "Add", "ArgExtreme", "Expression", "IntegerForm", "Layer", "Linear", "MaxPool", "Moved", "Mul",
+    "Pointwise", "Quantize", "Softmax",
+]  # fmt: skip

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..ir import Levels
-from ..program import Ladder, LinearMap, Shape
+from ..program import Ladder, LinearMap, Product, ProductForm, Projection, Shape
 from .activation import Activation
 
 Array = NDArray[Any]
+Item = TypeVar("Item")
+Terms = tuple[tuple[Projection, ...], tuple[Product, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +28,19 @@ class IntegerForm:
     acc_min: int = 0
     acc_max: int = 0
     notes: tuple[str, ...] = ()
+    products: tuple[ProductForm, ...] = ()
+
+    def terms(self, inputs: tuple[str, ...]) -> Terms:
+        """Return the integer projections and products on a node's inputs."""
+        return _terms(self.maps, self.products, inputs)
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """``activation(sum of maps(inputs) + bias)``, one map per input.
+    """``activation(sum of maps and products of inputs + bias)``: one input per map, then two per product.
 
     ``activation`` None means a readout: the accumulator leaves the network unfired. ``axis`` is the channel axis of the
-    sample, along which thresholds are chosen.
+    sample, along which thresholds are chosen. ``units``, one per map, as in :class:`~sfn_compile.ops.linear.Linear`.
     """
 
     maps: tuple[LinearMap, ...]
@@ -41,14 +49,43 @@ class Layer:
     axis: int = 0
     levels: Levels | None = None
     integer: IntegerForm | None = None
+    products: tuple[ProductForm, ...] = ()
+    units: tuple[Array | None, ...] = ()
+
+    def terms(self, inputs: tuple[str, ...]) -> Terms:
+        """Return the projections and products, with real weights, on a node's inputs."""
+        return _terms(self.maps, self.products, inputs)
 
     def infer(self, *shapes: Shape) -> Shape:
-        """Return the common shape of the projections."""
-        found = {m.out_shape(s) for m, s in zip(self.maps, shapes, strict=True)}
+        """Return the common shape of the projections and products."""
+        n = len(self.maps)
+        found = {m.out_shape(s) for m, s in zip(self.maps, shapes[:n], strict=True)}
+        found |= {f.out_shape(*pair) for f, pair in zip(self.products, _pairs(shapes[n:]), strict=True)}
         assert len(found) == 1
         return found.pop()
 
+    def drive(self, *xs: Array) -> Array:
+        """Return the real values in front of the activation, bias included, without quantisation."""
+        n = len(self.maps)
+        parts = [m.apply(x, 0, "real") for m, x in zip(self.maps, xs[:n], strict=True)]
+        parts += [f.apply(*pair, "real") for f, pair in zip(self.products, _pairs(xs[n:]), strict=True)]
+        return sum(parts, start=np.asarray(self.bias, np.float64))
+
     def evaluate(self, *xs: Array) -> Array:
-        """Return the real values, without quantisation."""
-        total = sum(m.apply(x, 0, "real") for m, x in zip(self.maps, xs, strict=True)) + self.bias
-        return np.asarray(total) if self.activation is None else self.activation.evaluate(np.asarray(total))
+        """Return the real values; rounded to their levels where the model itself states those, else not."""
+        total = self.drive(*xs)
+        if self.activation is None:
+            return total
+        real = self.activation.evaluate(total)
+        return self.levels.real(real) if self.levels is not None and self.levels.imported else real
+
+
+def _terms(maps: tuple[LinearMap, ...], forms: tuple[ProductForm, ...], inputs: tuple[str, ...]) -> Terms:
+    n = len(maps)
+    projections = tuple(Projection(s, m) for s, m in zip(inputs[:n], maps, strict=True))
+    products = tuple(Product(*pair, f) for f, pair in zip(forms, _pairs(inputs[n:]), strict=True))
+    return projections, products
+
+
+def _pairs(items: Sequence[Item]) -> list[tuple[Item, Item]]:
+    return list(zip(items[::2], items[1::2], strict=True))

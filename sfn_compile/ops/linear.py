@@ -15,10 +15,15 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """``y = map(x) + bias``; the map's weights are float64, ``bias`` broadcasts against one output sample."""
+    """``y = map(x) + bias``; the map's weights are float64, ``bias`` broadcasts against one output sample.
+
+    ``unit``, where it is there, is the positive number per output channel (broadcasting against one output sample) of
+    which the weights are integer multiples: they come from a quantised network and are not to be rounded again.
+    """
 
     map: LinearMap
     bias: Array
+    unit: Array | None = None
 
     def infer(self, *shapes: Shape) -> Shape:
         """Return the map's output shape."""

@@ -1,4 +1,4 @@
-"""The remaining float ops, a few lines each: Add, Mul, Pointwise, MaxPool, Moved (any move) and the final Softmax."""
+"""The remaining float ops, a few lines each: Add, Mul, Pointwise, MaxPool, Moved, the final Softmax and ArgMax."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Add:
-    """The sum of two values of the same shape: a residual."""
+    """The sum of two values: a residual. Samples of the same rank broadcast (NumPy's rule)."""
 
     def infer(self, *shapes: Shape) -> Shape:
         """Return the common shape."""
-        assert shapes[0] == shapes[1]
-        return shapes[0]
+        return _broadcast(*shapes)
 
     def evaluate(self, *xs: Array) -> Array:
         """Return the element-wise sum."""
@@ -32,11 +31,11 @@ class Add:
 
 @dataclass(frozen=True)
 class Mul:
-    """The product of two computed values, element by element; sample shapes of equal rank broadcast."""
+    """The product of two values, element by element: a gate. Samples of the same rank broadcast (NumPy's rule)."""
 
     def infer(self, *shapes: Shape) -> Shape:
-        """Return the broadcast shape."""
-        return tuple(np.broadcast_shapes(*shapes))
+        """Return the common shape."""
+        return _broadcast(*shapes)
 
     def evaluate(self, *xs: Array) -> Array:
         """Return the element-wise product."""
@@ -56,7 +55,7 @@ class Pointwise:
 
     def infer(self, *shapes: Shape) -> Shape:
         """Return the broadcast shape."""
-        return tuple(np.broadcast_shapes(*shapes))
+        return tuple(int(n) for n in np.broadcast_shapes(*shapes))
 
     def evaluate(self, *xs: Array) -> Array:
         """Return the function element by element, in float64."""
@@ -67,6 +66,11 @@ class Pointwise:
         """Return all operands in order, the computed ones as given."""
         rest = iter(computed)
         return [next(rest) if c is None else c for c in self.constants] if self.constants else list(computed)
+
+
+def _broadcast(left: Shape, right: Shape) -> Shape:
+    assert len(left) == len(right)
+    return tuple(int(n) for n in np.broadcast_shapes(left, right))
 
 
 @dataclass(frozen=True)
@@ -126,3 +130,34 @@ class Softmax:
     def as_host(self) -> HostOp:
         """Return the same function as a host operation after decoding."""
         return HostOp("log_softmax" if self.log else "softmax", (("axes", self.axes),))
+
+
+@dataclass(frozen=True)
+class ArgExtreme:
+    """The place of the largest (or ``smallest``) number along ``axis`` of one sample, of equals the first or ``last``.
+
+    Only at the end of a network: the decoder computes it.
+    """
+
+    axis: int
+    keepdims: bool
+    smallest: bool = False
+    last: bool = False
+
+    def infer(self, *shapes: Shape) -> Shape:
+        """Return the shape without ``axis``, or with 1 in its place."""
+        before, after = shapes[0][: self.axis], shapes[0][self.axis + 1 :]
+        return (*before, *(1,) * self.keepdims, *after)
+
+    def evaluate(self, *xs: Array) -> Array:
+        """Return the places as float64, like every value of the graph."""
+        axis = self.axis + 1
+        x = -xs[0] if self.smallest else xs[0]
+        found = np.flip(x, axis).argmax(axis) if self.last else x.argmax(axis)
+        found = x.shape[axis] - 1 - found if self.last else found
+        return (np.expand_dims(found, axis) if self.keepdims else found).astype(np.float64)
+
+    def as_host(self) -> HostOp:
+        """Return the same function as a host operation after decoding."""
+        args = (("axis", self.axis), ("keepdims", self.keepdims), ("smallest", self.smallest), ("last", self.last))
+        return HostOp("arg_extreme", args)

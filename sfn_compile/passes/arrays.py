@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..program import MoveOp, Reshape, Shape, Transpose
+from ..program import MoveOp, Reshape, Shape, Slice, Take, Transpose
 
 Array = NDArray[Any]
 
@@ -39,13 +39,35 @@ def move_array(op: MoveOp, array: Array, shape: Shape) -> Array:
 
 
 def unmove_array(op: MoveOp, array: Array, shape: Shape) -> Array | None:
-    """Return the inverse of :func:`move_array` for a permuting move of a sample of ``shape``, None for other moves."""
+    """Return an array that :func:`move_array` makes ``array`` of, for a sample of ``shape``; None where there is none.
+
+    Elements that a Slice or Take does not read get the value of one that it does. Pad and Concat have no such array.
+    """
     if isinstance(op, Transpose):
         ranked = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
         return np.ascontiguousarray(ranked.transpose(np.argsort(op.perm)))
     if isinstance(op, Reshape):
         return compress(np.broadcast_to(array, op.shape).reshape(shape))
+    if isinstance(op, Slice):
+        return _unpicked([np.arange(*r) for r in op.ranges], array, shape)
+    if isinstance(op, Take):
+        return _unpicked(
+            [np.array(op.index) if a == op.axis else np.arange(d) for a, d in enumerate(shape)], array, shape
+        )
     return None
+
+
+def _unpicked(picks: list[Array], array: Array, shape: Shape) -> Array | None:
+    """Return the array whose elements ``picks`` (per axis) are ``array``; None where one would have two values."""
+    found = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
+    for axis, pick in enumerate(picks):
+        if found.shape[axis] > 1:
+            back = np.zeros(shape[axis], np.int64)
+            back[pick] = np.arange(len(pick))
+            if not np.array_equal(found, found.take(back[pick], axis)):
+                return None
+            found = found.take(back, axis)
+    return found
 
 
 def along(axis: int, ndim: int, vector: Array) -> Array:

@@ -5,7 +5,7 @@ Not a pass over the graph alone: it takes the statistics as a field, so that the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -18,9 +18,11 @@ from ..calibration.statistics import Statistics
 from ..config import Options
 from ..ir import Graph, GraphInput, Levels, Node
 from ..ops import Activation, Layer, MaxPool
-from ..program import Shape
+from ..program import Conv, Dense, LinearMap, ProductForm, Shape, ValueInfo
 from .arrays import along, channel_vector
-from .steps import effective, moved_step, rows_of
+from .lower import info_behind
+from .steps import effective, moved_step, on_codes, rows_of, top_code
+from .ties import Ties
 
 Array = NDArray[Any]
 
@@ -31,7 +33,7 @@ FLOOR = 0.25
 
 @dataclass(frozen=True, eq=False)
 class ChooseLadders:
-    """Chooses step, lowest and highest code of the input and of every firing Layer."""
+    """Chooses step, lowest and highest code of every input and every firing Layer."""
 
     statistics: Mapping[str, Statistics]
     options: Options
@@ -43,43 +45,44 @@ class ChooseLadders:
 
     def run(self, graph: Graph) -> Graph:
         """Return the graph with levels; sites whose readers need one common step get it."""
-        common: dict[str, float | None] = {}
-        while (chosen := self._attempt(graph, common)) is None:
+        ties = Ties(graph)
+        while (chosen := self._attempt(graph, ties)) is None:
             pass
         return chosen
 
-    def _attempt(self, graph: Graph, common: dict[str, float | None]) -> Graph | None:
-        """Return the graph with levels, or None with one more demand in ``common``.
-
-        ``common`` names the sites that must have one step for all their channels: the number, or None where the site
-        may choose it.
-        """
+    def _attempt(self, graph: Graph, ties: Ties) -> Graph | None:
+        """Return the graph with levels, or None with more channels tied to one step."""
         shapes: dict[str, Shape] = {name: t.shape for name, t in graph.types().items()}
-        source = self._input(graph.inputs[0], common)
-        assert source.levels is not None
-        steps: dict[str, Array] = {source.name: source.levels.step}
+        inputs = tuple(self._input(source, ties) for source in graph.inputs)
+        steps: dict[str, Array] = {i.name: i.levels.step for i in inputs if i.levels is not None}
+        infos = {i.name: ValueInfo(i.type.shape, i.levels.lo, i.levels.hi) for i in inputs if i.levels is not None}
         nodes = []
         for node in graph.nodes:
             if isinstance(node.op, Layer):
-                for linear, read in zip(node.op.maps, node.inputs, strict=True):
-                    if effective(linear, steps[read], shapes[read]) is None:
-                        _demand(graph, read, steps, common)
+                for p in node.op.terms(node.inputs)[0]:
+                    if effective(p.map, steps[p.source], shapes[p.source]) is None:
+                        ties.demand(p.source, -1 if isinstance(p.map, Dense) else 0, steps)
                         return None
-                if node.op.activation is not None:
-                    levels = self._levels(node, node.op, steps, shapes, common)
+                if node.op.levels is not None:
+                    steps[node.name] = node.op.levels.step
+                elif node.op.activation is not None:
+                    levels = self._levels(node, node.op, steps, infos, ties)
                     steps[node.name] = levels.step
                     chosen = replace(node.op, levels=levels, activation=self._reached(node, node.op.activation))
                     node = replace(node, op=chosen, origin=node.origin.touched_by(self.name))
             else:
                 read = node.inputs[0]
                 if isinstance(node.op, MaxPool) and channel_vector(steps[read], shapes[read], 0) is None:
-                    _demand(graph, read, steps, common)  # codes of different steps cannot be compared
+                    ties.demand(read, 0, steps)  # codes of different steps cannot be compared
                     return None
                 steps[node.name] = moved_step(node, steps, shapes)
+            infos[node.name] = info_behind(node, infos)
             nodes.append(node)
-        return replace(graph, inputs=(source,), nodes=tuple(nodes))
+        return replace(graph, inputs=inputs, nodes=tuple(nodes))
 
-    def _input(self, source: GraphInput, common: Mapping[str, float | None]) -> GraphInput:
+    def _input(self, source: GraphInput, ties: Ties) -> GraphInput:
+        if source.levels is not None:
+            return source
         stats, shape = self.statistics[source.name], source.type.shape
         n = self.options.input_levels
         whole = source.dtype in ("uint8", "int8") and all(op.kind == "move" for op in source.host)
@@ -88,10 +91,9 @@ class ChooseLadders:
             lo, hi = (0, 255) if source.dtype == "uint8" else (-128, 127)
             step, dead = np.ones((1,) * len(shape)), np.zeros((1,) * len(shape), bool)
         else:
-            step = _input_step(stats, lo, hi, self.options, source.name in common)
+            step = _input_step(stats, lo, hi, self.options, ties.groups(source.name))
             dead = along(0, len(shape), stats.low == stats.high)
-            step = along(0, len(shape), step)
-        step = _pinned(step, common.get(source.name))
+            step = along(0, len(shape), ties.tied(source.name, step))
         return replace(source, levels=Levels(step, lo, hi, dead, "input encoding"))
 
     def _reached(self, node: Node, activation: Activation) -> Activation:
@@ -103,43 +105,73 @@ class ChooseLadders:
         return activation.within(low, high)
 
     def _levels(
-        self, node: Node, layer: Layer, steps: Mapping[str, Array], shapes: Mapping[str, Shape],
-        common: Mapping[str, float | None],
-    ) -> Levels:  # fmt: skip
+        self, node: Node, layer: Layer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo], ties: Ties
+    ) -> Levels:
         stats = self.statistics[node.name]
         assert layer.activation is not None
         lo, hi = code_range(layer.activation, stats, self.options)
-        stats = stats.merged() if node.name in common else stats
-        if self.options.method == "mse":
-            step = methods.mse_of_new_samples(stats, lo, hi)
-        else:
-            step = methods.choose(self.options.method, stats, lo, hi, self.options.method_options)
-        n = node.type.shape[layer.axis]
-        step, dead = np.broadcast_to(step, n).copy(), np.broadcast_to(step <= 0, n)
-        rows = _rows_on_codes(node, layer, steps, shapes)
+        step = _by_groups(stats, ties.groups(node.name), lo, hi, self.options, _of_site)
+        dead = step <= 0
+        rows = _rows_on_codes(node, layer, steps, infos)
         if dead.any():
-            step[dead] = _step_of_weights(node, layer, rows)[dead]
+            # No larger than that of any live channel: readers would have to spend their weights' bits on a dead one.
+            most = step[~dead].max(initial=0) or np.inf
+            step[dead] = np.minimum(_step_of_weights(node, layer, rows)[dead], most)
         if layer.activation.linear_above_zero:
             step = np.maximum(step, FLOOR * rounding_noise(rows))
-        step = _pinned(step, common.get(node.name))
+        step = ties.tied(node.name, step)
         axis, rank = layer.axis, len(node.type.shape)
         return Levels(along(axis, rank, step), lo, hi, along(axis, rank, dead))
 
 
-def _input_step(stats: Statistics, lo: int, hi: int, options: Options, common: bool) -> Array:
-    """Return the input's steps: per channel, or one for all where channels plainly share a range (flat images)."""
-    top = np.maximum(np.abs(stats.low), np.abs(stats.high))
-    shared = (top >= 0.99 * top.max()).mean() >= 0.25 or len(top) == 1 or not (top > 0).all()
-    if common or shared:
-        whole = methods.choose(options.method, stats.merged(), lo, hi, options.method_options)
-        return np.full(len(top), whole[0] if whole[0] > 0 else 1.0)
+def _of_site(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
+    if options.method == "mse":
+        return methods.mse_of_new_samples(stats, lo, hi)
     return methods.choose(options.method, stats, lo, hi, options.method_options)
 
 
-def _rows_on_codes(node: Node, layer: Layer, steps: Mapping[str, Array], shapes: Mapping[str, Shape]) -> Array:
-    """Return per channel the real value of one code of everything that drives it ``(n_channels, n_weights)``."""
-    maps = [effective(m, steps[read], shapes[read]) for m, read in zip(layer.maps, node.inputs, strict=True)]
-    return np.concatenate([rows_of(m, node.type.shape, layer.axis) for m in maps if m is not None], axis=1)
+def _of_input(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
+    return methods.choose(options.method, stats, lo, hi, options.method_options)
+
+
+def _by_groups(
+    stats: Statistics, groups: Array | None, lo: int, hi: int, options: Options,
+    choose: Callable[[Statistics, int, int, Options], Array],
+) -> Array:  # fmt: skip
+    """Return the method's step per channel, one for all channels of a group."""
+    if groups is None:
+        return choose(stats, lo, hi, options)
+    return choose(stats.merged(groups), lo, hi, options)[groups]
+
+
+def _input_step(stats: Statistics, lo: int, hi: int, options: Options, groups: Array | None) -> Array:
+    """Return the input's steps: per channel, or one for all where channels plainly share a range (flat images)."""
+    top = np.maximum(np.abs(stats.low), np.abs(stats.high))
+    shared = (top >= 0.99 * top.max()).mean() >= 0.25 or len(top) == 1 or not (top > 0).all()
+    if shared:
+        whole = _of_input(stats.merged(), lo, hi, options)
+        return np.full(len(top), whole[0] if whole[0] > 0 else 1.0)
+    return _by_groups(stats, groups, lo, hi, options, _of_input)
+
+
+def _rows_on_codes(node: Node, layer: Layer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo]) -> Array:
+    """Return per channel the real value of one code of everything that drives it ``(n_channels, n_weights)``.
+
+    One code of a factor is worth what the other factor stands at; codes spread evenly over 0..hi have the root mean
+    square hi / sqrt(3).
+    """
+    shape, (projections, products) = node.type.shape, on_codes(node, steps, infos)
+    rows = [_row(p.map, shape, layer.axis) for p in projections]
+    for p in products:
+        row = _row(p.form, shape, layer.axis) / np.sqrt(3)
+        rows += [row * top_code(infos[p.right]), row * top_code(infos[p.left])]
+    return np.concatenate(rows, axis=1)
+
+
+def _row(linear: LinearMap | ProductForm, shape: Shape, axis: int) -> Array:
+    """Return the weights that drive one neuron of each channel: the largest where every neuron has its own."""
+    rows = rows_of(linear, shape, axis)
+    return rows if isinstance(linear, Conv | Dense) else np.abs(rows).max(axis=1, keepdims=True)
 
 
 def _step_of_weights(node: Node, layer: Layer, rows: Array) -> Array:
@@ -158,36 +190,6 @@ def rounding_noise(rows: Array) -> Array:
     1.0
     """
     return np.sqrt((rows**2).sum(axis=1) / 12)
-
-
-def _pinned(step: Array, common: float | None) -> Array:
-    return step if common is None else np.full_like(step, common, dtype=np.float64)
-
-
-def _demand(graph: Graph, value: str, steps: Mapping[str, Array], common: dict[str, float | None]) -> None:
-    """Add to ``common`` what the reader of ``value`` needs: one site with a single step, or one step for several."""
-    sites = _sites_behind(graph, value)
-    for site in sites:
-        if site not in common:
-            common[site] = None
-            return
-    joint = max(float(steps[site].max()) for site in sites)
-    assert any(common[site] != joint for site in sites), f"every site behind {value} has the step {joint}"
-    common.update(dict.fromkeys(sites, joint))
-
-
-def _sites_behind(graph: Graph, value: str) -> list[str]:
-    """Return the sites whose codes ``value`` holds, through moves and max pools."""
-    nodes, found = graph.by_name(), []
-    queue = [value]
-    while queue:
-        name = queue.pop(0)
-        node = nodes.get(name)
-        if node is None or isinstance(node.op, Layer):
-            found.append(name)
-        else:
-            queue.extend(node.inputs)
-    return list(dict.fromkeys(found))
 
 
 def levels_vector(levels: Levels, shape: Shape, axis: int) -> Array:

@@ -48,6 +48,7 @@ def chains(graph: Graph) -> list[tuple[Node, ...]]:
     for node in graph.nodes:
         if (
             not isinstance(node.op, Linear)
+            or node.op.unit is not None  # a product with stored weights would have to be rounded
             or not isinstance(node.op.map, Dense)
             or len(types[node.inputs[0]].shape) != 1
         ):

@@ -52,6 +52,8 @@ def pairs(graph: Graph) -> list[tuple[Node, Node, Conv]]:
         inner = nodes.get(outer.inputs[0])
         if inner is None or not isinstance(outer.op, Linear) or not isinstance(inner.op, Linear):
             continue
+        if outer.op.unit is not None or inner.op.unit is not None:
+            continue  # a product with stored weights would have to be rounded
         if only_user(users, graph, inner.name) is not outer:
             continue
         merged = _composed(inner.op, outer.op, inner.type.shape)

@@ -19,7 +19,8 @@ from ..calibration.collect import FloatRunner, RealValues
 from ..execute import accumulate
 from ..ir import Graph, Levels, Node
 from ..ops import Expression, Layer, MaxPool
-from ..program import Population, Projection, ValueInfo
+from ..program import Population, ValueInfo
+from ..samples import Samples, n_samples, part
 from .arrays import along
 from .fold_thresholds import ladder
 from .lower import info_behind
@@ -35,7 +36,7 @@ class CorrectBias:
     """Adds the mean pre-activation error of every channel to its bias, measured on the samples ``x``."""
 
     runner: FloatRunner
-    x: Array
+    x: Samples
 
     name: ClassVar[str] = "correct-bias"
     needs: ClassVar[frozenset[str]] = frozenset({"weights-integer"})
@@ -45,12 +46,15 @@ class CorrectBias:
     def run(self, graph: Graph) -> Graph:
         """Return the graph with corrected biases."""
         size = sum(int(np.prod(t.shape)) for t in graph.types().values())
-        n = max(1, min(len(self.x), MAX_SAMPLES, MAX_NUMBERS // size))
-        real = _real_values(graph, self.runner, self.x[:n])
-        source = graph.inputs[0]
-        assert source.levels is not None
-        codes: dict[str, Array] = {source.name: source.levels.quantize(real[source.name])}
-        infos = {source.name: ValueInfo(source.type.shape, source.levels.lo, source.levels.hi)}
+        n = max(1, min(n_samples(self.x), MAX_SAMPLES, MAX_NUMBERS // size))
+        real = _real_values(graph, self.runner, part(self.x, slice(n)))
+        codes: dict[str, Array] = {}
+        infos: dict[str, ValueInfo] = {}
+        for source in graph.inputs:
+            assert source.levels is not None
+            infos[source.name] = ValueInfo(source.type.shape, source.levels.lo, source.levels.hi)
+            if source.name in real:
+                codes[source.name] = source.levels.quantize(real[source.name])
         last_use = {s: i for i, node in enumerate(graph.nodes) for s in node.inputs}
         nodes = []
         for i, node in enumerate(graph.nodes):
@@ -71,13 +75,13 @@ class CorrectBias:
     ) -> Node:  # fmt: skip
         form = layer.integer
         assert form is not None
-        projections = tuple(Projection(s, m) for s, m in zip(node.inputs, form.maps, strict=True))
-        driven = Population(node.name, projections, ladder(layer, form), node.type.shape, 0, 0, node.origin)
+        projections, products = form.terms(node.inputs)
+        driven = Population(node.name, projections, ladder(layer, form), node.type.shape, 0, 0, node.origin, products)
         acc = accumulate(driven, codes, infos)
-        parts = (m.apply(real[s], 0, "real") for s, m in zip(node.inputs, layer.maps, strict=True))
-        true = sum(parts, start=np.asarray(layer.bias, np.float64))
+        true = layer.drive(*(real[s] for s in node.inputs))
         shift = along(layer.axis, len(node.type.shape), _mean_error(layer, true, acc * form.alpha + layer.bias))
-        better = replace(layer, bias=layer.bias + shift)
+        stated = "imported" in form.notes  # such a network is computed as it is, its errors included
+        better = layer if stated else replace(layer, bias=layer.bias + shift)
         if layer.levels is not None:
             codes[node.name] = ladder(better, form).fire(acc)
         return replace(node, op=better, origin=node.origin.touched_by(self.name))
@@ -111,7 +115,7 @@ def _slope(body: Expression, z: Array, levels: Levels) -> Array:
     return np.abs(above - below) / levels.step
 
 
-def _real_values(graph: Graph, runner: FloatRunner, x: Array) -> dict[str, Array]:
+def _real_values(graph: Graph, runner: FloatRunner, x: Samples) -> dict[str, Array]:
     parts: list[RealValues] = [values for _, values, _ in runner.stream(x)]
     wanted = {s for node in graph.nodes for s in node.inputs}
     return {name: np.concatenate([p[name] for p in parts]) for name in wanted}

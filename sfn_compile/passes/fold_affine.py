@@ -1,7 +1,7 @@
 """fold-affine: batch norm and constant arithmetic disappear into the weights and bias of their neighbours.
 
 ``s * (W x + b) + c = (s W) x + (s b + c)`` behind a linear map; ``W (s x + c) + b = (W s) x + (W c + b)`` before one,
-there only where no zero padding lies between: padding is 0 and not c, so the bias would differ from place to place.
+there only where no zero padding lies between, or c differs from place to place anyway: padding is 0 and not c.
 An affine step behind a move or a max pool changes places with it first, behind a max pool only where its scale is
 positive.
 """
@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 from ..diagnostics import Origin
 from ..ir import Graph, Node, TensorType, rebuild, unique_name
 from ..ops import Linear, MaxPool, Moved
-from ..program import Conv, Identity, Reshape, SumPool, Transpose
-from .arrays import ROUNDING, compress, move_array, unmove_array
+from ..program import Concat, Conv, Identity, Reshape, Slice, SumPool, Take, Transpose
+from .arrays import ROUNDING, channel_vector, compress, move_array, unmove_array
 from .base import only_user
 from .scale import scale_input, scale_output
 
 Array = NDArray[Any]
+
+
+_PICKS = Reshape | Transpose | Slice | Take  # every element of the result is one of the source's
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class FoldAffine:
     """Removes every affine step that has a linear neighbour to go into."""
 
     name: ClassVar[str] = "fold-affine"
-    needs: ClassVar[frozenset[str]] = frozenset({"host-split"})
+    needs: ClassVar[frozenset[str]] = frozenset({"quantizers-fused"})
     makes: ClassVar[frozenset[str]] = frozenset({"affine-folded"})
     exact: ClassVar[bool] = True
 
@@ -64,7 +67,9 @@ def _is_affine(node: Node) -> bool:
 def _fold(node: Node, graph: Graph, users: dict[str, list[Node]], nodes: dict[str, Node]) -> Graph | None:
     before = nodes.get(node.inputs[0])
     if before is not None and only_user(users, graph, before.name) is node:
-        folded = _into_previous(node, before) or _swap(node, before, graph)
+        folded = (
+            _into_previous(node, before) or _swap(node, before, graph) or _into_branches(node, before, graph, users)
+        )
         if folded is not None:
             return rebuild(graph, _replace(graph, {before.name: folded[0], node.name: folded[1]}), folded[2])
     return _forward(node, graph, users)
@@ -77,7 +82,7 @@ def _forward(node: Node, graph: Graph, users: dict[str, list[Node]]) -> Graph | 
     scale, bias = node.op.map.weight, node.op.bias
     at, after = node, only_user(users, graph, node.name)
     crossed: dict[str, tuple[Node, ...]] = {}
-    while after is not None and isinstance(after.op, Moved) and isinstance(after.op.op, Reshape | Transpose):
+    while after is not None and isinstance(after.op, Moved) and isinstance(after.op.op, _PICKS):
         scale, bias = (move_array(after.op.op, a, at.type.shape) for a in (scale, bias))
         crossed[after.name] = (replace(after, tap=None),)  # it holds the numbers before the affine step from now on
         at, after = after, only_user(users, graph, after.name)
@@ -104,7 +109,8 @@ def _into_previous(node: Node, before: Node) -> Folded | None:
         return None
     bias = compress(np.asarray(before.op.bias * scale + node.op.bias))
     origin = Origin.merge(before.origin, node.origin).touched_by("fold-affine")
-    made = Node(node.name, Linear(merged, bias), before.inputs, node.type, origin, node.tap)
+    unit = None if before.op.unit is None else np.abs(before.op.unit * scale)
+    made = Node(node.name, Linear(merged, bias, unit), before.inputs, node.type, origin, node.tap)
     return (), (made,), {}
 
 
@@ -127,6 +133,26 @@ def _swap(node: Node, before: Node, graph: Graph) -> Folded | None:
     return (first,), (second,), {}
 
 
+def _into_branches(node: Node, concat: Node, graph: Graph, users: dict[str, list[Node]]) -> Folded | None:
+    """Return the affine step in front of a Concat of linear values, each of which takes its part of it."""
+    assert isinstance(node.op, Linear)
+    nodes, types = graph.by_name(), graph.types()
+    if not isinstance(concat.op, Moved) or not isinstance(concat.op.op, Concat):
+        return None
+    if not all(s in nodes and isinstance(nodes[s].op, Linear) and only_user(users, graph, s) for s in concat.inputs):
+        return None
+    axis, ends = concat.op.op.axis, np.cumsum([types[s].shape[concat.op.op.axis] for s in concat.inputs])[:-1]
+    full = [np.broadcast_to(a, node.type.shape) for a in (node.op.map.weight, node.op.bias)]
+    first = []
+    for source, scale, bias in zip(concat.inputs, *(np.split(a, ends, axis) for a in full), strict=True):
+        name = unique_name(f"{source}/affine", types.__contains__)
+        op = Linear(Identity(compress(scale)), compress(bias))
+        first.append(Node(name, op, (source,), types[source], node.origin.touched_by("fold-affine")))
+    second = Node(node.name, concat.op, tuple(f.name for f in first), node.type,
+                  concat.origin.touched_by("fold-affine"), node.tap)  # fmt: skip
+    return tuple(first), (second,), {}
+
+
 def _per_channel(scale: Array, bias: Array, shape: tuple[int, ...]) -> bool:
     return all(
         compress(np.broadcast_to(a, shape)).size in (1, shape[0])
@@ -138,16 +164,15 @@ def _per_channel(scale: Array, bias: Array, shape: tuple[int, ...]) -> bool:
 def _into_next(scale: Array, bias: Array, after: Node, shape: tuple[int, ...], node: Node) -> Node | None:
     assert isinstance(after.op, Linear)
     padded = isinstance(after.op.map, Conv | SumPool) and any(b or e for b, e in after.op.map.pads)
-    if padded and np.any(bias):
-        return (
-            None  # exact with a bias per position, but then NIR has to unroll the convolution: a signed site is cheaper
-        )
+    if padded and np.any(bias) and channel_vector(bias, shape, 0) is not None:
+        return None  # exact with a bias per position, but then NIR unrolls the convolution: a signed site is cheaper
     merged = scale_input(after.op.map, scale, shape)
     if merged is None:
         return None
     total = compress(after.op.evaluate(np.broadcast_to(bias, shape)[None])[0], ROUNDING)
     origin = Origin.merge(node.origin, after.origin).touched_by("fold-affine")
-    return Node(after.name, Linear(merged, total), after.inputs, after.type, origin, after.tap)
+    unit = after.op.unit * np.abs(scale).item() if after.op.unit is not None and scale.size == 1 else None
+    return Node(after.name, Linear(merged, total, unit), after.inputs, after.type, origin, after.tap)
 
 
 def _replace(graph: Graph, changed: dict[str, tuple[Node, ...]]) -> list[Node]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..ir import Graph, Levels, Node
 from ..ops import Activation, Expression, IntegerForm, Layer
 from ..program import Ladder, Readout, Table, Uniform
+from . import imported
 from .arrays import compress
 from .quantize_weights import uniform_site
 from .scalar_tables import Site, scalar_table
@@ -54,6 +55,11 @@ def ladder(layer: Layer, form: IntegerForm) -> Ladder:
         return Readout(scaled)
     theta = np.rint(layer.levels.step / form.alpha).astype(np.int64)
     exact = np.array_equal(layer.levels.step / theta.clip(1), form.alpha)
+    body = None if layer.activation is None else layer.activation.body
+    if body is not None:
+        return _scalar_table(body, layer.levels, form, bias)
+    if layer.levels.imported:
+        return imported.table(layer, form, layer.levels)
     if uniform_site(layer) and exact:
         offset = _each(uniform_offset, bias, layer.levels.step, theta)
         return _settled(Uniform(theta, offset, layer.levels.lo, layer.levels.hi), form)
@@ -83,8 +89,6 @@ def _table(layer: Layer, form: IntegerForm, bias: Array) -> Table:
     assert layer.levels is not None
     assert layer.activation is not None
     lo, hi = layer.levels.lo, layer.levels.hi
-    if layer.activation.body is not None:
-        return _scalar_table(layer.activation.body, layer.levels, form, bias)
     bias, step, alpha = np.broadcast_arrays(bias, layer.levels.step, form.alpha)
     kinds, place = _distinct(bias, step, alpha)
     rows = np.empty((len(kinds), hi - lo), np.int64)
@@ -102,7 +106,7 @@ def _scalar_table(body: Expression, levels: Levels, form: IntegerForm, bias: Arr
     shape, (bias, step, alpha) = full[0].shape, (a.reshape(-1)[rows] for a in full[:3])
     rowed = body.with_constants(lambda c: np.broadcast_to(c, shape).reshape(-1)[rows])
     ends = (levels.lo, levels.hi, form.acc_min, form.acc_max)
-    table, codes = scalar_table(Site(rowed, alpha, bias, step, *ends))
+    table, codes = scalar_table(Site(rowed, alpha, bias, step, *ends, levels.rounding))
     return Table(table[place].reshape(*shape, table.shape[1]), codes)
 
 

@@ -7,13 +7,13 @@ that nobody else reads; constants that differ from place to place move along whe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
 from ..ir import Graph, Node, TensorType, rebuild, unique_name
-from ..ops import Activation, Add, Linear, MaxPool, Moved
+from ..ops import Activation, Add, Linear, MaxPool, Moved, Mul, Quantize
 from ..ops.activation import scalar
 from ..program import Pad, Reshape, Shape, Transpose
 from .arrays import unmove_array
@@ -47,28 +47,33 @@ def hoistable(graph: Graph) -> list[tuple[Node, Node]]:
     found = []
     for node in graph.nodes:
         before = nodes.get(node.inputs[0])
-        if before is None or not isinstance(node.op, Activation) or only_user(users, graph, before.name) is not node:
+        if before is None or not isinstance(node.op, Activation | Quantize):
+            continue
+        if _before(node.op, before, graph) is None:
             continue
         sources = [nodes.get(s) for s in before.inputs]
-        if _before(node.op, before, graph) is not None and all(_waits(s, users, graph) for s in sources):
+        if only_user(users, graph, before.name) is node and all(_waits(s, users, graph) for s in sources):
             found.append((node, before))
     return found
 
 
-def _before(activation: Activation, before: Node, graph: Graph) -> Activation | None:
-    """Return the activation as it stands in front of a move or max pool, None where they do not change places."""
-    constants = [] if activation.body is None else activation.body.constants()
+def _before(op: Activation | Quantize, before: Node, graph: Graph) -> Activation | Quantize | None:
+    """Return the function as it stands in front of a move or max pool, None where they do not change places."""
+    if isinstance(op, Quantize):
+        inner = None if op.levels.step.size > 1 else _before(op.activation, before, graph)
+        return replace(op, activation=inner) if isinstance(inner, Activation) else None
+    constants = [] if op.body is None else op.body.constants()
     if isinstance(before.op, MaxPool):
         per_channel = all(c.ndim == len(before.type.shape) and c.size == c.shape[0] for c in constants)
-        return activation if activation.rises() and per_channel else None
-    if not isinstance(before.op, Moved) or (isinstance(before.op.op, Pad) and not activation.keeps_zero()):
+        return op if op.rises() and per_channel else None
+    if not isinstance(before.op, Moved) or (isinstance(before.op.op, Pad) and not op.keeps_zero()):
         return None
-    if not constants or activation.body is None:
-        return activation
-    op, shape = before.op.op, graph.types()[before.inputs[0]].shape
-    if not isinstance(op, Reshape | Transpose):
+    move, shape = before.op.op, graph.types()[before.inputs[0]].shape
+    if not constants or op.body is None:
+        return op
+    if not isinstance(move, Reshape | Transpose):
         return None
-    return scalar(activation.body.with_constants(lambda c: _unmoved(op, c, shape)))
+    return scalar(op.body.with_constants(lambda c: _unmoved(move, c, shape)))
 
 
 def _unmoved(op: Reshape | Transpose, constant: Array, shape: Shape) -> Array:
@@ -81,16 +86,17 @@ def _waits(source: Node | None, users: dict[str, list[Node]], graph: Graph) -> b
     """Return whether a value is not spikes yet (so firing it here is no extra population) and has one reader."""
     if source is None or only_user(users, graph, source.name) is None:
         return False
-    return isinstance(source.op, Linear | Add | Moved | MaxPool)
+    return isinstance(source.op, Linear | Add | Mul | Moved | MaxPool)
 
 
 def _swap(graph: Graph, node: Node, before: Node) -> Graph:
     types = graph.types()
-    assert isinstance(node.op, Activation)
+    assert isinstance(node.op, Activation | Quantize)
     op, fired = _before(node.op, before, graph), []
     assert op is not None
     for source in before.inputs:
-        name = unique_name(f"{source}/{op.kind}", types.__contains__)
+        kind = op.kind if isinstance(op, Activation) else "quantize"
+        name = unique_name(f"{source}/{kind}", types.__contains__)
         types[name] = TensorType(types[source].shape)
         fired.append(Node(name, op, (source,), types[name], node.origin.touched_by("hoist-activations")))
     moved = Node(node.name, before.op, tuple(f.name for f in fired), node.type,

@@ -7,14 +7,17 @@ from collections.abc import Callable
 import numpy as np
 
 from ..ir import Graph
-from ..ops import Activation, Add, IntegerForm, Layer, Linear, MaxPool, Moved, Mul, Pointwise, Softmax
-from ..ranges import accumulator_range
+from ..ops import Activation, Add, IntegerForm, Layer, Linear, MaxPool, Moved, Mul, Pointwise, Quantize
+from ..ranges import driven_range
 from .compose_linear import chains
 from .compose_pools import pairs
 from .fold_affine import foldable
+from .fuse_quantizers import fusible
 from .fuse_scalars import unfused
 from .hoist_activations import hoistable
 from .lower import value_infos
+from .sink_moves import sinkable
+from .split_host import HOST_ONLY
 
 Checker = Callable[[Graph], list[str]]
 
@@ -38,14 +41,14 @@ def typed(graph: Graph) -> list[str]:
 
 
 def host_split(graph: Graph) -> list[str]:
-    """No Softmax is left in the graph."""
-    return [n.name for n in graph.nodes if isinstance(n.op, Softmax)]
+    """Nothing that only the host computes is left in the graph."""
+    return [n.name for n in graph.nodes if isinstance(n.op, HOST_ONLY)]
 
 
 def sites_placed(graph: Graph) -> list[str]:
     """Nodes are Layers, max pools and moves; nothing reads a readout but a move towards an output."""
     types = graph.types()
-    wrong = [n.name for n in graph.nodes if isinstance(n.op, Linear | Add | Activation | Mul | Pointwise)]
+    wrong = [n.name for n in graph.nodes if isinstance(n.op, Linear | Add | Mul | Activation | Pointwise | Quantize)]
     for node in graph.nodes:
         reads_acc = any(types[s].kind == "acc" for s in node.inputs)
         if reads_acc or not isinstance(node.op, Layer | MaxPool | Moved):
@@ -68,7 +71,7 @@ def weights_integer(graph: Graph) -> list[str]:
     """Every Layer has integer weights."""
     return [
         name for name, _, form in _integers(graph)
-        if form is None or any(not np.issubdtype(m.weight.dtype, np.integer) for m in form.maps)
+        if form is None or any(not np.issubdtype(m.weight.dtype, np.integer) for m in (*form.maps, *form.products))
     ]  # fmt: skip
 
 
@@ -83,7 +86,7 @@ def ranges_proved(graph: Graph) -> list[str]:
     for node in graph.nodes:
         if isinstance(node.op, Layer) and node.op.integer is not None:
             form = node.op.integer
-            low, high = accumulator_range([(m, infos[s]) for m, s in zip(form.maps, node.inputs, strict=True)])
+            low, high = driven_range(*form.terms(node.inputs), infos)
             if int(low.min()) < form.acc_min or int(high.max()) > form.acc_max:
                 problems.append(node.name)
     return problems
@@ -93,8 +96,10 @@ INVARIANTS: dict[str, Checker] = {
     "typed": typed,
     "scalars-fused": unfused,
     "host-split": host_split,
+    "quantizers-fused": lambda g: [n.name for n in fusible(g)],
     "affine-folded": foldable,
     "activations-early": lambda g: [n.name for n, _ in hoistable(g)],
+    "moves-sunk": lambda g: [n.name for n, _ in sinkable(g)],
     "linear-composed": lambda g: [c[-1].name for c in chains(g)],
     "pools-composed": lambda g: [outer.name for _, outer, _ in pairs(g)],
     "sites-placed": sites_placed,

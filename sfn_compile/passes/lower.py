@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
 
 from ..ir import Graph, Node
 from ..ops import Layer, MaxPool, Moved
-from ..program import Decoding, Encoding, Move, Pad, Population, Program, Projection, Step, ValueInfo  # fmt: skip
+from ..program import Decoding, Encoding, Move, Pad, Population, Program, Step, ValueInfo
 from ..program import MaxPool as PoolStep
 from ..serialize import smallest_int
 from .arrays import compress
@@ -27,7 +28,7 @@ def lower(graph: Graph) -> Program:
         assert levels is not None
         shape = source.type.shape
         inputs.append(Encoding(source.model_name, source.name, source.model_shape, source.dtype, source.host,
-                               compress(levels.step), shape, levels.lo, levels.hi))  # fmt: skip
+                               compress(levels.step), shape, levels.lo, levels.hi, levels.rounding))  # fmt: skip
     program_steps = tuple(_step(n) for n in graph.nodes)
     nodes = graph.by_name()
     outputs = []
@@ -35,7 +36,7 @@ def lower(graph: Graph) -> Program:
         op = nodes[out.value].op
         readout = op.integer.alpha if isinstance(op, Layer) and op.levels is None and op.integer else None
         step = compress(readout if readout is not None else steps[out.value])
-        outputs.append(Decoding(out.name, out.value, step, out.host, nodes[out.value].type.shape))
+        outputs.append(Decoding(out.name, out.value, step, out.host, nodes[out.value].type.shape, out.dtype))
     return Program(tuple(inputs), program_steps, tuple(outputs))
 
 
@@ -44,8 +45,11 @@ def _step(node: Node) -> Step:
         form = node.op.integer
         assert form is not None
         assert form.ladder is not None
-        projections = tuple(Projection(s, _small(m)) for s, m in zip(node.inputs, form.maps, strict=True))
-        return Population(node.name, projections, form.ladder, node.type.shape, form.acc_min, form.acc_max, node.origin)
+        projections, products = form.terms(node.inputs)
+        return Population(
+            node.name, tuple(replace(p, map=_small(p.map)) for p in projections), form.ladder, node.type.shape,
+            form.acc_min, form.acc_max, node.origin, tuple(replace(p, form=_small(p.form)) for p in products),
+        )  # fmt: skip
     if isinstance(node.op, MaxPool):
         op = node.op
         return PoolStep(
@@ -56,7 +60,7 @@ def _step(node: Node) -> Step:
 
 
 def _small(linear: Any) -> Any:
-    return type(linear)(**{**linear.__dict__, "weight": smallest_int(linear.weight)})
+    return replace(linear, weight=smallest_int(linear.weight))
 
 
 def value_infos(graph: Graph) -> dict[str, ValueInfo]:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..host import apply_host
 from ..ir import Graph
+from ..program import HostOp
 from .base import Pass
 from .compose_linear import ComposeLinear
 from .compose_pools import ComposePools
 from .fold_affine import FoldAffine
+from .fuse_quantizers import FuseQuantizers
 from .fuse_scalars import FuseScalars
 from .hoist_activations import HoistActivations
 from .invariants import INVARIANTS
 from .place_sites import PlaceSites
+from .sink_moves import SinkMoves
 from .split_host import SplitHost
 
 Array = NDArray[Any]
@@ -25,14 +30,22 @@ Array = NDArray[Any]
 STRUCTURE: tuple[Pass, ...] = (
     FuseScalars(),  # first: a function written as several operators is one for everybody, the host included
     SplitHost(),  # before folding: what the host does is not to be folded into weights or fired
+    FuseQuantizers(),  # before hoisting: quantiser and activation move as one, and one that does nothing not at all
     FoldAffine(),  # before activations move: Conv-MaxPool-BatchNorm-Relu needs the affine step out of the way
     HoistActivations(),  # after folding, else an affine step hides the linear map an activation could read
+    SinkMoves(),  # after activations moved: what a sum reads is a linear value or spikes then
     ComposeLinear(),  # before sites: a pool that composes into Gemm needs no population
     ComposePools(),  # after compose-linear: in Conv-pool-Gemm the pool goes to Gemm, so that rounding is averaged too
     PlaceSites(),  # last of the structure: it freezes which values are spikes
 )
 
-# How many of them run before a probe input can be made: split-host changes what the network's input is.
+
+def structure(levels: int) -> tuple[Pass, ...]:
+    """Return the structural passes for a network of ``levels`` levels per site."""
+    return (*STRUCTURE[:-1], PlaceSites(levels))
+
+
+# How many of them run before a probe input can be made: split-host changes what the network's inputs are.
 UNPROBED = 2
 
 # An exact pass may reorder float64 sums; values are compared relative to the largest. 2**-40 is 4096 units in the last
@@ -47,12 +60,12 @@ class BrokenPass(AssertionError):
 
 
 def run_passes(
-    graph: Graph, passes: Sequence[Pass], probe: Array | None = None, after: Progress | None = None
+    graph: Graph, passes: Sequence[Pass], probe: Mapping[str, Array] | None = None, after: Progress | None = None
 ) -> Graph:
     """Return the graph after ``passes``, every invariant re-checked after each.
 
-    ``probe`` ``(n, *shape)`` is an input on which exact passes must keep the outputs. ``after`` is called with the name
-    and result of every pass. Raises :class:`BrokenPass`.
+    ``probe`` holds inputs ``(n, *shape)`` by name on which exact passes must keep the outputs. ``after`` is called with
+    the name and result of every pass. Raises :class:`BrokenPass`.
     """
     for p in passes:
         missing = p.needs - graph.invariants
@@ -78,10 +91,17 @@ def check(graph: Graph, by: str) -> None:
             raise BrokenPass(f"after {by}: invariant {name!r} does not hold: {'; '.join(problems[:5])}")
 
 
-def _compare(before: Graph, after: Graph, probe: Array, by: str) -> None:
-    old, new = (g.evaluate({g.inputs[0].name: probe}) for g in (before, after))
+def _moved(value: Array, host: tuple[HostOp, ...]) -> Array:
+    """Return a value after the moves that the decoder starts with: a pass may hand it one."""
+    for op in takewhile(lambda op: op.kind == "move", host):
+        value = apply_host(op, value)
+    return value
+
+
+def _compare(before: Graph, after: Graph, probe: Mapping[str, Array], by: str) -> None:
+    old, new = (g.evaluate(probe) for g in (before, after))
     for a, b in zip(before.outputs, after.outputs, strict=True):
-        x, y = old[a.value], new[b.value]
+        x, y = _moved(old[a.value], a.host), _moved(new[b.value], b.host)
         scale = max(float(np.abs(x).max(initial=0.0)), 1e-30)
         worst = float(np.abs(x - y).max(initial=0.0))
         if worst > PROBE_TOLERANCE * scale * max(len(before.nodes), 64):

@@ -1,7 +1,8 @@
 """place-sites: decide which values become spikes. Linear parts and the activation behind them become one Layer.
 
-A linear part that is read more than once, or read by something that wants codes (a max pool, a move, another linear
-map that does not compose), is fired at a signed *site*: a population without activation.
+A linear part that is read more than once, or read by something that wants codes (a max pool, a move, a product, another
+linear map that does not compose), is fired at a signed *site*: a population without activation. A product of two values
+of codes is part of a Layer like a linear map.
 """
 
 from __future__ import annotations
@@ -13,47 +14,63 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..diagnostics import Origin
-from ..ir import Graph, GraphOutput, Node, TensorType, unique_name
-from ..ops import Activation, Add, Layer, Linear
-from ..program import Conv, Dense, Identity, LinearMap, Shape
+from ..ir import Graph, GraphOutput, Levels, Node, TensorType, unique_name
+from ..ops import Activation, Add, Layer, Linear, Mul, Quantize
+from ..program import Conv, Dense, Elementwise, Gather, Identity, LinearMap, ProductForm, Shape, SumPool
 from .arrays import compress
-from .scale import scale_output
+from .scale import scale_output, scale_product
 
 Array = NDArray[Any]
+
+# One code of a product is worth about 1/levels of one code of a linear term beside it, and both share the weights'
+# bits. Above so many levels the product's weight would vanish; there a site of its own costs little precision.
+MOST_LEVELS_OF_A_MIX = 63
 
 
 @dataclass(frozen=True, eq=False)
 class _Form:
-    """A value that is not spikes yet: ``sum of maps(sources) + bias``."""
+    """A value that is not spikes yet: ``sum of maps(sources) + products(left, right) + bias``.
+
+    ``units`` as in Linear, one per map.
+    """
 
     terms: tuple[tuple[str, LinearMap], ...]
+    units: tuple[Array | None, ...]
     bias: Array
     shape: Shape
     origin: Origin
     tap: str | None
+    products: tuple[tuple[str, str, ProductForm], ...] = ()
 
 
 @dataclass(frozen=True)
 class PlaceSites:
-    """Turns linear ops, residual sums and activations into Layers."""
+    """Turns linear ops, residual sums, products and activations into Layers.
+
+    ``levels`` (those asked for) decide whether a product can share an accumulator with linear terms.
+    """
+
+    levels: int = 31
 
     name: ClassVar[str] = "place-sites"
-    needs: ClassVar[frozenset[str]] = frozenset({"activations-early", "linear-composed", "pools-composed"})
+    needs: ClassVar[frozenset[str]] = frozenset({"moves-sunk", "linear-composed", "pools-composed"})
     makes: ClassVar[frozenset[str]] = frozenset({"sites-placed"})
     exact: ClassVar[bool] = True
 
     def run(self, graph: Graph) -> Graph:
         """Return a graph of Layers, max pools and moves."""
-        return _Placer(graph).run()
+        return _Placer(graph, self.levels).run()
 
 
 @dataclass
 class _Placer:
     graph: Graph
+    levels: int
     nodes: list[Node] = field(default_factory=list)
     forms: dict[str, _Form] = field(default_factory=dict)
     spikes: dict[str, str] = field(default_factory=dict)
     readouts: dict[str, str] = field(default_factory=dict)
+    axes: dict[str, int] = field(default_factory=dict)
 
     def run(self) -> Graph:
         self.users, self.types = self.graph.users(), self.graph.types()
@@ -64,13 +81,17 @@ class _Placer:
         return replace(self.graph, nodes=tuple(self.nodes), outputs=outputs)
 
     def _place(self, node: Node) -> None:
-        if isinstance(node.op, Linear | Add):
+        if isinstance(node.op, Linear | Add | Mul):
             self.forms[node.name] = self._form(node)
             if self._shared(node):
                 self._fire(node.name, node.name)
         elif isinstance(node.op, Activation):
             form = self._as_form(node.inputs[0])
             self._add(node.name, form, node.op, Origin.merge(form.origin, node.origin), node.tap)
+        elif isinstance(node.op, Quantize):
+            form = self._as_form(node.inputs[0])
+            origin = Origin.merge(form.origin, node.origin)
+            self._add(node.name, form, node.op.activation, origin, node.tap, node.op.levels)
         else:
             sources = tuple(self._codes(s) for s in node.inputs)
             self.nodes.append(replace(node, inputs=sources, type=replace(node.type, kind="spikes")))
@@ -79,24 +100,40 @@ class _Placer:
     def _shared(self, node: Node) -> bool:
         """Return whether several readers want this value; activations can each fire it for themselves."""
         users = self.users[node.name]
-        return len(users) > 1 and not all(isinstance(u.op, Activation) for u in users)
+        return len(users) > 1 and not all(isinstance(u.op, Activation | Quantize) for u in users)
 
     def _form(self, node: Node) -> _Form:
         if isinstance(node.op, Add):
-            parts = [self._as_form(s) for s in node.inputs]
-            if _mixed(replace(parts[0], terms=parts[0].terms + parts[1].terms)):
-                self._codes(node.inputs[1])
-                parts[1] = self._as_form(node.inputs[1])
-            bias = compress(np.asarray(parts[0].bias + parts[1].bias))
-            origin = Origin.merge(*(p.origin for p in parts), node.origin)
-            return _Form(parts[0].terms + parts[1].terms, bias, node.type.shape, origin, node.tap)
+            return self._sum(node)
+        if isinstance(node.op, Mul):
+            (left, a, before), (right, b, also) = (self._factor(s) for s in node.inputs)
+            product = (left, right, Elementwise(compress(np.asarray(a * b))))
+            zero, origin = np.zeros((1,) * len(node.type.shape)), Origin.merge(before, also, node.origin)
+            return _Form((), (), zero, node.type.shape, origin, node.tap, (product,))
         assert isinstance(node.op, Linear)
         source = node.inputs[0]
         if source not in self.spikes and isinstance(node.op.map, Identity):
             scaled = self._scaled(self.forms[source], node.op, node)
             if scaled is not None:
                 return scaled
-        return _Form(((self._codes(source), node.op.map),), node.op.bias, node.type.shape, node.origin, node.tap)
+        terms = ((self._codes(source), node.op.map),)
+        return _Form(terms, (node.op.unit,), node.op.bias, node.type.shape, node.origin, node.tap)
+
+    def _sum(self, node: Node) -> _Form:
+        parts = [self._as_form(s, node.type.shape) for s in node.inputs]
+        if _mixed(replace(parts[0], terms=parts[0].terms + parts[1].terms)):
+            self._codes(node.inputs[1])
+            parts[1] = self._as_form(node.inputs[1], node.type.shape)
+        if self.levels > MOST_LEVELS_OF_A_MIX:
+            for i, other in ((0, 1), (1, 0)):
+                if parts[i].products and parts[other].terms:
+                    self._codes(node.inputs[i])
+                    parts[i] = self._as_form(node.inputs[i], node.type.shape)
+        bias = compress(np.asarray(parts[0].bias + parts[1].bias))
+        origin = Origin.merge(*(p.origin for p in parts), node.origin)
+        terms, products = parts[0].terms + parts[1].terms, parts[0].products + parts[1].products
+        units = parts[0].units + parts[1].units
+        return _Form(terms, units, bias, node.type.shape, origin, node.tap, products)
 
     def _scaled(self, form: _Form, op: Linear, node: Node) -> _Form | None:
         factor = op.map.weight
@@ -105,14 +142,28 @@ class _Placer:
             return None
         bias = compress(np.asarray(form.bias * factor + op.bias))
         kept = tuple((s, m) for s, m in terms if m is not None)
-        return _Form(kept, bias, form.shape, Origin.merge(form.origin, node.origin), node.tap)
+        units = tuple(None if u is None else np.abs(u * factor) for u in form.units)
+        products = tuple((left, right, scale_product(f, factor)) for left, right, f in form.products)
+        return _Form(kept, units, bias, form.shape, Origin.merge(form.origin, node.origin), node.tap, products)
 
-    def _as_form(self, value: str) -> _Form:
-        if value in self.forms and value not in self.spikes:
+    def _as_form(self, value: str, wanted: Shape | None = None) -> _Form:
+        """Return the value as a form, of shape ``wanted`` where it has to be repeated along axes of length 1."""
+        shape = self.types[value].shape
+        wanted = shape if wanted is None else wanted
+        if value in self.forms and value not in self.spikes and wanted == shape:
             return self.forms[value]
-        name, shape = self._codes(value), self.types[value].shape
-        ones = np.ones((1,) * len(shape))
-        return _Form(((name, Identity(ones)),), ones * 0.0, shape, Origin(), None)
+        name, ones = self._codes(value), np.ones((1,) * len(shape))
+        copy = Identity(ones) if wanted == shape else Gather(_repeated(shape, wanted), ones)
+        return _Form(((name, copy),), (None,), ones * 0.0, wanted, Origin(), None)
+
+    def _factor(self, value: str) -> tuple[str, Array, Origin]:
+        """Return a name that holds spikes, their scale, and the origin of the scale: it needs no site of its own."""
+        form = None if value in self.spikes else self.forms[value]
+        if form is not None and len(form.terms) == 1 and not form.products and not form.bias.any():
+            source, linear = form.terms[0]
+            if isinstance(linear, Identity):
+                return source, linear.weight, form.origin
+        return self._codes(value), np.ones((1,) * len(self.types[value].shape)), Origin()
 
     def _codes(self, value: str) -> str:
         """Return a name that holds the value as spikes, firing it at a signed site where it is not yet."""
@@ -124,16 +175,33 @@ class _Placer:
         form = self.forms[value]
         self._add(name, form, Activation("identity"), form.origin, form.tap)
 
-    def _add(self, value: str, form: _Form, activation: Activation | None, origin: Origin, tap: str | None) -> str:
+    def _add(
+        self, value: str, form: _Form, activation: Activation | None, origin: Origin, tap: str | None,
+        levels: Levels | None = None,
+    ) -> str:  # fmt: skip
         name = unique_name(value, {n.name for n in self.nodes}.__contains__)
-        op = Layer(tuple(m for _, m in form.terms), form.bias, activation, _channel_axis(form))
+        maps, products = tuple(m for _, m in form.terms), tuple(f for *_, f in form.products)
+        op = Layer(maps, form.bias, activation, self._channel_axis(form), levels, products=products, units=form.units)
+        sources = (*(s for s, _ in form.terms), *(s for *pair, _ in form.products for s in pair))
         kind = "acc" if activation is None else "spikes"
-        node = Node(name, op, tuple(s for s, _ in form.terms), TensorType(form.shape, kind),  # type: ignore[arg-type]
+        node = Node(name, op, sources, TensorType(form.shape, kind),  # type: ignore[arg-type]
                     origin.touched_by("place-sites"), tap)  # fmt: skip
         self.nodes.append(node)
         if activation is not None:
             self.spikes[value] = name
+            self.axes[name] = op.axis
         return name
+
+    def _channel_axis(self, form: _Form) -> int:
+        """Return the axis that the weights run along: the last of a Dense, else the first; other maps take either.
+
+        A product without either runs along the axis that its factors were fired along.
+        """
+        last, kinds = len(form.shape) - 1, {type(m) for _, m in form.terms}
+        if Dense in kinds:
+            return last
+        fired = [self.axes.get(s, 0) for *pair, _ in form.products for s in pair]
+        return last if last in fired and not kinds & {Conv, SumPool} else 0
 
     def _output(self, out: GraphOutput) -> GraphOutput:
         if out.value not in self.forms:
@@ -145,9 +213,9 @@ class _Placer:
         return replace(out, value=self.readouts[out.value])
 
 
-def _channel_axis(form: _Form) -> int:
-    """Return the axis that the weights run along: the last of a Dense, else the first; the other maps take either."""
-    return len(form.shape) - 1 if any(isinstance(m, Dense) for _, m in form.terms) else 0
+def _repeated(shape: Shape, wanted: Shape) -> Array:
+    """Return the index of ``wanted`` shape that reads a sample of ``shape``, repeated along its axes of length 1."""
+    return np.ascontiguousarray(np.broadcast_to(np.arange(int(np.prod(shape))).reshape(shape), wanted))
 
 
 def _mixed(form: _Form) -> bool:

@@ -3,12 +3,15 @@
 Per channel c with output step D: ``alpha = D / theta``, ``w = round(W * step_in / alpha)``. The largest theta whose
 weights still fit the bits is the finest grid; a few smaller odd ones are tried and the one of least squared weight
 error is kept. All projections into a population share alpha, the skip of a residual included, so theta is also what
-makes the skip's weight fit. Where no theta of at least 9 exists, or the activation is not a ReLU, alpha is free and
-the ladder becomes a table.
+makes the skip's weight fit. A product beside linear terms has the smaller weight by far; there the linear maps are read
+several times, each time with a share of their weight, until the product's weight is fine enough. Where no theta of at
+least 9 exists, or the activation is not a ReLU, alpha is free and the ladder becomes a table.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -19,18 +22,22 @@ from ..config import Options
 from ..diagnostics import fail
 from ..ir import Graph, Node
 from ..ops import IntegerForm, Layer
-from ..program import LinearMap, Shape, ValueInfo
-from ..ranges import accumulator_range
+from ..ops.layer import Terms
+from ..program import LinearMap, Product, ProductForm, Shape, ValueInfo
+from ..ranges import driven_range
+from . import imported
 from .arrays import along
 from .choose_ladders import levels_vector
 from .lower import info_behind
-from .scale import scale_output
-from .steps import all_steps, effective, rows_of
+from .scale import scale_output, scale_product
+from .steps import all_steps, on_codes, rows_of, top_code
 
 Array = NDArray[Any]
 
 THETA_LIMIT = 2**15 - 1
 SMALLEST_UNIFORM_THETA = 9
+WEIGHTS_AT_A_TIME = 1 << 22  # of a large layer, while its thresholds are chosen
+FINE_PRODUCT, MOST_COPIES = 4, 8
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class QuantizeWeights:
 
     def run(self, graph: Graph) -> Graph:
         """Return the graph with integer weights. Raises SFN401 where an accumulator fits at no threshold."""
-        steps, shapes = all_steps(graph), {name: t.shape for name, t in graph.types().items()}
+        steps = all_steps(graph)
         infos: dict[str, ValueInfo] = {}
         nodes = []
         for source in graph.inputs:
@@ -54,28 +61,66 @@ class QuantizeWeights:
             infos[source.name] = ValueInfo(source.type.shape, source.levels.lo, source.levels.hi)
         for node in graph.nodes:
             if isinstance(node.op, Layer):
-                maps = [effective(m, steps[s], shapes[s]) for m, s in zip(node.op.maps, node.inputs, strict=True)]
-                known = [m for m in maps if m is not None]
-                form = self._integer(node, node.op, known, [infos[s] for s in node.inputs])
-                node = replace(node, op=replace(node.op, integer=form), origin=node.origin.touched_by(self.name))
+                node = self._quantized(node, node.op, steps, infos)
             infos[node.name] = info_behind(node, infos)
             nodes.append(node)
         return replace(graph, nodes=tuple(nodes))
 
-    def _integer(self, node: Node, layer: Layer, maps: list[LinearMap], infos: list[ValueInfo]) -> IntegerForm:
-        shape, axis = node.type.shape, layer.axis
-        rows = np.concatenate([rows_of(m, shape, axis) for m in maps], axis=1)
-        alpha, notes = self._alpha(rows, layer, shape)
+    def _quantized(self, node: Node, layer: Layer, steps: Mapping[str, Array], infos: dict[str, ValueInfo]) -> Node:
+        terms = on_codes(node, steps, infos)
+        form = imported.integer_form(layer, terms, steps, infos, node.type.shape)
+        if form is None:
+            node, layer, form = self._rounded(node, layer, terms, steps, infos)
+        return replace(node, op=replace(layer, integer=form), origin=node.origin.touched_by(self.name))
+
+    def _rounded(
+        self, node: Node, layer: Layer, terms: Terms, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo]
+    ) -> tuple[Node, Layer, IntegerForm]:
+        n = self._copies(layer, node.type.shape, terms, infos)
+        if n == 1:
+            return node, layer, self._integer(node, layer, terms, infos)
+        node = _repeated(node, layer, n)
+        assert isinstance(node.op, Layer)
+        form = self._integer(node, node.op, on_codes(node, steps, infos), infos)
+        what = f"linear terms are read {n} times, for the precision of the product beside them"
+        return node, node.op, replace(form, notes=(what, *form.notes))
+
+    def _copies(self, layer: Layer, shape: Shape, terms: Terms, infos: Mapping[str, ValueInfo]) -> int:
+        """Return how often linear maps are read so that the product beside them has a weight of at least 4, at most 8.
+
+        Channels whose product never reaches half a code have no say.
+        """
+        projections, products = terms
+        if not projections or not products:
+            return 1
+        linear = np.concatenate([np.abs(rows_of(p.map, shape, layer.axis)) for p in projections], axis=1).max(axis=1)
+        weights = [np.abs(rows_of(p.form, shape, layer.axis)).max(axis=1) for p in products]
+        least = np.zeros(len(linear)) if layer.levels is None else levels_vector(layer.levels, shape, layer.axis)
+        n = 1.0
+        for p, weight in zip(products, weights, strict=True):
+            counts = (weight > 0) & (2 * weight * _worth(p, infos) > least)
+            n = max(n, float((FINE_PRODUCT * linear[counts] / (self._top * weight[counts])).max(initial=0)))
+        return min(math.ceil(n), MOST_COPIES)
+
+    def _integer(self, node: Node, layer: Layer, terms: Terms, infos: Mapping[str, ValueInfo]) -> IntegerForm:
+        shape, axis, (projections, products) = node.type.shape, layer.axis, terms
+        parts = [rows_of(m, shape, axis) for m in _forms(terms)]
+        rows = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        worth = _column_worth(terms, shape, axis, infos)
+        alpha, notes = self._alpha(rows, worth, layer, shape)
         limit = 2 ** (self.options.acc_bits - 1) - 1
         largest, finest = np.abs(rows).max(axis=1), alpha
         for _ in range(24):
-            integer = [_round(m, alpha, shape, axis, self._top) for m in maps]
-            low, high = accumulator_range(list(zip(integer, infos, strict=True)))
+            unit = along(axis, len(shape), 1.0 / alpha)
+            linear = tuple(replace(p, map=_round(p.map, unit, shape, self._top)) for p in projections)
+            forms = tuple(replace(p, form=_round_product(p.form, unit, self._top)) for p in products)
+            low, high = driven_range(linear, forms, infos)
             worst = _per_channel(np.maximum(-low, high), shape, axis)
             bad = worst + self._headroom(layer, alpha, shape) > limit
             if not bad.any():
                 ends = int(low.min()), int(high.max())
-                return IntegerForm(tuple(integer), along(axis, len(shape), alpha), None, *ends, tuple(notes))
+                maps, found = tuple(p.map for p in linear), tuple(p.form for p in forms)
+                return IntegerForm(maps, along(axis, len(shape), alpha), None, *ends, tuple(notes), found)
             notes = [*notes, f"{int(bad.sum())} channels have coarser weights so that accumulators fit"]
             alpha = self._coarser(alpha, bad, layer, shape)
             gone = (alpha > finest) & (largest > 0) & (largest < alpha / 2)
@@ -88,7 +133,7 @@ class QuantizeWeights:
     def _top(self) -> int:
         return int(2 ** (self.options.weight_bits - 1) - 1)
 
-    def _alpha(self, rows: Array, layer: Layer, shape: Shape) -> tuple[Array, list[str]]:
+    def _alpha(self, rows: Array, worth: Array, layer: Layer, shape: Shape) -> tuple[Array, list[str]]:
         """Return the real value of one accumulator unit per channel, and what a reader of the report should know."""
         largest = np.abs(rows).max(axis=1)
         free = np.where(largest > 0, largest, 1.0) / self._top
@@ -99,7 +144,7 @@ class QuantizeWeights:
         step = levels_vector(layer.levels, shape, layer.axis)
         if not uniform_site(layer):
             return free, ["table ladder"]
-        theta = self._theta(rows, step, largest)
+        theta = self._theta(rows, worth, step, largest)
         if (theta < SMALLEST_UNIFORM_THETA).any():
             small = theta < SMALLEST_UNIFORM_THETA
             return np.where(small, free, step / np.maximum(theta, 1)), [
@@ -107,18 +152,28 @@ class QuantizeWeights:
             ]
         return step / theta, []
 
-    def _theta(self, rows: Array, step: Array, largest: Array) -> Array:
-        """Return per channel the odd threshold of least weight error, 0 where not even 1 fits."""
+    def _theta(self, rows: Array, worth: Array, step: Array, largest: Array) -> Array:
+        """Return per channel the odd threshold of least weight error, 0 where not even 1 fits.
+
+        ``worth`` says how much an error of each column counts; 1 everywhere but beside products.
+        """
         safe = np.where(largest > 0, largest, step * self._top / THETA_LIMIT)
         finest = np.minimum((self._top + 0.49) * step / safe, THETA_LIMIT)
+        size = max(1, WEIGHTS_AT_A_TIME // rows.shape[1])
+        blocks = [slice(i, i + size) for i in range(0, len(rows), size)]
+        return np.concatenate([self._best_theta(rows[b], worth, step[b], finest[b]) for b in blocks])
+
+    def _best_theta(self, rows: Array, worth: Array, step: Array, finest: Array) -> Array:
         best, error = np.zeros(len(step)), np.full(len(step), np.inf)
         # Clipping the largest weights pays below 6 bits only; above, the grid looks at coarser steps alone.
         factors = np.linspace(2.0, 0.7, 40) if self.options.weight_bits < 6 else np.linspace(1.0, 0.75, 12)
+        if (worth != 1).any():  # a product's weight may be as small as 1: down to half of it lies an integer
+            factors = np.concatenate([factors[factors > 1], np.linspace(1.0, 0.5, 64)])
         for factor in factors:
             theta = _odd(finest * factor)
             alpha = step / np.maximum(theta, 1)
             rounded = np.clip(np.rint(rows / alpha[:, None]), -self._top, self._top)
-            found = np.where(theta >= 1, ((rounded * alpha[:, None] - rows) ** 2).sum(axis=1), np.inf)
+            found = np.where(theta >= 1, (((rounded * alpha[:, None] - rows) * worth) ** 2).sum(axis=1), np.inf)
             better = found < error
             best[better], error[better] = theta[better], found[better]
         return best
@@ -158,11 +213,45 @@ def _odd(x: Array) -> Array:
     return np.where(whole < 1, 0, whole - (whole % 2 == 0))
 
 
-def _round(linear: LinearMap, alpha: Array, shape: Shape, axis: int, top: int) -> LinearMap:
-    scaled = scale_output(linear, along(axis, len(shape), 1.0 / alpha), shape)
+def _repeated(node: Node, layer: Layer, n: int) -> Node:
+    """Return the Layer with every linear map n times, each with the n-th part of its weights: the same sum."""
+    maps = [scale_output(m, np.asarray(1.0 / n), node.type.shape) for m in layer.maps]
+    shares = tuple(m for m in maps if m is not None) * n
+    k = len(layer.maps)
+    return replace(node, op=replace(layer, maps=shares), inputs=(*node.inputs[:k] * n, *node.inputs[k:]))
+
+
+def _forms(terms: Terms) -> list[LinearMap | ProductForm]:
+    return [*(p.map for p in terms[0]), *(p.form for p in terms[1])]
+
+
+def _worth(product: Product, infos: Mapping[str, ValueInfo]) -> int:
+    return top_code(infos[product.left]) * top_code(infos[product.right])
+
+
+def _column_worth(terms: Terms, shape: Shape, axis: int, infos: Mapping[str, ValueInfo]) -> Array:
+    """Return for every column of the weights its largest code, or 1 for all where there is no product."""
+    projections, products = terms
+    tops = [*(top_code(infos[p.source]) for p in projections), *(_worth(p, infos) for p in products)]
+    counts = [rows_of(m, shape, axis).shape[1] for m in _forms(terms)]
+    return np.repeat(np.array(tops, np.float64) if products else np.ones(len(tops)), counts)
+
+
+def _round(linear: LinearMap, unit: Array, shape: Shape, top: int) -> LinearMap:
+    scaled = scale_output(linear, unit, shape)
     assert scaled is not None
-    weight = np.clip(np.rint(scaled.weight), -top, top).astype(np.int64)
-    return replace(scaled, weight=weight)
+    return replace(scaled, weight=_codes(scaled.weight, top))
+
+
+def _codes(real: Array, top: int) -> Array:
+    """Return the nearest integers in -top..top in a small type, written over ``real``: weights may be many."""
+    rounded = np.rint(real, out=real)
+    return np.clip(rounded, -top, top, out=rounded).astype(np.int8 if top < 2**7 else np.int64)
+
+
+def _round_product(form: ProductForm, unit: Array, top: int) -> ProductForm:
+    scaled = scale_product(form, unit)
+    return replace(scaled, weight=np.clip(np.rint(scaled.weight), -top, top).astype(np.int64))
 
 
 def _per_channel(array: Array, shape: Shape, axis: int) -> Array:

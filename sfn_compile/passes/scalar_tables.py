@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ops import Expression
+from ..rounding import Rounding, to_codes
 from .turning_points import turning_points
 
 Array = NDArray[Any]
@@ -39,11 +40,12 @@ class Site:
     hi: int
     low: int
     high: int
+    rounding: Rounding = "half_up"
 
     def codes(self, kind: Array, acc: Array) -> Array:
         """Return the codes of accumulators of the given kinds (arrays of one shape)."""
         real = self.body.with_constants(lambda c: c[kind]).evaluate(self.alpha[kind] * acc + self.beta[kind])
-        return np.clip(np.floor(real / self.step[kind] + 0.5), self.lo, self.hi).astype(np.int64)
+        return to_codes(real, self.step[kind], self.lo, self.hi, self.rounding).astype(np.int64)
 
 
 def scalar_table(site: Site) -> tuple[Array, Array]:

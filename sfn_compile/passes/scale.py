@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..program import Conv, Dense, Identity, LinearMap, Shape, SumPool
+from ..program import Conv, Dense, Elementwise, Gather, Identity, LinearMap, ProductForm, Shape, SumPool
 from .arrays import channel_vector, compress
 
 Array = NDArray[Any]
@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 def scale_output(linear: LinearMap, factor: Array, shape: Shape) -> LinearMap | None:
     """Return the map of ``factor * map(x)`` for an output sample of ``shape``, None where it is no such map."""
-    if isinstance(linear, Identity | SumPool):
+    if isinstance(linear, Identity | SumPool | Gather):
         return replace(linear, weight=compress(np.multiply(*np.broadcast_arrays(linear.weight, factor))))
     axis = 0 if isinstance(linear, Conv) else -1
     rows = channel_vector(factor, shape, axis)
@@ -26,10 +26,19 @@ def scale_output(linear: LinearMap, factor: Array, shape: Shape) -> LinearMap | 
     return replace(linear, weight=linear.weight * rows.reshape(-1, *(1,) * (linear.weight.ndim - 1)))
 
 
+def scale_product(form: ProductForm, factor: Array) -> ProductForm:
+    """Return the form of ``factor * product``; the factor broadcasts against the product's sample."""
+    assert isinstance(form, Elementwise)
+    return replace(form, weight=compress(np.multiply(*np.broadcast_arrays(form.weight, factor))))
+
+
 def scale_input(linear: LinearMap, factor: Array, shape: Shape) -> LinearMap | None:
     """Return the map of ``map(factor * x)`` for an input sample of ``shape``, None where it is no such map."""
     if isinstance(linear, Identity):
         return replace(linear, weight=compress(np.multiply(*np.broadcast_arrays(linear.weight, factor))))
+    if isinstance(linear, Gather):
+        read = np.broadcast_to(factor, shape).reshape(-1)[np.maximum(linear.index, 0)]
+        return replace(linear, weight=compress(linear.weight * read))
     columns = channel_vector(factor, shape, -1 if isinstance(linear, Dense) else 0)
     if columns is None:
         return None

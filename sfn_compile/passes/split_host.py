@@ -10,10 +10,13 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..diagnostics import CompileError, Diagnostic
-from ..ir import Graph, GraphInput, GraphOutput, Node, live_nodes
-from ..ops import Activation, Linear, Moved, Softmax
+from ..ir import Graph, GraphInput, Node, live_nodes
+from ..ops import Activation, ArgExtreme, Linear, Moved, Quantize, Softmax
 from ..program import Concat, HostOp, Identity, Pad
 from .base import only_user
+
+# They have no integer form: the decoder computes them, or nobody.
+HOST_ONLY = (Softmax, ArgExtreme)
 
 
 @dataclass(frozen=True)
@@ -26,15 +29,16 @@ class SplitHost:
     exact: ClassVar[bool] = False  # it moves the ends of the graph, so there is nothing to compare name by name
 
     def run(self, graph: Graph) -> Graph:
-        """Return the graph between encoder and decoder. Raises SFN202 for a Softmax that is not at the end."""
+        """Return the graph between encoder and decoder. Raises SFN202 for what only the host can and is not there."""
         graph = _split_outputs(graph)
-        graph = _split_input(graph)
+        for i in range(len(graph.inputs)):
+            graph = _split_input(graph, i)
         problems = [
             Diagnostic("SFN202", "it stands inside the network, where it has no integer form yet", n.origin.nodes[0],
-                       "Softmax is supported at the end of the network")
-            for n in graph.nodes if isinstance(n.op, Softmax)
+                       "it is supported at the end of the network")
+            for n in graph.nodes if isinstance(n.op, HOST_ONLY)
         ]  # fmt: skip
-        if not graph.nodes or any(o.value == graph.inputs[0].name for o in graph.outputs):
+        if not graph.nodes or any(i.name == o.value for i in graph.inputs for o in graph.outputs):
             problems.append(Diagnostic("SFN105", "an output is the input itself: there is no layer to map"))
         if problems:
             raise CompileError(problems)
@@ -48,10 +52,11 @@ def _split_outputs(graph: Graph) -> Graph:
         value, host = out.value, out.host
         while value in tails:
             node = nodes[value]
-            if not isinstance(node.op, Softmax) and any(u.name not in tails for u in users[node.inputs[0]]):
+            alone = isinstance(node.op, (*HOST_ONLY, Quantize))
+            if not alone and any(u.name not in tails for u in users[node.inputs[0]]):
                 break  # others need its source in the network: one population serves them and this output
             value, host = node.inputs[0], (tails[value], *host)
-        outputs.append(GraphOutput(out.name, value, host))
+        outputs.append(replace(out, value=value, host=host))
     return replace(graph, outputs=tuple(outputs), nodes=live_nodes(graph.nodes, [o.value for o in outputs]))
 
 
@@ -59,15 +64,25 @@ def _tails(graph: Graph) -> dict[str, HostOp]:
     """Return the host operation of every node that the host can compute and that nothing in the network reads."""
     nodes, users = graph.by_name(), graph.users()
     tails: dict[str, HostOp] = {}
+    behind = _behind_softmax(graph)
     for node in reversed(graph.nodes):
-        op = _host_op(node, nodes)
+        op = node.op.as_host() if isinstance(node.op, Quantize) and node.name in behind else _host_op(node, nodes)
         if op is not None and node.inputs[0] in nodes and all(u.name in tails for u in users[node.name]):
             tails[node.name] = op
     return tails
 
 
+def _behind_softmax(graph: Graph) -> set[str]:
+    """Return the values that a Softmax reaches without a layer in between: a quantiser there is the decoder's."""
+    found: set[str] = set()
+    for node in graph.nodes:
+        if isinstance(node.op, Softmax) or (isinstance(node.op, Moved | Quantize) and found.issuperset(node.inputs)):
+            found.add(node.name)
+    return found
+
+
 def _host_op(node: Node, nodes: dict[str, Node]) -> HostOp | None:
-    if isinstance(node.op, Softmax | Activation):
+    if isinstance(node.op, Softmax | ArgExtreme | Activation):
         return node.op.as_host()
     if isinstance(node.op, Linear):  # behind a function the host scales, behind a layer the scale is the layer's
         before = nodes.get(node.inputs[0])
@@ -78,17 +93,31 @@ def _host_op(node: Node, nodes: dict[str, Node]) -> HostOp | None:
     return _encoder_op(node.op)
 
 
-def _split_input(graph: Graph) -> Graph:
-    source = graph.inputs[0]
+def _split_input(graph: Graph, i: int) -> Graph:
+    """Return the graph with what stands directly behind input ``i``, and behind it alone, in its encoder."""
+    source = graph.inputs[i]
     while True:
         node = only_user(graph.users(), graph, source.name)
+        if node is not None and isinstance(node.op, Quantize) and not graph.is_output(node.name):
+            return _input_levels(graph, i, node, node.op)
         op = None if node is None else _encoder_op(node.op)
         if node is None or op is None or graph.is_output(node.name):
             return graph
         source = GraphInput(
             node.name, source.model_name, source.model_shape, source.dtype, node.type, (*source.host, op)
         )
-        graph = replace(graph, inputs=(source,), nodes=tuple(n for n in graph.nodes if n is not node))
+        inputs = (*graph.inputs[:i], source, *graph.inputs[i + 1 :])
+        graph = replace(graph, inputs=inputs, nodes=tuple(n for n in graph.nodes if n is not node))
+
+
+def _input_levels(graph: Graph, i: int, node: Node, op: Quantize) -> Graph:
+    """Return the graph whose input ``i`` is encoded as the model's own quantiser does it."""
+    source = replace(graph.inputs[i], name=node.name, levels=op.levels)
+    return replace(
+        graph,
+        inputs=(*graph.inputs[:i], source, *graph.inputs[i + 1 :]),
+        nodes=tuple(n for n in graph.nodes if n is not node),
+    )
 
 
 def _encoder_op(op: object) -> HostOp | None:

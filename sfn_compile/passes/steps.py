@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,10 @@ from numpy.typing import NDArray
 
 from ..ir import Graph, Node
 from ..ops import Layer, MaxPool, Moved
-from ..program import Identity, LinearMap, Shape
+from ..ops.layer import Terms
+from ..program import Conv, Dense, Identity, LinearMap, ProductForm, Shape, ValueInfo
 from .arrays import compress, move_array
-from .scale import scale_input
+from .scale import scale_input, scale_product
 
 Array = NDArray[Any]
 
@@ -32,7 +35,15 @@ def moved_step(node: Node, steps: dict[str, Array], shapes: dict[str, Shape]) ->
 
 
 def _filled(moved: Array) -> Array:
-    """Return steps with padding (0) given a neighbour's step: a padded code is 0 whatever its step."""
+    """Return steps with padding (0) given a neighbour's step: a padded code is 0 whatever its step.
+
+    A neighbour along an axis of which all other steps are a function, where there is one: nobody is tied by padding.
+    """
+    for axis in range(moved.ndim):
+        others = tuple(a for a in range(moved.ndim) if a != axis)
+        top = moved.max(axis=others, keepdims=True)
+        if ((moved == top) | (moved == 0)).all():
+            return compress(np.where(top > 0, top, moved.max()))
     rows = moved.reshape(moved.shape[0], -1).max(axis=1)
     rows = np.where(rows > 0, rows, moved.max())
     column = rows.reshape(-1, *(1,) * (moved.ndim - 1))
@@ -62,10 +73,35 @@ def effective(linear: LinearMap, step: Array, shape: Shape) -> LinearMap | None:
     return scale_input(linear, ranked, shape)
 
 
-def rows_of(linear: LinearMap, shape: Shape, axis: int) -> Array:
+def effective_product(form: ProductForm, left: Array, right: Array, rank: int) -> ProductForm:
+    """Return the product of codes instead of reals: its weight times the steps of both factors."""
+    steps = [s.reshape((1,) * (rank - s.ndim) + s.shape) for s in (left, right)]
+    return scale_product(form, np.multiply(*np.broadcast_arrays(*steps)))
+
+
+def on_codes(node: Node, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo]) -> Terms:
+    """Return the projections and products of a Layer on codes instead of reals."""
+    assert isinstance(node.op, Layer)
+    projections, products = node.op.terms(node.inputs)
+    linear = []
+    for p in projections:
+        found = effective(p.map, steps[p.source], infos[p.source].shape)
+        assert found is not None
+        linear.append(replace(p, map=found))
+    rank = len(node.type.shape)
+    forms = (effective_product(p.form, steps[p.left], steps[p.right], rank) for p in products)
+    return tuple(linear), tuple(replace(p, form=f) for p, f in zip(products, forms, strict=True))
+
+
+def top_code(info: ValueInfo) -> int:
+    """Return the largest magnitude of a value's codes."""
+    return max(abs(info.lo), abs(info.hi))
+
+
+def rows_of(linear: LinearMap | ProductForm, shape: Shape, axis: int) -> Array:
     """Return the weights that drive each channel of an output sample of ``shape``: ``(n_channels, n_weights)``."""
     weight = linear.weight
-    if weight.ndim > 1 and not hasattr(linear, "kernel") and not isinstance(linear, Identity):
+    if isinstance(linear, Conv | Dense):
         return weight.reshape(weight.shape[0], -1)
     ranked = weight.reshape((1,) * (len(shape) - weight.ndim) + weight.shape)
     front = np.moveaxis(ranked, axis, 0)

@@ -10,44 +10,51 @@ from numpy.typing import NDArray
 
 from ..calibration.collect import FloatRunner
 from ..execute import run_codes
-from ..host import encode
-from ..ir import Graph, Node
+from ..host import encode_all
+from ..ir import Graph, GraphInput, Node
 from ..legalize import weight_top
 from ..ops import Layer
 from ..passes.steps import all_steps
-from ..program import Conv, Dense, LinearMap, Population, Program, SumPool, Table, ValueInfo
+from ..program import Conv, Dense, LinearMap, Population, Product, Program, SumPool, Table, ValueInfo
 from ..ranges import bits_for
+from ..samples import Samples, part
 
 Array = NDArray[Any]
+Pair = tuple[str, str]
 
 
-def layers(graph: Graph, program: Program, runner: FloatRunner, x: Array) -> list[dict[str, Any]]:
-    """Return one row per population (input first), measured on the samples ``x`` ``(n, *model_shape)``."""
-    tally = _tally(graph, program, runner, x)
+def layers(graph: Graph, program: Program, runner: FloatRunner, x: Samples) -> list[dict[str, Any]]:
+    """Return one row per population (inputs first), measured on the samples ``x``, ``(n, *model_shape)`` per input."""
+    tally, both = _tally(graph, program, runner, x)
     info, nodes = program.values(), graph.by_name()
-    source = graph.inputs[0]
-    assert source.levels is not None
-    rows = [{"name": source.name, "kind": "input", "origin": [source.model_name], "lo": source.levels.lo,
-             "hi": source.levels.hi, "levels": source.levels.hi - source.levels.lo, "reason": source.levels.reason,
-             "shape": list(source.type.shape), "dead": int(source.levels.dead.sum()), "synops": 0, "macs": 0,
-             "weight_bits": None, "acc_bits": None, "acc_min": None, "acc_max": None,
-             **tally[source.name].row()}]  # fmt: skip
+    rows = [{**_input(source), **tally[source.name].row()} for source in graph.inputs]
     for population in program.populations():
         node = nodes[population.name]
         rows.append({**_static(population, node, info), **tally[population.name].row(),
-                     **_activity(population, info, tally)})  # fmt: skip
+                     **_activity(population, info, tally, both)})  # fmt: skip
     return rows
+
+
+def _input(source: GraphInput) -> dict[str, Any]:
+    levels = source.levels
+    assert levels is not None
+    return {
+        "name": source.name, "kind": "input", "origin": [source.model_name], "lo": levels.lo, "hi": levels.hi,
+        "levels": levels.hi - levels.lo, "reason": levels.reason, "shape": list(source.type.shape),
+        "dead": int(levels.dead.sum()), "synops": 0, "macs": 0, "weight_bits": None, "acc_bits": None, "acc_min": None,
+        "acc_max": None,
+    }  # fmt: skip
 
 
 def totals(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the sums over all populations."""
-    inner = rows[1:]
+    inner = [r for r in rows if r["kind"] != "input"]
     return {
         "populations": len(inner),
         "neurons": int(sum(np.prod(r["shape"]) for r in inner)),
         "macs": int(sum(r["macs"] for r in inner)),
         "synops": float(sum(r["synops"] for r in inner)),
-        "weights": int(sum(p["weights"] for r in inner for p in r["projections"])),
+        "weights": int(sum(p["weights"] for r in inner for p in (*r["projections"], *r["products"]))),
     }
 
 
@@ -70,6 +77,11 @@ def _static(population: Population, node: Node, info: Mapping[str, ValueInfo]) -
          "weight_bits": bits_for(-weight_top(p.map), weight_top(p.map)), "macs": macs(p.map, info[p.source])}
         for p in population.projections
     ]  # fmt: skip
+    products: list[dict[str, Any]] = [
+        {"sources": [p.left, p.right], "kind": type(p.form).__name__, "weights": int(p.form.weight.size),
+         "weight_bits": bits_for(-weight_top(p.form), weight_top(p.form)), "macs": product_macs(p, info)}
+        for p in population.products
+    ]  # fmt: skip
     kind = "readout" if levels is None else "table" if isinstance(ladder, Table) else "uniform"
     return {
         "name": population.name, "kind": kind, "origin": list(population.origin.nodes),
@@ -82,16 +94,27 @@ def _static(population: Population, node: Node, info: Mapping[str, ValueInfo]) -
         "theta_max": int(ladder.theta.max()) if kind == "uniform" else None,  # type: ignore[union-attr]
         "acc_min": population.acc_min, "acc_max": population.acc_max,
         "acc_bits": bits_for(population.acc_min, population.acc_max),
-        "weight_bits": max(p["weight_bits"] for p in projections), "projections": projections,
-        "macs": sum(p["macs"] for p in projections), "notes": list(layer.integer.notes) if layer.integer else [],
+        "weight_bits": max(p["weight_bits"] for p in projections + products),
+        "projections": projections, "products": products,
+        "macs": sum(p["macs"] for p in projections + products),
+        "notes": list(layer.integer.notes) if layer.integer else [],
     }  # fmt: skip
 
 
-def _activity(population: Population, info: Mapping[str, ValueInfo], tally: Mapping[str, _Tally]) -> dict[str, Any]:
-    """Return the synaptic operations of one sample: multiply-accumulates whose code is not 0, on average."""
+def product_macs(product: Product, info: Mapping[str, ValueInfo]) -> int:
+    """Return the multiplications of two codes of one sample."""
+    return int(np.prod(product.form.out_shape(info[product.left].shape, info[product.right].shape)))
+
+
+def _activity(
+    population: Population, info: Mapping[str, ValueInfo], tally: Mapping[str, _Tally], both: Mapping[Pair, float]
+) -> dict[str, Any]:
+    """Return the synaptic operations of one sample: multiply-accumulates whose codes are not 0, on average."""
     total = 0.0
     for p in population.projections:
         total += macs(p.map, info[p.source]) * tally[p.source].density
+    for q in population.products:
+        total += product_macs(q, info) * both[q.left, q.right]
     return {"synops": total}
 
 
@@ -132,19 +155,26 @@ def decibel(signal: float, noise: float) -> float | None:
     return round(10 * float(np.log10(signal / noise)), 3) if signal > 0 and noise > 0 else None
 
 
-def _tally(graph: Graph, program: Program, runner: FloatRunner, x: Array) -> dict[str, _Tally]:
+def _tally(
+    graph: Graph, program: Program, runner: FloatRunner, x: Samples
+) -> tuple[dict[str, _Tally], dict[Pair, float]]:
+    """Return a tally of every value, and for the two factors of a product the share of places where both are not 0."""
     steps, nodes = all_steps(graph), graph.by_name()
+    entry = {i.name: i.levels for i in graph.inputs}
     found = {name: _Tally() for name in program.values()}
+    both = {(p.left, p.right): 0.0 for s in program.populations() for p in s.products}
     start = 0
     for n, real, _ in runner.stream(x):
-        codes = run_codes(program, {e.value: encode(e, x[start : start + n]) for e in program.inputs})
+        codes = run_codes(program, encode_all(program, part(x, slice(start, start + n))))
         start += n
         for name, tally in found.items():
             op = nodes[name].op if name in nodes else None
-            levels = graph.inputs[0].levels if op is None else getattr(op, "levels", None)
+            levels = entry.get(name) if op is None else getattr(op, "levels", None)
             step = steps.get(name)
             if isinstance(op, Layer) and op.levels is None and op.integer is not None:
                 step = op.integer.alpha
             measured = op is None or isinstance(op, Layer)
             tally.add(real[name] if measured else None, codes[name], step, levels)
-    return found
+        for left, right in both:
+            both[left, right] += float(((codes[left] != 0) & (codes[right] != 0)).mean()) * n / len(x)
+    return found, both

@@ -48,6 +48,8 @@ class Console:
             f"{total['neurons']:,} neurons in {total['populations']} populations, {total['weights']:,} weights, "
             f"{total['synops']:,.0f} synaptic operations per sample ({total['macs']:,} MACs in the float network)"
         )
+        if report["host_tail"] is not None:
+            self.out.print(tail_line(report["host_tail"]))
         for name, target in report["targets"].items():
             state = "refused" if "refused" in target else f"{target['files']} files, {target['bytes'] / 1e6:.2f} MB"
             self.out.print(f"target {name:5} {state}")
@@ -78,10 +80,21 @@ class Console:
             drop = 100 * (a["float_top1"] - a["snn_top1"])
             self.out.print(f"float network    {100 * a['float_top1']:6.2f} % top-1 on {a['n']} samples (onnxruntime)")
             self.out.print(f"spiking network  {100 * a['snn_top1']:6.2f} % top-1, {drop:+.2f} points lost")
-        for name, o in found["outputs"].items():
+        for name, o in {**found.get("cut", {}), **found["outputs"]}.items():
+            kind = "value at the cut" if name in found.get("cut", {}) else "output"
+            shapes = f" ({100 * o['same_shape']:.2f} % have the same shape)" if "same_shape" in o else ""
+            if "max_error" not in o:
+                self.out.print(f"{kind} {name}: the same in {100 * o['agreement']:.2f} % of the samples{shapes}")
+                continue
             snr = "no error" if o["sqnr_db"] is None else f"{o['sqnr_db']:.1f} dB"
-            self.out.print(f"output {name}: agreement {100 * o['agreement']:.2f} %, signal to noise {snr}, "
+            self.out.print(f"{kind} {name}{shapes}: agreement {100 * o['agreement']:.2f} %, signal to noise {snr}, "
                            f"largest error {o['max_error']:.4g}")  # fmt: skip
+
+
+def tail_line(tail: Mapping[str, Any]) -> str:
+    """Return the line that says what the host computes behind the network."""
+    cut = ", ".join(repr(name) for name in tail["cut"])
+    return f"{len(tail['nodes'])} nodes run on the host (onnxruntime), cut at {cut}: {', '.join(tail['nodes'])}"
 
 
 def _layer_table(rows: list[dict[str, Any]]) -> Table:

@@ -27,6 +27,7 @@ from ..program import (
     Conv,
     Decoding,
     Dense,
+    Elementwise,
     Encoding,
     Gather,
     Identity,
@@ -36,6 +37,7 @@ from ..program import (
     MoveOp,
     Pad,
     Population,
+    Product,
     Program,
     Projection,
     Readout,
@@ -45,10 +47,11 @@ from ..program import (
     Step,
     SumPool,
     Table,
+    Take,
     Transpose,
     Uniform,
 )  # fmt: skip
-from ..ranges import accumulator_range
+from ..ranges import driven_range
 
 Array = NDArray[Any]
 
@@ -58,9 +61,15 @@ class Builder:
 
     def __init__(self, shape: Shape, lo: int = 0, hi: int = 15, seed: int = 0):
         self.rng = np.random.default_rng(seed)
-        one = np.ones((1,) * len(shape))
-        self.inputs = (Encoding("x", "x", shape, "float32", (), one, shape, lo, hi),)
+        self.inputs: tuple[Encoding, ...] = ()
         self.steps: list[Step] = []
+        self.input("x", shape, lo, hi)
+
+    def input(self, name: str, shape: Shape, lo: int = 0, hi: int = 15) -> str:
+        """Add an input beside ``x``."""
+        one = np.ones((1,) * len(shape))
+        self.inputs += (Encoding(name, name, shape, "float32", (), one, shape, lo, hi),)
+        return name
 
     def _program(self, out: str | None = None) -> Program:
         return Program(self.inputs, tuple(self.steps), ())
@@ -73,10 +82,12 @@ class Builder:
         """Return random int8 weights in [-top, top]."""
         return self.rng.integers(-top, top + 1, shape)
 
-    def fire(self, name: str, *projections: Projection, kind: str = "uniform", lo: int = 0, hi: int = 7) -> str:
+    def fire(self, name: str, *terms: Projection | Product, kind: str = "uniform", lo: int = 0, hi: int = 7) -> str:
         """Add a population. ``kind``: uniform, pow2 (theta a power of two), table, readout."""
-        shape = projections[0].map.out_shape(self.info(projections[0].source).shape)
-        low, high = accumulator_range([(p.map, self.info(p.source)) for p in projections])
+        shape = self._shape(terms[0])
+        projections = tuple(t for t in terms if isinstance(t, Projection))
+        products = tuple(t for t in terms if isinstance(t, Product))
+        low, high = driven_range(projections, products, self._program().values())
         span = int(max(-low.min(), high.max(), 1))
         column = (shape[0], *(1,) * (len(shape) - 1))
         ladder: Ladder
@@ -92,9 +103,14 @@ class Builder:
             theta = 2 ** np.floor(np.log2(theta)).astype(np.int64) if kind == "pow2" else theta | 1
             ladder = Uniform(theta, self.rng.integers(-top, top + 1, column), lo, hi)
         self.steps.append(
-            Population(name, projections, ladder, shape, int(low.min()), int(high.max()), Origin((name,)))
+            Population(name, projections, ladder, shape, int(low.min()), int(high.max()), Origin((name,)), products)
         )
         return name
+
+    def _shape(self, term: Projection | Product) -> Shape:
+        if isinstance(term, Product):
+            return term.form.out_shape(self.info(term.left).shape, self.info(term.right).shape)
+        return term.map.out_shape(self.info(term.source).shape)
 
     def move(self, name: str, op: MoveOp, *sources: str) -> str:
         """Add a move."""
@@ -251,6 +267,31 @@ def gather() -> Program:
     return b.build(b.fire("y", Projection("h", Dense(b.weights(3, 7))), kind="readout"))
 
 
+def take() -> Program:
+    """Rows read in any order and twice before a Dense and a Conv: weights of 127 meet and must not overflow 8 bits."""
+    b = Builder((3, 4, 4), hi=15)
+    b.move("k", Take(0, (2, 0, 2, 2)), "x")
+    b.fire("c", Projection("k", _conv(np.full((2, 4, 3, 3), 127), pads=1)))
+    b.move("up", Take(2, (0, 0, 1, 1, 2, 2, 3, 3)), b.move("rows", Take(1, (3, 2, 2, 0)), "c"))
+    b.fire("d", Projection("up", _conv(b.weights(3, 2, 3, 3))))
+    flat = b.move("f", Reshape((64,)), "up")
+    return b.build(b.fire("y", Projection(flat, Dense(b.weights(4, 64, top=127) | 1)), kind="readout"))
+
+
+def upsampling() -> Program:
+    """A strided Conv, a pixel shuffle with a crop, a skip joined to it, nearest upsampling: a small U-Net."""
+    b = Builder((3, 8, 8), hi=15)
+    b.fire("down", Projection("x", _conv(b.weights(4, 3, 3, 3), strides=2, pads=1)))
+    b.fire("up", Projection("down", _conv(b.weights(8, 4, 2, 2), pads=((1, 0), (0, 1)))))
+    b.move("turn", Transpose((0, 3, 1, 4, 2)), b.move("apart", Reshape((2, 2, 2, 4, 4)), "up"))
+    b.move("join", Concat(0), b.move("shuffle", Reshape((2, 8, 8)), "turn"), "x")
+    b.fire("c", Projection("join", _conv(b.weights(4, 5, 3, 3), pads=1)))
+    b.move("cut", Slice(((0, 4, 1), (1, 8, 1), (0, 7, 1))), "c")
+    twice = tuple(i // 2 for i in range(14))
+    b.move("near", Take(2, twice), b.move("rows", Take(1, twice), "cut"))
+    return b.build(b.fire("y", Projection("near", _conv(b.weights(2, 4, 3, 3), pads=1)), hi=31))
+
+
 def unequal_depth() -> Program:
     """A skip over four layers: pipelined targets must delay it."""
     b = Builder((3, 5, 5), hi=7)
@@ -267,6 +308,76 @@ def unequal_depth() -> Program:
     return b.build("y")
 
 
+def two_inputs() -> Program:
+    """An image and a signed vector: each has layers of its own, one is joined, one is added two layers later."""
+    b = Builder((2, 5, 4), hi=31)
+    b.input("z", (6,), lo=-8, hi=7)
+    b.fire("c", Projection("x", _conv(b.weights(3, 2, 3, 3), pads=1)))
+    flat = b.move("f", Reshape((60,)), "c")
+    joined = b.move("j", Concat(0), flat, "z")
+    b.fire("h", Projection(joined, Dense(b.weights(6, 66))))
+    b.fire("g", Projection("h", Dense(b.weights(6, 6))), Projection("z", Identity(_ones((6,), 9))), lo=-7)
+    return b.build(b.fire("y", Projection("g", Dense(b.weights(3, 6))), kind="readout"))
+
+
+def unread_input() -> Program:
+    """An input of which every element is cut away again."""
+    b = Builder((4,), hi=15)
+    b.input("z", (3,), lo=-4, hi=3)
+    joined = b.move("j", Concat(0), "z", "x")
+    kept = b.move("s", Slice(((3, 7, 1),)), joined)
+    b.fire("h", Projection(kept, Dense(b.weights(5, 4))))
+    return b.build(b.fire("y", Projection("h", Dense(b.weights(2, 5))), kind="readout"))
+
+
+def product_gate() -> Program:
+    """A gated convolution: signed codes times a gate of the same shape, weights of both signs; then a square."""
+    b = Builder((3, 6, 5), lo=-8, hi=7)
+    b.fire("a", Projection("x", _conv(b.weights(4, 3, 3, 3), pads=1)), lo=-8, hi=7)
+    b.fire("g", Projection("x", _conv(b.weights(4, 3, 1, 1))), hi=15)
+    b.fire("p", Product("a", "g", Elementwise(b.weights(4, 1, 1))), lo=-16, hi=15)
+    b.fire("q", Product("p", "p", Elementwise(_ones((4, 6, 5), 3))), hi=31)
+    return b.build(b.fire("y", Projection("q", _conv(b.weights(2, 4, 6, 5))), kind="readout"))
+
+
+def product_broadcast() -> Program:
+    """Squeeze and excite: a map times one code per channel, then times one code per position, of unequal depth."""
+    b = Builder((3, 6, 6), hi=15)
+    b.fire("c", Projection("x", _conv(b.weights(4, 3, 3, 3), pads=1)), hi=15)
+    b.fire("s", Projection("c", SumPool((6, 6), (6, 6), ((0, 0), (0, 0)), _ones((4, 1, 1)))), hi=31)
+    b.fire("e", Projection("s", _conv(b.weights(4, 4, 1, 1))), kind="table", hi=15)
+    b.fire("p", Product("c", "e", Elementwise(b.weights(4, 1, 1, top=31))), lo=-16, hi=15)
+    b.fire("m", Projection("p", _conv(b.weights(1, 4, 3, 3), pads=1)), lo=-8, hi=7)
+    b.fire("o", Product("m", "p", Elementwise(b.weights(4, 6, 6, top=31))), lo=-8, hi=7)
+    return b.build(b.fire("y", Projection("o", _conv(b.weights(3, 4, 6, 6))), kind="readout"))
+
+
+def product_plus_skip() -> Program:
+    """Products and projections into one accumulator: a * b + c, vectors too, and a product that is read out."""
+    b = Builder((9,), lo=-8, hi=7)
+    b.fire("a", Projection("x", Dense(b.weights(7, 9))), hi=15)
+    b.fire("b", Projection("a", Dense(b.weights(7, 7))), lo=-4, hi=4)
+    skip, mixed = Projection("a", Identity(b.weights(7))), Projection("x", Dense(b.weights(7, 9)))
+    b.fire("p", skip, Product("a", "b", Elementwise(b.weights(7, top=15))), mixed, lo=-8, hi=7)
+    return b.build(b.fire("y", Product("p", "b", Elementwise(_ones((7,), -3))), Projection("a", Identity(_ones((7,)))),
+                          kind="readout"))  # fmt: skip
+
+
+def product_of_moves() -> Program:
+    """Factors that stand elsewhere: a gate of rank 1 reshaped to channels, halves of one map, a transposed map."""
+    b = Builder((4, 6), hi=15)
+    b.fire("c", Projection("x", _conv(b.weights(6, 4, 3), pads=1)), lo=-8, hi=7)
+    b.move("l", Slice(((0, 3, 1), (0, 6, 1))), "c")
+    b.move("h", Slice(((3, 6, 1), (0, 6, 1))), "c")
+    b.fire("p", Product("l", "h", Elementwise(b.weights(3, 1))), lo=-8, hi=7)
+    b.move("f", Reshape((18,)), "p")
+    b.fire("v", Projection("f", Dense(b.weights(6, 18))), hi=7)
+    b.move("w", Reshape((6, 1)), "v")
+    b.move("t", Transpose((1, 0)), "p")
+    b.fire("q", Product("t", "w", Elementwise(b.weights(6, 3))), lo=-8, hi=7)
+    return b.build("q")
+
+
 @dataclass(frozen=True)
 class Case:
     """A named Program of the suite."""
@@ -277,24 +388,37 @@ class Case:
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def products(self) -> frozenset[str]:
+        """The forms of products that a target needs for it (:attr:`Capabilities.products`), mostly none."""
+        return frozenset(type(p.form).__name__ for step in self.make().populations() for p in step.products)
+
 
 CASES: tuple[Case, ...] = tuple(
     Case(f.__name__, f)
     for f in (
         mlp, mlp_table, signed_codes, conv_chain, conv_shapes, conv1d, pools, max_pool_signed, residual, pad_shortcut,
-        concat, moves, gather, unequal_depth,
+        concat, moves, gather, take, upsampling, unequal_depth, product_gate, product_broadcast, product_plus_skip,
+        product_of_moves,
     )
 )  # fmt: skip
 
 
+# For back ends that take several inputs; one that takes a single tensor refuses these with SFN402.
+SEVERAL_INPUTS: tuple[Case, ...] = tuple(Case(f.__name__, f) for f in (two_inputs, unread_input))
+
+
 def edge_inputs(program: Program, n_random: int = 5, seed: int = 1) -> dict[str, Array]:
-    """Return codes ``(n, *shape)``: all smallest, all largest, all zero, checkerboard of extremes, random."""
+    """Return codes ``(n, *shape)``: all smallest, all largest, all zero, checkerboard of extremes, random.
+
+    A second input is one step further in this list, so that extremes of both signs meet.
+    """
     rng = np.random.default_rng(seed)
     out = {}
-    for e in program.inputs:
+    for i, e in enumerate(program.inputs):
         full = np.ones(e.shape, np.int64)
         board = np.where(np.indices(e.shape).sum(axis=0) % 2, e.lo, e.hi)
-        fixed = np.stack([full * e.lo, full * e.hi, full * min(max(0, e.lo), e.hi), board])
+        fixed = np.roll(np.stack([full * e.lo, full * e.hi, full * min(max(0, e.lo), e.hi), board]), -i, axis=0)
         out[e.value] = np.concatenate([fixed, rng.integers(e.lo, e.hi + 1, (n_random, *e.shape))]).astype(np.int32)
     return out
 

@@ -130,6 +130,17 @@ def identity(s: Nested, weight: Nested) -> Nested:
     return build(shape_of(s), lambda *i: broadcast(weight, i[1:]) * at(s, i))
 
 
+def product_of(left: Nested, right: Nested, weight: Nested) -> Nested:
+    """``weight * left * right`` of two batches; axes of length 1 are repeated in every sample."""
+    n, *a = shape_of(left)
+    shape = [max(i, j) for i, j in zip(a, shape_of(right)[1:], strict=True)]
+
+    def one(sample: int, *place: int) -> int:
+        return broadcast(weight, place) * broadcast(left[sample], place) * broadcast(right[sample], place)
+
+    return build((n, *shape), one)
+
+
 def gather(s: Nested, index: Nested, weight: Nested) -> Nested:
     sample_shape = shape_of(s)[1:]
 

@@ -8,16 +8,16 @@ from sfn_backends.sim import SimBackend
 
 from sfn_compile.backend import RunResult
 from sfn_compile.execute import run_codes
-from sfn_compile.testing.conformance import CASES, check, edge_inputs
+from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, check, edge_inputs
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES + SEVERAL_INPUTS, ids=str)
 def test_the_simulator_passes_the_conformance_suite(case, tmp_path):
     result = check(SimBackend(), case, tmp_path)
     assert set(result.values) == set(case.make().values())
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES + SEVERAL_INPUTS, ids=str)
 def test_the_fast_engine_computes_the_integers_of_the_reference(case):
     program = case.make()
     inputs = edge_inputs(program, 20)
@@ -26,7 +26,7 @@ def test_the_fast_engine_computes_the_integers_of_the_reference(case):
         assert np.array_equal(fast[name], reference[name]), name
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES + SEVERAL_INPUTS, ids=str)
 def test_keeping_only_the_outputs_changes_nothing_and_frees_the_rest(case):
     program = case.make()
     inputs, wanted = edge_inputs(program), [o.value for o in program.outputs]
@@ -46,13 +46,13 @@ class OffByOne(SimBackend):
         return RunResult({**result.values, last: wrong}, result.executed_by)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES + SEVERAL_INPUTS, ids=str)
 def test_the_suite_notices_one_wrong_integer(case, tmp_path):
     with pytest.raises(AssertionError, match=r"1 of .* integers differ"):
         check(OffByOne(), case, tmp_path)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES + SEVERAL_INPUTS, ids=str)
 def test_the_suite_fires_at_least_two_different_codes_in_every_population(case):
     program = case.make()
     values = run_codes(program, edge_inputs(program, 20))

@@ -16,10 +16,12 @@ from sfn_compile.backend import Capabilities
 from sfn_compile.diagnostics import CompileError, Origin
 from sfn_compile.execute import accumulate, run_codes
 from sfn_compile.program import (
+    MOVES,
     Concat,
     Conv,
     Decoding,
     Dense,
+    Elementwise,
     Encoding,
     Gather,
     Identity,
@@ -27,18 +29,21 @@ from sfn_compile.program import (
     Move,
     Pad,
     Population,
+    Product,
     Program,
     Projection,
     Readout,
     Reshape,
     Slice,
     SumPool,
+    Take,
     Transpose,
 )
-from sfn_compile.testing.conformance import CASES, Builder, edge_inputs
+from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, Builder, edge_inputs
 
 ALL = frozenset({"Dense", "Conv", "SumPool", "Identity", "Gather"})
-NO_MOVES = Capabilities(ALL, frozenset({"Reshape"}), max_pool=True, acc_bits=24, weight_bits=8)
+NO_MOVES = Capabilities(ALL, frozenset({"Reshape"}), max_pool=True, acc_bits=24, weight_bits=8,
+                        products=frozenset({"Elementwise"}))  # fmt: skip
 
 
 def kinds(program: Program) -> list[str]:
@@ -57,6 +62,7 @@ def equal_after_legalisation(program: Program) -> Program:
         if isinstance(step, Move):
             assert isinstance(step.op, Reshape)
             assert len(step.shape) == 1
+            assert not any(step.name in (p.left, p.right) for r in readers[step.name] for p in by_name[r].products)
             reading = [p for r in readers[step.name] for p in by_name[r].projections if p.source == step.name]
             assert all(isinstance(p.map, Dense) for p in reading)
     inputs = {e.value: np.clip(edge_inputs(program)[e.value], e.lo, e.hi) for e in program.inputs}
@@ -73,17 +79,19 @@ def equal_after_legalisation(program: Program) -> Program:
         assert got[population.name].shape[1:] == population.shape
         for p in population.projections:
             assert p.map.out_shape(info[p.source].shape) == population.shape
+        for q in population.products:
+            assert q.form.out_shape(info[q.left].shape, info[q.right].shape) == population.shape
     return legal
 
 
 # -- the conformance suite ------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES + SEVERAL_INPUTS, ids=str)
 def test_a_legalised_case_computes_the_same_integers(case):
     legal = equal_after_legalisation(case.make())
     lg.check_widths(legal, "test", NO_MOVES)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES + SEVERAL_INPUTS, ids=str)
 def test_legalising_twice_changes_nothing_more(case):
     legal = lg.legalize(case.make(), "test", NO_MOVES)
     again = lg.legalize(legal, "test", NO_MOVES)
@@ -91,10 +99,10 @@ def test_legalising_twice_changes_nothing_more(case):
     equal_after_legalisation(legal)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES + SEVERAL_INPUTS, ids=str)
 def test_a_target_with_every_move_gets_the_program_as_it_is(case):
     program = case.make()
-    every = replace(NO_MOVES, moves=frozenset({"Reshape", "Transpose", "Concat", "Slice", "Pad"}))
+    every = replace(NO_MOVES, moves=MOVES)
     assert lg.legalize(program, "test", every) is program
 
 
@@ -119,11 +127,15 @@ def move_of(draw, shapes: dict[str, tuple[int, ...]], value: str, gentle: bool):
     """(move, its sources): of whole channels and margins where ``gentle``, of anything otherwise."""
     shape = shapes[value]
     n_axes = len(shape)
-    kind = draw(st.sampled_from(["slice", "pad", "concat", *([] if gentle else ["transpose", "reshape"])]))
+    kind = draw(st.sampled_from(["slice", "pad", "concat", "take", *([] if gentle else ["transpose", "reshape"])]))
     if kind == "transpose":
         return Transpose(tuple(draw(st.permutations(range(n_axes))))), (value,)
     if kind == "reshape":
         return Reshape(draw(st.sampled_from(factorisations(prod(shape))))), (value,)
+    if kind == "take":
+        axis = 0 if gentle else draw(st.integers(0, n_axes - 1))
+        picked = draw(st.lists(st.integers(0, shape[axis] - 1), min_size=1, max_size=5))
+        return Take(axis, tuple(picked)), (value,)
     if kind == "slice":
         cut = []
         for axis, n in enumerate(shape):
@@ -312,6 +324,44 @@ def test_a_dense_that_reads_one_neuron_twice_adds_the_weights():
     assert sum(p.map.weight for p in y.projections).tolist() == [[11, 22, 33]]
 
 
+def test_a_dense_that_takes_one_neuron_twice_adds_the_weights():
+    b = Builder((3,))
+    b.move("t", Take(0, (2, 0, 2)), "x")
+    b.fire("y", Projection("t", Dense(np.array([[1, 2, 30]]))))
+    (y,) = equal_after_legalisation(b.build("y")).populations()
+    assert [p.map.weight.tolist() for p in y.projections] == [[[2, 0, 31]]]
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_added_weights_that_pass_the_targets_bits_are_split_between_projections(n):
+    """127 twice is 254: no weight of 8 bits, but two of them."""
+    b = Builder((2, 3, 3), lo=-8, hi=7)
+    b.move("t", Take(0, (1,) * n), "x")
+    b.fire("c", Projection("t", Conv(np.full((2, n, 2, 2), -127), (1, 1), ((0, 0), (0, 0)), (1, 1))))
+    b.move("f", Take(0, (5,) * n), b.move("r", Reshape((8,)), "c"))
+    b.fire("y", Projection("f", Dense(np.full((1, n), 127))))
+    legal = equal_after_legalisation(b.build("y"))
+    assert kinds(legal) == ["Conv"] * n + ["Dense"] * n
+    lg.check_widths(legal, "test", NO_MOVES)
+
+
+def test_weights_that_are_too_wide_by_themselves_are_not_split():
+    b = Builder((3,))
+    b.move("t", Take(0, (2, 0, 2)), "x")
+    b.fire("y", Projection("t", Dense(np.array([[1, 200, 30]]))))
+    with pytest.raises(CompileError, match="a weight reaches 200"):
+        lg.check_widths(lg.legalize(b.build("y"), "test", NO_MOVES), "test", NO_MOVES)
+
+
+@pytest.mark.parametrize(("lo", "relay"), [(0, []), (-8, ["p.relay"])])
+def test_zero_padding_before_a_max_pool_is_its_own_padding_where_no_code_is_negative(lo, relay):
+    b = Builder((2, 4, 4), lo=lo, hi=7)
+    b.move("p", Pad(((0, 0), (1, 1), (0, 1))), "x")
+    b.max_pool("m", "p", (3, 3), (2, 2))
+    b.fire("y", Projection("m", Identity(np.array([[[1]]]))), lo=-8, hi=7)
+    assert [p.name for p in equal_after_legalisation(b.build("y")).populations()] == [*relay, "y"]
+
+
 def test_a_margin_of_zeros_becomes_padding_of_the_convolution():
     b = Builder((2, 4, 4), lo=-8, hi=7)
     b.move("p", Pad(((0, 0), (1, 0), (0, 2))), "x")
@@ -389,6 +439,49 @@ def test_names_that_legalisation_would_choose_may_be_taken_already():
     b.fire("d", Projection("f", Dense(b.weights(4, 6))))
     b.fire("y", Projection("x.flat", Identity(np.array([[1]]))), Projection("t.relay", Identity(np.array([[2]]))))
     equal_after_legalisation(b.build("y"))
+
+
+# -- products ---------------------------------------------------------------------------------------------------------
+def squeezed() -> Builder:
+    b = Builder((3, 4, 4), hi=15)
+    b.fire("s", Projection("x", SumPool((4, 4), (4, 4), ((0, 0), (0, 0)), np.array([[[1]]]))), hi=15)
+    return b
+
+
+def test_a_product_reads_a_factor_through_a_move_that_moves_nothing():
+    b = squeezed()
+    b.move("t", Transpose((0, 2, 1)), "s")
+    b.fire("p", Product("x", "t", Elementwise(b.weights(3, 1, 1))), hi=31)
+    legal = equal_after_legalisation(b.build("p"))
+    assert [step.name for step in legal.steps] == ["s", "p"]
+    assert legal.steps[-1].products[0].right == "s"
+
+
+def test_a_product_reads_a_moved_factor_through_one_relay():
+    b = squeezed()
+    b.move("r", Reshape((3,)), "s")
+    b.move("c", Reshape((3, 1, 1)), "r")
+    b.move("f", Transpose((0, 2, 1)), "x")
+    b.fire("p", Product("f", "f", Elementwise(b.weights(3, 1, 1))), Product("x", "c", Elementwise(b.weights(3, 1, 1))),
+           hi=31)  # fmt: skip
+    legal = equal_after_legalisation(b.build("p"))
+    assert [step.name for step in legal.steps] == ["s", "f.relay", "p"]
+
+
+def test_a_product_is_refused_by_a_target_that_does_not_claim_it():
+    program = next(case for case in CASES if case.name == "product_broadcast").make()
+    with pytest.raises(
+        CompileError, match=r"SFN402 at p: target test multiplies by constants only: .*c \* e"
+    ) as caught:
+        lg.legalize(program, "test", replace(NO_MOVES, products=frozenset()))
+    assert len(caught.value.diagnostics) == 2
+
+
+def test_a_product_weight_wider_than_the_target_is_refused():
+    b = squeezed()
+    b.fire("p", Product("x", "s", Elementwise(np.array([[[200]]]))), hi=31)
+    with pytest.raises(CompileError, match=r"SFN402.*a weight reaches 200"):
+        lg.check_widths(b.build("p"), "test", NO_MOVES)
 
 
 # -- refusals -------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sfn_compile import arith
+from sfn_compile.program import Elementwise
 
 ENGINES = ("fast", "reference")
 CODES = [(0, 1), (0, 15), (0, 255), (-8, 7), (-128, 127), (-9, -2), (0, 0)]
@@ -75,6 +76,21 @@ def test_identity_multiplies_element_by_element(data, shape, per_neuron):
     s = data.draw(ints((2, *shape), -(2**31), 2**31 - 1))
     w = data.draw(ints(shape if per_neuron else (shape[0], *(1,) * (len(shape) - 1)), -(2**31), 2**31))
     same(arith.identity(s, w), oracle.identity(s.tolist(), w.tolist()))
+
+
+SIDES = [((5,), (5,)), ((1,), (4,)), ((2, 3), (2, 1)), ((2, 1), (1, 3)), ((3, 2, 2), (3, 1, 1)), ((1, 2, 2), (3, 2, 2))]
+
+
+@fixed
+@given(st.data(), st.sampled_from(SIDES), st.booleans())
+def test_a_product_multiplies_element_by_element_and_broadcasts_samples(data, sides, per_neuron):
+    left, right = (data.draw(ints((2, *shape), -(2**15), 2**15)) for shape in sides)
+    whole = np.broadcast_shapes(*sides)
+    w = data.draw(ints(whole if per_neuron else (whole[0], *(1,) * (len(whole) - 1)), -(2**31), 2**31))
+    want = oracle.product_of(left.tolist(), right.tolist(), w.tolist())
+    for engine in ENGINES:
+        same(arith.product(left, right, w, engine), want)
+        same(Elementwise(w).apply(left, right, engine), want)
 
 
 @fixed

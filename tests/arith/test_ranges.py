@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from arith_examples import fixed, geometry, ints
@@ -14,10 +16,12 @@ from sfn_compile.execute import run_codes
 from sfn_compile.program import (
     Conv,
     Dense,
+    Elementwise,
     Encoding,
     Gather,
     Identity,
     Population,
+    Product,
     Program,
     Projection,
     Readout,
@@ -25,7 +29,7 @@ from sfn_compile.program import (
     Uniform,
     ValueInfo,
 )
-from sfn_compile.testing.conformance import CASES, edge_inputs
+from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, edge_inputs
 
 CODES = [(0, 1), (0, 255), (-8, 7), (-128, 127), (-9, -2), (3, 9), (0, 0)]
 
@@ -122,7 +126,44 @@ def test_ranges_of_projections_into_one_population_add_up():
     assert high.tolist() == [8 + 8, 3 + 15]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+SMALL = [(lo, hi) for lo in range(-3, 4) for hi in range(lo, 4)]
+
+
+@pytest.mark.parametrize("weights", [[5], [-4], [3, -2], [0]])
+def test_a_product_reaches_both_ends_of_its_range_and_nothing_beyond(weights):
+    """Every code of either factor, for all ranges within -3..3: no input is left out."""
+    form = Elementwise(np.array(weights))
+    for a, b in product(SMALL, SMALL):
+        left, right = (np.arange(lo, hi + 1) for lo, hi in (a, b))
+        pairs = np.array(list(product(left, right)))
+        values = form.apply(np.repeat(pairs[:, :1], len(weights), 1), np.repeat(pairs[:, 1:], len(weights), 1))
+        shape = (len(weights),)
+        low, high = ranges.product_reach(Product("a", "b", form), ValueInfo(shape, *a), ValueInfo(shape, *b))
+        assert values.min(axis=0).tolist() == low.tolist(), (a, b)
+        assert values.max(axis=0).tolist() == high.tolist(), (a, b)
+
+
+@pytest.mark.parametrize("weight", [5, -4])
+def test_a_square_reaches_both_ends_of_its_range_and_nothing_beyond(weight):
+    form = Elementwise(np.array([weight]))
+    for codes in SMALL:
+        values = np.arange(codes[0], codes[1] + 1).reshape(-1, 1)
+        info = ValueInfo((1,), *codes)
+        low, high = ranges.product_reach(Product("a", "a", form), info, info)
+        squares = form.apply(values, values)
+        assert (squares.min(), squares.max()) == (low.item(), high.item()), codes
+
+
+def test_ranges_of_products_add_up_with_those_of_projections():
+    known = {"a": ValueInfo((2, 1), -3, 4), "b": ValueInfo((2, 2), 0, 5)}
+    gate = Product("a", "b", Elementwise(np.array([[2], [-1]])))
+    skip = Projection("b", Identity(np.array([[10]])))
+    low, high = ranges.driven_range([skip], [gate, Product("b", "b", Elementwise(np.array([[-1]])))], known)
+    assert np.broadcast_to(low, (2, 2)).tolist() == [[-30 - 25] * 2, [-20 - 25] * 2]
+    assert np.broadcast_to(high, (2, 2)).tolist() == [[50 + 40] * 2, [50 + 15] * 2]
+
+
+@pytest.mark.parametrize("case", CASES + SEVERAL_INPUTS, ids=str)
 def test_a_population_states_the_range_that_its_weights_prove(case):
     program = case.make()
     known = program.values()

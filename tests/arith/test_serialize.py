@@ -63,6 +63,16 @@ def test_saving_twice_writes_the_same_bytes(case, tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
+def test_exchanged_factors_are_another_digest():
+    """left * right is right * left, but a digest stands for the very files."""
+    program = next(case for case in CASES if case.name == "product_gate").make()
+    at = next(i for i, step in enumerate(program.steps) if isinstance(step, Population) and step.products)
+    (pair,) = program.steps[at].products
+    turned = replace(program.steps[at], products=(replace(pair, left=pair.right, right=pair.left),))
+    changed = replace(program, steps=(*program.steps[:at], turned, *program.steps[at + 1 :]))
+    assert serialize.digest(changed) != serialize.digest(program)
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_one_changed_weight_changes_the_digest(case):
     program = case.make()

@@ -30,9 +30,22 @@ from sfn_compile.backend import RunRequest
 from sfn_compile.diagnostics import CompileError
 from sfn_compile.execute import run_codes
 from sfn_compile.legalize import legalize
-from sfn_compile.program import Conv, Dense, Identity, Move, Population, Program, Projection, SumPool, Transpose
+from sfn_compile.program import (
+    Conv,
+    Dense,
+    Elementwise,
+    Identity,
+    Move,
+    Population,
+    Product,
+    Program,
+    Projection,
+    Reshape,
+    SumPool,
+    Transpose,
+)
 from sfn_compile.testing import conformance
-from sfn_compile.testing.conformance import CASES, Builder, check, edge_inputs
+from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, Builder, check, edge_inputs
 
 PYTHON, PROBLEM = interpreter.find()
 needs_lava = pytest.mark.skipif(PYTHON is None, reason=f"lava-nc: {PROBLEM}. {interpreter.INSTALL}")
@@ -116,7 +129,7 @@ def started(place: Path) -> bool:
 # -- the artifact computes the simulator's integers --------------------------------------------------------------
 @needs_lava
 @pytest.mark.usefixtures("place")
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES + SEVERAL_INPUTS, ids=str)
 def test_conformance_case_is_equal_to_the_simulator(case: conformance.Case, tmp_path: Path) -> None:
     result = check(LavaBackend(mode="whole"), case, tmp_path)
     assert result.mode == "whole"
@@ -133,6 +146,26 @@ def odd_shapes() -> Program:
     b.fire("mean", Projection("id", SumPool((2, 2), (1, 1), ((1, 0), (0, 1)), weight)), kind="table", lo=-9, hi=9)
     b.fire("last", Projection("mean", Dense(b.weights(6, weight.shape[-1]))))
     return b.build(b.fire("../y", Projection("last", Identity(np.array(-3))), kind="readout"))
+
+
+def products_of_all_ranks() -> Program:
+    """Products of a vector, of (channel, length) and of a map, of unequal depth, in one network; one of the input."""
+    b = Builder((3, 4), lo=-8, hi=7)
+    b.fire("a", Projection("x", Conv(b.weights(3, 3, 3), (1,), ((1, 1),), (1,))), lo=-8, hi=7)
+    b.fire("m", Projection("a", SumPool((4,), (4,), ((0, 0),), np.ones((3, 1), np.int64))), lo=-8, hi=7)
+    gates = Product("m", "x", Elementwise(b.weights(3, 4))), Product("x", "x", Elementwise(b.weights(1, 4)))
+    b.fire("p", *gates, Projection("a", Identity(np.array(-77))), lo=-16, hi=15)
+    b.move("t", Reshape((1, 3, 4)), "p")
+    b.fire("c", Projection("t", Conv(b.weights(2, 1, 3, 2), (1, 1), ((1, 1), (0, 0)), (1, 1))), lo=-8, hi=7)
+    b.fire("s", Projection("c", SumPool((1, 3), (1, 3), ((0, 0), (0, 0)), np.ones((2, 1, 1), np.int64))), lo=-8, hi=7)
+    b.fire("q", Product("c", "s", Elementwise(b.weights(2, 3, 3))), lo=-16, hi=15)
+    flat = b.move("f", Reshape((18,)), "q")
+    b.fire("v", Projection(flat, Dense(b.weights(5, 18))), lo=-8, hi=7)
+    return b.build(b.fire("y", Product("v", "v", Elementwise(b.weights(5))), kind="readout"))
+
+
+LAYERWISE = [conformance.residual, conformance.pools, conformance.moves, conformance.product_plus_skip,
+             products_of_all_ranks]  # fmt: skip
 
 
 def skip_over_max_pool() -> Program:
@@ -153,14 +186,16 @@ def wide_map() -> Program:
 
 
 @needs_lava
-@pytest.mark.parametrize("make", [odd_shapes, skip_over_max_pool, wide_map], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "make", [odd_shapes, skip_over_max_pool, wide_map, products_of_all_ranks], ids=lambda f: f.__name__
+)
 def test_unusual_maps_and_names_are_equal_to_the_simulator(make: Any, tmp_path: Path) -> None:
     check(LavaBackend(mode="whole"), conformance.Case(make.__name__, make), tmp_path)
 
 
 @needs_lava
 @pytest.mark.usefixtures("place")
-@pytest.mark.parametrize("make", [conformance.residual, conformance.pools, conformance.moves], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("make", LAYERWISE, ids=lambda f: f.__name__)
 def test_layer_by_layer_gives_the_same_integers(make: Any, tmp_path: Path) -> None:
     program = emit(make(), tmp_path)
     request = request_for(program)
@@ -353,7 +388,7 @@ def test_cleaning_up_touches_no_other_run(tmp_path: Path) -> None:
 
 
 # -- reload --------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("case", [*CASES, conformance.Case("odd_shapes", odd_shapes)], ids=str)
+@pytest.mark.parametrize("case", [*CASES, *SEVERAL_INPUTS, conformance.Case("odd_shapes", odd_shapes)], ids=str)
 def test_reload_is_the_inverse_and_two_emits_are_byte_identical(case: conformance.Case, tmp_path: Path) -> None:
     program = emit(case.make(), tmp_path / "a")
     emit(case.make(), tmp_path / "b")
@@ -365,7 +400,11 @@ def test_reload_is_the_inverse_and_two_emits_are_byte_identical(case: conformanc
 
 def drifts() -> list[tuple[str, str]]:
     """Every integer array of a network that has all kinds of connections and neurons."""
-    return [(f.__name__, key) for f in (odd_shapes, conformance.conv_chain, conformance.gather) for key in _tensors(f)]
+    return [
+        (f.__name__, key)
+        for f in (odd_shapes, conformance.conv_chain, conformance.gather, products_of_all_ranks)
+        for key in _tensors(f)
+    ]
 
 
 def _tensors(make: Any) -> list[str]:
@@ -417,6 +456,13 @@ def test_a_connection_that_would_wrap_alone_is_refused(tmp_path: Path) -> None:
     b.fire("y", Projection("x", Dense(w)), Projection("x", Dense(-w)))
     assert abs(b.build("y").values()["y"].hi) < 2**23
     with pytest.raises(CompileError, match=r"SFN401.*alone reaches 9715500"):
+        emit(b.build("y"), tmp_path)
+
+
+def test_a_product_that_would_wrap_alone_is_refused(tmp_path: Path) -> None:
+    b = Builder((3,), lo=240, hi=260)
+    b.fire("y", Product("x", "x", Elementwise(np.array(127))), Product("x", "x", Elementwise(np.array(-127))))
+    with pytest.raises(CompileError, match=r"SFN401.*product of x and x into y alone reaches 8585200"):
         emit(b.build("y"), tmp_path)
 
 

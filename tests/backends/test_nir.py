@@ -36,9 +36,11 @@ from sfn_compile.program import (
     Table,
     Uniform,
 )
-from sfn_compile.testing.conformance import CASES, Builder, Case, check, edge_inputs
+from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, Builder, Case, check, edge_inputs
 
 FOLDER = Path(evaluator.__file__).parent
+PRODUCTS = [case for case in CASES if case.products]
+CASES = tuple(case for case in CASES if not case.products)
 BY_NAME = {case.name: case for case in CASES}
 ONE = np.ones((1, 1, 1), np.int64)
 
@@ -195,8 +197,12 @@ MORE = tuple(
               positive_codes, one_threshold, far_thresholds, widest, two_results)
 )  # fmt: skip
 REFUSED = {  # by (case, form); the first word is the code
-    **{("moves", form): "SFN402 .*vector into a map" for form in ("unary", "sar")},
-    **{("two_results", form): "SFN402: .*one input and one output" for form in ("unary", "sar")},
+    **{
+        (case, form): "SFN402 .*vector into a map"
+        for case in ("moves", "take", "upsampling")
+        for form in ("unary", "sar")
+    },
+    **{("two_results", form): "SFN402: .*takes one output" for form in ("unary", "sar")},
     ("far_thresholds", "sar"): "SFN401 .*digits of a reach .*\n.*--nir-form unary",
 }
 
@@ -381,6 +387,12 @@ def test_sums_beyond_float32_are_refused(tmp_path):
     check(NirBackend(), Case("wide", lambda: b.build("a")), tmp_path, {"nir-form": "unary"})
 
 
+@pytest.mark.parametrize("case", PRODUCTS, ids=str)
+def test_a_product_of_two_values_is_refused_with_its_factors(case, tmp_path):
+    with pytest.raises(CompileError, match=r"SFN402 .*nir multiplies by constants only.*\w+ \* \w+"):
+        emitted(case.make(), tmp_path, "binary")
+
+
 def test_an_accumulator_that_is_read_again_is_refused_in_planes_only(tmp_path):
     def tapped() -> Program:
         b = Builder((4,), hi=7)
@@ -468,3 +480,10 @@ def test_a_full_disk_is_an_error_that_can_be_caught(tmp_path: Path, monkeypatch:
     backend = NirBackend()
     with pytest.raises(OSError, match="No space left"):
         backend.emit(legalize(CASES[0].make(), backend.name, backend.capabilities), tmp_path, {})
+
+
+@pytest.mark.parametrize("form", ["binary", "unary", "sar"])
+@pytest.mark.parametrize("case", SEVERAL_INPUTS, ids=str)
+def test_several_inputs_are_refused_by_name(case, form, tmp_path):
+    with pytest.raises(CompileError, match=r"SFN402: .*takes one input .*has 'x', 'z'"):
+        emitted(case.make(), tmp_path, form)

@@ -42,7 +42,7 @@ def accuracy(name: str, folder: Path) -> dict[str, Any]:
     for seed in SEEDS:
         data = corpus_data.write_npz(folder / f"calib{seed}.npz", name, "train", CALIBRATION, seed)
         done = compile_model(model, Options(), data)
-        reference = FloatReference(model, done.loaded.input_name, done.loaded.batch)
+        reference = FloatReference(model, done.loaded.input_names, done.loaded.batch)
         found = compare(done.program, reference, x, y)["accuracy"]
         float_top1 = 100 * found["float_top1"]
         drops.append(100 * (found["float_top1"] - found["snn_top1"]))

@@ -12,7 +12,8 @@ from tiny_onnx import noise, saved, tiny
 
 from sfn_compile import artifact
 from sfn_compile.execute import run_codes
-from sfn_compile.host import encode
+from sfn_compile.host import encode_all
+from sfn_compile.samples import n_samples
 
 
 # -- compile -------------------------------------------------------------------------------------------------------
@@ -86,9 +87,9 @@ def test_the_report_has_the_fields_of_the_contract(made):
 def test_golden_holds_the_inputs_and_every_layers_integers(made):
     x, values = artifact.load_golden(made)
     _, program = artifact.open_build(made)
-    assert len(x) == 8
+    assert n_samples(x) == 8
     assert list(values) == list(program.values())
-    again = run_codes(program, {e.value: encode(e, x) for e in program.inputs}, engine="reference")
+    again = run_codes(program, encode_all(program, x), engine="reference")
     assert all(np.array_equal(values[name], again[name]) for name in values)
 
 
@@ -213,16 +214,17 @@ def test_data_that_cannot_be_read(content, tmp_path):
 def test_data_that_is_damaged_anywhere_is_refused_or_whole(tmp_path):
     from sfn_compile.data import load_data
     from sfn_compile.diagnostics import CompileError
+    from sfn_compile.samples import ModelInput
 
     np.savez_compressed(tmp_path / "d.npz", x=np.arange(12.0).reshape(3, 4))
     whole = (tmp_path / "d.npz").read_bytes()
     for at in range(0, len(whole), 3):
         (tmp_path / "d.npz").write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
         try:
-            found = load_data(tmp_path / "d.npz", "x", (4,), "float32")
+            found = load_data(tmp_path / "d.npz", [ModelInput("x", (4,), "float32")])
         except CompileError:
             continue
-        assert np.array_equal(found.x, np.arange(12.0).reshape(3, 4)), at
+        assert np.array_equal(found.x["x"], np.arange(12.0).reshape(3, 4)), at
 
 
 def test_integer_images_npy_files_and_the_name_x_are_accepted(made, tmp_path):

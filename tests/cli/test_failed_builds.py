@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cli_helpers import CALIB, DIGITS, contents, document, refused, sfnc, succeeds
+from tiny_onnx import noise, saved, tiny
 
 from sfn_compile import artifact, backend, build, serialize
 from sfn_compile.diagnostics import fail
@@ -40,6 +41,23 @@ def test_where_one_target_refuses_the_others_are_built(little, tmp_path, monkeyp
     assert (tmp_path / "o" / "sim").is_dir()
     assert not (tmp_path / "o" / "grumpy").exists()
     assert document(tmp_path / "o" / "report.json")["targets"]["grumpy"]["refused"][0]["code"] == "SFN402"
+    succeeds("verify", tmp_path / "o", "--quiet")
+
+
+def test_nir_refuses_a_gate_and_the_simulator_is_built(tmp_path):
+    """A product of two values, which no standard node of NIR computes: refused by its node and its factors."""
+    body = "a = Conv(x, w) d = Conv(x, w) s = Sigmoid(d) m = Mul(a, s) y = Conv(m, u)"
+    model = saved(tiny(body, w=noise(4, 3, 3, 3), u=noise(2, 4, 1, 1)), tmp_path)
+    message = refused("SFN402", 4, model, "--target", "sim,nir", "-o", tmp_path / "o", "--quiet")
+    assert "m (Mul): target nir multiplies by constants only" in message
+    assert "(a * s, Elementwise, into m)" in message
+    report = document(tmp_path / "o" / "report.json")
+    (row,) = [r for r in report["layers"] if r.get("products")]
+    assert row["products"] == [
+        {"sources": ["a", "s"], "kind": "Elementwise", "weights": 4, "weight_bits": 8, "macs": 64}
+    ]
+    assert row["macs"] == 64
+    assert 0 < row["synops"] <= 64
     succeeds("verify", tmp_path / "o", "--quiet")
 
 

@@ -58,7 +58,7 @@ def test_run_writes_the_outputs_under_their_onnx_names_and_eval_agrees(out, tmp_
 
 def test_run_codes_writes_the_integers_of_every_layer(made, tmp_path):
     x, golden = artifact.load_golden(made)
-    np.savez(tmp_path / "x.npz", image=x)
+    np.savez(tmp_path / "x.npz", **x)
     succeeds("run", made, "--input", tmp_path / "x.npz", "-o", tmp_path / "c.npz", "--codes")
     got = dict(np.load(tmp_path / "c.npz"))
     assert set(got) == set(golden)

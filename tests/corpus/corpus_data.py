@@ -47,6 +47,8 @@ def samples(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Return (inputs as the model takes them, labels) of ``train`` or ``test``."""
     entry = facts(name)
     how = entry["preprocess"]
+    if entry["data"] == "imagenet_even":
+        return photos(entry, split)
     with np.load(ROOT / "data" / f"{entry['data']}.npz") as data:
         x, y = data[f"x_{split}"], data[f"y_{split}"]
     x = x.astype(np.float64) + how.get("offset", 0)
@@ -57,6 +59,24 @@ def samples(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     x = x.transpose(0, 3, 1, 2) if how["layout"] == "NCHW" else x
     x = x.reshape(len(x), *how["shape"]) if how.get("shape") else x
     return x.astype(np.float32), y
+
+
+def photos(entry: dict[str, Any], split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return photos of even classes: every fourth to calibrate on, the others to measure on, as the corpus asks."""
+    from PIL import Image
+
+    files = sorted((ROOT / "data" / "imagenet_even").glob("*.jpg"))
+    chosen = [f for i, f in enumerate(files) if (i % 4 == 0) == (split == "train")]
+    size = next(d for d in entry["inputs"][0][1][1:] if isinstance(d, int) and d > 3)
+    x = np.stack([_central(Image.open(f).convert("RGB"), size) for f in chosen])
+    return x, np.array([int(f.stem) + 1 for f in chosen])  # these networks have a background class
+
+
+def _central(image: Any, size: int) -> np.ndarray:
+    """Return the central 87.5 % of both sides, resized bilinearly to ``(size, size, 3)``."""
+    left, top = int(image.width / 16), int(image.height / 16)
+    cut = image.crop((left, top, image.width - left, image.height - top))
+    return np.asarray(cut.resize((size, size), 2))
 
 
 def write_npz(path: Path, name: str, split: str, n: int, seed: int) -> Path:

@@ -28,7 +28,7 @@ def test_a_real_network_stays_close_to_its_float_model(name, tmp_path):
     data = corpus_data.write_npz(tmp_path / "c.npz", name, "train", 512, 0)
     done = compile_model(corpus_data.model_path(name), Options(samples=128), data)
     x, y = corpus_data.samples(name, "test")
-    reference = FloatReference(corpus_data.model_path(name), done.loaded.input_name, done.loaded.batch)
+    reference = FloatReference(corpus_data.model_path(name), done.loaded.input_names, done.loaded.batch)
     found = compare(done.program, reference, x[:QUICK], y[:QUICK])["accuracy"]
     assert 100 * (found["float_top1"] - found["snn_top1"]) <= ALLOWED
     assert found["agreement"] >= 0.9
@@ -85,6 +85,6 @@ def test_two_exports_of_one_network_compute_nearly_the_same(tmp_path):
     tops = []
     for name in ("cifar_resnet20_op13", "cifar_resnet20_dynamo_op20"):
         done = compile_model(corpus_data.model_path(name), Options(), data)
-        reference = FloatReference(corpus_data.model_path(name), done.loaded.input_name, done.loaded.batch)
+        reference = FloatReference(corpus_data.model_path(name), done.loaded.input_names, done.loaded.batch)
         tops.append(compare(done.program, reference, x[:64])["outputs"]["logits"]["agreement"])
     assert np.abs(np.diff(tops)).max() <= 4 / 64

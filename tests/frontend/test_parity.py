@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny_onnx import assert_parity, ints, noise, tiny
 
-from sfn_compile.frontend.operators import IMPORTERS
+from sfn_compile.frontend.operators import IMPORTERS, qonnx, qoperator, quantized
 
 W = {"w": noise(4, 3, 3, 3), "b": noise(4, seed=2)}
 W1 = {"w": noise(4, 3, 3), "b": noise(4, seed=2)}
@@ -55,8 +55,44 @@ CASES: dict[str, tuple[str, dict]] = {
     "Mul by a scalar on the left": ("y = Mul(c, x)", {"c": noise(1)}),
     "Div by a column": ("y = Div(x, c)", {"c": noise(3, 1, 1)}),
     "Add of two branches": ("a = Relu(x) y = Add(a, x)", {}),
+    "Add of branches that broadcast": ("a = GlobalAveragePool(x) y = Add(x, a)", {}),
+    "Sub of branches that broadcast both ways": (
+        "a = ReduceMean<axes=[1], keepdims=1>(x) b = ReduceMean<axes=[3], keepdims=1>(x) y = Sub(a, b)",
+        {"opset": 13}),
     "Add of a value to itself": ("a = Relu(x) y = Add(a, a)", {}),
     "Sub of two branches": ("a = Relu(x) y = Sub(a, x)", {}),
+    "Add of a branch that broadcasts": (
+        "a = Relu(x) p = GlobalAveragePool(x) y = Add(a, p)", {}),
+    "Add of two branches that broadcast both ways": (
+        "p = ReduceMean<axes=[2], keepdims=1>(x) q = ReduceMean<axes=[3], keepdims=1>(x) y = Add(p, q)",
+        {"opset": 13}),
+    "Add of branches of different rank in a batch of one": (
+        "p = ReduceMean<axes=[1,2], keepdims=0>(x) r = Relu(x) y = Add(p, r)", {"opset": 13, "batch": 1}),
+    "Sub of a branch that broadcasts": ("a = Relu(x) p = GlobalAveragePool(x) y = Sub(a, p)", {}),
+    "Mul of two branches": ("a = Relu(x) b = Sigmoid(x) y = Mul(a, b)", {}),
+    "Mul of a value by itself": ("a = Tanh(x) y = Mul(a, a)", {}),
+    "Mul by one number per channel": ("p = GlobalAveragePool(x) s = Sigmoid(p) y = Mul(x, s)", {}),
+    "Mul by one number per position": (
+        "p = ReduceMean<axes=[1], keepdims=1>(x) s = Sigmoid(p) y = Mul(s, x)", {"opset": 13}),
+    "Mul of branches of different rank in a batch of one": (
+        "p = ReduceMean<axes=[1], keepdims=0>(x) s = Sigmoid(p) y = Mul(s, x)", {"opset": 13, "batch": 1}),
+    # -- several branches
+    "Max of two branches": ("a = Tanh(x) b = Sigmoid(x) y = Max(a, b)", {}),
+    "Max of a linear value and codes": ("a = Relu(x) b = Conv(x, w) c = Relu(b) d = Conv(x, w, b1) y = Max(c, d)",
+                                        {"w": noise(4, 3, 3, 3), "b1": noise(4)}),
+    "Max of three branches, one of them broadcast": ("a = Tanh(x) p = GlobalAveragePool(x) y = Max(a, x, p)", {}),
+    "Max of one value": ("a = Max(x) y = Relu(a)", {}),
+    "Max with a number": ("y = Max(x, c)", {"c": np.float32(0.25)}),
+    "Max with a column and a number": ("y = Max(c, x, d)", {"c": noise(3, 1, 1), "d": np.float32(0.1)}),
+    "Min of two branches": ("a = Tanh(x) b = Sigmoid(x) y = Min(a, b)", {}),
+    "Min of three branches": ("a = Relu(x) b = Sigmoid(x) y = Min(x, a, b)", {}),
+    "Min with a number": ("y = Min(c, x)", {"c": np.float32(-0.25)}),
+    "Min with a column": ("a = Relu(x) y = Min(a, c, x)", {"c": noise(3, 1, 1)}),
+    "Sum of three branches": ("a = Relu(x) b = Tanh(x) y = Sum(a, x, b)", {}),
+    "Sum of branches and constants": ("a = Relu(x) y = Sum(c, a, x, d)", {"c": noise(3, 1, 1), "d": noise(6)}),
+    "Sum of one value": ("a = Sum(x) y = Relu(a)", {}),
+    "Mean of three branches": ("a = Relu(x) b = Tanh(x) y = Mean(a, x, b)", {}),
+    "Mean of a branch and a constant": ("a = Relu(x) y = Mean(a, c)", {"c": noise(3, 1, 1)}),
     # -- activations
     "Relu": ("y = Relu(x)", {}),
     "Clip by attributes (ReLU6)": ("y = Clip<min=0.0, max=6.0>(x)", {"opset": 6}),
@@ -119,13 +155,8 @@ CASES: dict[str, tuple[str, dict]] = {
     "Pow with exponent 0.5": ("a = Exp(x) y = Pow(a, c)", {"c": np.float32(0.5)}),
     "Pow with an exponent per channel": ("a = Exp(x) y = Pow(a, c)", {"c": noise(3, 1, 1)}),
     "Pow with a constant base": ("y = Pow(c, x)", {"c": np.float32(1.7)}),
-    "Max with zero": ("y = Max(x, c)", {"c": np.float32(0)}),
-    "Max with two constants": ("y = Max(c, x, d)", {"c": np.float32(0.3), "d": np.float32(-1)}),
-    "Max with a constant per channel": ("y = Max(c, x)", {"c": noise(3, 1, 1)}),
     "Max of two functions of one value": ("a = Mul(x, c) y = Max(a, x)", {"c": np.float32(0.1)}),
-    "Max of one value": ("y = Max(x)", {}),
     "Min with a constant": ("a = Relu(x) y = Min(a, c)", {"c": np.float32(1)}),
-    "Min with a constant per channel": ("y = Min(x, c)", {"c": noise(3, 1, 1)}),
     "Greater": ("a = Greater(x, c) b = Cast<to=1>(a) y = Mul(x, b)", {"c": np.float32(0.2)}),
     "GreaterOrEqual": ("a = GreaterOrEqual(c, x) y = Cast<to=1>(a)", {"c": noise(3, 1, 1)}),
     "Less": ("a = Less(x, c) y = Cast<to=1>(a)", {"c": np.float32(0.2)}),
@@ -183,6 +214,15 @@ CASES: dict[str, tuple[str, dict]] = {
     "ReduceMax over space without keepdims": ("y = ReduceMax<axes=[-1,2], keepdims=0>(x)", {"opset": 13}),
     "ReduceMax over one axis of NHWC": ("y = ReduceMax<axes=[1], keepdims=0>(x)", {"x": (4, 5, 3), "opset": 13}),
     "ReduceMax with axes as input": ("y = ReduceMax<keepdims=0>(x, a)", {"a": ints(1, 3), "opset": 18}),
+    "ReduceSum over space": ("y = ReduceSum<axes=[2,3]>(x)", {"opset": 11}),
+    "ReduceSum with axes as input": ("y = ReduceSum<keepdims=0>(x, a)", {"a": ints(-1, 1), "opset": 13}),
+    "ReduceMin over space": ("y = ReduceMin<axes=[2,3]>(x)", {"opset": 13}),
+    "ReduceMin over one axis without keepdims": ("y = ReduceMin<axes=[2], keepdims=0>(x)", {"opset": 13}),
+    "AveragePool with dilations": (
+        "y = AveragePool<kernel_shape=[2,3], dilations=[3,2], strides=[1,2]>(x)", {"x": (2, 7, 7), "opset": 19}),
+    "AveragePool with dilations that counts padding": (
+        "y = AveragePool<kernel_shape=[2,2], dilations=[2,2], pads=[1,0,0,1], count_include_pad=1>(x)",
+        {"opset": 19}),
     # -- moves
     "Split into equal pieces": ("y, z, u = Split<axis=1>(x)", {"outputs": ("y", "z", "u"), "opset": 13}),
     "Split into uneven pieces by attribute": (
@@ -198,6 +238,21 @@ CASES: dict[str, tuple[str, dict]] = {
     "Gather that undoes a flat view of a batch of one": (
         "f = Reshape(x, s) y = Gather(f, i)",
         {"s": ints(-1), "i": np.arange(108).reshape(1, 3, 6, 6), "batch": 1}),
+    "Gather in another order": ("y = Gather<axis=1>(x, i)", {"i": ints(2, 0, 1)}),
+    "Gather of an index several times": ("y = Gather<axis=-1>(x, i)", {"i": ints(1, 1, -1, 4, 1)}),
+    "Gather of a matrix of indices": ("y = Gather<axis=2>(x, i)", {"i": np.array([[0, 5, 1], [-1, 2, 2]])}),
+    "Gather of a rank 3 tensor of indices on channels": ("y = Gather<axis=1>(x, i)", {"i": np.array([[[2, 0]]])}),
+    "Tile": ("y = Tile(x, r)", {"r": ints(1, 2, 1, 3)}),
+    "Tile by one": ("a = Relu(x) y = Tile(a, r)", {"r": ints(1, 1, 1, 1)}),
+    "Expand": ("y = Expand(x, s)", {"x": (3, 1, 6), "s": ints(1, 3, 4, 6)}),
+    "Expand by a shorter shape": ("y = Expand(x, s)", {"x": (3, 1, 1), "s": ints(4, 5)}),
+    "Expand by ones": ("a = Relu(x) y = Expand(a, s)", {"s": ints(1, 1, 1, 1)}),
+    "DepthToSpace": ("y = DepthToSpace<blocksize=2>(x)", {"x": (8, 3, 2), "opset": 10}),
+    "DepthToSpace in CRD order": ('y = DepthToSpace<blocksize=3, mode="CRD">(x)', {"x": (18, 2, 3), "opset": 13}),
+    "SpaceToDepth": ("y = SpaceToDepth<blocksize=2>(x)", {"x": (3, 4, 6)}),
+    "a channel shuffle": (
+        "a = Reshape(x, s) b = Transpose<perm=[0,2,1,3,4]>(a) y = Reshape(b, t)",
+        {"x": (6, 3, 3), "s": ints(0, 2, 3, 3, 3), "t": ints(0, -1, 3, 3)}),
     "Flatten": ("y = Flatten(x)", {}),
     "Flatten with a negative axis": ("y = Flatten<axis=-1>(x)", {"x": (7,)}),
     "Flatten behind axes of length 1": ("y = Flatten<axis=3>(x)", {"x": (1, 1, 7)}),
@@ -211,17 +266,36 @@ CASES: dict[str, tuple[str, dict]] = {
     "Unsqueeze by attribute": ("y = Unsqueeze<axes=[1,4]>(x)", {"x": (4, 5), "opset": 11}),
     "Unsqueeze by input": ("y = Unsqueeze(x, a)", {"x": (4, 5), "a": ints(-1, 2)}),
     "Concat of channels": ("a = Relu(x) b = Tanh(x) y = Concat<axis=1>(a, b, x)", {}),
+    "Concat of constant channels behind": ("y = Concat<axis=1>(x, c)", {"c": noise(1, 2, 6, 6), "batch": 1}),
+    "Concat of constants before, between and behind": (
+        "a = Relu(x) y = Concat<axis=3>(c, d, x, c, a, d)",
+        {"c": noise(1, 3, 6, 2), "d": noise(1, 3, 6, 1), "batch": 1}),
+    "Concat of a class token": ("y = Concat<axis=1>(c, x)", {"x": (4, 5), "c": noise(1, 1, 5), "batch": 1}),
     "Concat of rows by a negative axis": ("a = Relu(x) y = Concat<axis=-2>(a, x)", {}),
     "Slice by attributes": ("y = Slice<starts=[1,-4], ends=[3,-1], axes=[1,3]>(x)", {"opset": 9}),
     "Slice by attributes without axes": ("y = Slice<starts=[0,1], ends=[9,2]>(x)", {"opset": 9}),
     "Slice by inputs with steps": (
         "y = Slice(x, s, e, a, t)", {"s": ints(-5, 0), "e": ints(2**62, -1), "a": ints(-1, 2), "t": ints(2, 3)}),
+    "Slice backwards": (
+        "y = Slice(x, s, e, a, t)",
+        {"s": ints(-1, 4), "e": ints(-(2**62), 1), "a": ints(1, 3), "t": ints(-1, -2)}),
+    "Slice backwards and forwards": (
+        "y = Slice(x, s, e, a, t)", {"s": ints(5, 1), "e": ints(0, 6), "a": ints(2, 3), "t": ints(-2, 2)}),
     "Slice that keeps the batch": ("y = Slice(x, s, e)", {"s": ints(0, 1), "e": ints(2**62, 3)}),
     "Pad by attributes": ('y = Pad<mode="constant", pads=[0,1,2,0,0,0,1,3]>(x)', {"opset": 2}),
     "Pad by inputs": ("y = Pad(x, p)", {"p": ints(0, 0, 1, 2, 0, 0, 3, 4), "opset": 11}),
     "Pad with a zero value": ("y = Pad(x, p, z)", {"p": ints(0, 0, 1, 2, 0, 0, 3, 4), "z": np.float32(0)}),
     "Pad with negative pads": ("y = Pad(x, p)", {"p": ints(0, 0, -1, 2, 0, 1, -2, -3)}),
     "Pad with axes": ("y = Pad(x, p, , a)", {"p": ints(1, 0, 2, 3), "a": ints(-1, 1), "opset": 18}),
+    "Pad by reflection": (
+        'y = Pad<mode="reflect">(x, p)', {"p": ints(0, 0, 2, 1, 0, 0, 0, 5), "opset": 11}),
+    "Pad with the edge": ('y = Pad<mode="edge", pads=[0,1,2,0,0,0,1,3]>(x)', {"opset": 2}),
+    "Pad around": ('y = Pad<mode="wrap">(x, p)', {"p": ints(0, 0, 2, 0, 0, 0, 3, 7), "opset": 19}),
+    "Pad by reflection with negative pads": (
+        'y = Pad<mode="reflect">(x, p)', {"p": ints(0, 0, -2, 1, 0, 0, 2, 2), "opset": 13}),
+    "Pad with ones": ("y = Pad(x, p, o)", {"p": ints(0, 0, 1, 2, 0, 0, 3, 4), "o": np.float32(1)}),
+    "Pad with ones and negative pads": (
+        "y = Pad(x, p, o)", {"p": ints(0, 0, -1, 2, 0, 0, 3, -4), "o": np.float32(1)}),
     "Identity": ("a = Identity(x) b = Relu(a) y = Identity(b)", {}),
     "Dropout": ("a = Dropout(x) y = Relu(a)", {}),
     "Dropout with a ratio at opset 11": ("a = Dropout<ratio=0.5>(x) y = Relu(a)", {"opset": 11}),
@@ -233,11 +307,25 @@ CASES: dict[str, tuple[str, dict]] = {
     "Constant of one float": ("c = Constant<value_float = 0.25>() y = Add(x, c)", {}),
     "Constant of floats": ("c = Constant<value_floats = [1.0,2.0,3.0,4.0,5.0,6.0]>() y = Add(x, c)", {}),
     "Constant of ints": ("c = Constant<value_ints = [0,-1]>() y = Reshape(x, c)", {}),
+    # -- Resize, ConvTranspose: more in test_resampling.py
+    "Resize to the nearest": ("y = Resize(x, , s)", {"s": np.array([1.0, 1, 2, 1.5])}),
+    "Resize by sizes": ("y = Resize(x, , , s)", {"s": ints(1, 3, 9, 4), "batch": 1}),
+    "Resize at opset 10": ('y = Resize<mode="linear">(x, s)', {"s": np.array([1.0, 1, 2, 3]), "opset": 10}),
+    "Upsample at opset 9": ("y = Upsample(x, s)", {"s": np.array([1.0, 1, 2, 3]), "opset": 9}),
+    "Upsample at opset 8": ('y = Upsample<mode="linear", scales=[1.0,1.0,2.0,2.0]>(x)', {"opset": 8}),
+    "ConvTranspose": (
+        "y = ConvTranspose<strides=[2,2], pads=[1,1,1,1]>(x, w, b)", {"w": noise(3, 4, 4, 4), "b": W["b"]}),
     # -- Softmax
     "Softmax of opset 11 over everything behind its axis": ("y = Softmax(x)", {"x": (4, 5), "opset": 11}),
     "Softmax of opset 11 over the last axis": ("y = Softmax<axis=2>(x)", {"x": (4, 5), "opset": 11}),
     "Softmax of opset 13 over the last axis": ("y = Softmax(x)", {"x": (4, 5), "opset": 13}),
     "Softmax of opset 13 over channels": ("y = Softmax<axis=1>(x)", {"x": (4, 5), "opset": 13}),
+    "ArgMax over channels, the first of equals": ("a = Relu(x) y = ArgMax<axis=1>(a)", {"result": "int64"}),
+    "ArgMax of the last of equals, axis dropped": (
+        "a = Relu(x) y = ArgMax<axis=-1, keepdims=0, select_last_index=1>(a)", {"result": "int64"}),
+    "ArgMin": ("a = Relu(x) y = ArgMin<axis=2, keepdims=0>(a)", {"result": "int64"}),
+    "ArgMin of the last of equals as int32": (
+        "a = Relu(x) p = ArgMin<axis=1, select_last_index=1>(a) y = Cast<to=6>(p)", {"result": "int32"}),
     "LogSoftmax of opset 11": ("y = LogSoftmax(x)", {"x": (4, 5), "opset": 11}),
     "LogSoftmax of opset 13": ("y = LogSoftmax(x)", {"x": (4, 5), "opset": 13}),
 }  # fmt: skip
@@ -252,7 +340,9 @@ def test_it_computes_what_onnxruntime_computes(body, tmp_path):
 
 def test_every_operator_of_the_importer_has_a_case():
     named = " ".join(text for text, _ in CASES.values())
-    assert [op for op in [*IMPORTERS, "Constant"] if f"= {op}(" not in named and f"= {op}<" not in named] == []
+    quantised = {*quantized.IMPORTERS, *qoperator.IMPORTERS, *qonnx.IMPORTERS}  # compared in test_quantised.py
+    plain = [op.replace("::", ".") for op in [*IMPORTERS, "Constant"] if op not in quantised]
+    assert [op for op in plain if f"= {op}(" not in named and f"= {op}<" not in named] == []
 
 
 @pytest.mark.parametrize("dtype", ["double", "float16"])

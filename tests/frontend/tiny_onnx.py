@@ -23,12 +23,14 @@ TOLERANCE = 2.0**-15
 
 def tiny(
     body: str, x: Sequence[int] = (3, 6, 6), *, opset: int = 17, batch: int | str = "N", dtype: str = "float",
-    outputs: Sequence[str] = ("y",), inputs: str = "", **constants: Array | Sequence[float] | float,
+    outputs: Sequence[str] = ("y",), inputs: str = "", result: str = "float",
+    **constants: Array | Sequence[float] | float,
 ) -> onnx.ModelProto:  # fmt: skip
     """A model of the text ``body`` on input ``x`` (one sample's shape); keywords are its initializers, float32."""
     shape = ",".join(str(d) for d in (batch, *x))
-    results = ", ".join(f"float[] {o}" for o in outputs)
-    head = f'<ir_version: 10, opset_import: ["": {opset}, "custom": 1, "com.microsoft": 1]> tiny ({dtype}[{shape}] x{inputs})'
+    results = ", ".join(f"{result}[] {o}" for o in outputs)
+    domains = '"custom": 1, "com.microsoft": 1'
+    head = f'<ir_version: 10, opset_import: ["": {opset}, {domains}]> tiny ({dtype}[{shape}] x{inputs})'
     model = parser.parse_model(f"{head} => ({results}) {{ {body} }}")
     for name, value in constants.items():
         array = np.asarray(value)

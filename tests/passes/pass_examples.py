@@ -14,7 +14,7 @@ from tiny_onnx import ints, noise, tiny
 
 from sfn_compile.calibration.collect import RealValues, collect
 from sfn_compile.config import Options
-from sfn_compile.host import apply_host, prepare
+from sfn_compile.host import apply_host, prepare_all
 from sfn_compile.ir import Graph, Levels
 from sfn_compile.ops import Layer
 from sfn_compile.passes.choose_ladders import ChooseLadders
@@ -23,6 +23,7 @@ from sfn_compile.passes.lower import lower
 from sfn_compile.passes.pipeline import STRUCTURE, UNPROBED, run_passes
 from sfn_compile.passes.quantize_weights import QuantizeWeights
 from sfn_compile.program import Program
+from sfn_compile.samples import Samples, by_name, n_samples
 
 Array = NDArray[Any]
 fixed = settings(
@@ -43,6 +44,11 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "a negative batch norm gamma behind a max pool": (
         "a = Conv(x, w) p = MaxPool<kernel_shape=[2,2]>(a) d = BatchNormalization(p, g, h, m, v)"
         "r = Relu(d) y = Conv(r, u)", {**CONV, **BN, **FOLLOW}),
+    "quantisers around a max pool": (
+        "q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) a = Conv(d, w) r = Relu(a)"
+        "k = QuantizeLinear(r, t, z) e = DequantizeLinear(k, t, z) p = MaxPool<kernel_shape=[2,2]>(e)"
+        "j = QuantizeLinear(p, t, z) l = DequantizeLinear(j, t, z) o = Relu(l) y = Conv(o, u)",
+        {**CONV, **FOLLOW, "s": np.float32(0.031), "t": np.float32(0.057), "z": np.int8(3)}),
     "a positive scale behind a max pool": (
         "a = Conv(x, w) p = MaxPool<kernel_shape=[2,2]>(a) d = Mul(p, s) e = Add(d, h1) r = Relu(e) y = Conv(r, u)",
         {**CONV, **FOLLOW, "s": np.float32(3), "h1": noise(4, 1, 1)}),
@@ -118,6 +124,13 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
         "a = Conv(x, w) y = Relu(a) z = Identity(y)", {**CONV, "outputs": ("y", "z")}),
     "an output and its own softmax": (
         "f = Flatten(x) y = Gemm(f, k) z = Softmax(y)", {"x": (2, 2), "k": noise(4, 3), "outputs": ("y", "z")}),
+    "scores, their softmax and the place of the largest": (
+        "f = Flatten(x) y = Gemm(f, k) z = Softmax(y) i = ArgMax<axis=1>(z) p = Cast<to=1>(i)",
+        {"x": (2, 2), "k": noise(4, 3), "outputs": ("y", "z", "p")}),
+    "a value that is an output, read inside and the place of its largest": (
+        "a = Conv(x, w, b) y = Relu(a) p = Conv(y, u) r = Relu(p) z = Conv(r, u)"
+        "m = ArgMax<axis=1>(y) q = Cast<to=1>(m)",
+        {**CONV, **FOLLOW, "x": (3, 8, 8), "outputs": ("z", "y", "q")}),
     "an mlp-mixer block": (
         "n = Relu(x) a = MatMul(n, k) r = Relu(a) d = MatMul(r, l) s = Add(n, d) t = MatMul(e, s) y = Add(s, t)",
         {"x": (4, 3), "k": noise(3, 5), "l": noise(5, 3), "e": noise(4, 4)}),
@@ -149,10 +162,124 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
         "a = Conv(x, w, b) p = AveragePool<kernel_shape=[2,2], strides=[2,2]>(a) r = Relu(p)"
         "q = GlobalAveragePool(r) d = Conv(q, k) s = Relu(d) y = Conv(s, k)",
         {**CONV, "k": noise(4, 4, 1, 1)}),
+    "a gate": (
+        "a = Conv(x, w, b) d = Conv(x, v, c) s = Sigmoid(d) y = Mul(a, s)", {**CONV, "v": noise(4, 3, 3, 3, seed=7),
+                                                                           "c": noise(4, seed=6)}),
+    "squeeze and excite between two convs": (
+        "a = Conv(x, w, b) r = Relu(a) p = GlobalAveragePool(r) f = Conv(p, k, i) s = Sigmoid(f) m = Mul(s, r)"
+        "y = Conv(m, u, c)", {**CONV, **FOLLOW, "k": noise(4, 4, 1, 1), "i": noise(4)}),
+    "a batch norm, a skip and a relu behind a product": (
+        "a = Relu(x) t = Conv<pads=[1,1,1,1]>(a, u, c) s = Sigmoid(t) m = Mul(a, s)"
+        "d = BatchNormalization(m, g, h, m1, v) e = Add(d, a) r = Relu(e) y = Conv(r, u)",
+        {"x": (4, 5, 5), "g": BN["g"], "h": BN["h"], "m1": BN["m"], "v": BN["v"], **FOLLOW}),
+    "a conv and a product that meet": (
+        "a = Relu(x) t = Tanh(x) m = Mul(a, t) d = Conv<pads=[1,1,1,1]>(a, u, c) s = Add(m, d)"
+        "r = Relu(s) y = Conv(r, u)", {"x": (4, 5, 5), **FOLLOW}),
+    "a square of an activated value": (
+        "a = Conv(x, w, b) r = Tanh(a) q = Mul(r, r) y = Conv(q, u)", {**CONV, **FOLLOW}),
+    "the input times what is computed from it": (
+        "a = Conv<pads=[1,1,1,1]>(x, w, b) s = Sigmoid(a) m = Mul(x, s) y = Conv(m, w)",
+        {"x": (3, 6, 6), "w": noise(3, 3, 3, 3), "b": noise(3)}),
+    "a product of vectors and of a product": (
+        "a = Gemm(x, k, i) t = Tanh(a) d = Gemm(x, l) m = Mul(t, d) n = Mul(m, t) y = Gemm(n, o)",
+        {"x": (6,), "k": noise(6, 5), "i": noise(5), "l": noise(6, 5), "o": noise(5, 3)}),
+    "a product along the last axis": (
+        "a = MatMul(x, k) s = Sigmoid(a) d = MatMul(x, l) m = Mul(d, s) y = MatMul(m, o)",
+        {"x": (3, 6), "k": noise(6, 5), "l": noise(6, 5), "o": noise(5, 3)}),
+    "two products that meet": (
+        "a = Conv(x, w, b) k = Conv(x, w) s = Sigmoid(a) o = Sub(one, s) t = Tanh(k) r = Relu(k) m = Mul(s, t)"
+        "n = Mul(o, r)"
+        " e = Add(m, n) y = Conv(e, u)", {**CONV, **FOLLOW, "one": np.float32(1)}),
+    "a relu and a max pool behind a product": (
+        "a = Conv(x, w, b) k = Conv(x, w) s = Tanh(a) d = Relu(k) m = Mul(d, s) p = MaxPool<kernel_shape=[2,2]>(m)"
+        " r = Relu(p)"
+        " y = Conv(r, u)", {**CONV, **FOLLOW}),
+    "a silu written out, twice": (
+        "a = Conv(x, w, b) s = Sigmoid(a) m = Mul(a, s) d = Conv(m, u, c) t = Sigmoid(d) n = Mul(t, d) y = Flatten(n)",
+        {**CONV, **FOLLOW}),
+    "a gelu written out behind a residual": (
+        "a = Conv(x, w, b) r = Relu(a) d = Conv<pads=[1,1,1,1]>(r, u, c) s = Add(d, r) h1 = Div(s, root) e = Erf(h1)"
+        " f = Add(e, one) m = Mul(s, f) n = Mul(m, half) y = Conv(n, u)",
+        {**CONV, **FOLLOW, "root": np.float32(2**0.5), "one": np.float32(1), "half": np.float32(0.5)}),
+    "a hard swish written out that two layers read": (
+        "a = Conv(x, w, b) d = Add(a, three) e = Clip(d, zero, six) m = Mul(a, e) s = Div(m, six)"
+        " f = Conv(s, u) h1 = Conv(s, u, c) y = Add(f, h1)",
+        {**CONV, **FOLLOW, "three": np.float32(3), "zero": np.float32(0), "six": np.float32(6)}),
+    "a value that two functions share with the network": (
+        "a = Conv(x, w, b) s = Sigmoid(a) m = Mul(a, s) y = Conv(m, u) z = Conv(s, u)",
+        {**CONV, **FOLLOW, "outputs": ("y", "z")}),
+    "slopes per channel behind a transpose": (
+        "a = Conv(x, w, b) t = Transpose<perm=[0,2,3,1]>(a) r = PRelu(t, s) q = Transpose<perm=[0,3,1,2]>(r)"
+        " y = Conv(q, u)", {**CONV, **FOLLOW, "s": noise(4, seed=8)}),
+    "slopes per channel behind a max pool": (
+        "a = Conv(x, w, b) p = MaxPool<kernel_shape=[2,2]>(a) r = PRelu(p, s) y = Conv(r, u)",
+        {**CONV, **FOLLOW, "s": np.array([0.1, 0.2, 0.3, 0.4]).reshape(4, 1, 1)}),
+    "a silu behind a max pool": (
+        "a = Conv(x, w, b) p = MaxPool<kernel_shape=[2,2]>(a) s = Sigmoid(p) r = Mul(p, s) y = Conv(r, u)",
+        {**CONV, **FOLLOW}),
+    "a silu behind a concat": (
+        "a = Conv(x, w) d = Conv(x, w, b) j = Concat<axis=1>(a, d) s = Sigmoid(j) m = Mul(j, s) y = Conv(m, e)",
+        {**CONV, "e": noise(2, 8, 2, 2)}),
+    "an elu over padding": (
+        "a = Conv(x, w, b) p = Pad(a, q) r = Elu(p) y = Conv(r, u)",
+        {**CONV, **FOLLOW, "q": ints(0, 0, 1, 1, 0, 0, 1, 1)}),
+    "a bounded relu written as two": (
+        "a = Conv(x, w, b) r = Relu(a) m = Min(r, six) y = Conv(m, u)", {**CONV, **FOLLOW, "six": np.float32(1.5)}),
+    "functions on both ends": (
+        "n = Exp(x) l = Log(n) a = Conv(l, w, b) r = Relu(a) f = Flatten(r) g1 = Gemm(f, k) s = Softplus(g1)"
+        " t = Tanh(s) y = Mul(t, g1)", {**CONV, "k": noise(64, 5)}),
+    "a map per position times a map per channel": (
+        "r = Relu(x) p = GlobalAveragePool(r) q = ReduceMean<axes=[1], keepdims=1>(r) m = Mul(p, q) e = Add(m, r)"
+        "y = Conv(e, w)", {"opset": 13, "w": noise(4, 3, 3, 3)}),
+    "a mean that is added to every position": (
+        "a = Conv(x, w, b) r = Relu(a) p = GlobalAveragePool(r) d = BatchNormalization(p, g, h, m, v) e = Add(r, d)"
+        "s = Relu(e) y = Conv(s, u)", {**CONV, **BN, **FOLLOW}),
+    "the larger of two convs, and the smaller": (
+        "a = Conv(x, w, b) d = Conv(x, v, c) h1 = Max(a, d) l = Min(a, d) r = Relu(l) e = Conv(r, u) f = Conv(h1, u)"
+        "y = Sum(e, f, e)", {**CONV, **FOLLOW, "v": noise(4, 3, 3, 3, seed=7)}),
     "host work on both ends": (
         "c1 = Cast<to=1>(x) t = Transpose<perm=[0,3,1,2]>(c1) d = Div(t, s) a = Conv(d, w) r = Relu(a) f = Flatten(r)"
         "k1 = Gemm(f, k) o = Softmax(k1) y = Reshape(o, z)",
         {"x": (6, 6, 3), "dtype": "uint8", "s": np.float32(255), **CONV, "k": noise(64, 4), "z": ints(0, 2, 2)}),
+    "a residual in NHWC": (
+        "t = Transpose<perm=[0,3,1,2]>(x) a = Conv(t, w) r0 = Transpose<perm=[0,2,3,1]>(a) r = Relu(r0)"
+        "q = Transpose<perm=[0,3,1,2]>(r) c1 = Conv<pads=[1,1,1,1]>(q, u) c2 = Transpose<perm=[0,2,3,1]>(c1)"
+        "d = Add(c2, f) s = Add(r, d) e = Relu(s) p = Transpose<perm=[0,3,1,2]>(e) y = Conv(p, u)",
+        {"x": (6, 6, 3), **CONV, "u": FOLLOW["u"], "f": noise(4, seed=9)}),
+    "a transposed conv, batch norm, relu, conv": (
+        "a = Relu(x) t = ConvTranspose<strides=[2,2], pads=[1,1,0,1]>(a, k, c) d = BatchNormalization(t, g, h, m, v)"
+        "r = Relu(d) y = Conv(r, u)", {"x": (3, 4, 5), "k": noise(3, 4, 3, 3), **BN, **FOLLOW}),
+    "a u-net of two levels": (
+        "a = Conv<pads=[1,1,1,1]>(x, w, b) r = Relu(a) p = MaxPool<kernel_shape=[2,2], strides=[2,2]>(r)"
+        "d = Conv<pads=[1,1,1,1]>(p, u, c) e = Relu(d) t = ConvTranspose<strides=[2,2]>(e, k) j = Concat<axis=1>(t, r)"
+        "i = Conv<pads=[1,1,1,1]>(j, q) s = Relu(i) y = Conv(s, l)",
+        {**CONV, **FOLLOW, "k": noise(4, 3, 2, 2), "q": noise(4, 7, 3, 3), "l": noise(2, 4, 1, 1)}),
+    "concat of raw branches, batch norm, relu": (
+        "a = Conv(x, w) d = Conv(x, o) j = Concat<axis=1>(a, d) n = BatchNormalization(j, g, h, m, v)"
+        "r = Relu(n) y = Conv(r, u)",
+        {"w": noise(3, 3, 3, 3), "o": noise(1, 3, 3, 3, seed=1), **BN, **FOLLOW}),
+    "linear upsampling into a sum and into a conv": (
+        'a = Relu(x) l = Resize<mode="linear">(a, , z) e = Conv<pads=[1,1,1,1]>(l, k) r = Relu(e)'
+        'i = Resize<mode="linear", coordinate_transformation_mode="align_corners">(a, , z) s = Add(r, i)'
+        "y = Conv(s, k)",
+        {"x": (4, 3, 5), "k": FOLLOW["u"], "z": np.array([1.0, 1, 2, 2])}),
+    "nearest upsampling behind an affine step": (
+        "a = Relu(x) d = BatchNormalization(a, g, h, m, v) i = Resize(d, , z) y = Conv(i, u)",
+        {"x": (4, 3, 4), **BN, **FOLLOW, "z": np.array([1.0, 1, 2, 3])}),
+    "batch norm and relu behind nearest upsampling and a reflected border": (
+        "a = Conv(x, w) i = Resize(a, , z) e = BatchNormalization(i, g, h, m, v) r = Relu(e)"
+        'p = Pad<mode="reflect">(r, q) y = Conv(p, u)',
+        {**CONV, **BN, **FOLLOW, "z": np.array([1.0, 1, 2, 2]), "q": ints(0, 0, 1, 1, 0, 0, 1, 1)}),
+    "coordinate channels before a padded conv": (
+        "r = Relu(x) j = Concat<axis=1>(r, z) y = Conv<pads=[1,1,1,1]>(j, k)",
+        {"x": (3, 4, 4), "batch": 1, "z": noise(1, 2, 4, 4), "k": noise(4, 5, 3, 3)}),
+    "a border of ones before a conv": (
+        "r = Relu(x) p = Pad(r, q, o) y = Conv(p, k)",
+        {"k": noise(4, 3, 3, 3), "q": ints(0, 0, 1, 1, 0, 0, 1, 1), "o": np.float32(1)}),
+    "a channel shuffle between grouped convs": (
+        "a = Conv<group=2>(x, e) r = Relu(a) s = Reshape(r, z) t = Transpose<perm=[0,2,1,3,4]>(s) i = Reshape(t, q)"
+        "y = Conv<group=2>(i, e)",
+        {"x": (4, 5, 5), "e": noise(4, 2, 2, 2), "z": ints(0, 2, 2, 4, 4), "q": ints(0, 4, 4, 4)}),
     "gemm to a map to a conv": (
         "g1 = Gemm(x, k) m1 = Reshape(g1, z) r = Relu(m1) y = Conv(r, u)",
         {"x": (5,), "k": noise(5, 64), "z": ints(0, 4, 4, 4), **FOLLOW}),
@@ -169,7 +296,8 @@ def stages(graph: Graph, passes: Any = STRUCTURE) -> Iterator[tuple[str, Graph]]
     """The graph after every structural pass, invariants and probe checked as the pipeline does."""
     found: list[tuple[str, Graph]] = []
     graph = run_passes(graph, passes[:UNPROBED], after=lambda name, g: found.append((name, g)))
-    probe = np.random.default_rng(0).standard_normal((2, *graph.inputs[0].type.shape))
+    rng = np.random.default_rng(0)
+    probe = {i.name: rng.standard_normal((2, *i.type.shape)) for i in graph.inputs}
     run_passes(graph, passes[UNPROBED:], probe, lambda name, g: found.append((name, g)))
     return iter(found)
 
@@ -179,10 +307,10 @@ def structured(graph: Graph) -> Graph:
     return list(stages(graph))[-1][1]
 
 
-def worst_lie(original: Graph, graph: Graph, x: Array) -> float:
+def worst_lie(original: Graph, graph: Graph, x: Array | Samples) -> float:
     """The largest relative difference of any output, and of any value that claims to be an ONNX value."""
-    truth = original.evaluate({"x": x})
-    values = graph.evaluate({graph.inputs[0].name: prepare(graph.inputs[0], x)})
+    x = by_name(x, [i.model_name for i in graph.inputs])
+    truth, values = original.evaluate(x), graph.evaluate(prepare_all(graph, x))
     pairs = [(truth[n.tap], values[n.name]) for n in graph.nodes if n.tap is not None and n.tap in truth]
     for before, after in zip(original.outputs, graph.outputs, strict=True):
         real = values[after.value]
@@ -198,15 +326,14 @@ class EvaluatedRunner:
     def __init__(self, graph: Graph):
         self.graph = graph
 
-    def stream(self, x: Array) -> Iterator[tuple[int, RealValues, dict[str, Array]]]:
-        source = self.graph.inputs[0]
-        yield len(x), RealValues(self.graph, {source.name: prepare(source, x).astype(np.float64)}), {}
+    def stream(self, x: Samples) -> Iterator[tuple[int, RealValues, dict[str, Array]]]:
+        yield n_samples(x), RealValues(self.graph, prepare_all(self.graph, x)), {}
 
 
-def mapped(graph: Graph, x: Array, options: Options | None = None) -> Graph:
+def mapped(graph: Graph, x: Array | Samples, options: Options | None = None) -> Graph:
     """A structured graph after calibration on ``x`` and the integer mapping."""
     options = options or Options()
-    statistics = collect(graph, EvaluatedRunner(graph), x)  # type: ignore[arg-type]
+    statistics = collect(graph, EvaluatedRunner(graph), by_name(x, [i.model_name for i in graph.inputs]))  # type: ignore[arg-type]
     return run_passes(graph, (ChooseLadders(statistics, options), QuantizeWeights(options), FoldThresholds()))
 
 
@@ -223,8 +350,7 @@ def mapped_at(graph: Graph, steps: Callable[[str], float], hi: int = 31, options
             lo = 0 if n.op.activation.kind in ("relu", "sigmoid") or n.op.activation.linear_above_zero else -hi
             n = replace(n, op=replace(n.op, levels=levels(n.name, len(n.type.shape), lo)))
         nodes.append(n)
-    source = graph.inputs[0]
-    inputs = (replace(source, levels=levels(source.name, len(source.type.shape), -hi)),)
+    inputs = tuple(replace(i, levels=levels(i.name, len(i.type.shape), -hi)) for i in graph.inputs)
     chosen = replace(graph, inputs=inputs, nodes=tuple(nodes), invariants=graph.invariants | {"ladders-chosen"})
     return run_passes(chosen, (QuantizeWeights(options or Options()), FoldThresholds()))
 
@@ -240,12 +366,21 @@ def random_networks(draw: st.DrawFn) -> Any:
     lines, constants, shape, last, free = [], {}, [4, 6, 6], "x", ["x"]
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
     kinds = ["conv", "padded conv", "depthwise", "bn", "scale", "relu", "clip", "leaky", "tanh", "max", "average",
-             "pad", "residual", "concat", "flip"]  # fmt: skip
+             "pad", "residual", "concat", "flip", "gate", "excite", "square", "larger", "upsample", "transposed",
+             "shuffle", "gather", "reflect"]  # fmt: skip
     for i in range(draw(st.integers(2, 8))):
         kind, name = draw(st.sampled_from(kinds)), f"v{i}"
         c, h, w = shape
         if kind == "residual":
             line = f"{name}b = Relu({last}) {name} = Add({last}, {name}b)"
+        elif kind == "gate":
+            line = f"{name}b = Sigmoid({last}) {name} = Mul({last}, {name}b)"
+        elif kind == "excite":
+            line = f"{name}b = GlobalAveragePool({last}) {name}c = Tanh({name}b) {name} = Mul({last}, {name}c)"
+        elif kind == "square":
+            line = f"{name} = Mul({last}, {last})"
+        elif kind == "larger":
+            line = f"{name}b = Tanh({last}) {name} = Max({last}, {name}b)"
         elif kind == "concat" and c <= 8:
             line = f"{name}b = Tanh({last}) {name} = Concat<axis=1>({last}, {name}b)"
             shape = [2 * c, h, w]
@@ -270,6 +405,22 @@ def random_networks(draw: st.DrawFn) -> Any:
         elif kind == "pad":
             constants[f"w{i}"] = np.array([0, 0, 1, 0, 0, 0, 0, 1])
             line, shape = f"{name} = Pad({last}, w{i})", [c, h + 1, w + 1]
+        elif kind == "upsample" and max(h, w) <= 12:
+            constants[f"w{i}"] = np.array([1.0, 1.0, 2.0, 1.0])
+            mode = draw(st.sampled_from(["nearest", "linear"]))
+            line, shape = f'{name} = Resize<mode="{mode}">({last}, , w{i})', [c, 2 * h, w]
+        elif kind == "transposed" and max(h, w) <= 8:
+            constants[f"w{i}"] = rng.standard_normal((c, c, 3, 2))
+            line = f"{name} = ConvTranspose<strides=[2,1], pads=[1,0,0,0]>({last}, w{i})"
+            shape = [c, 2 * h, w + 1]
+        elif kind == "shuffle" and c % 4 == 0:
+            line, shape = f"{name} = DepthToSpace<blocksize=2>({last})", [c // 4, 2 * h, 2 * w]
+        elif kind == "gather":
+            constants[f"w{i}"] = rng.integers(0, c, 3)
+            line, shape = f"{name} = Gather<axis=1>({last}, w{i})", [3, h, w]
+        elif kind == "reflect" and h > 1:
+            constants[f"w{i}"] = np.array([0, 0, 1, 0, 0, 0, 1, 0])
+            line, shape = f'{name} = Pad<mode="reflect">({last}, w{i})', [c, h + 2, w]
         elif kind == "flip":
             line, shape = f"{name} = Transpose<perm=[0,1,3,2]>({last})", [c, w, h]
         else:

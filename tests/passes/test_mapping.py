@@ -47,7 +47,7 @@ def check_choices(graph: Graph, options: Options) -> None:
     top = 2 ** (options.weight_bits - 1) - 1
     for name, found in layers(graph):
         form = found.integer
-        assert all(np.abs(m.weight).max(initial=0) <= top for m in form.maps), name
+        assert all(np.abs(m.weight).max(initial=0) <= top for m in (*form.maps, *form.products)), name
         assert max(-form.acc_min, form.acc_max) < 2 ** (options.acc_bits - 1), name
         if isinstance(form.ladder, Uniform):
             assert (form.ladder.theta % 2 == 1).all(), name
@@ -82,9 +82,9 @@ def assert_the_program_follows_the_float_graph(graph: Graph, x, least_db: float)
     """The signal to noise of every output on the calibration samples: a wrong fold is far below 0 dB."""
     program = program_of(graph)
     codes = run_codes(program, {e.value: encode(e, x) for e in program.inputs})
-    from sfn_compile.host import prepare
+    from sfn_compile.host import prepare_all
 
-    real = graph.evaluate({graph.inputs[0].name: prepare(graph.inputs[0], x)})
+    real = graph.evaluate(prepare_all(graph, {"x": x}))
     for out in program.outputs:
         want, got = real[out.value], codes[out.value] * out.step
         noise_power = float(((want - got) ** 2).sum())
@@ -271,13 +271,28 @@ def test_a_dead_channel_takes_its_step_from_its_weights_and_is_reported(tmp_path
     assert levels.step.reshape(-1)[1] == pytest.approx(np.abs(weight[1]).max() * input_step)
 
 
-def test_a_channel_without_weights_and_bias_has_a_step_of_one(tmp_path):
-    weight = noise(4, 3, 3, 3)
+def test_a_channel_without_weights_and_bias_takes_the_largest_step_beside_it(tmp_path):
+    weight = noise(4, 3, 3, 3) / 8
     weight[2] = 0
     original = imported(tiny("a = Conv(x, w) r = Relu(a) y = Conv(r, u)", w=weight, u=noise(2, 4, 3, 3)), tmp_path)
     graph = mapped(structured(original), samples(original, 8))
-    assert layer(graph, "r").levels.step.reshape(-1)[2] == 1.0
+    step = layer(graph, "r").levels.step.reshape(-1)
+    assert step[2] == step[[0, 1, 3]].max() < 1
     check_choices(graph, Options())
+
+
+def test_a_dead_gate_takes_no_precision_from_the_others(tmp_path):
+    """A sigmoid far below 0: its own weights are large numbers, of which the codes of a gate know nothing."""
+    shut = {"w": 30 * noise(6, 4), "b": np.array([0, -1e5, 0, 0]), "v": noise(6, 4), "u": noise(4, 3)}
+    model = tiny("a = Gemm(x, w, b) s = Sigmoid(a) d = Gemm(x, v) m = Mul(d, s) y = Gemm(m, u)", x=(6,), **shut)
+    original = imported(model, tmp_path)
+    x = samples(original, 64)
+    graph = mapped(structured(original), x)
+    for name in ("s", "m"):
+        levels = layer(graph, name).levels
+        assert levels.dead.tolist() == [False, True, False, False]
+        assert levels.step[1] <= levels.step[[0, 2, 3]].max()
+    assert_the_program_follows_the_float_graph(graph, x, least_db=15)
 
 
 def test_inputs_that_are_all_zero_still_map(tmp_path):
@@ -361,12 +376,14 @@ def test_the_stated_range_holds_for_the_worst_input(tmp_path):
 
 
 # -- steps that differ ---------------------------------------------------------------------------------------------
-def test_steps_that_differ_inside_a_map_are_made_one_before_a_conv(tmp_path):
+def test_steps_that_differ_inside_a_channel_are_made_one_before_a_conv(tmp_path):
     """Gemm fires per neuron; reshaped to a map, its steps would differ along space, which a Conv's weights share."""
     original = imported(network("gemm to a map to a conv"), tmp_path)
     graph = mapped(structured(original), samples(original, 8))
     fired = next(op for _, op in layers(graph) if op.activation is not None)
-    assert np.unique(fired.levels.step).size == 1
+    steps = fired.levels.step.reshape(4, 16)
+    assert (steps == steps[:, :1]).all()
+    assert np.unique(steps).size == 4
     check_choices(graph, Options())
 
 
@@ -382,13 +399,26 @@ MIXED = {
 
 @pytest.mark.parametrize("body", list(MIXED))
 def test_codes_that_meet_in_one_window_mean_the_same_step(body, tmp_path):
-    """Two sites of very different range, read together: both get one and the same step."""
+    """Two sites of very different range, read together: what meets in a channel gets one and the same step."""
     weights = {"w": noise(4, 3, 1, 1), "v": 20 * noise(4, 3, 1, 1, seed=1), "u": noise(2, 4, 3, 3)}
     if "channels" in body:
         weights["u"] = noise(2, 6, 3, 3)
     original = imported(tiny(MIXED[body], **weights), tmp_path)
     graph = mapped(structured(original), samples(original, 32))
-    assert len({float(s) for n in ("r", "s") for s in layer(graph, n).levels.step.reshape(-1)}) == 1
+    first, second = (layer(graph, n).levels.step.reshape(-1) for n in ("r", "s"))
+    assert np.array_equal(first, second)
+    assert np.unique(first).size == (1 if "channels" in body else 4)
+    assert_the_program_follows_the_float_graph(graph, samples(original, 32), 15.0)
+
+
+def test_a_pixel_shuffle_ties_the_phases_of_a_channel_and_no_others(tmp_path):
+    body = "a = Conv(x, w) r = Relu(a) d = DepthToSpace<blocksize=2>(r) y = Conv(d, u)"
+    model = tiny(body, w=noise(8, 3, 3, 3) * np.arange(1, 9).reshape(8, 1, 1, 1), u=noise(3, 2, 3, 3), opset=13)
+    original = imported(model, tmp_path)
+    graph = mapped(structured(original), samples(original, 32))
+    steps = layer(graph, "r").levels.step.reshape(4, 2)  # DCR: channel 2 * phase + channel behind the shuffle
+    assert (steps == steps[0]).all()
+    assert steps[0, 0] != steps[0, 1]
     assert_the_program_follows_the_float_graph(graph, samples(original, 32), 15.0)
 
 

@@ -15,6 +15,7 @@ from sfn_compile.diagnostics import CompileError, Origin
 from sfn_compile.ir import Graph
 from sfn_compile.ops import Activation, Layer, Linear, MaxPool, Moved
 from sfn_compile.passes.fold_affine import FoldAffine
+from sfn_compile.passes.fuse_quantizers import FuseQuantizers
 from sfn_compile.passes.hoist_activations import HoistActivations
 from sfn_compile.passes.pipeline import PROBE_TOLERANCE, STRUCTURE, BrokenPass, run_passes
 from sfn_compile.passes.split_host import SplitHost
@@ -129,6 +130,44 @@ def test_a_pool_with_several_readers_is_not_crossed(tmp_path):
     assert [type(n.op).__name__ for n in graph.nodes][1] == "MaxPool"
 
 
+# -- sink-moves ----------------------------------------------------------------------------------------------------
+def test_a_residual_in_nhwc_needs_no_site_for_its_transpose(tmp_path):
+    graph = structured(imported(network("a residual in NHWC"), tmp_path))
+    fired = [n.op for n in graph.nodes if isinstance(n.op, Layer) and n.op.activation is not None]
+    assert [op.activation.kind for op in fired] == ["relu", "relu"]
+
+
+def test_a_mixers_token_step_adds_to_its_spikes_directly(tmp_path):
+    graph = structured(imported(network("an mlp-mixer block"), tmp_path))
+    kinds = [n.op.activation.kind for n in graph.nodes if isinstance(n.op, Layer) and n.op.activation is not None]
+    assert kinds == ["relu", "relu", "identity"]  # of the three sums, only the one that two readers share
+
+
+def test_a_sum_that_is_an_output_is_moved_by_the_decoder(tmp_path):
+    graph = structured(imported(network("an mlp-mixer block"), tmp_path))
+    (out,) = graph.outputs
+    assert [op.kind for op in out.host] == ["move"]
+    assert graph.types()[out.value].kind == "acc"
+
+
+# -- moves made of operators ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("name", "populations"),
+    [
+        ("a transposed conv, batch norm, relu, conv", 3),
+        ("concat of raw branches, batch norm, relu", 3),
+        ("batch norm and relu behind nearest upsampling and a reflected border", 2),
+        ("coordinate channels before a padded conv", 2),
+        ("a border of ones before a conv", 2),
+        ("nearest upsampling behind an affine step", 2),
+        ("linear upsampling into a sum and into a conv", 5),
+    ],
+)
+def test_what_only_moves_numbers_costs_no_population(name, populations, tmp_path):
+    graph = structured(imported(network(name), tmp_path))
+    assert len(ops(graph, Layer)) == populations
+
+
 # -- compose-linear ------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "name",
@@ -237,9 +276,9 @@ class Lie:
 )  # fmt: skip
 def test_a_pass_that_breaks_its_word_is_caught(how, words, tmp_path):
     graph = imported(network("conv, batch norm, relu, conv"), tmp_path)
-    honest = run_passes(graph, (SplitHost(), FoldAffine()))
+    honest = run_passes(graph, (SplitHost(), FuseQuantizers(), FoldAffine()))
     with pytest.raises(BrokenPass, match=words):
-        run_passes(honest, (Lie(how),), noise(1, 3, 6, 6).astype(np.float64))
+        run_passes(honest, (Lie(how),), {"x": noise(1, 3, 6, 6).astype(np.float64)})
 
 
 def test_a_pass_whose_needs_are_not_met_does_not_run(tmp_path):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sfn_compile.diagnostics import Origin
 from sfn_compile.program import MaxPool, Move, Population, Program, Reshape, Shape, Step
 
-from . import connections, neurons
+from . import connections, neurons, products
 
 Array = NDArray[Any]
 Json = dict[str, Any]
@@ -61,10 +61,17 @@ class _Describer:
             wire, arrays = connections.encode(p, f"{key}_{i}", self.info[p.source].shape, self.port[p.source])
             wires.append(wire | {"delay": before - self.depth[p.source]})
             self.tensors |= arrays
+        pairs = []
+        for i, q in enumerate(step.products):
+            shapes = self.info[q.left].shape, self.info[q.right].shape
+            pair, arrays = products.encode(q, f"{key}_p{i}", *shapes)
+            pairs.append(pair | {"delays": [before - self.depth[s] for s in (q.left, q.right)]})
+            self.tensors |= arrays
         neuron, arrays = neurons.encode(step.ladder, key, len(step.shape))
         self.tensors |= arrays
         bounds = [step.acc_min, step.acc_max]
-        return {"kind": "population", "accumulator": bounds, "connections": wires, "neuron": neuron}
+        driven = {"connections": wires, "products": pairs, "neuron": neuron}
+        return {"kind": "population", "accumulator": bounds, **driven}
 
     def _other(self, step: MaxPool | Move) -> Json:
         if isinstance(step, Move):
@@ -90,9 +97,10 @@ def rebuild(network: Json, tensors: Tensors) -> tuple[Step, ...]:
             steps.append(_max_pool(record, name, shape, origin))
         else:
             wires = tuple(connections.decode(c, tensors, ports[c["source"]]) for c in record["connections"])
+            pairs = tuple(products.decode(p, tensors) for p in record["products"])
             ladder = neurons.decode(record["neuron"], tensors, len(shape))
             low, high = record["accumulator"]
-            steps.append(Population(name, wires, ladder, shape, low, high, origin))
+            steps.append(Population(name, wires, ladder, shape, low, high, origin, pairs))
     return tuple(steps)
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from numpy.typing import NDArray
+
 from sfn_compile.backend import Capabilities
 from sfn_compile.diagnostics import fail
 from sfn_compile.legalize import check_widths
-from sfn_compile.program import Move, Population, Program, Projection, Reshape, Step, ValueInfo
-from sfn_compile.ranges import reach
+from sfn_compile.program import Move, Population, Program, Reshape, Step, ValueInfo
+from sfn_compile.ranges import product_reach, reach
+
+Array = NDArray[Any]
 
 CAPABILITIES = Capabilities(
     projections=frozenset({"Dense", "Conv", "SumPool", "Identity", "Gather"}),
@@ -14,6 +20,7 @@ CAPABILITIES = Capabilities(
     max_pool=True,
     acc_bits=24,
     weight_bits=8,
+    products=frozenset({"Elementwise"}),
     note="lava-nc 0.10.0 on the CPU (SFNC_LAVA_PYTHON names its Python); a folder that runs without sfnc",
 )
 
@@ -26,7 +33,10 @@ def check_fits(program: Program) -> None:
         where = ", ".join(step.origin.nodes) or step.name
         _check_step(step, info[step.name], where)
         for p in step.projections if isinstance(step, Population) else ():
-            _check_projection(p, info[p.source], step.name, where)
+            _check_alone(reach(p.map, info[p.source]), f"connection from {p.source}", step.name, where)
+        for q in step.products if isinstance(step, Population) else ():
+            found = product_reach(q, info[q.left], info[q.right])
+            _check_alone(found, f"product of {q.left} and {q.right}", step.name, where)
 
 
 def _check_step(step: Step, info: ValueInfo, where: str) -> None:
@@ -38,12 +48,10 @@ def _check_step(step: Step, info: ValueInfo, where: str) -> None:
         raise fail("SFN402", f"values of {step.name} reach [{info.lo}, {info.hi}], a Lava port holds 32 bits", where)
 
 
-def _check_projection(p: Projection, source: ValueInfo, name: str, where: str) -> None:
+def _check_alone(ends: tuple[Array, Array], what: str, name: str, where: str) -> None:
     """Lava's Conv wraps every connection to 24 bits by itself, before they are added."""
-    low, high = reach(p.map, source)
+    low, high = ends
     worst = max(-int(low.min()) - 1, int(high.max()))
     if worst >= 2 ** (CAPABILITIES.acc_bits - 1):
-        what = (
-            f"the connection from {p.source} into {name} alone reaches {worst}, Lava holds {CAPABILITIES.acc_bits} bits"
-        )
+        what = f"the {what} into {name} alone reaches {worst}, Lava holds {CAPABILITIES.acc_bits} bits"
         raise fail("SFN401", what, where)

@@ -21,15 +21,16 @@ from .fit import carries, fits, geometry
 from .layout import Blocks, Held, Key, Misfit, Needs, key
 from .links import Pair, shape3
 from .net import Net, flatten
-from .ops import Op, carried, lower
+from .ops import Op, carried, lower, one_input
 from .planes import fire
 from .stage import codes_node, map_sums, record, record_final, vector_sums
+
+LARGEST_UNFOLDING = 2**24  # weights, 64 MiB of float32
 
 
 def build(program: Program, charges: dict[str, float] | None = None, dry: bool = False) -> Net:
     """Return the chain. ``charges``: the neurons' thresholds by node, where they are known (from a file)."""
-    if len(program.inputs) != 1:
-        raise fail("SFN402", f"the binary NIR form takes one input, this network has {len(program.inputs)}")
+    one_input(program, "binary")
     return _Chain(program, Net(dry), charges).run()
 
 
@@ -143,7 +144,7 @@ class _Chain:
         try:
             stride, out = geometry(ops[0], self.held)
             targets = [fits(op, self.held, stride, out) for op in ops]
-            if any(t is None or t.factor != (1, 1) for t in targets):
+            if any(t is None or (t.factor != (1, 1) and not self._dear(ops)) for t in targets):
                 return None
             whole = [t for t in targets if t is not None]
             blocks = self._blocks(whole)
@@ -153,6 +154,12 @@ class _Chain:
         self._emit_codes(blocks)
         self.grid, self.tail = out, sums.add(self.net, self._name("c_sums"), self.tail)
         return whole
+
+    def _dear(self, ops: list[Op]) -> bool:
+        """Return whether results that stand in phases are left so: a matrix that puts them in order is too large."""
+        grid = 1 if self.grid is None else self.grid[0] * self.grid[1]
+        stored = sum(h.rows(self.grid is None) for h in self.held.values()) * grid
+        return stored * sum(int(np.prod(op.shape)) for op in ops) > LARGEST_UNFOLDING
 
     def _last_on_vector(self, ops: list[Op]) -> list[Held]:
         targets = [Held(op) for op in ops]

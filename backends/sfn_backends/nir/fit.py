@@ -8,8 +8,9 @@ from itertools import product
 import numpy as np
 
 from .layout import Held, Misfit, Needs, channel_wise
-from .links import Pair, shape3, taps
+from .links import Pair, shape3
 from .ops import Op, Read, carried
+from .phases import phased
 
 _FACTORS = sorted(product(range(1, 9), repeat=2), key=lambda f: (f[0] * f[1], f))
 State = Mapping[str, Held]
@@ -62,10 +63,10 @@ def carries(state: State, needs: Needs, stride: Pair, out: Pair) -> list[Held]:
 
 def _stride(read: Read, state: State, factor: tuple[int, ...]) -> Pair | None:
     """Return the stage stride with which ``read`` makes a value of ``factor``, None where there is none."""
-    held, linear = state[read.source], taps(read.map, read.shape)
-    if linear is None or held.op.shape != read.shape:
+    held, linear = state[read.source], phased(read.map, read.shape)
+    if linear is None or held.op.shape != read.shape or any(f % u for f, u in zip(factor, linear.up, strict=True)):
         return None
-    steps = [f * st for f, st in zip(factor, linear[0], strict=True)]
+    steps = [f // u * st for f, u, st in zip(factor, linear.up, linear.stride, strict=True)]
     if any(n % h for n, h in zip(steps, held.factor, strict=True)):
         return None
     return steps[0] // held.factor[0], steps[1] // held.factor[1]

@@ -19,7 +19,7 @@ from sfn_compile.program import Identity, Program, Shape, SumPool
 from .layout import Misfit, window
 from .links import matrix, shape3, spread, taps
 from .net import Net, Put, affine, conv, flatten
-from .ops import Array, Group, Op, Read, lower
+from .ops import Array, Group, Op, Read, lower, one_input
 
 EXACT = 2**23  # half-integers below are exact in float32
 ONE = np.ones(1, np.int64)
@@ -27,8 +27,9 @@ ONE = np.ones(1, np.int64)
 
 def build(program: Program, charges: Any = None, dry: bool = False, form: str = "sar") -> Net:
     """Return the graph; ``charges`` is not used. Raises SFN402 where NIR has no node for a layer, SFN401."""
-    if len(program.inputs) != 1 or len({o.value for o in program.outputs}) != 1:
-        raise fail("SFN402", f"the NIR form {form} takes one input and one output")
+    one_input(program, form)
+    if len({o.value for o in program.outputs}) != 1:
+        raise fail("SFN402", f"the NIR form {form} takes one output")
     return _Graph(program, Net(dry), form).run(program.outputs[0].value)
 
 

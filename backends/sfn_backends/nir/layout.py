@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from sfn_compile.program import Shape
 
-from .links import Pair, per_channel, shape3, taps
+from .links import Pair, per_channel, shape3
 from .ops import Op, Read
+from .phases import phased
 
 Array = NDArray[Any]
 Key = tuple[str, int, int]  # value, shift, copy
@@ -119,8 +120,8 @@ class Needs:
             return tuple(sorted(every))
         found: set[Pair] = set()
         for read in (r for op in self.ops for r in op.reads if r.source == name):
-            linear = taps(read.map, read.shape)
-            found |= every if linear is None else _residues(linear[0], {(t.dy, t.dx) for t in linear[1]}, factor)
+            linear = phased(read.map, read.shape)
+            found |= every if linear is None else _residues(linear.stride, linear.offsets(), factor)
         return tuple(sorted(found))
 
 

@@ -36,6 +36,15 @@ Array = NDArray[Any]
 FLOAT32_EXACT = 2**24
 
 
+def one_input(program: Program, form: str) -> None:
+    """Raise SFN402 where the network has several inputs."""
+    if len(program.inputs) != 1:
+        names = ", ".join(repr(e.name) for e in program.inputs)
+        what = f"the NIR form {form} takes one input and one tensor runs through its readers; this network has {names}"
+        fix = "leave nir out of --target, or join the inputs to one before the export and cut it with Slice or Split"
+        raise fail("SFN402", what, fix=fix)
+
+
 @dataclass(frozen=True, eq=False)
 class Read:
     """``map(code - shift)`` of the value ``source``, seen under ``shape``; ``copy`` tells equal sources apart."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from .layout import Blocks, Held, Misfit, Window, window
-from .links import Pair, channel_index, matrix, spread, taps
+from .links import Pair, channel_index, matrix, spread
 from .net import Net, Put, affine, conv
 from .ops import Array, Group
+from .phases import phased
 
 Link = tuple[Array, Array, int, int, Array, Array]  # rows, columns, grid offset y, x, weight (flat), index into it
 
@@ -121,13 +122,13 @@ def map_sums(targets: Sequence[Held], blocks: Blocks, stride: Pair, out: Pair) -
 
 def _links(t: Held, group: Group, row: int, blocks: Blocks) -> Iterator[Link]:
     for read in group.reads:
-        linear = taps(read.map, read.shape)
+        linear = phased(read.map, read.shape)
         if linear is None:
             raise Misfit("it is no convolution of maps")
-        (sy, sx), weight = linear[0], read.map.weight.reshape(-1)
+        weight = read.map.weight.reshape(-1)
         for i, (ey, ex) in enumerate(t.phases):
-            for tap in linear[1]:
-                first, dy, dx = blocks.channel(read, ey * sy + tap.dy, ex * sx + tap.dx)
+            for tap, oy, ox in linear.at(ey, ex):
+                first, dy, dx = blocks.channel(read, oy, ox)
                 yield row + i * t.op.shape[0] + tap.o, first + tap.c, dy, dx, weight, tap.index
 
 

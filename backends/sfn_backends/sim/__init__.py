@@ -10,7 +10,7 @@ import numpy as np
 from sfn_compile import __version__, serialize
 from sfn_compile.backend import Capabilities, RunRequest, RunResult
 from sfn_compile.execute import run_codes
-from sfn_compile.program import Program
+from sfn_compile.program import MOVES, Program
 
 
 class SimBackend:
@@ -19,11 +19,12 @@ class SimBackend:
     name = "sim"
     capabilities = Capabilities(
         projections=frozenset({"Dense", "Conv", "SumPool", "Identity", "Gather"}),
-        moves=frozenset({"Reshape", "Transpose", "Concat", "Slice", "Pad"}),
+        moves=MOVES,
         max_pool=True,
         acc_bits=63,
         weight_bits=32,
         note="bit-accurate NumPy simulator; always available",
+        products=frozenset({"Elementwise"}),
     )
 
     def available(self) -> str | None:

@@ -1,10 +1,10 @@
-"""Scalar functions, and the final Softmax."""
+"""Scalar functions, and the final Softmax and ArgMax."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ...ops import Activation, Softmax
+from ...ops import Activation, ArgExtreme, Softmax
 from ...ops.activation import scalar
 from ...ops.expression import IDENTITY as X
 from ...ops.expression import call
@@ -62,7 +62,16 @@ def softmax(node: OnnxNode) -> None:
     node.result(Softmax(axes, node.node.op_type == "LogSoftmax"), node.value())
 
 
+def arg_extreme(node: OnnxNode) -> None:
+    """At the end of the network; the decoder computes it."""
+    axis = node.sample_axis(int(node.attr("axis", 0)), len(node.shape()) + 1)
+    keepdims, last = bool(node.attr("keepdims", 1)), bool(node.attr("select_last_index", 0))
+    node.result(ArgExtreme(axis, keepdims, node.node.op_type == "ArgMin", last), node.value())
+
+
 IMPORTERS = {
+    "ArgMax": arg_extreme,
+    "ArgMin": arg_extreme,
     "Relu": relu,
     "Clip": clip,
     "LeakyRelu": leaky_relu,

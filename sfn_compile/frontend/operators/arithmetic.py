@@ -1,7 +1,6 @@
-"""Arithmetic: with a constant Add, Sub, Mul, Div are affine; Add and Sub of two computed values are a residual.
+"""Add, Sub, Mul, Div: of a constant they are affine; of two branches Add and Sub are a residual, Mul a gate.
 
-Mul and Div of two computed values are emitted as they stand: fuse-scalars makes them a scalar function where both are
-functions of one value.
+A gate or quotient of two functions of one value becomes a scalar function (fuse-scalars).
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from ...ops.activation import scalar
 from ...ops.expression import IDENTITY as X
 from ...ops.expression import call
 from ..context import OnnxNode
+from .branches import aligned, difference
 
 
 def _sides(node: OnnxNode) -> tuple[int, np.ndarray | None]:
@@ -23,40 +23,34 @@ def _sides(node: OnnxNode) -> tuple[int, np.ndarray | None]:
     return (1, node.sample_constant(left, node.shape(1), "operand")) if left is not None else (0, None)
 
 
-def _residual(node: OnnxNode, right: str) -> None:
-    if node.shape(0) != node.shape(1):
-        raise node.refuse(f"its operands have shapes {node.shape(0)} and {node.shape(1)}; equal ones are supported")
-    node.result(Add(), node.value(0), right)
-
-
 def _affine(node: OnnxNode, value: str, scale: np.ndarray, bias: np.ndarray) -> Linear:
     return node.affine(value, np.asarray(scale), np.asarray(bias))
 
 
 def add(node: OnnxNode) -> None:
-    """Of a constant, or of two branches of equal shape."""
+    """Of a constant, or of two branches, which may broadcast."""
     side, constant = _sides(node)
     if constant is None:
-        return _residual(node, node.value(1))
+        return node.result(Add(), *aligned(node, node.value(0), node.value(1)))
     return node.result(_affine(node, node.value(side), np.ones(()), constant), node.value(side))
 
 
 def sub(node: OnnxNode) -> None:
-    """Of a constant (on either side), or of two branches of equal shape."""
+    """Of a constant (on either side), or of two branches, which may broadcast."""
     side, constant = _sides(node)
     if constant is None:
-        minus = node.emit(_affine(node, node.value(1), -np.ones(()), np.zeros(())), node.value(1))
-        return _residual(node, minus)
+        op, read = difference(node, node.value(0), node.value(1))
+        return node.result(op, *read)
     if side == 0:
         return node.result(_affine(node, node.value(0), np.ones(()), -constant), node.value(0))
     return node.result(_affine(node, node.value(1), -np.ones(()), constant), node.value(1))
 
 
 def mul(node: OnnxNode) -> None:
-    """By a constant, or of two functions of one value (gates of one value: x * Sigmoid(x))."""
+    """By a constant, or of two branches (a gate, a square), which may broadcast."""
     side, constant = _sides(node)
     if constant is None:
-        return node.result(Mul(), *_pair(node))
+        return node.result(Mul(), *aligned(node, node.value(0), node.value(1)))
     return node.result(_affine(node, node.value(side), constant, np.zeros(())), node.value(side))
 
 
@@ -64,18 +58,12 @@ def div(node: OnnxNode) -> None:
     """By a constant; of a constant or a function of x by a function of the same x."""
     side, constant = _sides(node)
     if constant is None:
-        return node.result(Pointwise("div"), *_pair(node))
+        return node.result(Pointwise("div"), *aligned(node, node.value(0), node.value(1)))
     if side == 1:
         return node.result(scalar(call("div", constant, X)), node.value(1))
     if not constant.all():
         raise node.refuse("its divisor holds zeros")
     return node.result(_affine(node, node.value(0), 1.0 / constant, np.zeros(())), node.value(0))
-
-
-def _pair(node: OnnxNode) -> tuple[str, str]:
-    """Return the two computed operands."""
-    node.common_shape([0, 1])
-    return node.value(0), node.value(1)
 
 
 IMPORTERS = {"Add": add, "Sub": sub, "Mul": mul, "Div": div}

@@ -1,4 +1,4 @@
-"""Pow, extremes, comparisons and choices: scalar functions of one value, wherever their operands are functions of it."""
+"""Pow, comparisons and choices: scalar functions of one value, wherever their operands are functions of it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ...ops import Activation, Pointwise
+from ...ops import Pointwise
 from ...ops.activation import scalar
 from ...ops.expression import IDENTITY as X
 from ...ops.expression import call
 from ..context import OnnxNode
+from .branches import aligned
 
 Importer = Callable[[OnnxNode], None]
 
@@ -18,13 +19,14 @@ Importer = Callable[[OnnxNode], None]
 def _pointwise(node: OnnxNode, function: str, operands: Sequence[int]) -> None:
     """Let the output be ``function`` of the operands, constants among them."""
     computed = [i for i in operands if node.constant(i) is None]
-    shape = node.common_shape(computed)
+    values = aligned(node, *(node.value(i) for i in computed))
+    shape = tuple(int(n) for n in np.broadcast_shapes(*(node.context.types[v].shape for v in values)))
     found = [node.constant(i) for i in operands]
     constants = tuple(None if c is None else node.sample_constant(c, shape, "operand") for c in found)
     if len(computed) == 1:
         body = call(function, *(X if c is None else c for c in constants))
-        return node.result(scalar(body), node.value(computed[0]))
-    return node.result(Pointwise(function, constants), *(node.value(i) for i in computed))
+        return node.result(scalar(body), values[0])
+    return node.result(Pointwise(function, constants), *values)
 
 
 def power(node: OnnxNode) -> None:
@@ -41,30 +43,6 @@ def power(node: OnnxNode) -> None:
     for _ in range(int(number) - 1):  # products are defined everywhere, powers are not
         body = call("mul", body, X)
     return node.result(scalar(body), node.value())
-
-
-def maximum(node: OnnxNode) -> None:
-    """Of a computed value and constants, or of functions of one value."""
-    _extreme(node, "max")
-
-
-def minimum(node: OnnxNode) -> None:
-    """Of a computed value and constants, or of functions of one value."""
-    _extreme(node, "min")
-
-
-def _extreme(node: OnnxNode, function: str) -> None:
-    """A clip where one bound holds everywhere."""
-    n = len(node.node.inputs)
-    computed = [i for i in range(n) if node.constant(i) is None]
-    if n == 1:
-        return node.alias(node.value())
-    bounds = {float(v) for i in range(n) if (c := node.constant(i)) is not None for v in np.unique(c)}
-    if len(computed) > 1 or len(bounds) != 1:
-        return _pointwise(node, function, range(n))
-    bound = bounds.pop()
-    clip = Activation("clip", bound, np.inf) if function == "max" else Activation("clip", -np.inf, bound)
-    return node.result(Activation("relu") if (function, bound) == ("max", 0.0) else clip, node.value(computed[0]))
 
 
 def greater(node: OnnxNode) -> None:
@@ -104,8 +82,6 @@ def where(node: OnnxNode) -> None:
 
 IMPORTERS: dict[str, Importer] = {
     "Pow": power,
-    "Max": maximum,
-    "Min": minimum,
     "Greater": greater,
     "GreaterOrEqual": greater_or_equal,
     "Less": less,

@@ -5,15 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from ...ops import Linear, Moved
-from ...program import Conv, Dense, Transpose
-from ..context import OnnxNode
+from ...program import Conv, Dense, Shape, Transpose
+from ..context import Array, OnnxNode
 from ..windows import spread, window_pads
 
 
 def conv(node: OnnxNode) -> None:
     """1-D and 2-D; stride, dilation, groups, depthwise, auto_pad, asymmetric pads; constant weights."""
-    shape = node.shape()
     weight = np.asarray(node.need_constant(1, "weight"), np.float64)
+    bias = np.asarray(node.need_constant(2, "bias"), np.float64) if node.has_input(2) else None
+    node.result(conv_map(node, node.shape(), weight, bias, node.unit(1)), node.value())
+
+
+def conv_map(node: OnnxNode, shape: Shape, weight: Array, bias: Array | None, unit: Array | None) -> Linear:
+    """Return the linear map of a Conv with the node's attributes on a sample of ``shape``."""
     n = weight.ndim - 2
     if n not in (1, 2) or len(shape) != n + 1:
         raise node.refuse(f"a Conv over {n} space axes of input {shape}; 1 and 2 are supported")
@@ -22,33 +27,52 @@ def conv(node: OnnxNode) -> None:
         raise node.refuse(f"weight {weight.shape} with {groups} groups does not fit {shape[0]} input channels")
     strides, dilations = spread(node, "strides", n), spread(node, "dilations", n)
     pads = window_pads(node, shape[1:], weight.shape[2:], strides, dilations)
-    bias = np.asarray(node.need_constant(2, "bias") if node.has_input(2) else np.zeros(weight.shape[0]), np.float64)
+    bias = np.zeros(weight.shape[0]) if bias is None else bias
     if bias.shape != (weight.shape[0],):
         raise node.refuse(f"bias of shape {bias.shape} does not fit {weight.shape[0]} output channels")
-    node.result(Linear(Conv(weight, strides, pads, dilations, groups), bias.reshape(-1, *(1,) * n)), node.value())
+    ones = (1,) * n
+    units = None if unit is None else per_output(unit, weight.shape, 0)
+    units = None if units is None else units.reshape(-1, *ones)
+    return Linear(Conv(weight, strides, pads, dilations, groups), bias.reshape(-1, *ones), units)
+
+
+def per_output(unit: Array, shape: Shape, axis: int) -> Array | None:
+    """Return the unit per output channel of a weight of ``shape``, None where it varies along another axis."""
+    rows = np.moveaxis(np.broadcast_to(unit, shape), axis, 0).reshape(shape[axis], -1)
+    return rows[:, 0].copy() if (rows == rows[:, :1]).all() else None
 
 
 def gemm(node: OnnxNode) -> None:
     """With constant B and C; alpha, beta, transB."""
-    shape = node.shape()
+    alpha, unit = float(node.attr("alpha", 1.0)), node.unit(1)
+    b = np.asarray(node.need_constant(1, "matrix B"), np.float64) * alpha
+    c = (
+        np.asarray(node.need_constant(2, "bias C"), np.float64) * float(node.attr("beta", 1.0))
+        if node.has_input(2)
+        else None
+    )
+    node.result(gemm_map(node, node.shape(), b, c, None if unit is None else unit * abs(alpha)), node.value())
+
+
+def gemm_map(node: OnnxNode, shape: Shape, b: Array, c: Array | None, unit: Array | None) -> Linear:
+    """Return the linear map of a Gemm with the node's attributes on a sample of ``shape``."""
     if node.attr("transA", 0):
         raise node.refuse("transA = 1 would transpose the batch", "transpose the weight instead", "SFN203")
-    b = np.asarray(node.need_constant(1, "matrix B"), np.float64) * float(node.attr("alpha", 1.0))
     weight = b if node.attr("transB", 0) else b.T
     if len(shape) != 1 or weight.shape[1] != shape[0]:
         raise node.refuse(f"weight (n_out, n_in) = {weight.shape} does not fit a sample of shape {shape}")
     bias = np.zeros(weight.shape[0])
-    if node.has_input(2):
-        c = np.asarray(node.need_constant(2, "bias C"), np.float64) * float(node.attr("beta", 1.0))
+    if c is not None:
         bias = bias + node.sample_constant(c, bias.shape, "C")
-    node.result(Linear(Dense(weight), bias), node.value())
+    unit = None if unit is None else per_output(unit, b.shape, 0 if node.attr("transB", 0) else 1)
+    return Linear(Dense(weight), bias, unit)
 
 
 def matmul(node: OnnxNode) -> None:
     """With one constant matrix, on either side."""
     if node.constant(1) is not None:
         matrix = np.asarray(node.constant(1), np.float64)
-        _dense(node, matrix, node.value(0), node.shape(0))
+        node.result(dense_map(node, node.shape(0), matrix, node.unit(1)), node.value(0))
     elif node.constant(0) is not None:
         matrix, shape = np.asarray(node.constant(0), np.float64), node.shape(1)
         if matrix.ndim != 2 or len(shape) != 2 or matrix.shape[1] != shape[0]:
@@ -60,12 +84,16 @@ def matmul(node: OnnxNode) -> None:
         raise node.refuse("both factors are computed at run time", "only a constant factor is supported yet", "SFN201")
 
 
-def _dense(node: OnnxNode, matrix: np.ndarray, value: str, shape: tuple[int, ...]) -> None:
+def dense_map(node: OnnxNode, shape: Shape, matrix: Array, unit: Array | None) -> Linear:
+    """Return the linear map of a MatMul of a sample of ``shape`` with a constant matrix on the right."""
+    units = None if unit is None else np.broadcast_to(unit, matrix.shape)
     if matrix.ndim > 2 and matrix.shape[:-2] == (1,) * (matrix.ndim - 2) and matrix.ndim <= len(shape) + 1:
         matrix = matrix.reshape(matrix.shape[-2:])
+        units = None if units is None else units.reshape(matrix.shape)
     if matrix.ndim != 2 or not shape or shape[-1] != matrix.shape[0]:
         raise node.refuse(f"constant factor {matrix.shape} does not fit a sample of shape {shape}")
-    node.result(Linear(Dense(matrix.T.copy()), np.zeros(matrix.shape[1])), value)
+    per_column = None if units is None else per_output(units, matrix.shape, 1)
+    return Linear(Dense(matrix.T.copy()), np.zeros(matrix.shape[1]), per_column)
 
 
 def batch_normalization(node: OnnxNode) -> None:

@@ -6,8 +6,9 @@ import numpy as np
 import onnx_ir as ir
 
 from ...ops import Moved
-from ...program import Concat, Pad, Reshape, Slice, Transpose
+from ...program import Concat, Pad, Shape, Slice, Transpose
 from ..context import OnnxNode
+from .picks import with_offset
 
 
 def identity(node: OnnxNode) -> None:
@@ -24,11 +25,29 @@ def dropout(node: OnnxNode) -> None:
 
 
 def cast(node: OnnxNode) -> None:
-    """To float32 or float64, which changes no number here."""
-    to = ir.DataType(int(node.attr("to")))
-    if to not in (ir.DataType.FLOAT, ir.DataType.DOUBLE):
+    """To a float type, of integers to wider ones, of places (ArgMax) to narrower ones: all of which keep the number."""
+    to, source = ir.DataType(int(node.attr("to"))), node.node.inputs[0]
+    whole = source is not None and source.dtype is not None and source.dtype.is_integer()
+    wider = whole and to.is_integer() and _holds(to, source)  # type: ignore[arg-type]
+    if not wider and to not in (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16):
         raise node.refuse(f"a Cast of computed values to {to.name} rounds them", "cast to FLOAT only")
-    node.alias(node.value())
+    grid, value = node.grid(), node.value()
+    if grid is None:
+        return node.alias(value)
+    plain = grid.scale.size == 1 and grid.scale.item() == 1 and grid.zero.item() == 0
+    stored = value if plain else node.emit(node.affine(value, 1.0 / grid.scale, grid.zero), value)
+    return node.real_alias(stored)  # from here on numbers like any others
+
+
+def _holds(wide: ir.DataType, value: ir.Value) -> bool:
+    """Return whether an integer type holds every number that an integer value can be."""
+    made, narrow = value.producer(), value.dtype
+    assert narrow is not None
+    if made is not None and made.op_type in ("ArgMax", "ArgMin"):  # no tensor has 2**31 places along an axis
+        return wide.bitwidth >= 32
+    if wide.is_signed() == narrow.is_signed():
+        return wide.bitwidth >= narrow.bitwidth
+    return wide.is_signed() and wide.bitwidth > narrow.bitwidth
 
 
 def flatten(node: OnnxNode) -> None:
@@ -98,15 +117,47 @@ def unsqueeze(node: OnnxNode) -> None:
 
 
 def concat(node: OnnxNode) -> None:
-    """Of computed values, along any axis but the batch."""
+    """Of computed values and constants, along any axis but the batch."""
     n = len(node.node.inputs)
-    if any(node.constant(i) is not None for i in range(n)):
-        raise node.refuse("one of its inputs is a constant", "only computed values can be joined yet")
-    axis = node.sample_axis(int(node.attr("axis", 1)), len(node.shape()) + 1)
-    shapes = [node.shape(i) for i in range(n)]
+    fixed = {i: np.asarray(c, np.float64) for i in range(n) if (c := node.constant(i)) is not None}
+    if len(fixed) == n:
+        raise node.refuse("all of its inputs are constants", "fold the constants of the model before")
+    first = next(i for i in range(n) if i not in fixed)
+    axis = node.sample_axis(int(node.attr("axis", 1)), len(node.shape(first)) + 1)
+    if any(c.ndim != len(node.shape(first)) + 1 or c.shape[0] != 1 for c in fixed.values()):
+        raise node.refuse("one of its constants differs along the batch or has another rank", code="SFN203")
+    shapes = [fixed[i].shape[1:] if i in fixed else node.shape(i) for i in range(n)]
     if len({(*s[:axis], *s[axis + 1 :]) for s in shapes}) != 1:
         raise node.refuse(f"its inputs {shapes} differ in another axis than {axis + 1}")
-    node.move(Concat(axis), *(node.value(i) for i in range(n)))
+    if not fixed:
+        return node.move(Concat(axis), *(node.value(i) for i in range(n)))
+    return _concat_constants(node, axis, fixed, shapes)
+
+
+def _concat_constants(node: OnnxNode, axis: int, fixed: dict[int, np.ndarray], shapes: list[Shape]) -> None:
+    """Join the computed values with zeros where the constants stand, which then are an offset."""
+    pieces: list[str] = []
+    before = 0
+    for i, shape in enumerate(shapes):
+        length = shape[axis]
+        if i not in fixed:
+            pieces.append(_padded(node, node.value(i), axis, before, 0))
+            before = 0
+        elif pieces:
+            pieces[-1] = _padded(node, pieces[-1], axis, 0, length)
+        else:
+            before += length
+    joined = pieces[0] if len(pieces) == 1 else node.emit(Moved(Concat(axis)), *pieces)
+    with_offset(
+        node, joined, np.concatenate([fixed[i][0] if i in fixed else np.zeros(s) for i, s in enumerate(shapes)], axis)
+    )
+
+
+def _padded(node: OnnxNode, value: str, axis: int, before: int, after: int) -> str:
+    if not before and not after:
+        return value
+    rank = len(node.context.types[value].shape)
+    return node.emit(Moved(Pad(tuple((before, after) if a == axis else (0, 0) for a in range(rank)))), value)
 
 
 def split(node: OnnxNode) -> None:
@@ -124,85 +175,6 @@ def split(node: OnnxNode) -> None:
         node.result(Moved(Slice(tuple(piece))), node.value(), output=i)
 
 
-def gather(node: OnnxNode) -> None:
-    """One constant index of an axis, or several that rise in equal steps; also what undoes dynamo's flat views."""
-    index = np.asarray(node.need_constant(1, "indices"))
-    merged = node.merged()
-    if merged is not None:
-        return _gather_merged(node, merged, index)
-    shape = node.shape()
-    axis = node.sample_axis(int(node.attr("axis", 0)), len(shape) + 1)
-    chosen = np.where(index < 0, index + shape[axis], index).reshape(-1)
-    gaps = set(np.diff(chosen).tolist()) or {1}
-    inside = len(chosen) > 0 and 0 <= chosen[0] <= chosen[-1] < shape[axis]
-    if index.ndim > 1 or not inside or len(gaps) != 1 or min(gaps) < 1:
-        raise node.refuse("its indices are no slice of an axis", "only indices that rise in equal steps can be read")
-    ranges = [(0, d, 1) for d in shape]
-    ranges[axis] = (int(chosen[0]), int(chosen[-1]) + 1, int(min(gaps)))
-    if index.ndim == 1:
-        return node.move(Slice(tuple(ranges)), node.value())
-    piece = node.emit(Moved(Slice(tuple(ranges))), node.value())
-    return node.move(Reshape((*shape[:axis], *shape[axis + 1 :])), piece)
-
-
-def _gather_merged(node: OnnxNode, source: str, index: np.ndarray) -> None:
-    """Undo a flat view of the whole batch (``as_strided`` of a contiguous tensor): every element in its old place."""
-    size = int(np.prod(node.context.types[source].shape))
-    whole = index.ndim > 1 and int(np.prod(index.shape[1:])) == size
-    if not whole or int(node.attr("axis", 0)) != 0 or not np.array_equal(index.reshape(-1), np.arange(index.size)):
-        raise node.refuse("it picks from a view that merges the batch", "keep axis 0 for the samples", "SFN203")
-    node.move(Reshape(tuple(int(d) for d in index.shape[1:])), source)
-
-
-def slice_(node: OnnxNode) -> None:
-    """With constant bounds and positive steps, on any axis but the batch."""
-    shape = node.shape()
-    starts, ends = node.attr_or_input("starts", 1), node.attr_or_input("ends", 2)
-    if starts is None or ends is None or len(starts) != len(ends):
-        raise node.refuse("starts and ends are missing or of different lengths")
-    axes = node.attr_or_input("axes", 3) or tuple(range(len(starts)))
-    steps = node.attr_or_input("steps", 4) or (1,) * len(starts)
-    ranges = [(0, d, 1) for d in shape]
-    for start, end, raw, step in zip(starts, ends, axes, steps, strict=True):
-        if raw % (len(shape) + 1) == 0 and start == 0 and end >= 1 and step == 1:
-            continue  # the whole batch
-        axis = node.sample_axis(raw, len(shape) + 1)
-        if step < 1:
-            raise node.refuse(f"step {step} on axis {axis + 1}; steps must be positive")
-        ranges[axis] = slice(start, end, step).indices(shape[axis])
-        if ranges[axis][0] >= ranges[axis][1]:
-            raise node.refuse(f"[{start}:{end}:{step}] leaves nothing of axis {axis + 1} of length {shape[axis]}")
-    node.move(Slice(tuple(ranges)), node.value())
-
-
-def pad(node: OnnxNode) -> None:
-    """With constant zeros, on any axis but the batch; negative pads cut."""
-    mode = node.attr("mode", "constant")
-    if mode != "constant":
-        raise node.refuse(f"mode = {mode!r}; only 'constant' is supported", "use zero padding")
-    fill = node.constant(2) if node.has_input(2) else np.asarray(node.attr("value", 0.0))
-    if fill is None or np.asarray(fill, np.float64).any():
-        raise node.refuse("it pads with something else than 0", "code 0 is the real number 0: pad with 0")
-    shape = node.shape()
-    pads = node.attr_or_input("pads", 1) or ()
-    axes = [int(a) for a in node.attr_or_input("axes", 3) or range(len(shape) + 1)]
-    if len(pads) != 2 * len(axes):
-        raise node.refuse(f"pads = {list(pads)} does not fit {len(axes)} axes")
-    full = [(0, 0)] * len(shape)
-    for i, raw in enumerate(axes):
-        before, after = pads[i], pads[i + len(axes)]
-        if raw % (len(shape) + 1) == 0 and before == after == 0:
-            continue
-        full[node.sample_axis(raw, len(shape) + 1)] = (before, after)
-    value = node.value()
-    if min(min(p) for p in full) < 0:
-        cut = tuple((max(-b, 0), d - max(-a, 0), 1) for (b, a), d in zip(full, shape, strict=True))
-        if any(start >= stop for start, stop, _ in cut):
-            raise node.refuse(f"pads {full} leave nothing of {shape}")
-        value = node.emit(Moved(Slice(cut)), value)
-    node.move(Pad(tuple((max(b, 0), max(a, 0)) for b, a in full)), value)
-
-
 IMPORTERS = {
     "Identity": identity,
     "Dropout": dropout,
@@ -213,8 +185,5 @@ IMPORTERS = {
     "Squeeze": squeeze,
     "Unsqueeze": unsqueeze,
     "Concat": concat,
-    "Slice": slice_,
     "Split": split,
-    "Gather": gather,
-    "Pad": pad,
 }

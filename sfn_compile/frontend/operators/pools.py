@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from ...arith import windows
 from ...ir import Op
 from ...ops import Linear, MaxPool, Moved
-from ...program import Reshape, SumPool
+from ...program import Conv, Reshape, SumPool
 from ..context import OnnxNode
 from ..windows import spread, window_pads
 
@@ -30,11 +31,14 @@ def max_pool(node: OnnxNode) -> None:
 
 
 def average_pool(node: OnnxNode) -> None:
-    """1-D and 2-D; stride, pads, auto_pad, ceil_mode, count_include_pad both ways."""
+    """1-D and 2-D; stride, dilation, pads, auto_pad, ceil_mode, count_include_pad both ways."""
+    node.result(average_map(node), node.value())
+
+
+def average_map(node: OnnxNode) -> Linear:
+    """Return the linear map of an AveragePool with the node's attributes."""
     kernel, space = _kernel(node), node.shape()[1:]
     strides, dilations = spread(node, "strides", len(kernel)), spread(node, "dilations", len(kernel))
-    if any(d != 1 for d in dilations):
-        raise node.refuse(f"dilations = {list(dilations)}; only 1 is supported")
     declared = window_pads(node, space, kernel, strides, dilations)
     pads = window_pads(node, space, kernel, strides, dilations, bool(node.attr("ceil_mode", 0)))
     counted = np.ones((1, 1, *space))
@@ -47,19 +51,34 @@ def average_pool(node: OnnxNode) -> None:
     weight = 1.0 / count
     if (count == count.flat[0]).all():
         weight = weight.reshape(-1)[:1].reshape((1,) * weight.ndim)
-    node.result(Linear(SumPool(kernel, strides, pads, weight), np.zeros((1,) * (len(kernel) + 1))), node.value())
+    if any(d != 1 for d in dilations):
+        return _dilated_average(node, Conv(weight, strides, pads, dilations), kernel)
+    return Linear(SumPool(kernel, strides, pads, weight), np.zeros((1,) * (len(kernel) + 1)))
+
+
+def _dilated_average(node: OnnxNode, pool: Conv, kernel: tuple[int, ...]) -> Linear:
+    """Return a depthwise Conv of ``pool``'s windows, whose weight is the divisor, one for all windows."""
+    if pool.weight.size != 1:
+        raise node.refuse("it leaves padding out and has dilations", "export with count_include_pad = 1")
+    channels = node.shape()[0]
+    weight = np.full((channels, 1, *kernel), pool.weight.item())
+    return Linear(replace(pool, weight=weight, groups=channels), np.zeros((1,) * (len(kernel) + 1)))
 
 
 def global_average_pool(node: OnnxNode) -> None:
     """The mean over all space axes."""
     space = node.shape()[1:]
-    node.result(_mean_pool(space), node.value())
+    node.result(mean_map(space), node.value())
 
 
-def _mean_pool(space: tuple[int, ...]) -> Linear:
+def mean_map(space: tuple[int, ...]) -> Linear:
+    """Return the mean over all of ``space``."""
+    return _sum_pool(space, 1.0 / float(np.prod(space)))
+
+
+def _sum_pool(space: tuple[int, ...], weight: float = 1.0) -> Linear:
     ones = (1,) * (len(space) + 1)
-    weight = np.full(ones, 1.0 / np.prod(space))
-    return Linear(SumPool(space, space, ((0, 0),) * len(space), weight), np.zeros(ones))
+    return Linear(SumPool(space, space, ((0, 0),) * len(space), np.full(ones, weight)), np.zeros(ones))
 
 
 def global_max_pool(node: OnnxNode) -> None:
@@ -73,7 +92,12 @@ def _whole_max(space: tuple[int, ...]) -> MaxPool:
 
 def reduce_mean(node: OnnxNode) -> None:
     """The mean over any axes but the batch, keepdims both ways."""
-    _reduce(node, _mean_pool)
+    _reduce(node, mean_map)
+
+
+def reduce_sum(node: OnnxNode) -> None:
+    """The sum over any axes but the batch, keepdims both ways."""
+    _reduce(node, _sum_pool)
 
 
 def reduce_max(node: OnnxNode) -> None:
@@ -81,8 +105,16 @@ def reduce_max(node: OnnxNode) -> None:
     _reduce(node, _whole_max)
 
 
-def _reduce(node: OnnxNode, pool: Callable[[tuple[int, ...]], Op]) -> None:
-    """Reduce by the global ``pool`` of the given space: over all space axes as they are, else over one joined axis."""
+def reduce_min(node: OnnxNode) -> None:
+    """The minimum over any axes but the batch, keepdims both ways: minus the maximum of minus x."""
+    _reduce(node, _whole_max, sign=-1.0)
+
+
+def _reduce(node: OnnxNode, pool: Callable[[tuple[int, ...]], Op], sign: float = 1.0) -> None:
+    """Reduce by the global ``pool`` of the given space: over all space axes as they are, else over one joined axis.
+
+    ``sign`` scales what is pooled, and once more the result.
+    """
     shape, rank = node.shape(), len(node.shape()) + 1
     given = node.attr_or_input("axes", 1)
     if not given:
@@ -91,17 +123,25 @@ def _reduce(node: OnnxNode, pool: Callable[[tuple[int, ...]], Op]) -> None:
         raise node.refuse("it reduces all axes, the batch included", "give the axes to reduce", "SFN203")
     axes = sorted({node.sample_axis(a, rank) for a in given})
     kept = [a for a in range(len(shape)) if a not in axes]
+    value = node.value() if sign == 1 else node.emit(_scaled(node, node.value(), sign), node.value())
     if kept == [0] and len(axes) in (1, 2):
-        if node.attr("keepdims", 1):
-            return node.result(pool(shape[1:]), node.value())
-        reduced = node.emit(pool(shape[1:]), node.value())
+        if node.attr("keepdims", 1) and sign == 1:
+            return node.result(pool(shape[1:]), value)
+        reduced = node.emit(pool(shape[1:]), value)
     else:
-        turned = node.transpose(node.value(), (*kept, *axes))
+        turned = node.transpose(value, (*kept, *axes))
         n_kept, n_reduced = int(np.prod([shape[a] for a in kept])), int(np.prod([shape[a] for a in axes]))
         reduced = node.emit(pool((n_reduced,)), node.emit(Moved(Reshape((n_kept, n_reduced))), turned))
     keep = bool(node.attr("keepdims", 1))
     out = tuple(1 if a in axes else shape[a] for a in range(len(shape)) if keep or a not in axes)
-    return node.result(Moved(Reshape(out)), reduced)
+    if sign == 1:
+        return node.result(Moved(Reshape(out)), reduced)
+    moved = node.emit(Moved(Reshape(out)), reduced)
+    return node.result(_scaled(node, moved, sign), moved)
+
+
+def _scaled(node: OnnxNode, value: str, factor: float) -> Linear:
+    return node.affine(value, np.asarray(factor), np.asarray(0.0))
 
 
 IMPORTERS = {
@@ -110,5 +150,7 @@ IMPORTERS = {
     "GlobalAveragePool": global_average_pool,
     "GlobalMaxPool": global_max_pool,
     "ReduceMean": reduce_mean,
+    "ReduceSum": reduce_sum,
     "ReduceMax": reduce_max,
+    "ReduceMin": reduce_min,
 }

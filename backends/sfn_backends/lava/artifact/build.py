@@ -18,10 +18,11 @@ from lava.proc.dense.process import Dense
 from lava.proc.io.source import RingBuffer
 from lava.proc.sparse.process import Sparse
 from lava.utils.weightutils import SignMode
-from layout import lava_shape, to_time_last
+from layout import lava_shape, sources, to_time_last
 from scipy.sparse import csr_matrix
 from sfnproc.neurons import Readout, Table, Uniform
 from sfnproc.pool import MaxPool
+from sfnproc.product import Product
 from sfnproc.sink import FileSink
 
 _DOUBLED = {"weight_exp": -1, "num_weight_bits": 8, "num_message_bits": 24, "sign_mode": SignMode.MIXED}
@@ -75,7 +76,7 @@ class Network:
             self.last.stop()
 
     def _population(self, layer):
-        depth = max(self.ports[c["source"]][0][1] for c in layer["connections"])
+        depth = max(self.ports[name][0][1] for name in sources(layer))
         shape = lava_shape(layer["shape"])
         neuron = self._neuron(layer["neuron"], shape)
         for connection in layer["connections"]:
@@ -83,7 +84,17 @@ class Network:
             process = self._connection(connection, port, shape)
             _reshaped(port, process.s_in.shape).connect(process.s_in)
             _reshaped(process.a_out, shape).connect(neuron.a_in)
+        for product in layer["products"]:
+            self._product(product, depth, shape).connect(neuron.a_in)
         return neuron.s_out, depth + 1
+
+    def _product(self, product, depth, shape):
+        shapes = [lava_shape(product[f"{side}_shape"]) for side in ("left", "right")]
+        weight = self.tensors[product["weight"]]
+        process = Product(shape=shape, shape_left=shapes[0], shape_right=shapes[1], weight=weight)
+        for name, port in ((product["left"], process.left_in), (product["right"], process.right_in)):
+            _reshaped(self._delayed(name, depth), port.shape).connect(port)
+        return process.a_out
 
     def _neuron(self, neuron, shape):
         arrays = {key: self.tensors[neuron[key]] for key in ("theta", "offset", "thresholds", "codes") if key in neuron}

@@ -15,7 +15,7 @@ import compat
 import guard
 import numpy as np
 import plan
-from layout import to_samples
+from layout import sources, to_samples
 
 
 def execute(here, manifest, codes, mode, whole_limit):
@@ -51,7 +51,7 @@ def _alone(number, manifest, codes):
     flat = {x["name"]: (i, x["source"]) for i, x in enumerate(manifest["layers"]) if x["kind"] == "flatten"}
     layer = manifest["layers"][number]
     layers, given = [number], {}
-    for source in [c["source"] for c in layer.get("connections", ())] or [layer["source"]]:
+    for source in sources(layer):
         while source in flat:
             layers, source = [flat[source][0], *layers], flat[source][1]
         if source not in codes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,14 @@ def lava_shape(shape: Sequence[int]) -> tuple[int, ...]:
     if len(shape) == 2:
         return (shape[1], 1, shape[0])
     return tuple(reversed(shape)) or (1,)
+
+
+def sources(layer: Mapping[str, Any]) -> list[str]:
+    """Return the names of the values that a layer of the manifest reads."""
+    if "source" in layer:
+        return [layer["source"]]
+    pairs = [product[side] for product in layer["products"] for side in ("left", "right")]
+    return [*(connection["source"] for connection in layer["connections"]), *pairs]
 
 
 def to_time_last(samples: Array, shape: Sequence[int]) -> Array:

@@ -37,6 +37,7 @@ def n_processes(manifest: Json) -> int:
     for layer in manifest["layers"]:
         count += 0 if layer["kind"] == "flatten" else 2
         count += sum(1 + int(c["delay"]) for c in layer.get("connections", ()))
+        count += sum(1 + sum(p["delays"]) for p in layer.get("products", ()))
     return count
 
 

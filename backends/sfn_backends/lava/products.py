@@ -1,0 +1,31 @@
+"""Products as records of our process that multiplies two messages of one sample, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfn_compile.program import Elementwise, Product, Shape
+from sfn_compile.serialize import smallest_int
+
+from .layout import from_lava, to_lava
+
+Array = NDArray[Any]
+Json = dict[str, Any]
+Tensors = dict[str, Array]
+
+
+def encode(p: Product, key: str, left: Shape, right: Shape) -> tuple[Json, Tensors]:
+    """Return the record and the tensor of a product of values of shapes ``left`` and ``right``."""
+    weight = p.form.weight.astype(np.int64)
+    record: Json = {"form": type(p.form).__name__, "left": p.left, "right": p.right, "weight": f"{key}_weight"}
+    record |= {"left_shape": left, "right_shape": right, "weight_shape": weight.shape}
+    return record, {f"{key}_weight": smallest_int(to_lava(weight, len(left)))}
+
+
+def decode(record: Json, tensors: Tensors) -> Product:
+    """Return the product of a record, its weight read from ``tensors``."""
+    weight = from_lava(tensors[record["weight"]], len(record["left_shape"]), tuple(record["weight_shape"]))
+    return Product(record["left"], record["right"], Elementwise(weight.astype(np.int64)))

@@ -1,0 +1,48 @@
+"""Operators on constants that the optimizer leaves alone because a quantiser stands before them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from .context import Context
+
+Array = NDArray[Any]
+
+# Operators that only move numbers: what the constant is a multiple of moves along.
+_MOVES = {"Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice"}
+
+
+def fold_constant(node: ir.Node, context: Context) -> bool:
+    """Compute a node all of whose inputs are constants; return whether it was one."""
+    names = [str(v.name) for v in node.inputs if v is not None and v.name]
+    if not names or node.domain not in ("", "ai.onnx") or any(n not in context.constants for n in names):
+        return False
+    found = _evaluate(node, [context.constants[n] for n in names], context.opset)
+    for out, value in zip(node.outputs, found, strict=False):
+        context.constants[str(out.name)] = value
+    unit = context.units.get(names[0])
+    if unit is not None and node.op_type in _MOVES:
+        full = np.broadcast_to(unit, context.constants[names[0]].shape)
+        moved = _evaluate(node, [full, *(context.constants[n] for n in names[1:])], context.opset)
+        context.units[str(node.outputs[0].name)] = moved[0]
+    return True
+
+
+def _evaluate(node: ir.Node, inputs: list[Array], opset: int) -> list[Array]:
+    from onnx import helper
+    from onnx.reference import ReferenceEvaluator
+
+    proto = ir.serde.serialize_node(node)
+    names = [n for n in proto.input if n]
+    types = [helper.np_dtype_to_tensor_dtype(a.dtype) for a in inputs]
+    graph = helper.make_graph(
+        [proto], "constants",
+        [helper.make_tensor_value_info(n, t, a.shape) for n, t, a in zip(names, types, inputs, strict=True)],
+        [helper.make_empty_tensor_value_info(o) for o in proto.output],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", max(opset, 7))])
+    return list(ReferenceEvaluator(model).run(None, dict(zip(names, inputs, strict=True))))

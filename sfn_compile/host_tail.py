@@ -1,0 +1,97 @@
+"""Where the network ends and the host's tail begins: decided before anything is mapped, checked before it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .diagnostics import CompileError, Diagnostic, fail
+from .frontend import LoadedModel
+from .frontend.importer import survey
+from .frontend.reference import FloatReference, original_names
+from .frontend.tail import lasting, make_tail, tail_nodes, wide_nodes
+from .frontend.tail_runner import TailRunner
+from .host import prepare_all
+from .ir import Graph
+from .passes.split_host import SplitHost
+from .probe import TOLERANCE
+from .samples import Samples, n_samples
+
+Array = NDArray[Any]
+Survey = tuple[LoadedModel, Graph | None, list[Diagnostic], list[tuple[str, str]]]
+
+
+def read_network(loaded: LoadedModel) -> tuple[LoadedModel, Graph]:
+    """Return the model with its tail, if it needs one, and the graph before it. Raises SFN201, SFN202, SFN203."""
+    loaded, graph, problems, _ = survey_network(loaded)
+    if graph is None or problems:
+        raise CompileError(problems)
+    return loaded, graph
+
+
+def survey_network(loaded: LoadedModel) -> Survey:
+    """Return (model with its tail, graph or None, problems, state per node) without refusing.
+
+    The tail begins with nothing but what cannot be mapped; where cutting there leaves something else without a place
+    (a Softmax that is now in the middle), it grows.
+    """
+    asked = wide_nodes(loaded.model)
+    while True:
+        cut = _with_tail(loaded, asked)
+        graph, problems, states = survey(cut)
+        if graph is not None:
+            problems = _misplaced(graph)
+        fresh = {p.where for p in problems} - asked
+        if not fresh:
+            return cut, graph, [lasting(p, loaded.model) for p in problems], states
+        asked = asked | fresh
+
+
+def _with_tail(loaded: LoadedModel, asked: Collection[str]) -> LoadedModel:
+    nodes = tail_nodes(loaded.model, asked)
+    if not nodes:
+        return loaded
+    tail = make_tail(loaded.model, nodes, loaded.inputs, loaded.batch)
+    return replace(loaded, tail=tail) if tail.cuts else loaded  # without a cut there is no network before it
+
+
+def _misplaced(graph: Graph) -> list[Diagnostic]:
+    """Return what stands inside the network and only the host can compute."""
+    try:
+        SplitHost().run(graph)
+    except CompileError as error:
+        return list(error.diagnostics)
+    return []
+
+
+def check_tail(graph: Graph, loaded: LoadedModel, x: Samples) -> None:
+    """Raise SFN107 where the tail, fed with onnxruntime's own values at the cut, does not make the model's outputs."""
+    tail = loaded.tail
+    if tail is None:
+        return
+    known = original_names(loaded.path)
+    taps = [c for c in tail.cuts if c in known]
+    reference = FloatReference(loaded.path, loaded.input_names, 1, taps)
+    wanted = reference.run(x, [name for name, stacks in tail.outputs.items() if not stacks])
+    values = graph.evaluate(prepare_all(graph, x))
+    folded = {o.name: values[o.value].astype(o.dtype) for o in graph.outputs if o.name not in known}
+    fed = {**x, **{name: wanted[name] for name in taps}, **folded}
+    found = TailRunner(tail.model, tail.outputs).run(fed, n_samples(x))
+    for name in tail.outputs:
+        if not all(map(_equal, wanted[name], found[name])):
+            what = f"output {name!r} of the host tail is not what the whole model answers"
+            raise fail("SFN107", what, ", ".join(tail.cuts), "please report this with the model")
+
+
+def _equal(want: Array, got: Array) -> bool:
+    """Whether two answers are the same: whole numbers exactly, others as closely as onnxruntime computes them."""
+    if want.shape != got.shape or want.dtype != got.dtype:
+        return False
+    if want.dtype.kind != "f":
+        return np.array_equal(want, got)
+    scale = float(np.abs(want[np.isfinite(want)]).max(initial=0))
+    return np.allclose(want, got, rtol=0, atol=TOLERANCE * scale, equal_nan=True)

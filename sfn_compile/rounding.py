@@ -1,0 +1,52 @@
+"""How real numbers become codes. The compiler's own sites round half up in float64; imported quantisers as they do.
+
+An imported quantiser divides in float32 and rounds by its own rule (ONNX ``QuantizeLinear``: half to even; QONNX
+``Quant``: a named mode), so that rule is part of the network and not ours to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Rounding = Literal["half_up", "half_even", "half_away", "half_down", "floor", "ceil", "to_zero", "away", "sign"]
+
+
+def _half_away(x: Array) -> Array:
+    return np.asarray(np.sign(x) * np.floor(np.abs(x) + x.dtype.type(0.5)))
+
+
+def _half_down(x: Array) -> Array:
+    return np.asarray(np.sign(x) * np.ceil(np.abs(x) - x.dtype.type(0.5)))
+
+
+ROUNDINGS: dict[str, Callable[[Array], Array]] = {
+    "half_up": lambda x: np.asarray(np.floor(x + x.dtype.type(0.5))),
+    "half_even": np.rint,
+    "half_away": _half_away,
+    "half_down": _half_down,
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "to_zero": np.trunc,
+    "away": lambda x: np.asarray(np.sign(x) * np.ceil(np.abs(x))),
+    "sign": lambda x: np.where(x >= 0, x.dtype.type(1), x.dtype.type(-1)),
+}
+
+
+def to_codes(x: Array, step: Array, lo: int, hi: int, rounding: Rounding = "half_up") -> Array:
+    """Return ``clip(round(x / step), lo, hi)`` as int32; ``half_up`` in float64, every other rule in float32.
+
+    ``sign`` knows the codes -1 and 1 only.
+
+    >>> x, step = np.array([-0.5, 0.5, 1.5, 9.0]), np.array(1.0)
+    >>> to_codes(x, step, -3, 3).tolist(), to_codes(x, step, -3, 3, "half_even").tolist()
+    ([0, 1, 2, 3], [0, 0, 2, 3])
+    """
+    number = np.float64 if rounding == "half_up" else np.float32
+    with np.errstate(over="ignore"):  # beyond float32 is beyond every code
+        scaled = np.asarray(x, number) / np.asarray(step, number)
+    return np.clip(ROUNDINGS[rounding](scaled), lo, hi).astype(np.int32)

@@ -1,0 +1,142 @@
+"""Quantised networks keep their own integers: every code is the one that onnxruntime computes, or next to it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from quantised_models import SINGLE, qdq_residual, qonnx, single, tensorrt
+from quantised_models import qoperator as qoperator_model
+
+from sfn_compile.build import Compilation, compile_model
+from sfn_compile.config import Options
+from sfn_compile.execute import accumulate, run_codes
+from sfn_compile.frontend.operators import qoperator
+from sfn_compile.frontend.reference import FloatReference
+from sfn_compile.host import answer, decode, encode_all
+from sfn_compile.ops import Layer
+from sfn_compile.passes.steps import all_steps
+from sfn_compile.program import Readout, Table
+
+KINDS = [
+    {},
+    {"signed": True},
+    {"zero": 0},
+    {"zero": 119, "per_channel": False},
+    {"signed": True, "zero": -128},
+]
+
+
+def inputs(done: Compilation, n: int = 200) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(5)
+    return {i.name: rng.standard_normal((n, *i.shape)).astype(np.float32) for i in done.loaded.inputs}
+
+
+def differing(done: Compilation, x: dict[str, np.ndarray]) -> dict[str, tuple[int, int, int]]:
+    """Return per population (codes that differ, largest difference, codes), each fed with onnxruntime's own codes."""
+    steps, info = all_steps(done.graph), done.program.values()
+    real: dict[str, list[np.ndarray]] = {}
+    for _, values, _ in done.runner.stream(x):
+        for name in steps:
+            real.setdefault(name, []).append(values[name])
+    codes = {name: np.rint(np.concatenate(v) / steps[name]).astype(np.int64) for name, v in real.items()}
+    found = {}
+    for population in done.program.populations():
+        if not isinstance(population.ladder, Readout):
+            got = population.ladder.fire(accumulate(population, codes, info))
+            gap = np.abs(got - codes[population.name])
+            found[population.name] = int((gap > 0).sum()), int(gap.max()), gap.size
+    return found
+
+
+def all_stated(done: Compilation) -> bool:
+    layers = [n.op for n in done.graph.nodes if isinstance(n.op, Layer)]
+    return all(op.integer is not None and "imported" in op.integer.notes for op in layers)
+
+
+@pytest.mark.parametrize("kinds", KINDS, ids=str)
+def test_a_qdq_network_computes_the_codes_of_onnxruntime(kinds, tmp_path):
+    done = compile_model(qdq_residual(tmp_path / "m.onnx", **kinds), Options())
+    assert all_stated(done)
+    assert done.warnings == []  # nothing is calibrated, so nothing is to be said of the data
+    for name, (n, worst, size) in differing(done, inputs(done)).items():
+        # Convolutions that onnxruntime runs in float32, sums and averages may round a tie the other way.
+        assert worst <= 1, name
+        assert n <= 0.002 * size, name
+
+
+@pytest.mark.parametrize("kinds", KINDS, ids=str)
+def test_integer_kernels_are_matched_bit_for_bit(kinds, tmp_path):
+    done = compile_model(qoperator_model(tmp_path / "m.onnx", **kinds), Options())
+    assert all_stated(done)
+    reference = FloatReference(done.loaded.path, ["x"], None)
+    x = inputs(done)
+    codes = run_codes(done.program, encode_all(done.program, x))
+    (out,) = done.program.outputs
+    np.testing.assert_array_equal(decode(out, codes[out.value]).astype(np.float32), reference.run(x)["y"])
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_convolutions_that_are_summed_before_their_quantiser_share_one_unit(per_channel, tmp_path):
+    done = compile_model(tensorrt(tmp_path / "m.onnx", per_channel=per_channel), Options())
+    assert all_stated(done)
+    for name, (n, worst, size) in differing(done, inputs(done)).items():
+        assert worst <= 1, name
+        assert n <= 0.01 * size, name
+
+
+@pytest.mark.parametrize("rounding", ["ROUND", "CEIL", "FLOOR", "ROUND_TO_ZERO", "UP", "HALF_UP", "HALF_DOWN"])
+def test_qonnx_rounds_as_its_mode_says(rounding, tmp_path):
+    done = compile_model(qonnx(tmp_path / "m.onnx", rounding=rounding), Options())
+    assert all_stated(done)
+    for name, (n, _, _) in differing(done, inputs(done)).items():
+        assert n == 0, name
+
+
+@pytest.mark.parametrize(("bits", "signed"), [(1.0, 1), (2.0, 1), (4.0, 0), (8.0, 1)])
+def test_qonnx_takes_its_levels_from_the_bit_width(bits, signed, tmp_path):
+    done = compile_model(qonnx(tmp_path / "m.onnx", bits=bits, signed=signed), Options())
+    ladder = next(p.ladder for p in done.program.populations() if isinstance(p.ladder, Table))
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    assert (ladder.lo, ladder.hi) == (low, high)
+    assert all(n == 0 for n, _, _ in differing(done, inputs(done)).values())
+
+
+def test_bipolar_codes_are_minus_one_and_one(tmp_path):
+    done = compile_model(qonnx(tmp_path / "m.onnx", bipolar=True), Options())
+    ladder = next(p.ladder for p in done.program.populations() if isinstance(p.ladder, Table))
+    assert ladder.codes.tolist() == [-1, 1]
+    assert all(n == 0 for n, _, _ in differing(done, inputs(done)).values())
+
+
+def test_stored_weights_are_never_rounded_again(tmp_path):
+    import onnx
+    from onnx import numpy_helper
+
+    path = qoperator_model(tmp_path / "m.onnx")
+    stored = {t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+    done = compile_model(path, Options(weight_bits=4))
+    weights = [p.map.weight for pop in done.program.populations() for p in pop.projections]
+    assert any(np.array_equal(w, stored["a_w"]) for w in weights if w.shape == stored["a_w"].shape)
+    assert any(np.array_equal(w, stored["mat"].T) for w in weights if w.shape == (4, 5))
+
+
+# Operators that onnxruntime computes in float32: a tie, or what lies within a rounding error of one, may go either way.
+FLOAT_KERNELS = {"QLinearAdd", "QLinearConcat", "QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearSoftmax"}
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_an_operator_on_stored_integers_gives_the_integers_of_onnxruntime(name, tmp_path):
+    done = compile_model(single(tmp_path / "m.onnx", name), Options())
+    x = inputs(done)
+    codes = run_codes(done.program, encode_all(done.program, x))
+    (out,) = done.program.outputs
+    got, want = answer(out, codes[out.value]), FloatReference(done.loaded.path, ["x"], None).run(x)["y"]
+    gap = np.abs(got.astype(np.int64) - want.astype(np.int64))
+    allowed = 0.002 if name.removeprefix("com.microsoft::") in FLOAT_KERNELS else 0.0
+    assert got.dtype == want.dtype
+    assert gap.max() <= 1
+    assert (gap > 0).mean() <= allowed
+
+
+def test_every_operator_on_stored_integers_is_tested():
+    assert set(SINGLE) == set(qoperator.IMPORTERS)
