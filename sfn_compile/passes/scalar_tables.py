@@ -64,7 +64,9 @@ def scalar_table(site: Site) -> tuple[Array, Array]:
     table = np.full((len(marks), len(sequence)), site.high + 1, np.int64)
     table[rows, place(run[:, 0], codes[:, 0])] = site.low
     for kind, pair, code in _tasks(codes):
-        table[kind, place(run[kind, pair], code)] = _bisected(site, kind, marks[kind, pair], marks[kind, pair + 1], code)
+        table[kind, place(run[kind, pair], code)] = _bisected(
+            site, kind, marks[kind, pair], marks[kind, pair + 1], code
+        )
     table = np.minimum.accumulate(table[:, ::-1], axis=1)[:, ::-1]  # what is passed over is passed with the next
     return np.ascontiguousarray(table[:, 1:]), sequence
 

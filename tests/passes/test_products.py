@@ -64,7 +64,8 @@ def test_a_product_its_batch_norm_a_skip_and_a_relu_are_one_population(tmp_path)
 
 def test_a_scale_before_a_product_goes_into_its_weight(tmp_path):
     """x * relu6(g + 3) / 6, the division standing before the product: the scaled gate is fired by nobody."""
-    body = "a = Conv(x, w, b) h = Conv(x, v, c) d = Add(h, three) e = Clip(d, zero, six) s = Div(e, six) m = Mul(a, s) y = Conv(m, u)"
+    body = """a = Conv(x, w, b) h = Conv(x, v, c) d = Add(h, three) e = Clip(d, zero, six) s = Div(e, six)
+              m = Mul(a, s) y = Conv(m, u)"""
     numbers = {"three": np.float32(3), "zero": np.float32(0), "six": np.float32(6), "u": noise(2, 4, 1, 1)}
     graph, _ = graph_of(body, tmp_path, w=GATED["w"], b=GATED["b"], **numbers, v=GATED["v"], c=GATED["c"])
     assert [n.name for n in graph.nodes] == ["e", "a", "m", "y"]
