@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def scalar_table(site: Site) -> tuple[Array, Array]:
     codes = site.codes(np.broadcast_to(rows[:, None], marks.shape), marks)
     run, span = _aligned(codes, *_runs(codes))
     first, turns = _turns(span)
-    sequence = np.concatenate([turns[:1], *(_steps(a, b) for a, b in zip(turns[:-1], turns[1:], strict=True))])
+    sequence = np.concatenate([turns[:1], *(_steps(a, b) for a, b in pairwise(turns))])
     ends = np.concatenate([[0], np.cumsum(np.abs(np.diff(turns)))])
 
     def place(r: Array, code: Array) -> Array:
