@@ -54,11 +54,15 @@ class RunResult:
 
 @dataclass(frozen=True)
 class RunRequest:
-    """Input codes by value name ``(n, *shape)``; ``golden`` holds every value of the simulator for layerwise runs."""
+    """Input codes by value name ``(n, *shape)``; ``golden`` holds every value of the simulator for layerwise runs.
+
+    ``wanted`` names the values that are needed (None: every one): a target may leave out the others.
+    """
 
     inputs: Mapping[str, Array]
     golden: Mapping[str, Array] = field(default_factory=dict)
     time_limit: float = 600.0
+    wanted: frozenset[str] | None = None
 
 
 class Backend(Protocol):

@@ -62,8 +62,9 @@ def _execute(
     why = target.available()
     if why is not None:
         raise fail("SFN601", why, on)
+    wanted = None if every else frozenset(d.value for d in legalize(program, on, target.capabilities).outputs)
     # No golden integers: the target has to compute the whole network by itself, however long that takes.
-    return target.run(folder / on, RunRequest(codes, {}, time_limit)).values
+    return target.run(folder / on, RunRequest(codes, {}, time_limit, wanted)).values
 
 
 def evaluate(

@@ -103,8 +103,8 @@ class HostOp:
     ``kind`` is one of affine (scale, bias), move (op), relu, clip (lo, hi; None: no bound), leaky_relu (slope),
     sigmoid, tanh, scalar (steps of an :class:`~.ops.expression.Expression`), softmax (axes), log_softmax (axes),
     arg_extreme (axis, keepdims, smallest, last), grid (step, lo, hi, rounding: rounded to codes, still real), integer
-    (scale, zero, dtype: the stored integers of a real value on a grid); ``args`` holds what stands in the
-    parentheses, axes counted in one sample.
+    (scale, zero, dtype: the stored integers of a real value on a grid); ``args`` holds what stands in the parentheses,
+    axes counted in one sample.
     """
 
     kind: str

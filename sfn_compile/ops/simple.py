@@ -1,4 +1,4 @@
-"""The remaining float ops, a few lines each: Add, Mul, Pointwise, MaxPool, Moved, the final Softmax and ArgMax."""
+"""The remaining float ops, a few lines each: Add, Mul, Pointwise, MaxPool, Moved (any move), Softmax and ArgMax."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Pointwise:
 
     def infer(self, *shapes: Shape) -> Shape:
         """Return the broadcast shape."""
-        return tuple(int(n) for n in np.broadcast_shapes(*shapes))
+        return tuple(np.broadcast_shapes(*shapes))
 
     def evaluate(self, *xs: Array) -> Array:
         """Return the function element by element, in float64."""

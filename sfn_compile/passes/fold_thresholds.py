@@ -55,10 +55,8 @@ def ladder(layer: Layer, form: IntegerForm) -> Ladder:
         return Readout(scaled)
     theta = np.rint(layer.levels.step / form.alpha).astype(np.int64)
     exact = np.array_equal(layer.levels.step / theta.clip(1), form.alpha)
-    body = None if layer.activation is None else layer.activation.body
-    if body is not None:
-        return _scalar_table(body, layer.levels, form, bias)
-    if layer.levels.imported:
+    assert layer.activation is not None
+    if layer.levels.imported and layer.activation.body is None:
         return imported.table(layer, form, layer.levels)
     if uniform_site(layer) and exact:
         offset = _each(uniform_offset, bias, layer.levels.step, theta)
@@ -89,6 +87,8 @@ def _table(layer: Layer, form: IntegerForm, bias: Array) -> Table:
     assert layer.levels is not None
     assert layer.activation is not None
     lo, hi = layer.levels.lo, layer.levels.hi
+    if layer.activation.body is not None:
+        return _scalar_table(layer.activation.body, layer.levels, form, bias)
     bias, step, alpha = np.broadcast_arrays(bias, layer.levels.step, form.alpha)
     kinds, place = _distinct(bias, step, alpha)
     rows = np.empty((len(kinds), hi - lo), np.int64)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..ir import Graph, Node, TensorType, rebuild, unique_name
 from ..ops import Activation, Add, Linear, MaxPool, Moved, Mul, Quantize
 from ..ops.activation import scalar
-from ..program import Pad, Reshape, Shape, Transpose
+from ..program import MoveOp, Pad, Shape
 from .arrays import unmove_array
 from .base import only_user
 from .fold_affine import FoldAffine
@@ -49,16 +49,16 @@ def hoistable(graph: Graph) -> list[tuple[Node, Node]]:
         before = nodes.get(node.inputs[0])
         if before is None or not isinstance(node.op, Activation | Quantize):
             continue
-        if _before(node.op, before, graph) is None:
-            continue
         sources = [nodes.get(s) for s in before.inputs]
-        if only_user(users, graph, before.name) is node and all(_waits(s, users, graph) for s in sources):
+        if only_user(users, graph, before.name) is not node or not all(_waits(s, users, graph) for s in sources):
+            continue
+        if _before(node.op, before, graph) is not None:
             found.append((node, before))
     return found
 
 
 def _before(op: Activation | Quantize, before: Node, graph: Graph) -> Activation | Quantize | None:
-    """Return the function as it stands in front of a move or max pool, None where they do not change places."""
+    """Return the activation as it stands in front of a move or max pool, None where they do not change places."""
     if isinstance(op, Quantize):
         inner = None if op.levels.step.size > 1 else _before(op.activation, before, graph)
         return replace(op, activation=inner) if isinstance(inner, Activation) else None
@@ -68,16 +68,16 @@ def _before(op: Activation | Quantize, before: Node, graph: Graph) -> Activation
         return op if op.rises() and per_channel else None
     if not isinstance(before.op, Moved) or (isinstance(before.op.op, Pad) and not op.keeps_zero()):
         return None
-    move, shape = before.op.op, graph.types()[before.inputs[0]].shape
     if not constants or op.body is None:
         return op
-    if not isinstance(move, Reshape | Transpose):
+    move, shape = before.op.op, graph.types()[before.inputs[0]].shape
+    if len(before.inputs) > 1 or any(unmove_array(move, c, shape) is None for c in constants):
         return None
     return scalar(op.body.with_constants(lambda c: _unmoved(move, c, shape)))
 
 
-def _unmoved(op: Reshape | Transpose, constant: Array, shape: Shape) -> Array:
-    found = unmove_array(op, constant, shape)
+def _unmoved(move: MoveOp, constant: Array, shape: Shape) -> Array:
+    found = unmove_array(move, constant, shape)
     assert found is not None
     return found
 

@@ -48,7 +48,7 @@ def host_split(graph: Graph) -> list[str]:
 def sites_placed(graph: Graph) -> list[str]:
     """Nodes are Layers, max pools and moves; nothing reads a readout but a move towards an output."""
     types = graph.types()
-    wrong = [n.name for n in graph.nodes if isinstance(n.op, Linear | Add | Mul | Activation | Pointwise | Quantize)]
+    wrong = [n.name for n in graph.nodes if isinstance(n.op, Linear | Add | Mul | Pointwise | Activation | Quantize)]
     for node in graph.nodes:
         reads_acc = any(types[s].kind == "acc" for s in node.inputs)
         if reads_acc or not isinstance(node.op, Layer | MaxPool | Moved):

@@ -39,14 +39,14 @@ STRUCTURE: tuple[Pass, ...] = (
     PlaceSites(),  # last of the structure: it freezes which values are spikes
 )
 
+# How many of them run before a probe input can be made: split-host changes what the network's input is.
+UNPROBED = 2
+
 
 def structure(levels: int) -> tuple[Pass, ...]:
     """Return the structural passes for a network of ``levels`` levels per site."""
     return (*STRUCTURE[:-1], PlaceSites(levels))
 
-
-# How many of them run before a probe input can be made: split-host changes what the network's inputs are.
-UNPROBED = 2
 
 # An exact pass may reorder float64 sums; values are compared relative to the largest. 2**-40 is 4096 units in the last
 # place of float64, far more than reordering a sum of a million terms does and far less than any real change.

@@ -29,8 +29,8 @@ def tiny(
     """A model of the text ``body`` on input ``x`` (one sample's shape); keywords are its initializers, float32."""
     shape = ",".join(str(d) for d in (batch, *x))
     results = ", ".join(f"{result}[] {o}" for o in outputs)
-    domains = '"custom": 1, "com.microsoft": 1'
-    head = f'<ir_version: 10, opset_import: ["": {opset}, {domains}]> tiny ({dtype}[{shape}] x{inputs})'
+    domains = f'"": {opset}, "custom": 1, "com.microsoft": 1'
+    head = f"<ir_version: 10, opset_import: [{domains}]> tiny ({dtype}[{shape}] x{inputs})"
     model = parser.parse_model(f"{head} => ({results}) {{ {body} }}")
     for name, value in constants.items():
         array = np.asarray(value)

@@ -23,7 +23,7 @@ from . import (
     resize,
     scalars,
     transposed,
-)  # fmt: skip
+)
 
 Importer = Callable[[OnnxNode], None]
 

@@ -1,6 +1,7 @@
-"""Add, Sub, Mul, Div: of a constant they are affine; of two branches Add and Sub are a residual, Mul a gate.
+"""Arithmetic: with a constant Add, Sub, Mul, Div are affine; of two branches Add and Sub are a residual, Mul a gate.
 
-A gate or quotient of two functions of one value becomes a scalar function (fuse-scalars).
+Mul and Div of two computed values are emitted as they stand: fuse-scalars makes them a scalar function where both are
+functions of one value. Of different values a product is a population's own term, a quotient is refused.
 """
 
 from __future__ import annotations

@@ -45,12 +45,12 @@ def difference(node: OnnxNode, left: str, right: str) -> Joined:
 
 
 def maximum(node: OnnxNode) -> None:
-    """Of branches, as `b + relu(a - b)`, and of constants."""
+    """Import the maximum of branches, as ``b + relu(a - b)``, and of constants."""
     _fold(node, _larger, np.maximum, partial(_beyond, sign=1.0))
 
 
 def minimum(node: OnnxNode) -> None:
-    """Of branches, as `b - relu(b - a)`, and of constants."""
+    """Import the minimum of branches, as ``b - relu(b - a)``, and of constants."""
     _fold(node, _smaller, np.minimum, partial(_beyond, sign=-1.0))
 
 
@@ -137,4 +137,4 @@ def _chain(node: OnnxNode, value: str, steps: list[Step]) -> None:
     return node.result(op, *read)
 
 
-IMPORTERS = {"Max": maximum, "Min": minimum, "Sum": total, "Mean": mean}
+IMPORTERS = {"Sum": total, "Mean": mean}

@@ -1,4 +1,4 @@
-"""Pow, comparisons and choices: scalar functions of one value, wherever their operands are functions of it."""
+"""Pow, extremes, comparisons and choices: scalar functions of one value, wherever their operands are functions of it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ...ops import Pointwise
+from ...ops import Activation, Pointwise
 from ...ops.activation import scalar
 from ...ops.expression import IDENTITY as X
 from ...ops.expression import call
 from ..context import OnnxNode
-from .branches import aligned
+from . import branches
 
 Importer = Callable[[OnnxNode], None]
 
@@ -19,7 +19,7 @@ Importer = Callable[[OnnxNode], None]
 def _pointwise(node: OnnxNode, function: str, operands: Sequence[int]) -> None:
     """Let the output be ``function`` of the operands, constants among them."""
     computed = [i for i in operands if node.constant(i) is None]
-    values = aligned(node, *(node.value(i) for i in computed))
+    values = branches.aligned(node, *(node.value(i) for i in computed))
     shape = tuple(int(n) for n in np.broadcast_shapes(*(node.context.types[v].shape for v in values)))
     found = [node.constant(i) for i in operands]
     constants = tuple(None if c is None else node.sample_constant(c, shape, "operand") for c in found)
@@ -43,6 +43,32 @@ def power(node: OnnxNode) -> None:
     for _ in range(int(number) - 1):  # products are defined everywhere, powers are not
         body = call("mul", body, X)
     return node.result(scalar(body), node.value())
+
+
+def maximum(node: OnnxNode) -> None:
+    """Of branches, as `b + relu(a - b)`, and of constants."""
+    _extreme(node, "max")
+
+
+def minimum(node: OnnxNode) -> None:
+    """Of branches, as `b - relu(b - a)`, and of constants."""
+    _extreme(node, "min")
+
+
+def _extreme(node: OnnxNode, function: str) -> None:
+    """A clip where one bound holds everywhere."""
+    n = len(node.node.inputs)
+    computed = [i for i in range(n) if node.constant(i) is None]
+    if n == 1:
+        return node.alias(node.value())
+    if len(computed) > 1:  # fuse-scalars puts it together again where both are functions of one value
+        return branches.maximum(node) if function == "max" else branches.minimum(node)
+    bounds = {float(v) for i in range(n) if (c := node.constant(i)) is not None for v in np.unique(c)}
+    if len(bounds) != 1:
+        return _pointwise(node, function, range(n))
+    bound = bounds.pop()
+    clip = Activation("clip", bound, np.inf) if function == "max" else Activation("clip", -np.inf, bound)
+    return node.result(Activation("relu") if (function, bound) == ("max", 0.0) else clip, node.value(computed[0]))
 
 
 def greater(node: OnnxNode) -> None:
@@ -82,6 +108,8 @@ def where(node: OnnxNode) -> None:
 
 IMPORTERS: dict[str, Importer] = {
     "Pow": power,
+    "Max": maximum,
+    "Min": minimum,
     "Greater": greater,
     "GreaterOrEqual": greater_or_equal,
     "Less": less,

@@ -1,0 +1,247 @@
+"""A population's projections as 2-D convolutions of uint8 tensors, joined into the one convolution that fires.
+
+One ``QLinearConv`` takes one tensor, so several projections are joined along channels. A kernel of several rows is then
+laid out row by row (the rows of its windows beside each other as channels), so that a 1x1 skip beside it costs as many
+multiplications as the kernel has columns, not as many as it has elements.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfn_compile import arith
+from sfn_compile.legalize import ungrouped
+from sfn_compile.passes.arrays import channel_vector
+from sfn_compile.program import Conv, Identity, LinearMap, Shape, SumPool
+
+from .net import Net
+from .sums import flat_pads
+
+Array = NDArray[Any]
+
+# x86 without VNNI adds two neighbouring products of a uint8 and an int8 in 16 bits that saturate.
+PAIR = 32767
+LARGEST_WEIGHT = 127  # -128 would saturate the same sum in the kernels of ARM
+MAX_COPIES, CHEAP_COPIES = 4, 2
+
+# Measured: below so many channels the kernel's own gathering of windows costs more than laying out rows, and from so
+# many on whole windows are laid out as fast as rows.
+THIN, BROAD = 16, 128
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One projection: ``conv`` (two space axes) of ``tensor - zero``, whose uint8 values reach ``top``.
+
+    ``shape`` is the tensor's ``(c, h, w)``. ``lone``: the population has no other projection.
+    """
+
+    tensor: str
+    zero: int
+    top: int
+    shape: Shape
+    conv: Conv
+    lone: bool
+
+    @property
+    def bound(self) -> int:
+        """The largest weight with which no pair of products saturates; depthwise kernels add in 32 bits."""
+        if self.lone and self.conv.groups == self.shape[0] == len(self.conv.weight):
+            return LARGEST_WEIGHT
+        return min(LARGEST_WEIGHT, PAIR // max(2 * self.top, 1))
+
+    @property
+    def copies(self) -> int:
+        """How often the tensor must be read so that each weight is a sum of weights within :attr:`bound`."""
+        return max(1, -(-int(np.abs(self.conv.weight).max(initial=0)) // self.bound))
+
+    @property
+    def width(self) -> int:
+        """Columns of the kernel."""
+        return int(self.conv.weight.shape[3])
+
+    @property
+    def taps(self) -> int:
+        """Elements of the kernel."""
+        return int(np.prod(self.conv.weight.shape[2:]))
+
+    @property
+    def home(self) -> int:
+        """The column of the kernel that reads the column of its own output (where the stride is 1)."""
+        before, step = self.conv.pads[1][0], self.conv.dilations[1]
+        return before // step if before % step == 0 else self.width
+
+    def split(self, weight: Array) -> list[Array]:
+        """Return :attr:`copies` arrays within :attr:`bound` that add up to ``weight``."""
+        out = []
+        for _ in range(self.copies):
+            out.append(np.clip(weight, -self.bound, self.bound))
+            weight = weight - out[-1]
+        return out
+
+
+def as_conv(linear: LinearMap, source: Shape) -> Conv | None:
+    """Return a map of ``(c, *space)`` as a convolution with two space axes (one put in front); None if it is none."""
+    conv = _spread(linear, source)
+    if conv is None or len(conv.strides) == 2:
+        return conv
+    return Conv(conv.weight[:, :, None], (1, *conv.strides), ((0, 0), *conv.pads), (1, *conv.dilations), conv.groups)
+
+
+def _spread(linear: LinearMap, source: Shape) -> Conv | None:
+    if isinstance(linear, Conv):
+        return replace(linear, weight=linear.weight.astype(np.int64))
+    if not isinstance(linear, Identity | SumPool):
+        return None
+    ones = (1,) * (len(source) - 1)
+    per_channel = channel_vector(linear.weight, linear.out_shape(source), 0)
+    if per_channel is None:
+        return None
+    weight = per_channel.astype(np.int64).reshape(-1, 1, *ones)
+    if isinstance(linear, Identity):
+        return Conv(weight, ones, ((0, 0),) * len(ones), ones, source[0])
+    return Conv(weight * np.ones(linear.kernel, np.int64), linear.strides, linear.pads, ones, source[0])
+
+
+def joinable(parts: list[Part]) -> bool:
+    """Whether :func:`join` can make one convolution of the parts."""
+    copies = 1 if weight_zero(parts) else max(p.copies for p in parts)
+    if copies > MAX_COPIES:
+        return False
+    if len(parts) == 1:
+        return copies == 1 or parts[0].conv.groups == 1
+    return all(p.conv.groups == 1 or p.conv.weight[0, 0].size == 1 for p in parts)
+
+
+def weight_zero(parts: list[Part]) -> int:
+    """Return the zero of uint8 weights, or 0 for int8 ones.
+
+    Products of two uint8 saturate on no machine, but their kernels take as long as int8 kernels with two copies.
+    """
+    lowest = min(0, *(int(p.conv.weight.min()) for p in parts))
+    highest = max(0, *(int(p.conv.weight.max()) for p in parts))
+    cheap = max(p.copies for p in parts) <= (1 if parts[0].conv.groups > 1 else CHEAP_COPIES)
+    return 0 if cheap or highest - lowest > 255 else -lowest
+
+
+def join(net: Net, parts: list[Part], out: Shape) -> tuple[str, Conv, int]:
+    """Return (tensor, convolution of it, zero of the tensor) for joinable parts of a population ``(o, h, w)``.
+
+    Parts that no padding of the convolution touches may have other zeros: their share is a constant, for the bias.
+    """
+    if not weight_zero(parts):
+        parts = [_repeated(net, p) for p in parts]
+    first = parts[0]
+    if len(parts) == 1 and (first.shape[0] >= THIN or first.conv.groups > 1 or first.conv.weight.shape[2] == 1):
+        return first.tensor, first.conv, first.zero
+    broad = len(parts) > 1 and max(p.shape[0] for p in parts) >= BROAD and any(p.taps > 1 for p in parts)
+    return (_join_elements if broad or not _share_columns(parts) else _join_rows)(net, parts, out)
+
+
+def _repeated(net: Net, part: Part) -> Part:
+    """Return a part that reads its tensor once: one whose channels are repeated, with weights within the bound."""
+    if part.copies == 1:
+        return part
+    tensor = net.add("Concat", *[part.tensor] * part.copies, axis=1)
+    weight = np.concatenate(part.split(ungrouped(part.conv)), axis=1)
+    shape = (part.shape[0] * part.copies, *part.shape[1:])
+    return replace(part, tensor=tensor, shape=shape, conv=replace(part.conv, weight=weight, groups=1))
+
+
+def _share_columns(parts: list[Part]) -> bool:
+    """Whether one kernel row can serve all parts: those of several columns are alike, the others have a place in it."""
+    wide = [p for p in parts if p.width > 1]
+    alike = {(p.width, p.home, p.conv.strides[1], p.conv.pads[1], p.conv.dilations[1], p.zero) for p in wide}
+    alone = len(wide) == len(parts)
+    return len(alike) <= 1 and (alone or all(p.conv.strides[1] == 1 and p.home < p.width for p in wide))
+
+
+def _join_rows(net: Net, parts: list[Part], out: Shape) -> tuple[str, Conv, int]:
+    lead = max(parts, key=lambda p: p.width)
+    tensors: list[str] = []
+    weights: list[Array] = []
+    for part in parts:
+        weight = ungrouped(part.conv)
+        tensors += _rows(net, part, out)
+        weights += [_placed(weight[:, :, i : i + 1], lead) for i in range(weight.shape[2])]
+    stride, pads, dilation = 1, (0, 0), 1
+    if lead.width > 1:
+        stride, pads, dilation = lead.conv.strides[1], lead.conv.pads[1], lead.conv.dilations[1]
+    joined = Conv(np.concatenate(weights, axis=1), (1, stride), ((0, 0), pads), (1, dilation))
+    image = net.add("Concat", *tensors, axis=3)
+    return net.add("Transpose", image, perm=[0, 3, 1, 2]), joined, lead.zero
+
+
+def _placed(row: Array, lead: Part) -> Array:
+    """Return the weights of one row ``(o, c, 1, kw)`` in a kernel as wide as the leading one."""
+    if row.shape[3] == lead.width:
+        return row
+    return np.pad(row, ((0, 0), (0, 0), (0, 0), (lead.home, lead.width - 1 - lead.home)))
+
+
+def _rows(net: Net, part: Part, out: Shape) -> list[str]:
+    """Return one tensor ``(n, h, w, c)`` per row of the kernel: what that row reads, output row by output row.
+
+    Columns are left to the joined convolution, unless the kernel has only one.
+    """
+    conv, last = part.conv, _last(net, part)
+    pads = (conv.pads[0], conv.pads[1] if part.width == 1 else (0, 0))
+    size = [n + sum(p) for n, p in zip(part.shape[1:], pads, strict=True)]
+    columns = (0, out[2], conv.strides[1]) if part.width == 1 else (0, size[1], 1)
+    padded = last
+    if any(map(any, pads)):
+        written = net.constant(flat_pads(((0, 0), *pads, (0, 0))), "int64")
+        padded = net.add("Pad", last, written, net.constant(part.zero, "uint8"))
+    rows = []
+    for i in range(conv.weight.shape[2]):
+        cut = [(i * conv.dilations[0], out[1], conv.strides[0]), columns]
+        whole = [(before, n, 1) for (before, _), n in zip(pads, part.shape[1:], strict=True)]
+        rows.append(last if cut == whole else _cut(net, padded, cut))
+    return rows
+
+
+def _last(net: Net, part: Part) -> str:
+    """Return the tensor with channels last, the order of onnxruntime's kernels: the transpositions cancel."""
+    return net.add("Transpose", part.tensor, perm=[0, 2, 3, 1])
+
+
+def _cut(net: Net, tensor: str, cuts: list[tuple[int, int, int]]) -> str:
+    """Return ``count`` rows and columns from ``start`` on in steps of ``step``."""
+    starts, steps = [c[0] for c in cuts], [c[2] for c in cuts]
+    stops = [start + (count - 1) * step + 1 for start, count, step in cuts]
+    return net.add("Slice", tensor, *(net.constant(v, "int64") for v in (starts, stops, [1, 2], steps)))
+
+
+def _join_elements(net: Net, parts: list[Part], out: Shape) -> tuple[str, Conv, int]:
+    """Lay out whole windows, channels last: a matrix product without zeros in it, for moving more bytes."""
+    weights = [ungrouped(p.conv).transpose(0, 2, 3, 1).reshape(out[0], -1, 1, 1) for p in parts]
+    weight = np.concatenate(weights, axis=1)
+    rows = net.add("Concat", *(_windows(net, p, out) for p in parts), axis=2)
+    image = net.add("Reshape", rows, net.constant([-1, *out[1:], weight.shape[1]], "int64"))
+    joined = Conv(weight, (1, 1), ((0, 0), (0, 0)), (1, 1))
+    return net.add("Transpose", image, perm=[0, 3, 1, 2]), joined, parts[0].zero
+
+
+def _windows(net: Net, part: Part, out: Shape) -> str:
+    """Return ``(n, h * w, elements of a window)`` of a part, a window as (row, column, channel)."""
+    c, size = part.shape[0], part.shape[1] * part.shape[2]
+    flat = net.add("Reshape", _last(net, part), net.constant([-1, size, c], "int64"))
+    index = _window_index(part.conv, part.shape[1:])
+    if np.array_equal(index.reshape(-1), np.arange(size)):
+        return flat
+    if index.max() == size:
+        edge = net.constant([0, 0, 0, 0, 1, 0], "int64")
+        flat = net.add("Pad", flat, edge, net.constant(part.zero, "uint8"))
+    found = net.add("Gather", flat, net.constant(index.reshape(-1), "int32"), axis=1)
+    return net.add("Reshape", found, net.constant([-1, out[1] * out[2], part.taps * c], "int64"))
+
+
+def _window_index(conv: Conv, plane: Shape) -> Array:
+    """Return where each element of each window stands in the flattened plane; one behind its end is code 0."""
+    places = np.arange(plane[0] * plane[1]).reshape(1, 1, *plane)
+    view = arith.windows(places, conv.weight.shape[2:], conv.strides, conv.dilations, conv.pads, fill=places.size)
+    return np.asarray(view[0, 0])

@@ -1,0 +1,80 @@
+"""Program to ONNX model: one formulation per population, the fastest that is proved exact."""
+
+from __future__ import annotations
+
+import json
+
+import onnx
+from onnx import helper
+
+from sfn_compile.diagnostics import fail
+from sfn_compile.program import Encoding, Move, Population, Program
+
+from . import firing, kernel
+from .moves import write_move, write_pool
+from .net import Net
+from .sums import accumulate
+from .values import TYPES, Values, integer_kind
+
+FORMAT = 1
+LARGEST = 2**31 - 2**24  # bytes; protobuf ends at 2 GiB
+
+
+def write(program: Program) -> onnx.ModelProto:
+    """Return the model. Inputs and outputs are integers under their names in the Program.
+
+    The metadata ``sfnc`` says where the integers of every value stand: ``tensor - zero``. Names and numbers depend on
+    nothing but the Program. Raises SFN402 above 2 GiB.
+    """
+    info = program.values()
+    net = Net(info)
+    values = Values(net, info)
+    inputs = [_input(values, e) for e in program.inputs]
+    for step in program.steps:
+        net.scope = step.name
+        if isinstance(step, Move):
+            write_move(net, values, step)
+        elif not isinstance(step, Population):
+            write_pool(net, values, step)
+        elif not kernel.write(net, values, step):
+            firing.fire(net, values, step, accumulate(net, values, step, firing.room(step.ladder)))
+    outputs = [
+        _output(values, name) for name in dict.fromkeys(d.value for d in program.outputs) if _computed(program, name)
+    ]
+    _check_size(net)
+    return net.model(inputs, outputs, {"sfnc": _places(values)})
+
+
+def _computed(program: Program, name: str) -> bool:
+    """Whether a value is made by a step: an input that is an output as well needs no graph."""
+    return all(e.value != name for e in program.inputs)
+
+
+def _input(values: Values, e: Encoding) -> onnx.ValueInfoProto:
+    kind = integer_kind(e.lo, e.hi)
+    for small, lowest, highest in (("int8", -128, 127), ("uint8", 0, 255)):
+        kind = small if e.lo >= lowest and e.hi <= highest else kind
+    values.hold(e.value, e.value, kind)
+    return helper.make_tensor_value_info(e.value, TYPES[kind], ["n", *e.shape])
+
+
+def _output(values: Values, name: str) -> onnx.ValueInfoProto:
+    """Return an output of the graph; shifted codes are written as they are, in int32."""
+    held = values[name]
+    kind = held.kind
+    if held.zero:
+        kind = "int32"
+        values.net.rename(values.net.add("Identity", values.number(name, kind)), name)
+    return helper.make_tensor_value_info(name, TYPES[kind], ["n", *held.info.shape])
+
+
+def _places(values: Values) -> str:
+    places = {n: {"tensor": h.tensor, "zero": h.zero, "shape": h.info.shape} for n, h in values.held.items()}
+    return json.dumps({"format": FORMAT, "values": places}, sort_keys=True)
+
+
+def _check_size(net: Net) -> None:
+    size = sum(a.nbytes for a in net.constants.values())
+    if size > LARGEST:
+        what = f"the ONNX file would hold {size / 2**30:.1f} GiB of constants; one file ends at 2 GiB"
+        raise fail("SFN402", what, "network.onnx", "leave this target out")

@@ -1,0 +1,406 @@
+"""The target onnx: a standard graph that stock onnxruntime computes bit for bit, whatever formulation a layer got."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx.reference import ReferenceEvaluator
+from sfn_backends.onnx import FILE, OnnxBackend, parts
+from sfn_backends.onnx.session import Network
+from sfn_backends.onnx.writer import write
+
+from sfn_compile import serialize
+from sfn_compile.backend import RunRequest
+from sfn_compile.diagnostics import CompileError
+from sfn_compile.execute import run_codes
+from sfn_compile.program import (
+    Concat,
+    Conv,
+    Decoding,
+    Dense,
+    Gather,
+    Identity,
+    Projection,
+    Slice,
+    SumPool,
+    Table,
+    Uniform,
+)
+from sfn_compile.testing.conformance import CASES, Builder, Case, check, edge_inputs
+
+ONE = np.ones((1, 1, 1), np.int64)
+
+
+def conv(weight, stride=1, pad=0, dilation=1, groups=1):
+    n = weight.ndim - 2
+    return Conv(weight, (stride,) * n, ((pad, pad),) * n, (dilation,) * n, groups)
+
+
+def redo(b, **changes):
+    """Change the population that was added last."""
+    b.steps[-1] = replace(b.steps[-1], **changes)
+
+
+# -- programs that the shared suite does not have, and the operators that must appear in their graphs ------------------
+def eight_bit_input():
+    """Codes to 255 and weights to 127: pairs of products would saturate without a second copy of the channels."""
+    b = Builder((3, 9, 9), lo=-128, hi=127)
+    b.fire("a", Projection("x", conv(b.weights(8, 3, 3, 3), stride=2, pad=1)), hi=255)
+    return b.build(b.fire("y", Projection("a", conv(b.weights(8, 8, 1, 1)))))
+
+
+def nine_bit_weights():
+    """Weights of a uint8 grid with a zero: neither int8 nor two copies hold them."""
+    b = Builder((4, 6, 6), hi=255)
+    b.fire("a", Projection("x", conv(b.rng.integers(-203, 52, (4, 1, 3, 3)), pad=1, groups=4)), hi=255)
+    return b.build(b.fire("y", Projection("a", conv(b.rng.integers(-60, 195, (5, 4, 1, 1)))), hi=255))
+
+
+def basic_block():
+    """A stride-2 block with a 1x1 shortcut and then an identity skip, of few channels: laid out by rows."""
+    b = Builder((4, 9, 8), hi=31)
+    b.fire("a", Projection("x", conv(b.weights(6, 4, 3, 3), stride=2, pad=1)), hi=31)
+    shortcut = Projection("x", conv(b.weights(6, 4, 1, 1), stride=2))
+    b.fire("b", Projection("a", conv(b.weights(6, 6, 3, 3), pad=1)), shortcut, hi=31)
+    b.fire("c", Projection("b", conv(b.weights(6, 6, 3, 3), pad=2, dilation=2)), lo=-16, hi=15)
+    skip = Projection("b", Identity(b.weights(6, 1, 1)))
+    return b.build(b.fire("y", Projection("c", conv(b.weights(6, 6, 3, 3), pad=1)), skip))
+
+
+def broad_block():
+    """Many channels and windows of three sizes and strides: laid out whole."""
+    b = Builder((6, 5, 5), hi=31)
+    b.fire("a", Projection("x", conv(b.weights(parts.BROAD, 6, 3, 3), pad=1)), lo=-8, hi=7)
+    near = Projection("a", conv(b.weights(7, parts.BROAD, 3, 3), stride=2))
+    far = Projection("x", conv(b.weights(7, 6, 5, 5), stride=2, pad=1))
+    return b.build(b.fire("y", near, far, Projection("x", conv(b.weights(7, 6, 1, 1), stride=3)), hi=31))
+
+
+def bottleneck():
+    """1x1 convolutions and a signed skip with another zero: plain joined channels, a constant in the bias."""
+    b = Builder((5, 6, 4), lo=-16, hi=15)
+    b.fire("a", Projection("x", conv(b.weights(9, 5, 1, 1))), hi=31)
+    return b.build(
+        b.fire("y", Projection("a", conv(b.weights(5, 9, 1, 1))), Projection("x", Identity(ONE * 90)), lo=-16, hi=15)
+    )
+
+
+def one_axis_block():
+    """The residual block over one axis."""
+    b = Builder((3, 17), hi=31)
+    b.fire("a", Projection("x", conv(b.weights(3, 3, 5), pad=2)), hi=31)
+    return b.build(
+        b.fire("y", Projection("a", conv(b.weights(3, 3, 3), pad=1)), Projection("x", Identity(ONE[0] * 77)))
+    )
+
+
+def rows_of_features():
+    """Dense over the last axis of a (tokens, features) value, with a skip: one matrix product."""
+    b = Builder((4, 6), hi=31)
+    b.fire("a", Projection("x", Dense(b.weights(6, 6))), hi=31)
+    redo(b, ladder=Uniform(np.arange(301, 313, 2), np.arange(6) - 3, 0, 31))
+    b.fire("y", Projection("a", Dense(b.weights(6, 6))), Projection("x", Identity(b.weights(6))), hi=31)
+    redo(b, ladder=Uniform(np.array([301]), np.array([7]), 0, 31))
+    return b.build("y")
+
+
+def even_thetas():
+    """Ties exist for even thetas: half-integer offsets, or a scale beside the tie."""
+    b = Builder((4, 5, 5), lo=-8, hi=7)
+    b.fire("a", Projection("x", conv(b.weights(5, 4, 3, 3), pad=1)), kind="pow2", lo=-8, hi=7)
+    return b.build(b.fire("y", Projection("a", conv(b.weights(3, 5, 3, 3), pad=1)), kind="pow2", hi=31))
+
+
+def per_neuron():
+    """Offsets and thresholds that differ from pixel to pixel."""
+    b = Builder((2, 4, 4), lo=-8, hi=7)
+    b.fire("a", Projection("x", conv(b.weights(3, 2, 3, 3), pad=1)))
+    redo(b, ladder=replace(b.steps[-1].ladder, offset=b.rng.integers(-99, 99, (3, 4, 4))))
+    b.fire("b", Projection("a", conv(b.weights(3, 3, 1, 1))), kind="table", hi=5)
+    redo(b, ladder=Table(np.sort(b.rng.integers(-900, 900, (3, 4, 4, 5))), np.array([0, 3, 1, 4, 1, 5])))
+    return b.build(b.fire("y", Projection("b", Identity(b.weights(3, 4, 4))), kind="readout"))
+
+
+def wide_sums():
+    """Sums past 2^24: exact pieces of channels, integer division, a table and a readout in 64 bits."""
+    b = Builder((1200,), hi=255)
+    big = b.rng.integers(-32767, 32768, (6, 1200))
+    b.fire("a", Projection("x", Dense(big)), hi=255)
+    b.fire("t", Projection("x", Dense(big[::-1])), kind="table", lo=-3, hi=4)
+    b.fire("c", Projection("a", Dense(b.weights(4, 6))), Projection("t", Dense(b.weights(4, 6) * 250)), lo=-128, hi=127)
+    return b.build(b.fire("y", Projection("x", Dense(big[:3])), kind="readout"))
+
+
+def wide_convolutions():
+    """The same for convolutions, with one channel too much for float32, groups, pools and a skip."""
+    b = Builder((4, 9, 9), hi=255)
+    heavy = b.rng.integers(-32767, 32768, (4, 2, 5, 5))
+    b.fire("a", Projection("x", conv(heavy, pad=2, groups=2)), Projection("x", Identity(ONE * -32767)), hi=31)
+    pool = SumPool((3, 3), (1, 1), ((1, 1), (1, 1)), b.rng.integers(-32767, 32768, (4, 9, 9)))
+    index = b.rng.integers(-1, 4 * 81, (4, 9, 9))
+    b.fire(
+        "y",
+        Projection("x", pool),
+        Projection("x", conv(heavy, pad=2, groups=2)),
+        Projection("a", Gather(index, ONE * 32767)),
+    )
+    return b.build("y")
+
+
+def mixed_zeros():
+    """A join of signed and unsigned codes, padded; a pool with more padding than kernel."""
+    b = Builder((2, 6, 6), lo=-4, hi=7)
+    b.fire("a", Projection("x", conv(b.weights(2, 2, 1, 1))), hi=31)
+    b.fire("s", Projection("x", conv(b.weights(3, 2, 1, 1))), lo=-9, hi=2)
+    b.move("j", Concat(0), "x", "a", "s")
+    b.max_pool("m", "j", (2, 2), (1, 1), ((2, 1), (0, 2)))
+    return b.build(b.fire("y", Projection("m", conv(b.weights(3, 7, 3, 3), pad=1)), lo=2, hi=9))
+
+
+def wide_codes():
+    """More than 256 codes in and out."""
+    b = Builder((7,), lo=-1000, hi=3000)
+    b.fire("a", Projection("x", Dense(b.rng.integers(-3, 4, (5, 7)))), lo=-500, hi=400)
+    b.fire("t", Projection("a", Dense(b.weights(4, 5))), kind="table", lo=-200, hi=100)
+    return b.build(b.fire("y", Projection("t", Dense(b.weights(4, 4))), lo=-3, hi=3))
+
+
+def moved_readout():
+    """Accumulators that are pooled, cut and joined with codes on their way to the output."""
+    b = Builder((2, 6), hi=15)
+    b.fire("r", Projection("x", conv(b.weights(3, 2, 3), pad=1)), kind="readout")
+    b.max_pool("m", "r", (2,), (2,))
+    b.move("s", Slice(((0, 2, 1), (0, 3, 2))), "m")
+    b.move("c", Slice(((0, 2, 1), (0, 2, 1))), "x")
+    return b.build(b.move("y", Concat(0), "s", "c"))
+
+
+def single_neuron():
+    """One output and an even theta: a scalar factor that onnxruntime would fold into the MatMul."""
+    b = Builder((9,), lo=-8, hi=7)
+    b.fire("y", Projection("x", Dense(b.weights(1, 9))), lo=-8, hi=7)
+    redo(b, ladder=Uniform(np.array([214]), np.array([-77]), -8, 7))
+    return b.build("y")
+
+
+def straight_tables():
+    """Tables on a line (a ReLU6 that ends below the highest code), one channel of which never fires."""
+    b = Builder((3, 5, 5), hi=31)
+    b.fire("a", Projection("x", conv(b.weights(4, 3, 3, 3), pad=1)), hi=15)
+    top = b.steps[-1].acc_max + 1
+    steps = np.array([331.0, 214.0, 150.25, 1e9])[:, None] * (np.arange(15) + 0.5) + 20
+    redo(b, ladder=Table(np.minimum(np.ceil(steps), top).astype(np.int64)[:, None, None], np.arange(16)))
+    b.fire("y", Projection("a", conv(b.weights(3, 4, 3, 3), pad=1)), hi=15)
+    phases = np.array([0.31, 0.77, 0.5])[:, None] + 97.3 * (np.arange(15) + 0.5)
+    redo(b, ladder=Table(np.ceil(phases).astype(np.int64)[:, None, None], np.arange(16)))
+    return b.build("y")
+
+
+MORE = {
+    eight_bit_input: {"QLinearConv": 2},
+    nine_bit_weights: {"QLinearConv": 2},
+    basic_block: {"QLinearConv": 4},
+    broad_block: {"Gather": 3},
+    bottleneck: {"QLinearConv": 2, "Concat": 1},
+    one_axis_block: {"QLinearConv": 2},
+    rows_of_features: {"QLinearConv": 2, "MatMul": 0},
+    even_thetas: {"Conv": 1, "QLinearConv": 1},
+    per_neuron: {"Div": 1, "GreaterOrEqual": 3},
+    wide_sums: {"Slice": 18, "Div": 2},
+    wide_convolutions: {"Div": 2, "Conv": 5},
+    mixed_zeros: {"MaxPool": 1, "Concat": 2},
+    wide_codes: {"Round": 1},
+    moved_readout: {"MaxPool": 1},
+    single_neuron: {"Div": 1},
+    straight_tables: {"GreaterOrEqual": 0, "QLinearConv": 1, "Div": 1},
+}
+
+
+def operators(program):
+    return Counter(n.op_type for n in write(program).graph.node)
+
+
+@pytest.mark.parametrize("case", [*CASES, *(Case(f.__name__, f) for f in MORE)], ids=str)
+def test_onnxruntime_computes_the_integers_of_the_simulator(case, tmp_path):
+    result = check(OnnxBackend(), case, tmp_path)
+    assert set(result.values) == set(case.make().values())
+    assert [r["different"] for r in result.readers] == [0]
+
+
+@pytest.mark.parametrize("make", MORE, ids=lambda f: f.__name__)
+def test_each_formulation_is_the_one_that_the_case_is_for(make):
+    found = operators(make())
+    assert {op: found[op] for op in MORE[make]} == MORE[make]
+
+
+@pytest.mark.parametrize("make", [*MORE, *(c.make for c in CASES)], ids=lambda f: f.__name__)
+def test_the_file_holds_standard_operators_and_passes_the_checker(make):
+    model = write(make())
+    onnx.checker.check_model(model, full_check=True)
+    assert {n.domain for n in model.graph.node} == {""}
+    assert [o.version for o in model.opset_import] == [18]
+
+
+@pytest.mark.parametrize("make", [*MORE, *(c.make for c in CASES)], ids=lambda f: f.__name__)
+def test_neither_optimisation_nor_further_outputs_change_an_integer(make):
+    program = make()
+    model, codes = write(program), edge_inputs(program)
+    places = json.loads(model.metadata_props[0].value)["values"]
+    expected = run_codes(program, codes, engine="reference")
+    have = {t.name for t in (*model.graph.output, *model.graph.input)}
+    model.graph.output.extend(onnx.ValueInfoProto(name=p["tensor"]) for p in places.values() if p["tensor"] not in have)
+    for level in (ort.GraphOptimizationLevel.ORT_DISABLE_ALL, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC):
+        options = ort.SessionOptions()
+        options.graph_optimization_level = level
+        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        found = dict(zip([o.name for o in session.get_outputs()], session.run(None, typed(model, codes)), strict=True))
+        for name in {s.name for s in program.steps}:
+            place = places[name]
+            assert np.array_equal(found[place["tensor"]].astype(np.int64) - place["zero"], expected[name]), name
+
+
+# onnx's own implementation of QLinearConv knows no scale per channel, so these are the cases without it.
+REFERENCE = (wide_sums, wide_convolutions, wide_codes, single_neuron, per_neuron)
+
+
+@pytest.mark.parametrize("make", REFERENCE, ids=lambda f: f.__name__)
+def test_the_reference_implementation_of_onnx_computes_the_same(make):
+    program = make()
+    model, codes = write(program), edge_inputs(program, 2)
+    (found,) = ReferenceEvaluator(model).run(None, typed(model, codes))
+    assert np.array_equal(found, run_codes(program, codes)[program.outputs[0].value])
+
+
+def typed(model, codes):
+    types = {i.name: onnx.helper.tensor_dtype_to_np_dtype(i.type.tensor_type.elem_type) for i in model.graph.input}
+    return {name: codes[name].astype(dtype) for name, dtype in types.items()}
+
+
+# -- saturation ---------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("make", [eight_bit_input, basic_block, bottleneck, one_axis_block, broad_block])
+def test_no_pair_of_products_of_an_int8_kernel_reaches_sixteen_bits(make):
+    program = make()
+    model = write(program)
+    constants = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    for node in (n for n in model.graph.node if n.op_type == "QLinearConv"):
+        weight = constants[node.input[3]]
+        assert weight.dtype == np.int8
+        assert 2 * largest_raw(program, model, node.input[0]) * np.abs(weight.astype(int)).max() <= parts.PAIR
+
+
+def largest_raw(program, model, tensor):
+    """Return the largest uint8 that extreme inputs of all kinds put into a tensor."""
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    model.graph.output.append(onnx.ValueInfoProto(name=tensor))
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return int(session.run([tensor], typed(model, edge_inputs(program, 40)))[0].max())
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+def emitted(folder, make=basic_block):
+    program = make()
+    OnnxBackend().emit(program, folder, {})
+    return program
+
+
+def test_the_same_program_gives_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        emitted(tmp_path / name)
+    assert (tmp_path / "a" / FILE).read_bytes() == (tmp_path / "b" / FILE).read_bytes()
+
+
+def test_a_changed_weight_node_or_output_is_noticed(tmp_path):
+    emitted(tmp_path)
+    intact = onnx.load(tmp_path / FILE)
+
+    def weight(model):
+        found = next(t for t in model.graph.initializer if t.data_type == onnx.TensorProto.INT8 and len(t.dims) == 4)
+        found.raw_data = bytes([found.raw_data[0] ^ 1]) + found.raw_data[1:]
+
+    def node(model):
+        model.graph.node[0].op_type = "Identity"
+
+    def missing(model):
+        del model.graph.node[-1]
+
+    def opset(model):
+        model.opset_import[0].version = 17
+
+    for change in (weight, node, missing, opset):
+        model = onnx.ModelProto.FromString(intact.SerializeToString())
+        change(model)
+        onnx.save(model, tmp_path / FILE)
+        with pytest.raises(CompileError, match=r"SFN503.*was changed"):
+            OnnxBackend().reload(tmp_path)
+
+
+def test_a_changed_program_is_noticed(tmp_path):
+    program = emitted(tmp_path)
+    first = program.steps[0]
+    other = replace(first, ladder=replace(first.ladder, theta=first.ladder.theta + 2))
+    serialize.save(replace(program, steps=(other, *program.steps[1:])), tmp_path)
+    with pytest.raises(CompileError, match=r"SFN503.*was changed"):
+        OnnxBackend().reload(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no protobuf", onnx.ModelProto().SerializeToString()])
+def test_a_file_that_is_no_network_is_refused(tmp_path, content):
+    emitted(tmp_path)
+    (tmp_path / FILE).write_bytes(content)
+    for use in (lambda: OnnxBackend().reload(tmp_path), lambda: OnnxBackend().run(tmp_path, RunRequest({}))):
+        with pytest.raises(CompileError, match=r"SFN503"):
+            use()
+
+
+def test_a_model_that_onnxruntime_refuses_is_reported_with_its_words(tmp_path):
+    program = emitted(tmp_path)
+    model = onnx.load(tmp_path / FILE)
+    model.graph.node[0].op_type = "NoSuchOperator"
+    onnx.save(model, tmp_path / FILE)
+    with pytest.raises(CompileError, match=r"SFN603.*NoSuchOperator"):
+        OnnxBackend().run(tmp_path, RunRequest(edge_inputs(program)))
+
+
+def test_the_time_limit_is_kept(tmp_path):
+    program = emitted(tmp_path)
+    with pytest.raises(CompileError, match=r"SFN603.*time limit"):
+        OnnxBackend().run(tmp_path, RunRequest(edge_inputs(program), time_limit=-1.0))
+
+
+def test_only_what_is_wanted_is_computed(tmp_path):
+    program = emitted(tmp_path)
+    codes = edge_inputs(program)
+    found = OnnxBackend().run(tmp_path, RunRequest(codes, wanted=frozenset({"y"}))).values
+    assert set(found) == {"x", "y"}
+    assert np.array_equal(found["y"], run_codes(program, codes, ["y"])["y"])
+
+
+def test_an_input_that_is_an_output_needs_no_graph(tmp_path):
+    b = Builder((5,), lo=-8, hi=7)
+    b.fire("h", Projection("x", Dense(b.weights(3, 5))))
+    program = replace(b.build("h"), outputs=(Decoding("o", "x", np.ones(()), (), (5,)), *b.build("h").outputs))
+    OnnxBackend().emit(program, tmp_path, {})
+    codes = edge_inputs(program)
+    found = OnnxBackend().run(tmp_path, RunRequest(codes, run_codes(program, codes)))
+    assert np.array_equal(found.values["x"], codes["x"])
+
+
+def test_a_network_past_two_gigabytes_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("sfn_backends.onnx.writer.LARGEST", 100)
+    with pytest.raises(CompileError, match=r"SFN402.*2 GiB"):
+        emitted(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_batches_are_cut_into_pieces_that_fit_memory(tmp_path, monkeypatch):
+    program = emitted(tmp_path)
+    codes = edge_inputs(program, 60)
+    monkeypatch.setattr("sfn_backends.onnx.session._PIECE_BYTES", 1)
+    assert Network(tmp_path / FILE)._piece() == 1
+    found = OnnxBackend().run(tmp_path, RunRequest(codes)).values
+    assert all(np.array_equal(found[k], v) for k, v in run_codes(program, codes).items())

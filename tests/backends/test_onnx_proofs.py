@@ -1,0 +1,116 @@
+"""The proofs behind the target onnx, at and around their limits: rounding, tables on a line, sums in float32."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sfn_backends.onnx import OnnxBackend, firing, line, sums
+from sfn_backends.onnx.writer import write
+
+from sfn_compile.program import Dense, Projection, Uniform, ValueInfo
+from sfn_compile.testing.conformance import Builder, Case, check
+
+
+# -- the proof of the rounding, at its limits -------------------------------------------------------------------------
+def neurons(theta, offset, lo, hi):
+    """Neurons whose accumulator is 0 for every input, so that each offset is what a kernel has to round."""
+    b = Builder((4,), hi=3)
+    b.fire("y", Projection("x", Dense(np.zeros((len(theta), 4), np.int64))))
+    b.steps[-1] = replace(b.steps[-1], ladder=Uniform(theta, offset, lo, hi), acc_min=0, acc_max=0)
+    return b.build("y")
+
+
+@pytest.mark.parametrize(("lo", "hi"), [(0, 255), (-128, 127), (0, 31), (0, 1)])
+@pytest.mark.parametrize("parity", [1, 0], ids=["odd", "even"])
+def test_both_sides_of_every_boundary_are_rounded_right_at_the_limit_of_the_proof(lo, hi, parity, tmp_path):
+    largest = firing.PROVED // (max(-lo, hi) + 1)
+    thetas = [largest - (largest % 2 != parity) - 2 * i for i in range(3)]
+    cases = [(t, t * k + d) for t in thetas for k in range(lo - 1, hi + 3) for d in (-1, 0, 1)]
+    theta, offset = np.array(cases).T
+    assert firing.rounds_exactly(theta, lo, hi)
+    program = neurons(theta, offset, lo, hi)
+    check(OnnxBackend(), Case("limit", lambda: program), tmp_path)
+
+
+@given(st.integers(1, 2**21), st.integers(1, 255), st.integers(0, 255), st.booleans(), st.fractions(-4, 4))
+@settings(max_examples=400)
+def test_four_roundings_never_cross_a_boundary_within_the_proof(start, hi, k, above, roundings):
+    k, theta = min(k, hi), max(1, min(start, firing.PROVED // (hi + 1)) - 1) | 1
+    t = theta * k + (theta + 1) // 2 - (0 if above else 1)  # the integers on both sides of (k + 1/2) theta
+    assert round(Fraction(t, theta) * (1 + roundings / 2**24)) == k + above
+    for value in (np.float32(t) * (np.float32(1) / np.float32(theta)), np.float32(t) / np.float32(theta)):
+        assert int(np.rint(value)) == k + above
+
+
+def test_beyond_the_limit_the_rounding_is_not_used_because_it_goes_wrong():
+    theta, k = 2**24 - 3, 200
+    sums = theta * k + (theta + 1) // 2 - np.array([0, 1])
+    wrong = np.rint(sums.astype(np.float32) * (np.float32(1) / np.float32(theta)))
+    assert wrong.tolist() != [k + 1, k]
+    assert not firing.rounds_exactly(np.array([theta]), 0, 255)
+    program = neurons(np.array([theta]), np.array([7]), 0, 255)
+    wide = replace(program, steps=(replace(program.steps[0], acc_min=-(2**33), acc_max=2**33),))
+    assert not {"QLinearConv", "QuantizeLinear"} & {n.op_type for n in write(wide).graph.node}
+
+
+# -- tables on a line -------------------------------------------------------------------------------------------------
+def rows(tau, lo, acc_min, acc_max):
+    return line.Rows(np.clip(tau, acc_min, acc_max + 1), lo, acc_min, acc_max, (len(tau),))
+
+
+@given(
+    st.integers(1, 40), st.sampled_from([(0, 255), (-128, 127), (0, 31), (-8, 7), (0, 1)]), st.integers(10, 3000),
+    st.integers(0, 10**6),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_a_line_that_was_found_is_the_table_for_every_accumulator(n_rows, codes, span, seed):
+    rng, (lo, hi) = np.random.default_rng(seed), codes
+    half = lo + np.arange(hi - lo) + 0.5
+    real = rng.uniform(0.2, 3, (n_rows, 1)) * span / (hi - lo) * half - rng.uniform(-span, span, (n_rows, 1))
+    bent = rng.integers(0, 2, (n_rows, hi - lo)) if seed % 3 == 0 else 0
+    found = rows(np.sort(np.ceil(real).astype(np.int64) + bent), lo, -span, span)
+    acc = np.broadcast_to(np.arange(-span, span + 1), (n_rows, 2 * span + 1))
+    expected = found.codes(acc)
+    for made, operation in ((line.for_kernel(found), np.multiply), (line.for_floats(found), np.divide)):
+        if made is not None:
+            value = operation((acc + made.shift[:, None]).astype(np.float32), made.scale[:, None])
+            assert np.array_equal(np.clip(np.rint(value), made.lo[:, None], made.hi[:, None]), expected)
+
+
+def test_the_thresholds_of_a_quantised_layer_become_its_scale_and_bias_again():
+    rng = np.random.default_rng(3)
+    bias, scale = rng.integers(-20_000, 20_000, 64), rng.uniform(1e-3, 2e-2, 64).astype(np.float32)
+    acc = np.arange(-40_000, 40_001)
+    codes = np.clip(np.rint((acc + bias[:, None]).astype(np.float32) * scale[:, None]), -128, 127)
+    tau = np.array([[acc[np.argmax(c >= j)] if (c >= j).any() else 40_001 for j in range(-127, 128)] for c in codes])
+    found = line.for_kernel(rows(tau, -128, -40_000, 40_000))
+    assert found is not None
+    assert np.abs(found.shift - bias).max() <= 1
+    assert np.abs(found.scale / scale - 1).max() < 1e-3
+
+
+def test_a_bent_table_is_no_line():
+    tau = np.array([[0, 10, 20, 35, 50]])
+    assert line.for_kernel(rows(tau, 0, -100, 100)) is None
+    assert line.for_floats(rows(tau, 0, -100, 100)) is None
+
+
+# -- sums -------------------------------------------------------------------------------------------------------------
+@given(
+    st.integers(1, 9),
+    st.integers(1, 3000),
+    st.sampled_from([1, 127, 255, 32767]),
+    st.integers(1, 255),
+    st.integers(0, 99),
+)
+@settings(max_examples=60, deadline=None)
+def test_pieces_are_exact_in_float32_and_add_up_to_the_weights(n_out, n_in, top, code, seed):
+    weight = np.random.default_rng(seed).integers(-top, top + 1, (n_out, n_in))
+    total = np.zeros_like(weight)
+    for piece in sums.pieces(weight, ValueInfo((n_in,), -code, 0)):
+        assert np.abs(piece.weight).sum(axis=1).max() * code < 2**24
+        total[:, piece.start : piece.stop] += piece.factor * piece.weight
+    assert np.array_equal(total, weight)
