@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from . import __version__
-from .codes import CODES, EXIT_BUG, EXIT_USAGE
+from .codes import CODES, EXIT_BUG, EXIT_ENVIRONMENT, EXIT_USAGE
 from .config import METHOD_NAMES, NIR_FORMS, Options
 from .diagnostics import CompileError, Diagnostic, fail
 
@@ -59,6 +59,10 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
         except KeyboardInterrupt:
             click.echo("interrupted; nothing was changed", err=True)
             code = 130
+        except MemoryError as error:
+            what = f"the machine's memory does not suffice ({str(error)[:200] or 'out of memory'})"
+            _print_problems([Diagnostic("SFN606", what, "", CODES["SFN606"].page)], as_json)
+            code = EXIT_ENVIRONMENT
         except Exception as error:  # whatever it is, it is ours: the user gets a code, the traceback and exit 70
             code = _own_bug(error, as_json)
         sys.exit(code)

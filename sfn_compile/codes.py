@@ -22,8 +22,9 @@ CODES: dict[str, Code] = {
     "SFN101": Code(
         EXIT_INPUT,
         "the model file cannot be read",
-        "The file does not exist, is not ONNX, or is truncated. Check that it opens with "
-        "`onnx.checker.check_model`, and export it again if it does not.",
+        "The file does not exist, is truncated, or is not valid ONNX: a node reads what nothing computes, two values "
+        "have one name, an attribute has the wrong type, or the opset is newer than the installed onnx package. Check "
+        "it with `onnx.checker.check_model`, and export it again.",
     ),
     "SFN102": Code(
         EXIT_INPUT,
@@ -39,9 +40,10 @@ CODES: dict[str, Code] = {
     ),
     "SFN104": Code(
         EXIT_INPUT,
-        "weights are not finite",
-        "A weight is NaN or infinite, so the network computes nothing meaningful. Usually training diverged or a "
-        "half-precision export overflowed; look at the named initializer.",
+        "weights or values are not finite",
+        "A weight, or a value that the float network computes, is NaN or infinite, so the network computes nothing "
+        "meaningful. Usually training diverged or a half-precision export overflowed; look at the named initializer "
+        "or value.",
     ),
     "SFN105": Code(
         EXIT_INPUT,
@@ -61,6 +63,13 @@ CODES: dict[str, Code] = {
         "the imported network differs from the original",
         "Before compiling, every value of the imported network is compared with what onnxruntime computes from the "
         "file you gave. Here one differs, so nothing was compiled. Please report this with the model.",
+    ),
+    "SFN108": Code(
+        EXIT_INPUT,
+        "the model asks for more memory than a network needs",
+        "A shape or a constant that the file computes would hold more numbers than sfnc allows (2^26 per value and "
+        "sample). A damaged or hostile file can ask for any size, so nothing of it is allocated. If the model is "
+        "what you want, export it for smaller inputs, or with large constants stored instead of computed.",
     ),
     # -- operators -----------------------------------------------------------------------------------------------
     "SFN201": Code(
@@ -186,6 +195,12 @@ CODES: dict[str, Code] = {
         "the entry-point group `sfnc.backends`.",
     ),
     "SFN605": Code(EXIT_USAGE, "wrong usage", "An option has a value that is not accepted; see `sfnc compile --help`."),
+    "SFN606": Code(
+        EXIT_ENVIRONMENT,
+        "not enough memory",
+        "The network or the data is larger than this machine's memory holds. Use fewer --samples, an input of smaller "
+        "height and width, or a machine with more memory.",
+    ),
     "SFN901": Code(
         EXIT_BUG,
         "internal error",

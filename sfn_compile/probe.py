@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .diagnostics import fail
+from .calibration.collect import check_finite
+from .diagnostics import CompileError, fail
 from .frontend import LoadedModel
 from .frontend.reference import FloatReference, original_names
 from .host import prepare_all
 from .ir import Graph
 from .ops import Layer, Quantize
-from .samples import Samples, by_name
+from .samples import Samples, by_name, n_samples, part
 
 Array = NDArray[Any]
 
@@ -30,20 +31,40 @@ TIES = 0.5
 
 
 def check_import(graph: Graph, loaded: LoadedModel, x: Samples | Array) -> None:
-    """Raise SFN107 where a value of the imported graph is not what onnxruntime computes for inputs ``x``, and SFN106
-    where onnxruntime's own value is no number."""
+    """Raise SFN107 where a value of the imported graph is not onnxruntime's for inputs ``x``, SFN106 where that is
+    no number.
+
+    SFN203 where it is for one sample alone but not for two: the arithmetic on shapes has the size of the batch in it.
+    """
+    x = by_name(x, loaded.input_names)
+    if loaded.batch is not None:
+        return _check_values(graph, loaded, x)
+    x = {name: np.concatenate([v, v[:1]]) for name, v in x.items()} if n_samples(x) == 1 else x
+    try:
+        return _check_values(graph, loaded, x)
+    except CompileError as error:
+        problem = error.diagnostics[0]
+        if problem.code == "SFN107":
+            _check_values(graph, loaded, part(x, slice(1)))
+            what = "its result for a sample depends on how many samples are in the batch"
+            fix = "keep the length of axis 0 out of the arithmetic, or export with a fixed batch of 1"
+            raise fail("SFN203", what, problem.where, fix) from error
+        raise
+
+
+def _check_values(graph: Graph, loaded: LoadedModel, x: Samples) -> None:
     known = original_names(loaded.path)
     taps = {n.name: n.tap for n in graph.nodes if n.tap is not None and n.tap in known}
     # The outputs of a tail may have no batch axis; check_tail looks at them.
     reference = FloatReference(loaded.path, loaded.input_names, loaded.batch, sorted(set(taps.values())),
                                only_taps=loaded.tail is not None)  # fmt: skip
-    x = by_name(x, loaded.input_names)
     expected, values = reference.run(x), prepare_all(graph, x)
     tolerance = HALF_TOLERANCE if any(v.dtype == np.float16 for v in expected.values()) else TOLERANCE
     for node in graph.nodes:
         got = node.op.evaluate(*(values[s] for s in node.inputs))
         if node.name in taps:
             want = expected[taps[node.name]]
+            check_finite(want, taps[node.name])
             levels = node.op.levels if isinstance(node.op, Layer | Quantize) else None
             problem = _problem(want, got, tolerance, None if levels is None else levels.step)
             if problem:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..diagnostics import fail
 from ..frontend.reference import FloatReference, original_names
 from ..host import prepare_all
 from ..ir import Graph, Node
@@ -54,6 +55,13 @@ def tapped(graph: Graph, available: set[str]) -> dict[str, str]:
     return {n.name: n.tap for n in graph.nodes if n.tap is not None and n.tap in available}
 
 
+def check_finite(values: Array, name: str) -> None:
+    """Raise SFN104 where the float network itself computes NaN or infinity: no threshold can be chosen there."""
+    if not np.isfinite(values).all():
+        what = f"value {name!r} of the float network is NaN or infinite"
+        raise fail("SFN104", what, fix="look at the weights and at the data that lead to it")
+
+
 class FloatRunner:
     """The original model under onnxruntime, seen through the names of a graph."""
 
@@ -74,6 +82,7 @@ class FloatRunner:
             types = self.graph.types()
             for name, tap in self.taps.items():
                 known[name] = found[tap].astype(np.float64).reshape(n, *types[name].shape)
+                check_finite(known[name], tap)
             start += n
             yield n, RealValues(self.graph, known), found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,7 @@ from ..ir import Node, Op, TensorType, make_node, unique_name
 from ..ops import Linear, Moved
 from ..ops.linear import affine
 from ..program import MoveOp, Reshape, Shape, Transpose
+from .work import MOST_NUMBERS
 
 Array = NDArray[Any]
 
@@ -25,6 +27,7 @@ KEEP_INTEGERS = frozenset({
     "Slice", "Pad", "MaxPool", "GlobalMaxPool", "ReduceMax", "Resize", "Upsample", "DepthToSpace", "SpaceToDepth",
     "Tile", "Expand",
 })  # fmt: skip
+_LONG_NAME = 400
 
 
 class Refusal(Exception):
@@ -36,8 +39,27 @@ class Refusal(Exception):
 
 
 def node_label(node: ir.Node) -> str:
-    """Return how messages name an ONNX node: its name and operator, or its output where it has no name."""
-    return f"{node.name or node.outputs[0].name} ({node.op_type})"
+    """Return how messages name an ONNX node: its name and operator, or its first named output where it has no name.
+
+    Characters that a terminal would act on become "?", and names longer than anyone reads are cut.
+    """
+    name = node.name or next((o.name for o in node.outputs if o.name), "without a name")
+    return f"{_printable(name)} ({_printable(node.op_type)})"
+
+
+def _printable(name: str) -> str:
+    text = name if len(name) <= _LONG_NAME else name[:_LONG_NAME] + "..."
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def check_size(shape: Sequence[int], onnx: ir.Node) -> None:
+    """Refuse an output shape of no number, or of more numbers than :data:`MOST_NUMBERS`, before it is allocated."""
+    if min(shape, default=1) < 1:
+        what = f"its output of shape {list(shape)} holds no number"
+        raise Refusal(Diagnostic("SFN202", what, node_label(onnx), "remove the branch that computes nothing"))
+    if math.prod(shape) > MOST_NUMBERS:
+        what = f"its output of shape {list(shape)} holds more than {MOST_NUMBERS} numbers per sample"
+        raise Refusal(Diagnostic("SFN108", what, node_label(onnx), "export the model for smaller inputs"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +85,8 @@ class Context:
     ``merged`` does so for values whose only axis is the batch and everything else in one: a view that dynamo's
     ``as_strided`` makes and undoes at once, so nothing but the undoing is let through.
 
-    ``units`` holds, for constants that come from a quantised network, the number they are integer multiples of.
+    ``units`` holds, for constants that come from a quantised network, the number they are integer multiples of;
+    ``quantised`` names all constants that a quantiser made.
     ``integers`` holds, for ONNX values that are stored integers, how they mean real numbers.
     """
 
@@ -76,6 +99,7 @@ class Context:
         self.merged: dict[str, str] = {}
         self.constants: dict[str, Array] = {}
         self.units: dict[str, Array] = {}
+        self.quantised: set[str] = set()
         self.integers: dict[str, Grid] = {}
 
     def emit(self, op: Op, inputs: Sequence[str], onnx: ir.Node, tap: str | None = None) -> str:
@@ -83,6 +107,7 @@ class Context:
         base = tap if tap is not None else f"{onnx.outputs[0].name}/{type(op).__name__.lower()}"
         name = unique_name(base, self.types.__contains__)
         node = make_node(name, op, inputs, self.types, Origin((node_label(onnx),), ("import",)), tap)
+        check_size(node.type.shape, onnx)
         self.nodes.append(node)
         self.types[name] = node.type
         return name
@@ -125,7 +150,10 @@ class OnnxNode:
         """Return input ``i`` as an array where it is a constant, else None."""
         if not self.has_input(i):
             return None
-        return self.context.constants.get(self._input_name(i))
+        found = self.context.constants.get(self._input_name(i))
+        if found is not None and found.dtype.kind in "OSUc":  # text, or complex
+            raise self.refuse(f"its input {i} is a constant of type {found.dtype}, not of numbers")
+        return found
 
     def unit(self, i: int) -> Array | None:
         """Return what constant input ``i`` is integer multiples of, None where it is no such constant."""
@@ -165,7 +193,10 @@ class OnnxNode:
             return tuple(int(v) for v in found) if isinstance(found, tuple) else (int(found),)
         if not self.has_input(i):
             return None
-        return tuple(int(v) for v in np.atleast_1d(self.need_constant(i, name)))
+        found = self.need_constant(i, name)
+        if found.ndim > 1 or not np.issubdtype(found.dtype, np.integer):
+            raise self.refuse(f"its {name} of shape {list(found.shape)} and type {found.dtype} is no list of integers")
+        return tuple(int(v) for v in np.atleast_1d(found))
 
     def sample_axis(self, axis: int, rank: int) -> int:
         """Return the axis of one sample for an ONNX axis of a batched tensor of ``rank``. Refuses the batch axis."""
@@ -179,7 +210,7 @@ class OnnxNode:
         """Return a constant that broadcasts against one sample of ``shape`` without enlarging it, in float64."""
         found = np.asarray(array, np.float64)
         if found.ndim == len(shape) + 1:
-            if found.shape[0] != 1:
+            if found.shape[0] not in (1, self.context.batch) or (found != found[:1]).any():
                 raise self.refuse(f"its constant {what} of shape {found.shape} differs along the batch", code="SFN203")
             found = found[0]
         try:
@@ -189,6 +220,10 @@ class OnnxNode:
         if not fits:
             raise self.refuse(f"its constant {what} of shape {found.shape} does not broadcast into {shape}")
         return found.reshape((1,) * (len(shape) - found.ndim) + found.shape)
+
+    def check_size(self, shape: Sequence[int]) -> None:
+        """Refuse an output shape that no network has (SFN202, SFN108); for importers whose op allocates by shape."""
+        check_size(shape, self.node)
 
     # -- results ---------------------------------------------------------------------------------------------------
     def emit(self, op: Op, *inputs: str) -> str:

@@ -8,22 +8,36 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from .context import Context
+from ..diagnostics import Diagnostic
+from .context import Context, Refusal, node_label
 
 Array = NDArray[Any]
 
 # Operators that only move numbers: what the constant is a multiple of moves along.
 _MOVES = {"Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice"}
+# What exporters put between a quantised weight and its layer.
+_LEFT = _MOVES | {"Cast", "Clip", "Relu", "Add", "Sub", "Mul", "Div", "Neg", "Sqrt", "Reciprocal", "Concat", "Gather"}
 
 
 def fold_constant(node: ir.Node, context: Context) -> bool:
-    """Compute a node all of whose inputs are constants; return whether it was one."""
+    """Compute a node that reads constants, one of them from a quantiser; return whether it was one.
+
+    Everything else that is constant the optimizer has computed already, within its budget. Refuses what cannot be
+    computed (SFN202).
+    """
     names = [str(v.name) for v in node.inputs if v is not None and v.name]
-    if not names or node.domain not in ("", "ai.onnx") or any(n not in context.constants for n in names):
+    if node.op_type not in _LEFT or node.domain not in ("", "ai.onnx"):
         return False
-    found = _evaluate(node, [context.constants[n] for n in names], context.opset)
+    if any(n not in context.constants for n in names) or not context.quantised.intersection(names):
+        return False
+    try:
+        found = _evaluate(node, [context.constants[n] for n in names], context.opset)
+    except Exception as error:  # the evaluator raises many types; whichever, the node does not fit its inputs
+        what = f"it cannot be computed from its constants ({error or type(error).__name__})"
+        raise Refusal(Diagnostic("SFN202", what[:300], node_label(node), "export the quantised model again")) from error
     for out, value in zip(node.outputs, found, strict=False):
         context.constants[str(out.name)] = value
+        context.quantised.add(str(out.name))
     unit = context.units.get(names[0])
     if unit is not None and node.op_type in _MOVES:
         full = np.broadcast_to(unit, context.constants[names[0]].shape)

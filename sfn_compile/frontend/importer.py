@@ -15,6 +15,8 @@ from .integers import integer_problem
 from .load import LoadedModel
 from .operators import SEVERAL_OUTPUTS, TAKE_CONSTANTS, importer_of, unsupported
 
+_MISFITS = (ArithmeticError, IndexError, KeyError, TypeError, ValueError)
+
 
 def import_model(loaded: LoadedModel) -> Graph:
     """Return the float graph of a model. Raises SFN201, SFN202 and SFN203, all of them at once."""
@@ -67,8 +69,11 @@ def _import_node(node: ir.Node, context: Context) -> Diagnostic | None:
     if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
         return _import_constant(node, context)
     key = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
-    if key not in TAKE_CONSTANTS and fold_constant(node, context):
-        return None
+    try:
+        if key not in TAKE_CONSTANTS and fold_constant(node, context):
+            return None
+    except Refusal as refusal:
+        return refusal.diagnostic
     waits = any(v is not None and v.name and not _known(str(v.name), context) for v in node.inputs)
     importer = importer_of(node)
     if waits or importer is None:  # behind a refused node only what would be refused anyway is worth a message
@@ -83,6 +88,10 @@ def _import_node(node: ir.Node, context: Context) -> Diagnostic | None:
         importer(OnnxNode(node, context))
     except Refusal as refusal:
         return refusal.diagnostic
+    except _MISFITS as error:  # a combination that onnx's schema allows and no importer expects
+        what = f"its inputs and attributes do not fit together ({type(error).__name__}: {str(error)[:200]})"
+        fix = "export the model again; if it runs in onnxruntime, please report this with the model"
+        return Diagnostic("SFN202", what, node_label(node), fix)
     return None
 
 

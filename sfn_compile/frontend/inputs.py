@@ -52,9 +52,10 @@ def read_inputs(
         problems.append(Diagnostic("SFN105", what, fix="axis 0 of every input must count the same samples"))
     if problems:
         raise CompileError(problems)
+    batch = next(iter(fixed.values()), None)
     for value, one in zip(used, found, strict=True):
-        value.shape = ir.Shape([1, *one.shape])
-    return tuple(found), next(iter(fixed.values()), None)
+        value.shape = ir.Shape([batch or 1, *one.shape])
+    return tuple(found), batch
 
 
 def needed_values(model: ir.Model, outputs: Sequence[ir.Value] | None = None) -> set[str]:

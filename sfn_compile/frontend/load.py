@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes import common
@@ -18,14 +20,20 @@ from ..diagnostics import CompileError, Diagnostic, fail
 from ..samples import ModelInput
 from .inputs import needed_values, read_inputs
 from .operators import unsupported
+from .sound import check_functions, check_graph, check_proto, graphs_within, nodes_within, short
 from .tail import HostTail
+from .work import FoldBudget, check_input, numbers
 
 # Operators whose result is not a function of their inputs: never folded.
 _RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
 # Their constants stay as they are: weights from a quantised network are integers times a unit.
 _QUANTISERS = {"QuantizeLinear", "DequantizeLinear", "Quant", "BipolarQuant"}
-_FOLD_LIMIT_BYTES = 1 << 28
+_NO_LIMIT = 1 << 62  # of the folder's own, which looks only after it has computed; FoldBudget looks before
 _AT_A_TIME = 1 << 22
+_MOST_PIECES = 4096
+_LATER = "sfnc.later"
+# Infinity is a legitimate bound of these.
+_BOUNDED = {"Clip", "Max", "Min", "Pad"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +41,6 @@ class LoadedModel:
     """A checked model: its file, the folded IR, the inputs that its outputs depend on, and what the host computes."""
 
     path: Path
-    sha256: str
     model: ir.Model
     inputs: tuple[ModelInput, ...]
     batch: int | None
@@ -50,52 +57,70 @@ class LoadedModel:
         """The names of the model's outputs."""
         return tuple(str(o.name) for o in self.model.graph.outputs)
 
+    @cached_property
+    def sha256(self) -> str:
+        """The sha256 of the model file."""
+        return file_sha256(self.path)
+
 
 def load_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> LoadedModel:
     """Return the model of ``path`` with shapes pinned and constants folded.
 
     ``input_shapes`` pins symbolic axes; its batch number is not used. ``batch`` of the result is None where the model
-    takes any batch size. Raises SFN101 to SFN105.
+    takes any batch size. Raises SFN101 to SFN105, SFN108 and, for what no network holds, SFN202.
     """
     model = _read(path)
     _check_external(model, path)
-    _check_finite(model)
+    _check_readable(model)
+    _inline(model, path)
+    check_graph(model, str(path))
     n_nodes = sum(1 for _ in model.graph)
     try:
         inputs, batch = read_inputs(model, input_shapes or {})
+        for source in inputs:
+            check_input(source.name, source.shape, batch)
     except CompileError as error:  # nothing can be imported, but what would be refused then is worth telling now
         refused = (unsupported(node, folded=False) for node in model.graph)
         raise CompileError([*error.diagnostics, *(d for d in refused if d is not None)]) from error
     _fold(model)
+    _check_finite(model)
     needed = needed_values(model)  # an input of which only the shape was read is no longer
     inputs = tuple(i for i in inputs if i.name in needed)
-    return LoadedModel(path, file_sha256(path), model, inputs, batch, n_nodes)
+    return LoadedModel(path, model, inputs, batch, n_nodes)
 
 
 def _read(path: Path) -> ir.Model:
     if not path.is_file():
         raise fail("SFN101", "there is no such file", str(path))
     try:
-        model = ir.load(path)
+        proto = onnx.load(path, load_external_data=False)
+        check_proto(proto, str(path))
+        model = ir.serde.deserialize_model(proto)
+        ir.external_data.set_base_dir(model.graph, path.parent)
+    except CompileError:
+        raise
     except Exception as error:  # the parser raises many types; whichever, the file is not readable ONNX
-        what = f"not readable as ONNX ({type(error).__name__}: {_first_line(error)})"
+        what = f"not readable as ONNX ({_first_line(error)})"
         raise fail("SFN101", what, str(path), "export the model again; a download may be incomplete") from error
     if not any(True for _ in model.graph) or not model.graph.outputs:
         raise fail("SFN101", "the file holds no network (no node or no output)", str(path), "export the model again")
     return model
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:200]
+def _first_line(error: BaseException) -> str:
+    while error.__cause__ is not None:  # the parser wraps what it found in where it was
+        error = error.__cause__
+    return (str(error).strip().splitlines() or [""])[0][:200] or type(error).__name__
 
 
-def _tensors(model: ir.Model) -> list[tuple[str, Any]]:
-    found = [(name, v.const_value) for name, v in model.graph.initializers.items()]
-    for node in model.graph:
-        attribute = node.attributes.get("value")
-        if node.op_type == "Constant" and attribute is not None and attribute.type == ir.AttributeType.TENSOR:
-            found.append((node.outputs[0].name or "", attribute.value))
-    return found
+def _tensors(model: ir.Model) -> Iterator[tuple[str, Any]]:
+    """Yield (name of the value, tensor) of every initializer and tensor attribute, those of branches included."""
+    for graph in graphs_within(model.graph):
+        yield from ((name, v.const_value) for name, v in graph.initializers.items())
+        for node in graph:
+            for attribute in node.attributes.values():
+                if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
+                    yield (node.outputs[0].name or "") if node.outputs else "", attribute.value
 
 
 def _check_external(model: ir.Model, path: Path) -> None:
@@ -103,31 +128,45 @@ def _check_external(model: ir.Model, path: Path) -> None:
     for name, tensor in _tensors(model):
         if isinstance(tensor, ir.ExternalTensor):
             if Path(str(tensor.location)).is_absolute() or ".." in Path(str(tensor.location)).parts:
-                what = f"initializer {name!r} points outside the model's folder: {str(tensor.location)!r}"
+                what = f"initializer {short(name)} points outside the model's folder: {short(str(tensor.location))}"
                 raise fail("SFN102", what, str(path), "keep weight data beside the model file")
             file = path.parent / str(tensor.location)
-            needed = (tensor.offset or 0) + (tensor.length or 0)
-            if not file.is_file() or file.stat().st_size < needed:
+            if not _holds(file, (tensor.offset or 0) + (tensor.length or 0)):
                 missing.setdefault(str(tensor.location), name)
     if missing:
         raise CompileError(
-            Diagnostic("SFN102", f"file {location!r} is missing or too short (first needed for {name!r})", str(path),
-                       f"put {location!r} beside the model file") for location, name in missing.items()
+            Diagnostic("SFN102", f"file {short(location)} is missing or too short (first needed for {short(name)})",
+                       str(path), f"put {short(location)} beside the model file") for location, name in missing.items()
         )  # fmt: skip
+
+
+def _holds(file: Path, size: int) -> bool:
+    """Return whether it is a regular file of at least that many bytes; a name that no file can have is none."""
+    try:
+        return file.is_file() and file.stat().st_size >= size >= 0
+    except (OSError, ValueError):
+        return False
+
+
+def _check_readable(model: ir.Model) -> None:
+    for name, tensor in _tensors(model):
+        try:
+            if tensor is not None and list(tensor.numpy().shape) != list(tensor.shape):
+                raise ValueError(f"its shape is {list(tensor.shape)}")
+        except Exception as error:  # a tensor whose bytes do not fit its shape
+            what = f"initializer {short(name)} is damaged: {_first_line(error)}"
+            raise fail("SFN101", what, fix="export the model again; a download may be incomplete") from error
 
 
 def _check_finite(model: ir.Model) -> None:
     bad = []
-    for name, tensor in _tensors(model):
-        try:
-            values = tensor.numpy()
-        except Exception as error:  # a tensor whose bytes do not fit its shape
-            raise fail("SFN101", f"initializer {name!r} is damaged: {_first_line(error)}") from error
-        n = _not_finite(values)
-        if n:
-            bad.append(
-                Diagnostic("SFN104", f"{n} of {values.size} values are NaN or infinite", f"initializer {name!r}")
-            )
+    for value in _constants(model):
+        values = value.const_value.numpy() if value.const_value is not None else np.zeros(0)
+        n, readers = _not_finite(values), {use.node.op_type for use in value.uses()}
+        if n and readers and (np.isnan(values).any() or not readers <= _BOUNDED):
+            what = f"{n} of {values.size} values are NaN or infinite"
+            fix = "train or export the model again: a weight that is no number makes every result one that is none"
+            bad.append(Diagnostic("SFN104", what, f"initializer {short(str(value.name))}", fix))
     if bad:
         raise CompileError(bad)
 
@@ -140,20 +179,73 @@ def _not_finite(values: NDArray[Any]) -> int:
     return sum(int((~np.isfinite(flat[i : i + _AT_A_TIME])).sum()) for i in range(0, flat.size, _AT_A_TIME))
 
 
+def _constants(model: ir.Model) -> Iterator[ir.Value]:
+    yield from model.graph.initializers.values()
+    yield from (node.outputs[0] for node in model.graph if node.op_type == "Constant")
+
+
+def _inline(model: ir.Model, path: Path) -> None:
+    """Put the bodies of the model's own functions where they are called."""
+    if not model.functions:
+        return
+    check_functions(model, str(path))
+    try:
+        common.InlinePass()(model)
+    except Exception as error:  # of many types, as above
+        what = f"its functions are inconsistent ({_first_line(error)})"
+        raise fail(
+            "SFN101", what, str(path), "export the model without functions, or all of it with one opset"
+        ) from error
+
+
 def _fold(model: ir.Model) -> None:
     """Fold everything that does not depend on the input, shape arithmetic included (onnxscript's folder)."""
 
-    def should_fold(node: ir.Node) -> bool:
-        return node.op_type not in _RANDOM | _QUANTISERS
+    _tidy(model)
+    budget = FoldBudget(sum(numbers(v.shape) or 0 for v in model.graph.initializers.values()))
 
+    def should_fold(node: ir.Node) -> bool:
+        return node.op_type not in _RANDOM | _QUANTISERS and budget.allows(node)
+
+    lists = [node for node in model.graph if node.op_type == "SplitToSequence"]
+    for node in lists:  # the folder would make one output per piece, as many as the file says: not before that is known
+        node.domain = _LATER
     try:
-        optimizer.fold_constants(
-            model, onnx_shape_inference=True, should_fold=should_fold,
-            input_size_limit=_FOLD_LIMIT_BYTES, output_size_limit=_FOLD_LIMIT_BYTES,
-        )  # fmt: skip
+        _fold_constants(model, should_fold)
+        for node in lists:
+            node.domain = ""
+        if lists and all(_few_pieces(node) for node in lists):
+            _fold_constants(model, should_fold)
         common.RemoveUnusedNodesPass()(model)
+    except CompileError:
+        raise
     except Exception as error:  # shape inference meets damaged graphs with errors of many types
-        raise fail("SFN101", f"the graph is inconsistent ({type(error).__name__}: {_first_line(error)})") from error
+        what = f"the graph is inconsistent ({_first_line(error)})"
+        raise fail("SFN101", what, fix="export the model again; `onnx.checker.check_model` says more") from error
+
+
+def _fold_constants(model: ir.Model, should_fold: Callable[[ir.Node], bool]) -> None:
+    optimizer.fold_constants(
+        model, onnx_shape_inference=True, should_fold=should_fold,
+        input_size_limit=_NO_LIMIT, output_size_limit=_NO_LIMIT,
+    )  # fmt: skip
+
+
+def _few_pieces(node: ir.Node) -> bool:
+    shape = node.inputs[0].shape if node.inputs and node.inputs[0] is not None else None
+    return shape is not None and all(isinstance(d, int) and d <= _MOST_PIECES for d in shape)
+
+
+def _tidy(model: ir.Model) -> None:
+    """Drop the shapes that the file notes for computed values: they may be stale, and the folder would believe them.
+
+    Nodes without a name get that of their output, before the folder invents one.
+    """
+    for node in nodes_within(model.graph):
+        node.name = node.name or next((o.name for o in node.outputs if o.name), None)
+        if node.domain in ("", "ai.onnx"):
+            for value in node.outputs:
+                value.shape = None
 
 
 def external_files(model: ir.Model) -> list[str]:

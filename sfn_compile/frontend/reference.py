@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,10 +85,34 @@ def _session(path: Path, taps: Sequence[str], only_taps: bool) -> ort.InferenceS
     # onnxruntime reads weight data only from the model's folder, which it has to be told for a model in memory.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent.resolve()))
     try:
-        model = _prepared(path, taps, only_taps)
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return _open(_prepared(path, taps, only_taps), options)
     except Exception as error:  # as above: no base class to name
-        raise fail("SFN106", f"onnxruntime: {str(error).strip()[:300]}", str(path)) from error
+        fix = "a model has to run in onnxruntime alone: try `onnxruntime.InferenceSession(path)`"
+        raise fail("SFN106", f"onnxruntime: {_reason(error)}", str(path), fix) from error
+
+
+def _open(model: str | bytes, options: ort.SessionOptions) -> ort.InferenceSession:
+    """Return the session; a file format that is newer than this onnxruntime is noted as the newest that it knows.
+
+    The IR version says how a file is laid out. The operators and their meaning go by the opset, which stays.
+    """
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        newest = re.search(r"max supported IR version: (\d+)", str(error))
+        if newest is None:
+            raise
+    proto = (
+        onnx.load_model_from_string(model) if isinstance(model, bytes) else onnx.load(model, load_external_data=False)
+    )
+    proto.ir_version = int(newest[1])
+    return ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def _reason(error: Exception) -> str:
+    """Return what onnxruntime says without where in its own sources it says it."""
+    text = " ".join(str(error).split())
+    return re.sub(r"\S*onnxruntime_src\S* .*?(?= [A-Z])", "", text)[:300]
 
 
 def _prepared(path: Path, taps: Sequence[str], only_taps: bool) -> bytes | str:

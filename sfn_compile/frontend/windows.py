@@ -18,6 +18,8 @@ def window_pads(
     node: OnnxNode, space: Shape, kernel: Shape, strides: Shape, dilations: Shape, ceil_mode: bool = False
 ) -> Pads:
     """Return (before, after) per axis. ``ceil_mode`` becomes extra padding after. Refuses negative pads."""
+    if min(kernel) < 1:
+        raise node.refuse(f"its window {list(kernel)} is empty")
     auto = node.attr("auto_pad", "NOTSET")
     spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     if auto in ("SAME_UPPER", "SAME_LOWER"):
@@ -34,6 +36,7 @@ def window_pads(
     for x, span, p in zip(space, spans, pads, strict=True):
         if x + sum(p) < span:
             raise node.refuse(f"its window of {span} is larger than the padded axis of {x + sum(p)}")
+    node.check_size([x + sum(p) for x, p in zip(space, pads, strict=True)])
     return pads
 
 

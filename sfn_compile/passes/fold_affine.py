@@ -50,35 +50,44 @@ def foldable(graph: Graph) -> list[str]:
     return [n.name for n in graph.nodes if _is_affine(n) and _fold(n, graph, users, nodes) is not None]
 
 
+Change = tuple[dict[str, tuple[Node, ...]], dict[str, str]]  # what stands in place of nodes; renamed values
+
+
 def _step(graph: Graph) -> Graph | None:
+    """Return the graph after one fold at every place that no other fold of this step has touched, None without any."""
     users, nodes = graph.users(), graph.by_name()
+    changed: dict[str, tuple[Node, ...]] = {}
+    renamed: dict[str, str] = {}
+    touched: set[str] = set()
     for node in graph.nodes:
-        if _is_affine(node):
-            folded = _fold(node, graph, users, nodes)
-            if folded is not None:
-                return folded
-    return None
+        found = _fold(node, graph, users, nodes) if _is_affine(node) else None
+        if found is not None:
+            names = {*found[0], *(s for name in found[0] for s in nodes[name].inputs)}
+            if touched.isdisjoint(names):
+                touched |= names
+                changed.update(found[0])
+                renamed.update(found[1])
+    return rebuild(graph, _replace(graph, changed), renamed) if changed else None
 
 
 def _is_affine(node: Node) -> bool:
     return isinstance(node.op, Linear) and isinstance(node.op.map, Identity)
 
 
-def _fold(node: Node, graph: Graph, users: dict[str, list[Node]], nodes: dict[str, Node]) -> Graph | None:
+def _fold(node: Node, graph: Graph, users: dict[str, list[Node]], nodes: dict[str, Node]) -> Change | None:
     before = nodes.get(node.inputs[0])
     if before is not None and only_user(users, graph, before.name) is node:
         folded = (
             _into_previous(node, before) or _swap(node, before, graph) or _into_branches(node, before, graph, users)
         )
         if folded is not None:
-            return rebuild(graph, _replace(graph, {before.name: folded[0], node.name: folded[1]}), folded[2])
+            return {before.name: folded[0], node.name: folded[1]}, folded[2]
     return _forward(node, graph, users)
 
 
-def _forward(node: Node, graph: Graph, users: dict[str, list[Node]]) -> Graph | None:
-    """Return the graph with the affine step merged into the linear map behind it, looking through permuting moves."""
+def _forward(node: Node, graph: Graph, users: dict[str, list[Node]]) -> Change | None:
+    """Return the change by which the affine step goes into the linear map behind it, through permuting moves."""
     assert isinstance(node.op, Linear)
-    types = graph.types()
     scale, bias = node.op.map.weight, node.op.bias
     at, after = node, only_user(users, graph, node.name)
     crossed: dict[str, tuple[Node, ...]] = {}
@@ -88,11 +97,11 @@ def _forward(node: Node, graph: Graph, users: dict[str, list[Node]]) -> Graph | 
         at, after = after, only_user(users, graph, after.name)
     if after is None or not isinstance(after.op, Linear):
         return None
-    merged = _into_next(scale, bias, after, types[after.inputs[0]].shape, node)
+    merged = _into_next(scale, bias, after, at.type.shape, node)
     if merged is None:
         return None
     changed = {node.name: (), **crossed, after.name: (merged,)}
-    return rebuild(graph, _replace(graph, changed), {node.name: node.inputs[0]})
+    return changed, {node.name: node.inputs[0]}
 
 
 Folded = tuple[tuple[Node, ...], tuple[Node, ...], dict[str, str]]
@@ -117,6 +126,8 @@ def _into_previous(node: Node, before: Node) -> Folded | None:
 def _swap(node: Node, before: Node, graph: Graph) -> Folded | None:
     """Return the affine step in front of a move or max pool instead of behind it."""
     assert isinstance(node.op, Linear)
+    if not isinstance(before.op, Moved | MaxPool):
+        return None
     shape = graph.types()[before.inputs[0]].shape
     scale, bias = node.op.map.weight, node.op.bias
     if isinstance(before.op, Moved):
@@ -124,7 +135,7 @@ def _swap(node: Node, before: Node, graph: Graph) -> Folded | None:
         if moved[0] is None or moved[1] is None:
             return None
         scale, bias = moved[0], moved[1]
-    elif not isinstance(before.op, MaxPool) or not (scale > 0).all() or not _per_channel(scale, bias, shape):
+    elif not (scale > 0).all() or not _per_channel(scale, bias, shape):
         return None
     name = unique_name(f"{before.inputs[0]}/affine", graph.types().__contains__)
     first = Node(name, Linear(Identity(scale), bias), before.inputs, TensorType(shape),

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..diagnostics import fail
 from ..ir import Graph, Levels, Node
 from ..ops import Activation, Expression, IntegerForm, Layer
 from ..program import Ladder, Readout, Table, Uniform
@@ -24,6 +25,10 @@ from .quantize_weights import uniform_site
 from .scalar_tables import Site, scalar_table
 
 Array = NDArray[Any]
+
+
+# Beyond every accumulator, and an offset that is cut here still says "always" or "never".
+_FAR = 1 << 52
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,7 @@ def ladder(layer: Layer, form: IntegerForm) -> Ladder:
     """Return the integer ladder of a layer with integer weights."""
     bias = compress(layer.bias)
     if layer.levels is None:
-        scaled = _each(lambda b, a: math.floor(Fraction(b) / Fraction(a) + Fraction(1, 2)), bias, form.alpha)
-        return Readout(scaled)
+        return Readout(_each(_readout_offset, bias, form.alpha))
     theta = np.rint(layer.levels.step / form.alpha).astype(np.int64)
     exact = np.array_equal(layer.levels.step / theta.clip(1), form.alpha)
     assert layer.activation is not None
@@ -64,6 +68,14 @@ def ladder(layer: Layer, form: IntegerForm) -> Ladder:
     return _table(layer, form, bias)
 
 
+def _readout_offset(bias: float, alpha: float) -> int:
+    found = math.floor(Fraction(bias) / Fraction(alpha) + Fraction(1, 2))
+    if abs(found) > _FAR:
+        what = f"an output's bias of {bias:.3g} is {found:.1e} units of its accumulator, which no accumulator holds"
+        raise fail("SFN401", what, fix="look at the weights and biases of the last layer")
+    return found
+
+
 def uniform_offset(bias: float, step: float, theta: int) -> int:
     """Return the integer offset of ``clip((acc + offset) floordiv theta, ...)`` for rounding to nearest.
 
@@ -72,7 +84,8 @@ def uniform_offset(bias: float, step: float, theta: int) -> int:
     >>> uniform_offset(0.0, 0.5, 7), uniform_offset(0.25, 0.5, 7)
     (3, 7)
     """
-    return math.floor(Fraction(theta, 2) + Fraction(bias) * theta / Fraction(step))
+    found = math.floor(Fraction(theta, 2) + Fraction(bias) * theta / Fraction(step))
+    return max(-_FAR, min(_FAR, found))
 
 
 def _settled(found: Uniform, form: IntegerForm) -> Uniform:

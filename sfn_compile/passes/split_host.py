@@ -95,29 +95,25 @@ def _host_op(node: Node, nodes: dict[str, Node]) -> HostOp | None:
 
 def _split_input(graph: Graph, i: int) -> Graph:
     """Return the graph with what stands directly behind input ``i``, and behind it alone, in its encoder."""
-    source = graph.inputs[i]
+    source, users = graph.inputs[i], graph.users()
+    gone: set[str] = set()
     while True:
-        node = only_user(graph.users(), graph, source.name)
+        node = only_user(users, graph, source.name)
         if node is not None and isinstance(node.op, Quantize) and not graph.is_output(node.name):
-            return _input_levels(graph, i, node, node.op)
+            source = replace(source, name=node.name, levels=node.op.levels)  # encoded as the model's own quantiser does
+            return _entered(graph, i, source, {*gone, node.name})
         op = None if node is None else _encoder_op(node.op)
         if node is None or op is None or graph.is_output(node.name):
-            return graph
+            return _entered(graph, i, source, gone)
         source = GraphInput(
             node.name, source.model_name, source.model_shape, source.dtype, node.type, (*source.host, op)
         )
-        inputs = (*graph.inputs[:i], source, *graph.inputs[i + 1 :])
-        graph = replace(graph, inputs=inputs, nodes=tuple(n for n in graph.nodes if n is not node))
+        gone.add(node.name)
 
 
-def _input_levels(graph: Graph, i: int, node: Node, op: Quantize) -> Graph:
-    """Return the graph whose input ``i`` is encoded as the model's own quantiser does it."""
-    source = replace(graph.inputs[i], name=node.name, levels=op.levels)
-    return replace(
-        graph,
-        inputs=(*graph.inputs[:i], source, *graph.inputs[i + 1 :]),
-        nodes=tuple(n for n in graph.nodes if n is not node),
-    )
+def _entered(graph: Graph, i: int, source: GraphInput, gone: set[str]) -> Graph:
+    inputs = (*graph.inputs[:i], source, *graph.inputs[i + 1 :])
+    return replace(graph, inputs=inputs, nodes=tuple(n for n in graph.nodes if n.name not in gone))
 
 
 def _encoder_op(op: object) -> HostOp | None:

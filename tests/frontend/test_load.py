@@ -178,7 +178,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(bad, tmp_path):
     weight = noise(4, 3, 3, 3)
     weight[1, 2, 0, 0] = bad
     error = refused(tiny("y = Conv(x, w)", w=weight), tmp_path)
-    assert str(error) == "SFN104 at initializer 'w': 1 of 108 values are NaN or infinite"
+    assert str(error).startswith("SFN104 at initializer 'w': 1 of 108 values are NaN or infinite")
 
 
 def test_constants_that_are_not_finite_are_refused_by_name(tmp_path):

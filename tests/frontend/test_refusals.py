@@ -246,6 +246,24 @@ def test_text_constants_that_nobody_reads_do_no_harm(kind, tmp_path):
     imported(tiny(f"c = Constant<{kind}>() y = Relu(x)"), tmp_path)
 
 
+def test_a_flat_view_of_the_whole_batch_is_let_through_to_be_undone_only(tmp_path):
+    """PyTorch's dynamo exporter writes as_strided as Reshape to [-1] and a Gather that undoes it."""
+    with pytest.raises(CompileError, match=r"SFN203 at bad \(Relu\): input 0 merges the batch"):
+        imported(tiny("f = Reshape(x, m) [bad] y = Relu(f)", m=ints(-1)), tmp_path)
+    with pytest.raises(CompileError, match="SFN203 at output 'y': it merges the batch"):
+        imported(tiny("a = Relu(x) y = Reshape(a, m)", m=ints(-1)), tmp_path)
+    with pytest.raises(CompileError, match=r"SFN203 at bad \(Gather\): it picks from a view that merges"):
+        imported(tiny("f = Reshape(x, m) [bad] y = Gather(f, i)", m=ints(-1), i=ints(3, 1)), tmp_path)
+
+
+def test_a_model_that_onnxruntime_begins_and_cannot_finish_is_refused(tmp_path):
+    from sfn_compile.frontend.reference import FloatReference
+
+    path = saved(tiny("y = Reshape(x, s)", s=ints(-1, 5, 6)), tmp_path)
+    with pytest.raises(CompileError, match=r"SFN106: onnxruntime: .*Reshape"):
+        FloatReference(path, "x", None).run(noise(1, 3, 6, 6))
+
+
 def test_an_output_that_is_constant_is_refused(tmp_path):
     with pytest.raises(CompileError, match="SFN105 at output 'z': it does not depend on the input"):
         imported(tiny("y = Relu(x) z = Identity(c)", outputs=("y", "z"), c=noise(2)), tmp_path)
@@ -257,8 +275,11 @@ def test_a_batch_that_the_network_cuts_is_found_by_the_probe(tmp_path):
     loaded = load_model(saved(model, tmp_path))
     from sfn_compile.frontend import import_model
 
-    with pytest.raises(CompileError, match="SFN107"):
-        check_import(import_model(loaded), loaded, noise(2, 3, 6, 6))
+    for n in (1, 2):
+        with pytest.raises(
+            CompileError, match=r"SFN203 at y \(Slice\): its result for a sample depends on how many samples"
+        ):
+            check_import(import_model(loaded), loaded, noise(n, 3, 6, 6))
 
 
 def test_the_probe_finds_a_changed_number(tmp_path):

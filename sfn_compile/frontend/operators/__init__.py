@@ -24,6 +24,7 @@ from . import (
     scalars,
     transposed,
 )
+from .refused import REFUSED, reason
 
 Importer = Callable[[OnnxNode], None]
 
@@ -50,32 +51,6 @@ TAKE_CONSTANTS = frozenset({*quantized.IMPORTERS, *qonnx.IMPORTERS})
 # Operators whose outputs all count; of any other only the first may be used.
 SEVERAL_OUTPUTS = frozenset({"Split"})
 
-_STATE = "it keeps state from step to step, which a one-timestep network does not have"
-_BRANCH = "the graph itself depends on values that are known only at run time"
-_DYNAMIC = "its range is known only at run time"
-
-_NORM = "it takes powers and roots of sums of computed values"
-_CHOICE = "which elements it keeps depends on values that are known only at run time"
-
-# Operators with a reason worth telling: name -> (reason, what to do).
-REFUSED: dict[str, tuple[str, str]] = {
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), (_STATE, "replace it by a convolution or attention over a fixed window")),
-    **dict.fromkeys(("If", "Loop", "Scan"), (_BRANCH, "export the branch or the unrolled loop that you use")),
-    **dict.fromkeys(
-        ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"),
-        (_DYNAMIC, "quantise the model statically, or pass the float model"),
-    ),
-    **dict.fromkeys(("LpPool", "GlobalLpPool", "LpNormalization"), (_NORM, "pool averages or maxima instead")),
-    **dict.fromkeys(
-        ("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd", "ReduceSumSquare"),
-        (_NORM, "reduce by sum, mean, maximum or minimum instead"),
-    ),
-    **dict.fromkeys(("Compress", "NonZero", "Unique"), (_CHOICE, "pick with constant indices")),
-    "MaxUnpool": ("it needs the places of the maxima at run time", "upsample with Resize or ConvTranspose"),
-    "Einsum": ("its equation can be any product", "write it as MatMul by a constant matrix, with Transpose around it"),
-    "CumSum": ("every element needs all before it", "write it as MatMul by a constant triangular matrix"),
-}
-
 # Operators that stand between a Shape and a Reshape: folded away where everything before them can be imported.
 _SHAPE_ARITHMETIC = {"Shape", "Size", "Gather", "ConstantOfShape", "Range", "Expand", "Where", "Equal", "Floor", "Ceil"}
 
@@ -97,8 +72,9 @@ def unsupported(node: ir.Node, folded: bool = True) -> Diagnostic | None:
     inside = sorted({n.op_type for n in _inner_nodes(node) if n.op_type in REFUSED})
     within = f" (with {', '.join(inside)} inside)" if inside else ""
     what = f"operator {domain}{node.op_type}{within} is not supported"
-    reason, fix = REFUSED.get(node.op_type, ("", "see `sfnc ops` for what is; replace the operator or cut the model"))
-    return Diagnostic("SFN201", f"{what}{': ' + reason if reason else ''}", node_label(node), fix)
+    why, fix = reason(node.domain, node.op_type)
+    fix = fix or "see `sfnc ops` for what is; replace the operator or cut the model"
+    return Diagnostic("SFN201", f"{what}{': ' + why if why else ''}", node_label(node), fix)
 
 
 def _inner_nodes(node: ir.Node) -> Iterator[ir.Node]:

@@ -23,7 +23,9 @@ def clip(node: OnnxNode) -> None:
     for i, (name, default) in enumerate((("min", -np.inf), ("max", np.inf))):
         found = node.constant(i + 1)
         if node.has_input(i + 1) and found is None:
-            raise node.refuse(f"its {name} is not a constant")
+            raise node.refuse(f"its {name} is not a constant", f"export the model with a fixed {name}")
+        if found is not None and found.size != 1:
+            raise node.refuse(f"its {name} holds {found.size} numbers, not one")
         ends.append(float(np.asarray(found).reshape(-1)[0]) if found is not None else float(node.attr(name, default)))
     lo, hi = ends
     if lo > hi:

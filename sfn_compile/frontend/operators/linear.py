@@ -59,7 +59,7 @@ def gemm_map(node: OnnxNode, shape: Shape, b: Array, c: Array | None, unit: Arra
     if node.attr("transA", 0):
         raise node.refuse("transA = 1 would transpose the batch", "transpose the weight instead", "SFN203")
     weight = b if node.attr("transB", 0) else b.T
-    if len(shape) != 1 or weight.shape[1] != shape[0]:
+    if len(shape) != 1 or weight.ndim != 2 or weight.shape[1] != shape[0]:
         raise node.refuse(f"weight (n_out, n_in) = {weight.shape} does not fit a sample of shape {shape}")
     bias = np.zeros(weight.shape[0])
     if c is not None:

@@ -65,6 +65,7 @@ def _weights(node: OnnxNode, real: Array, scale: Array, lo: int, hi: int, roundi
     out = str(node.node.outputs[0].name)
     codes = to_codes(real, scale, lo, hi, rounding)
     node.context.constants[out] = codes * scale
+    node.context.quantised.add(out)
     node.context.units[out] = np.broadcast_to(scale, real.shape) if scale.ndim <= real.ndim else scale.reshape(())
 
 

@@ -87,6 +87,7 @@ def _real_constant(node: OnnxNode, stored: Array, scale: Array) -> None:
     if scale.size > 1 and not (-stored.ndim <= axis < stored.ndim and stored.shape[axis] == scale.size):
         raise node.refuse(f"{scale.size} scales do not fit axis {axis} of an array of shape {stored.shape}")
     node.context.constants[out], node.context.units[out] = constant_value(node, 0, 1, 2, axis)
+    node.context.quantised.add(out)
 
 
 def _store_constant(node: OnnxNode, real: Array, scale: Array, dtype: str) -> None:
@@ -96,7 +97,9 @@ def _store_constant(node: OnnxNode, real: Array, scale: Array, dtype: str) -> No
     zero = _along(np.asarray(0 if zeros is None else zeros, np.int64), real.ndim, int(node.attr("axis", 1)))
     low, high = _STORED[dtype]
     whole = to_codes(real, step, low - int(zero.max()), high - int(zero.min()), "half_even").astype(np.int64)
-    node.context.constants[str(node.node.outputs[0].name)] = np.clip(whole + zero, low, high)
+    out = str(node.node.outputs[0].name)
+    node.context.constants[out] = np.clip(whole + zero, low, high)
+    node.context.quantised.add(out)
 
 
 def grid_of(node: OnnxNode, scale: Array, zero: int, dtype: str, shape: Shape) -> Grid:

@@ -1,0 +1,118 @@
+"""Operators that are refused with a reason of their own: what stands in the way, and what can be done about it."""
+
+from __future__ import annotations
+
+Reason = tuple[str, str]
+
+_STATE = (
+    "it keeps state from step to step, which a one-timestep network does not have",
+    "use convolutions over a fixed window of past samples, or compile the parts before and behind it alone",
+)
+_BRANCH = (
+    "the graph itself depends on values that are known only at run time",
+    "store what decides it as a constant (the branch is then folded), or export the branch that you use",
+)
+_LOOP = (
+    "how often it runs is known only at run time",
+    "export the loop unrolled: a traced torch model, or a fixed number of steps written out",
+)
+_NORM = (
+    "it divides by a deviation of computed values, which no fixed threshold can say",
+    "train with BatchNormalization: it folds into the weights",
+)
+_ATTENTION = (
+    "it multiplies computed values by one another; transformers are not supported yet",
+    "use a convolutional network, or compile the part before the first attention",
+)
+_POSITIONS = (
+    "where it reads depends on computed values",
+    "cut the model before this node and run the rest on the host",
+)
+_PLACES = (
+    "the place or number of its results depends on computed values",
+    "cut the model before this node and run the rest on the host",
+)
+_POWERS = (
+    "it takes powers and roots of computed values",
+    "use MaxPool or AveragePool, ReduceMax or ReduceMean",
+)
+_DYNAMIC = (
+    "its ranges are known only at run time",
+    "quantise the model statically (onnxruntime's quantize_static), or pass the float model",
+)
+_RANDOM = ("its result is drawn at random", "export the model in evaluation mode, or make the numbers an initializer")
+_TEXT = ("it works on text or on files, not on numbers", "do this before the network and pass it numbers")
+_SEQUENCE = ("it works on lists of tensors whose length may change", "export with tensors of fixed shape instead")
+_LOGIC = (
+    "it decides by computed values which are not there as truth values",
+    "say it with Relu, Clip, Max or Min, or export what it decides as a constant",
+)
+_SPECTRUM = (
+    "spectra of computed values have no integer form",
+    "compute the spectrum before the network, or write it as Conv or MatMul with constant weights",
+)
+
+# Operators of the standard domain: name -> (reason, what to do).
+REFUSED: dict[str, Reason] = {
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), _STATE),
+    "If": _BRANCH,
+    **dict.fromkeys(("Loop", "Scan"), _LOOP),
+    **dict.fromkeys(
+        ("LayerNormalization", "InstanceNormalization", "GroupNormalization", "MeanVarianceNormalization",
+         "LpNormalization", "RMSNormalization"), _NORM),
+    "LRN": ("it divides by squares of computed values", "train with BatchNormalization, or remove it and train on"),
+    **dict.fromkeys(("Attention", "RotaryEmbedding"), _ATTENTION),
+    **dict.fromkeys(
+        ("GridSample", "AffineGrid", "RoiAlign", "MaxRoiPool", "DeformConv", "MaxUnpool", "GatherND",
+         "GatherElements", "CenterCropPad", "TensorScatter"), _POSITIONS),
+    **dict.fromkeys(
+        ("Scatter", "ScatterElements", "ScatterND", "Unique", "NonZero", "Compress", "TopK", "OneHot",
+         "NonMaxSuppression", "Col2Im", "ReverseSequence", "Hardmax"), _PLACES),
+    **dict.fromkeys(
+        ("LpPool", "GlobalLpPool", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd"),
+        _POWERS),
+    **dict.fromkeys(("CumSum", "CumProd"), (
+        "running sums are not a window of fixed size", "multiply by a triangular matrix of ones instead (MatMul)")),
+    "Einsum": ("its equation can be any sum of products", "write it as MatMul with a constant, Transpose and Reshape"),
+    **dict.fromkeys(
+        ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul",
+         "MatMulIntegerToFloat"), _DYNAMIC),
+    **dict.fromkeys(
+        ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"),
+        _RANDOM),
+    **dict.fromkeys(
+        ("StringNormalizer", "StringConcat", "StringSplit", "RegexFullMatch", "TfIdfVectorizer", "ImageDecoder"),
+        _TEXT),
+    **dict.fromkeys(
+        ("SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength",
+         "SequenceMap", "SplitToSequence", "ConcatFromSequence", "Optional", "OptionalGetElement",
+         "OptionalHasElement"), _SEQUENCE),
+    **dict.fromkeys(
+        ("And", "Or", "Xor", "IsNaN", "IsInf", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "BitShift"), _LOGIC),
+    **dict.fromkeys(("DFT", "STFT", "MelWeightMatrix"), _SPECTRUM),
+    **dict.fromkeys(("Det", "EyeLike", "Trilu"), ("matrices of computed values are not decomposed or cut", "")),
+}  # fmt: skip
+
+# Domains whose operators share a reason: longest prefix first.
+DOMAINS: tuple[tuple[str, Reason], ...] = (
+    ("ai.onnx.ml", (
+        "classical models (trees, support vectors, encoders) are no networks",
+        "sfnc compiles neural networks; a linear model can be exported as Gemm")),
+    ("com.microsoft", (
+        "it is onnxruntime's own, mostly made by its optimiser",
+        "pass the model as it was before onnxruntime optimised it (no optimized_model_filepath)")),
+    ("ai.onnx.preview.training", ("it trains", "export the model for inference")),
+    ("ai.onnx.training", ("it trains", "export the model for inference")),
+    ("org.pytorch.aten", (
+        "the exporter could not say this part of the network in ONNX",
+        "export with a newer torch or opset, without the ATen fallback")),
+    ("pkg.", (
+        "it is a function whose body is not in the file", "export the model with its functions, or inline them")),
+)  # fmt: skip
+
+
+def reason(domain: str, op_type: str) -> Reason:
+    """Return (why the operator is refused, what to do); both empty where there is nothing particular to say."""
+    if op_type in REFUSED:
+        return REFUSED[op_type]
+    return next((why for prefix, why in DOMAINS if domain.startswith(prefix)), ("", ""))
