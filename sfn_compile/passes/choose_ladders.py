@@ -111,6 +111,7 @@ class ChooseLadders:
         assert layer.activation is not None
         lo, hi = code_range(layer.activation, stats, self.options)
         step = _by_groups(stats, ties.groups(node.name), lo, hi, self.options, _of_site)
+        step = np.minimum(step, _longest(layer.activation, lo, hi))
         dead = step <= 0
         rows = _rows_on_codes(node, layer, steps, infos)
         if dead.any():
@@ -122,6 +123,13 @@ class ChooseLadders:
         step = ties.tied(node.name, step)
         axis, rank = layer.axis, len(node.type.shape)
         return Levels(along(axis, rank, step), lo, hi, along(axis, rank, dead))
+
+
+def _longest(activation: Activation, lo: int, hi: int) -> float:
+    """Return the step at which the codes just span a bounded function: a longer one would leave codes unused."""
+    bounds = {"clip": (activation.a, activation.b), "sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
+    low, high = bounds.get(activation.kind, (-np.inf, np.inf))
+    return max(max(high, 0.0) / max(hi, 1), max(-low, 0.0) / max(-lo, 1)) or np.inf
 
 
 def _of_site(stats: Statistics, lo: int, hi: int, options: Options) -> Array:

@@ -1,4 +1,4 @@
-"""Pow, extremes, comparisons and choices: scalar functions of one value, wherever their operands are functions of it."""
+"""Pow, extremes, comparisons and choices: scalar functions where all operands are functions of one value."""
 
 from __future__ import annotations
 
