@@ -6,7 +6,6 @@ Memory does not grow with the number of samples: one batch of taps and one histo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,7 +91,7 @@ def collect(graph: Graph, runner: FloatRunner, x: Samples, progress: Progress | 
     """Return the statistics of every site over the samples ``x``, ``(n, *model_shape)`` per input."""
     axes, types = sites(graph), graph.types()
     stats = {name: Statistics(types[name].shape[axis]) for name, axis in axes.items()}
-    local = [n for n in graph.nodes if isinstance(n.op, Layer) and n.op.activation and n.op.activation.is_local()]
+    local = [n for n in graph.nodes if n.name in stats and _is_local(n)]
     done = 0
     for n, values, _ in runner.stream(x):
         for name, axis in axes.items():
@@ -107,7 +106,11 @@ def collect(graph: Graph, runner: FloatRunner, x: Samples, progress: Progress | 
     return stats
 
 
+def _is_local(node: Node) -> bool:
+    return isinstance(node.op, Layer) and node.op.activation is not None and node.op.activation.is_local()
+
+
 def _arguments(node: Node, values: RealValues) -> Array:
     """Return what the activation of a Layer is applied to."""
     assert isinstance(node.op, Layer)
-    return replace(node.op, activation=None).evaluate(*(values[s] for s in node.inputs))
+    return node.op.drive(*(values[s] for s in node.inputs))

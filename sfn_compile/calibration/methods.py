@@ -35,11 +35,42 @@ def percentile(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
 def mse(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
     """The step of least squared error (rounding plus saturation) on the histogram, searched on a geometric grid."""
     full = minmax(stats, lo, hi, options)
+    return _least(stats, lo, hi, full, np.geomspace(1.0, 0.04, 96), lambda step: np.zeros(len(full)))
+
+
+def mse_of_new_samples(stats: Statistics, lo: int, hi: int) -> Array:
+    """Return the step of least squared error where values beyond those seen are to come.
+
+    A few hundred samples do not show how far a neuron reaches, and many levels round so finely that cutting a value off
+    costs more than rounding it. What lies beyond is taken from the tails: exponential, with the mean excess of the
+    largest values. Where values are many, as on maps, this is the step of the method ``mse``.
+    """
+    full, centers = minmax(stats, lo, hi, {}), stats.centers
+    tails = [(*stats.tail(side), side, end) for side, end in ((1, hi), (-1, lo))]
+
+    def unseen(step: Array) -> Array:
+        """Return by how much the tails lose more than the values that were seen."""
+        lost = np.zeros(len(full))
+        for start, excess, count, side, end in tails:
+            scale, reach = np.where(excess > 0, excess, 1.0), abs(end) * step
+            beyond = np.maximum(side * centers - reach[:, None], 0.0)
+            expected = np.where(excess > 0, 2 * count * scale**2 * np.exp(np.minimum(start - reach, 0.0) / scale), 0.0)
+            more = np.maximum(expected - (stats.counts * beyond**2).sum(axis=1), 0.0)
+            lost += np.where(reach > start, more, 0.0)
+        return lost
+
+    return _least(stats, lo, hi, full, np.geomspace(1.5, 0.04, 108), unseen)
+
+
+def _least(
+    stats: Statistics, lo: int, hi: int, full: Array, factors: Array, more: Callable[[Array], Array]
+) -> Array:  # fmt: skip
+    """Return the step, one of ``full * factors``, of least squared error on the histogram plus ``more(step)``."""
     centers, best, error = stats.centers, full.copy(), np.full(len(full), np.inf)
-    for factor in np.geomspace(1.0, 0.04, 96):
-        step = np.where(full > 0, full * factor, 1.0)[:, None]
-        codes = np.clip(np.floor(centers / step + 0.5), lo, hi)
-        found = (stats.counts * (centers - codes * step) ** 2).sum(axis=1)
+    for factor in factors:
+        step = np.where(full > 0, full * factor, 1.0)
+        codes = np.clip(np.floor(centers / step[:, None] + 0.5), lo, hi)
+        found = (stats.counts * (centers - codes * step[:, None]) ** 2).sum(axis=1) + more(step)
         better = found < error
         best[better], error[better] = full[better] * factor, found[better]
     return best

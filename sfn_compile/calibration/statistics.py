@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+TAIL = 16  # values that tell how a channel's values thin out beyond what was seen
 
 
 class Statistics:
@@ -94,6 +95,23 @@ class Statistics:
         """Return the middle of every bin ``(c, 2 * n_bins)``, clipped to the extremes seen."""
         middle = (np.arange(-self.n_bins, self.n_bins) + 0.5) / self.n_bins
         return np.clip(middle * self.span[:, None], self.low[:, None], self.high[:, None])
+
+    def tail(self, side: int) -> tuple[Array, Array, Array]:
+        """Return (start, mean excess over it, number of values) of the :data:`TAIL` largest values on one side.
+
+        ``side`` is 1 or -1; magnitudes. An exponential tail of this mean excess is what new samples will look like.
+        """
+        half = self.counts[:, self.n_bins :] if side > 0 else self.counts[:, : self.n_bins][:, ::-1]
+        above = np.cumsum(half[:, ::-1], axis=1)[:, ::-1]  # values in this bin or farther out
+        first = np.maximum((above >= TAIL).sum(axis=1) - 1, 0)
+        rows, width = np.arange(len(half)), self.span / self.n_bins
+        inside = np.arange(self.n_bins) >= first[:, None]
+        top = np.maximum(self.high if side > 0 else -self.low, 0.0)
+        middle = np.minimum((np.arange(self.n_bins) + 0.5) * width[:, None], top[:, None])
+        start = np.minimum(first * width, top)
+        count = above[rows, first]
+        total = (half * inside * (middle - start[:, None])).sum(axis=1)
+        return start, np.where(count > 0, total / np.maximum(count, 1), 0.0), count
 
     def quantile_abs(self, p: float) -> Array:
         """Return per channel the smallest magnitude that a share ``p`` of all values does not exceed."""

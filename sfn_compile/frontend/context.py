@@ -226,19 +226,6 @@ class OnnxNode:
             raise self.refuse(f"its constant {what} of shape {found.shape} does not broadcast into {shape}")
         return found.reshape((1,) * (len(shape) - found.ndim) + found.shape)
 
-    def common_shape(self, computed: Sequence[int]) -> Shape:
-        """Return the sample shape that run-time inputs broadcast to. Refuses inputs of different ranks."""
-        shapes = [self.shape(i) for i in computed]
-        text = " and ".join(map(str, shapes))
-        if len({len(s) for s in shapes}) != 1:
-            raise self.refuse(f"its operands have shapes {text}", "give them the same number of axes")
-        try:
-            found = tuple(np.broadcast_shapes(*shapes))
-        except ValueError:
-            raise self.refuse(f"its operands of shapes {text} do not broadcast") from None
-        self.check_size(found)
-        return found
-
     def check_size(self, shape: Sequence[int]) -> None:
         """Refuse an output shape that no network has (SFN202, SFN108); for importers whose op allocates by shape."""
         check_size(shape, self.node)

@@ -68,6 +68,10 @@ def _pow(base: Array, exponent: Array) -> Array:
     return np.power(inside, exponent)
 
 
+def _where(condition: Array, x: Array, y: Array) -> Array:
+    return np.where(condition != 0, x, y)
+
+
 FUNCTIONS: dict[str, Callable[..., Array]] = {
     "add": np.add,
     "sub": np.subtract,
@@ -96,7 +100,7 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "greater": lambda x, y: (x > y).astype(np.float64),
     "greater_equal": lambda x, y: (x >= y).astype(np.float64),
     "equal": lambda x, y: (x == y).astype(np.float64),
-    "where": lambda c, x, y: np.where(c != 0, x, y),
+    "where": _where,
 }
 
 # Functions of one argument that never decrease.

@@ -5,7 +5,7 @@ Not a pass over the graph alone: it takes the statistics as a field, so that the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -110,7 +110,8 @@ class ChooseLadders:
         stats = self.statistics[node.name]
         assert layer.activation is not None
         lo, hi = code_range(layer.activation, stats, self.options)
-        step = _by_groups(stats, ties.groups(node.name), lo, hi, self.options)
+        step = _by_groups(stats, ties.groups(node.name), lo, hi, self.options, _of_site)
+        step = np.minimum(step, _longest(layer.activation, lo, hi))
         dead = step <= 0
         rows = _rows_on_codes(node, layer, steps, infos)
         if dead.any():
@@ -124,11 +125,31 @@ class ChooseLadders:
         return Levels(along(axis, rank, step), lo, hi, along(axis, rank, dead))
 
 
-def _by_groups(stats: Statistics, groups: Array | None, lo: int, hi: int, options: Options) -> Array:
+def _longest(activation: Activation, lo: int, hi: int) -> float:
+    """Return the step at which the codes just span a bounded function: a longer one would leave codes unused."""
+    bounds = {"clip": (activation.a, activation.b), "sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
+    low, high = bounds.get(activation.kind, (-np.inf, np.inf))
+    return max(max(high, 0.0) / max(hi, 1), max(-low, 0.0) / max(-lo, 1)) or np.inf
+
+
+def _of_site(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
+    if options.method == "mse":
+        return methods.mse_of_new_samples(stats, lo, hi)
+    return methods.choose(options.method, stats, lo, hi, options.method_options)
+
+
+def _of_input(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
+    return methods.choose(options.method, stats, lo, hi, options.method_options)
+
+
+def _by_groups(
+    stats: Statistics, groups: Array | None, lo: int, hi: int, options: Options,
+    choose: Callable[[Statistics, int, int, Options], Array],
+) -> Array:  # fmt: skip
     """Return the method's step per channel, one for all channels of a group."""
     if groups is None:
-        return methods.choose(options.method, stats, lo, hi, options.method_options)
-    return methods.choose(options.method, stats.merged(groups), lo, hi, options.method_options)[groups]
+        return choose(stats, lo, hi, options)
+    return choose(stats.merged(groups), lo, hi, options)[groups]
 
 
 def _input_step(stats: Statistics, lo: int, hi: int, options: Options, groups: Array | None) -> Array:
@@ -136,9 +157,9 @@ def _input_step(stats: Statistics, lo: int, hi: int, options: Options, groups: A
     top = np.maximum(np.abs(stats.low), np.abs(stats.high))
     shared = (top >= 0.99 * top.max()).mean() >= 0.25 or len(top) == 1 or not (top > 0).all()
     if shared:
-        whole = methods.choose(options.method, stats.merged(), lo, hi, options.method_options)
+        whole = _of_input(stats.merged(), lo, hi, options)
         return np.full(len(top), whole[0] if whole[0] > 0 else 1.0)
-    return _by_groups(stats, groups, lo, hi, options)
+    return _by_groups(stats, groups, lo, hi, options, _of_input)
 
 
 def _rows_on_codes(node: Node, layer: Layer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo]) -> Array:

@@ -119,7 +119,7 @@ def _scalar_table(body: Expression, levels: Levels, form: IntegerForm, bias: Arr
     shape, (bias, step, alpha) = full[0].shape, (a.reshape(-1)[rows] for a in full[:3])
     rowed = body.with_constants(lambda c: np.broadcast_to(c, shape).reshape(-1)[rows])
     ends = (levels.lo, levels.hi, form.acc_min, form.acc_max)
-    table, codes = scalar_table(Site(rowed, alpha, bias, step, *ends))
+    table, codes = scalar_table(Site(rowed, alpha, bias, step, *ends, levels.rounding))
     return Table(table[place].reshape(*shape, table.shape[1]), codes)
 
 

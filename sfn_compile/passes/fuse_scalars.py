@@ -38,7 +38,7 @@ class FuseScalars:
     exact: ClassVar[bool] = True
 
     def run(self, graph: Graph) -> Graph:
-        """Return the graph with fused functions. Raises SFN202 for a product or quotient of different values."""
+        """Return the graph with fused functions. Raises SFN202 for a quotient of different values and the like."""
         while (joined := joins(graph)) or (joined := _chains(graph)):
             graph = rebuild(graph, [joined.get(n.name, n) for n in graph.nodes])
         problems = [_refusal(n) for n in graph.nodes if isinstance(n.op, Pointwise)]
@@ -172,11 +172,11 @@ def _bounds(op: Activation) -> tuple[float, float] | None:
 
 
 def _refusal(node: Node) -> Diagnostic:
-    if isinstance(node.op, Mul):
-        what, fix = "it multiplies two different computed values", "only functions of one value can be mapped yet"
-    elif isinstance(node.op, Pointwise) and node.op.function == "div":
-        what, fix = "its divisor is computed from another value", "divide by a constant"
+    assert isinstance(node.op, Pointwise)
+    if node.op.function == "div":
+        what = "its divisor is computed from another value than the dividend: spikes add and multiply only"
+        fix = "divide by a constant; or compute 1 / divisor in its own branch from one value, and multiply"
     else:
-        assert isinstance(node.op, Pointwise)
-        what, fix = f"{node.op.function} of two different computed values", "only functions of one value can be mapped"
+        what = f"it takes {node.op.function} of two different computed values"
+        fix = "only what is a function of one value can be mapped"
     return Diagnostic("SFN202", what, node.origin.nodes[0], fix)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..ops import Expression
+from ..rounding import Rounding, to_codes
 from .turning_points import turning_points
 
 Array = NDArray[Any]
@@ -39,11 +41,12 @@ class Site:
     hi: int
     low: int
     high: int
+    rounding: Rounding = "half_up"
 
     def codes(self, kind: Array, acc: Array) -> Array:
         """Return the codes of accumulators of the given kinds (arrays of one shape)."""
         real = self.body.with_constants(lambda c: c[kind]).evaluate(self.alpha[kind] * acc + self.beta[kind])
-        return np.clip(np.floor(real / self.step[kind] + 0.5), self.lo, self.hi).astype(np.int64)
+        return to_codes(real, self.step[kind], self.lo, self.hi, self.rounding).astype(np.int64)
 
 
 def scalar_table(site: Site) -> tuple[Array, Array]:
@@ -53,7 +56,7 @@ def scalar_table(site: Site) -> tuple[Array, Array]:
     codes = site.codes(np.broadcast_to(rows[:, None], marks.shape), marks)
     run, span = _aligned(codes, *_runs(codes))
     first, turns = _turns(span)
-    sequence = np.concatenate([turns[:1], *(_steps(a, b) for a, b in zip(turns[:-1], turns[1:], strict=True))])
+    sequence = np.concatenate([turns[:1], *(_steps(a, b) for a, b in pairwise(turns))])
     ends = np.concatenate([[0], np.cumsum(np.abs(np.diff(turns)))])
 
     def place(r: Array, code: Array) -> Array:

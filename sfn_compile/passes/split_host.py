@@ -21,7 +21,7 @@ HOST_ONLY = (Softmax, ArgExtreme)
 
 @dataclass(frozen=True)
 class SplitHost:
-    """Moves leading affine steps, functions and moves into the encoder, trailing functions and moves into the decoder."""
+    """Moves what stands before the first layer into the encoder and the functions behind the last into the decoder."""
 
     name: ClassVar[str] = "split-host"
     needs: ClassVar[frozenset[str]] = frozenset()

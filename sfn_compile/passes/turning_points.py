@@ -43,7 +43,7 @@ def turning_points(body: Expression, low: Array, high: Array, floor: float, ceil
 
 
 def _brackets(values: Array, step: float) -> tuple[Array, Array, Array, Array]:
-    """Return (row, grid point before, grid point behind, whether it is a maximum) of every turn of ``values`` (n, m)."""
+    """Return (row, grid point before, grid point behind, whether a maximum) of every turn of ``values`` (n, m)."""
     change = np.diff(values, axis=1)
     size = np.maximum(np.abs(values[:, 1:]), np.abs(values[:, :-1]))
     direction = np.where(np.abs(change) <= 2.0**-30 * step + 2.0**-44 * size, 0, np.sign(change))

@@ -10,7 +10,7 @@ A third party tests its own back end with::
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,117 +19,29 @@ from numpy.typing import NDArray
 
 from .. import serialize
 from ..backend import Backend, RunRequest, RunResult
-from ..diagnostics import Origin
 from ..execute import run_codes
 from ..legalize import check_widths, legalize
 from ..program import (
     Concat,
     Conv,
-    Decoding,
     Dense,
     Elementwise,
-    Encoding,
     Gather,
     Identity,
-    Ladder,
-    MaxPool,
-    Move,
-    MoveOp,
     Pad,
-    Population,
     Product,
     Program,
     Projection,
-    Readout,
     Reshape,
     Shape,
     Slice,
-    Step,
     SumPool,
-    Table,
     Take,
     Transpose,
-    Uniform,
 )  # fmt: skip
-from ..ranges import driven_range
+from .builder import Builder
 
 Array = NDArray[Any]
-
-
-class Builder:
-    """Writes small integer Programs by hand: seeded weights, proved ranges, thresholds in the reachable range."""
-
-    def __init__(self, shape: Shape, lo: int = 0, hi: int = 15, seed: int = 0):
-        self.rng = np.random.default_rng(seed)
-        self.inputs: tuple[Encoding, ...] = ()
-        self.steps: list[Step] = []
-        self.input("x", shape, lo, hi)
-
-    def input(self, name: str, shape: Shape, lo: int = 0, hi: int = 15) -> str:
-        """Add an input beside ``x``."""
-        one = np.ones((1,) * len(shape))
-        self.inputs += (Encoding(name, name, shape, "float32", (), one, shape, lo, hi),)
-        return name
-
-    def _program(self, out: str | None = None) -> Program:
-        return Program(self.inputs, tuple(self.steps), ())
-
-    def info(self, value: str) -> Any:
-        """Return shape and range of a value made so far."""
-        return self._program().values()[value]
-
-    def weights(self, *shape: int, top: int = 127) -> Array:
-        """Return random int8 weights in [-top, top]."""
-        return self.rng.integers(-top, top + 1, shape)
-
-    def fire(self, name: str, *terms: Projection | Product, kind: str = "uniform", lo: int = 0, hi: int = 7) -> str:
-        """Add a population. ``kind``: uniform, pow2 (theta a power of two), table, readout."""
-        shape = self._shape(terms[0])
-        projections = tuple(t for t in terms if isinstance(t, Projection))
-        products = tuple(t for t in terms if isinstance(t, Product))
-        low, high = driven_range(projections, products, self._program().values())
-        span = int(max(-low.min(), high.max(), 1))
-        column = (shape[0], *(1,) * (len(shape) - 1))
-        ladder: Ladder
-        if kind == "readout":
-            ladder = Readout(self.rng.integers(-span, span + 1, column))
-        elif kind == "table":
-            codes = np.arange(lo, hi + 1)
-            taus = np.sort(self.rng.integers(-span // 3, span // 3 + 1, (*column, hi - lo)), axis=-1)
-            ladder = Table(taus, codes)
-        else:
-            top = max(1, span // (3 * max(hi - lo, 1)))
-            theta = self.rng.integers(1, top + 1, column)
-            theta = 2 ** np.floor(np.log2(theta)).astype(np.int64) if kind == "pow2" else theta | 1
-            ladder = Uniform(theta, self.rng.integers(-top, top + 1, column), lo, hi)
-        self.steps.append(
-            Population(name, projections, ladder, shape, int(low.min()), int(high.max()), Origin((name,)), products)
-        )
-        return name
-
-    def _shape(self, term: Projection | Product) -> Shape:
-        if isinstance(term, Product):
-            return term.form.out_shape(self.info(term.left).shape, self.info(term.right).shape)
-        return term.map.out_shape(self.info(term.source).shape)
-
-    def move(self, name: str, op: MoveOp, *sources: str) -> str:
-        """Add a move."""
-        shape = op.apply(*(np.zeros((1, *self.info(s).shape)) for s in sources)).shape[1:]
-        self.steps.append(Move(name, sources, op, shape, Origin((name,))))
-        return name
-
-    def max_pool(self, name: str, source: str, kernel: Shape, strides: Shape, pads: Any = None) -> str:
-        """Add a max pooling."""
-        pads = pads or ((0, 0),) * len(kernel)
-        pool = MaxPool(name, source, kernel, strides, pads, (1,) * len(kernel), (), Origin((name,)))
-        out = SumPool(kernel, strides, pads, np.ones(1)).out_shape(self.info(source).shape)
-        self.steps.append(replace(pool, shape=out))
-        return name
-
-    def build(self, out: str) -> Program:
-        """Return the Program with one output."""
-        shape = self.info(out).shape
-        return Program(self.inputs, tuple(self.steps), (Decoding("y", out, np.ones(()), (), shape),))
 
 
 def _conv(weight: Array, strides: Any = 1, pads: Any = 0, dilations: Any = 1, groups: int = 1) -> Conv:
@@ -155,6 +67,13 @@ def mlp_table() -> Program:
     """Non-uniform thresholds."""
     b = Builder((12,), lo=-8, hi=7)
     b.fire("h", Projection("x", Dense(b.weights(10, 12))), kind="table")
+    return b.build(b.fire("y", Projection("h", Dense(b.weights(5, 10))), kind="readout"))
+
+
+def mlp_table_unsorted() -> Program:
+    """Codes that fall and rise again along the thresholds, as those of a SiLU do."""
+    b = Builder((12,), lo=-8, hi=7)
+    b.unsorted("h", Projection("x", Dense(b.weights(10, 12))))
     return b.build(b.fire("y", Projection("h", Dense(b.weights(5, 10))), kind="readout"))
 
 
@@ -211,6 +130,14 @@ def max_pool_signed() -> Program:
     b.fire("c", Projection("x", _conv(b.weights(3, 2, 1, 1))), lo=-8, hi=7)
     b.max_pool("m", "c", (3, 3), (2, 2), ((1, 1), (1, 1)))
     return b.build(b.fire("y", Projection("m", _conv(b.weights(2, 3, 3, 3)))))
+
+
+def max_pool_unsorted() -> Program:
+    """Max pooling over codes of which the largest is not behind the last threshold."""
+    b = Builder((2, 6, 6), lo=-8, hi=7)
+    b.unsorted("c", Projection("x", _conv(b.weights(3, 2, 3, 3), pads=1)))
+    b.max_pool("m", "c", (3, 3), (2, 2), ((1, 1), (1, 1)))
+    return b.build(b.fire("y", Projection("m", _conv(b.weights(2, 3, 2, 2)))))
 
 
 def residual() -> Program:
@@ -397,9 +324,9 @@ class Case:
 CASES: tuple[Case, ...] = tuple(
     Case(f.__name__, f)
     for f in (
-        mlp, mlp_table, signed_codes, conv_chain, conv_shapes, conv1d, pools, max_pool_signed, residual, pad_shortcut,
-        concat, moves, gather, take, upsampling, unequal_depth, product_gate, product_broadcast, product_plus_skip,
-        product_of_moves,
+        mlp, mlp_table, mlp_table_unsorted, signed_codes, conv_chain, conv_shapes, conv1d, pools, max_pool_signed,
+        max_pool_unsorted, residual, pad_shortcut, concat, moves, gather, take, upsampling, unequal_depth, product_gate,
+        product_broadcast, product_plus_skip, product_of_moves,
     )
 )  # fmt: skip
 

@@ -151,7 +151,7 @@ def test_every_site_is_seen_once_per_sample_with_the_numbers_of_onnxruntime(tmp_
     [(Activation("relu"), -5.0, (0, 31)), (Activation("sigmoid"), 0.1, (0, 31)), (Activation("tanh"), -0.5, (-16, 15)),
      (Activation("clip", 0.0, 6.0), -1.0, (0, 31)), (Activation("clip", -1.0, 1.0), -1.0, (-16, 15)),
      (Activation("identity"), 0.0, (0, 31)), (Activation("identity"), -1e-9, (-16, 15)),
-     (Activation("leaky_relu", 0.1), -0.1, (-16, 15))],
+     (Activation("leaky_relu", 0.1), -0.1, (-1, 30)), (Activation("leaky_relu", 0.1), 0.0, (0, 31))],
 )  # fmt: skip
 def test_codes_are_signed_only_where_values_were_negative(activation, low, want):
     stats = Statistics(1)

@@ -187,11 +187,47 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
         "a = MatMul(x, k) s = Sigmoid(a) d = MatMul(x, l) m = Mul(d, s) y = MatMul(m, o)",
         {"x": (3, 6), "k": noise(6, 5), "l": noise(6, 5), "o": noise(5, 3)}),
     "two products that meet": (
-        "a = Conv(x, w, b) s = Sigmoid(a) o = Sub(one, s) t = Tanh(a) r = Relu(a) m = Mul(s, t) n = Mul(o, r)"
-        "e = Add(m, n) y = Conv(e, u)", {**CONV, **FOLLOW, "one": np.float32(1)}),
+        "a = Conv(x, w, b) k = Conv(x, w) s = Sigmoid(a) o = Sub(one, s) t = Tanh(k) r = Relu(k) m = Mul(s, t)"
+        "n = Mul(o, r)"
+        " e = Add(m, n) y = Conv(e, u)", {**CONV, **FOLLOW, "one": np.float32(1)}),
     "a relu and a max pool behind a product": (
-        "a = Conv(x, w, b) s = Tanh(a) d = Relu(a) m = Mul(d, s) p = MaxPool<kernel_shape=[2,2]>(m) r = Relu(p)"
-        "y = Conv(r, u)", {**CONV, **FOLLOW}),
+        "a = Conv(x, w, b) k = Conv(x, w) s = Tanh(a) d = Relu(k) m = Mul(d, s) p = MaxPool<kernel_shape=[2,2]>(m)"
+        " r = Relu(p)"
+        " y = Conv(r, u)", {**CONV, **FOLLOW}),
+    "a silu written out, twice": (
+        "a = Conv(x, w, b) s = Sigmoid(a) m = Mul(a, s) d = Conv(m, u, c) t = Sigmoid(d) n = Mul(t, d) y = Flatten(n)",
+        {**CONV, **FOLLOW}),
+    "a gelu written out behind a residual": (
+        "a = Conv(x, w, b) r = Relu(a) d = Conv<pads=[1,1,1,1]>(r, u, c) s = Add(d, r) h1 = Div(s, root) e = Erf(h1)"
+        " f = Add(e, one) m = Mul(s, f) n = Mul(m, half) y = Conv(n, u)",
+        {**CONV, **FOLLOW, "root": np.float32(2**0.5), "one": np.float32(1), "half": np.float32(0.5)}),
+    "a hard swish written out that two layers read": (
+        "a = Conv(x, w, b) d = Add(a, three) e = Clip(d, zero, six) m = Mul(a, e) s = Div(m, six)"
+        " f = Conv(s, u) h1 = Conv(s, u, c) y = Add(f, h1)",
+        {**CONV, **FOLLOW, "three": np.float32(3), "zero": np.float32(0), "six": np.float32(6)}),
+    "a value that two functions share with the network": (
+        "a = Conv(x, w, b) s = Sigmoid(a) m = Mul(a, s) y = Conv(m, u) z = Conv(s, u)",
+        {**CONV, **FOLLOW, "outputs": ("y", "z")}),
+    "slopes per channel behind a transpose": (
+        "a = Conv(x, w, b) t = Transpose<perm=[0,2,3,1]>(a) r = PRelu(t, s) q = Transpose<perm=[0,3,1,2]>(r)"
+        " y = Conv(q, u)", {**CONV, **FOLLOW, "s": noise(4, seed=8)}),
+    "slopes per channel behind a max pool": (
+        "a = Conv(x, w, b) p = MaxPool<kernel_shape=[2,2]>(a) r = PRelu(p, s) y = Conv(r, u)",
+        {**CONV, **FOLLOW, "s": np.array([0.1, 0.2, 0.3, 0.4]).reshape(4, 1, 1)}),
+    "a silu behind a max pool": (
+        "a = Conv(x, w, b) p = MaxPool<kernel_shape=[2,2]>(a) s = Sigmoid(p) r = Mul(p, s) y = Conv(r, u)",
+        {**CONV, **FOLLOW}),
+    "a silu behind a concat": (
+        "a = Conv(x, w) d = Conv(x, w, b) j = Concat<axis=1>(a, d) s = Sigmoid(j) m = Mul(j, s) y = Conv(m, e)",
+        {**CONV, "e": noise(2, 8, 2, 2)}),
+    "an elu over padding": (
+        "a = Conv(x, w, b) p = Pad(a, q) r = Elu(p) y = Conv(r, u)",
+        {**CONV, **FOLLOW, "q": ints(0, 0, 1, 1, 0, 0, 1, 1)}),
+    "a bounded relu written as two": (
+        "a = Conv(x, w, b) r = Relu(a) m = Min(r, six) y = Conv(m, u)", {**CONV, **FOLLOW, "six": np.float32(1.5)}),
+    "functions on both ends": (
+        "n = Exp(x) l = Log(n) a = Conv(l, w, b) r = Relu(a) f = Flatten(r) g1 = Gemm(f, k) s = Softplus(g1)"
+        " t = Tanh(s) y = Mul(t, g1)", {**CONV, "k": noise(64, 5)}),
     "a map per position times a map per channel": (
         "r = Relu(x) p = GlobalAveragePool(r) q = ReduceMean<axes=[1], keepdims=1>(r) m = Mul(p, q) e = Add(m, r)"
         "y = Conv(e, w)", {"opset": 13, "w": noise(4, 3, 3, 3)}),

@@ -272,7 +272,7 @@ def test_a_dead_channel_takes_its_step_from_its_weights_and_is_reported(tmp_path
 
 
 def test_a_channel_without_weights_and_bias_takes_the_largest_step_beside_it(tmp_path):
-    weight = noise(4, 3, 3, 3)
+    weight = noise(4, 3, 3, 3) / 8
     weight[2] = 0
     original = imported(tiny("a = Conv(x, w) r = Relu(a) y = Conv(r, u)", w=weight, u=noise(2, 4, 3, 3)), tmp_path)
     graph = mapped(structured(original), samples(original, 8))

@@ -63,11 +63,12 @@ def test_a_product_its_batch_norm_a_skip_and_a_relu_are_one_population(tmp_path)
 
 
 def test_a_scale_before_a_product_goes_into_its_weight(tmp_path):
-    """x * relu6(x + 3) / 6, the division standing before the product: the scaled gate is fired by nobody."""
-    body = "a = Conv(x, w, b) d = Add(a, three) e = Clip(d, zero, six) s = Div(e, six) m = Mul(a, s) y = Conv(m, u)"
+    """x * relu6(g + 3) / 6, the division standing before the product: the scaled gate is fired by nobody."""
+    body = """a = Conv(x, w, b) h = Conv(x, v, c) d = Add(h, three) e = Clip(d, zero, six) s = Div(e, six)
+              m = Mul(a, s) y = Conv(m, u)"""
     numbers = {"three": np.float32(3), "zero": np.float32(0), "six": np.float32(6), "u": noise(2, 4, 1, 1)}
-    graph, _ = graph_of(body, tmp_path, w=GATED["w"], b=GATED["b"], **numbers)
-    assert [n.name for n in graph.nodes] == ["a", "e", "m", "y"]
+    graph, _ = graph_of(body, tmp_path, w=GATED["w"], b=GATED["b"], **numbers, v=GATED["v"], c=GATED["c"])
+    assert [n.name for n in graph.nodes] == ["e", "a", "m", "y"]
     assert graph.by_name()["m"].inputs == ("a", "e")
     assert graph.by_name()["m"].origin.nodes == ("s (Div)", "m (Mul)")
     assert the_layer(graph, "m").products[0].weight.item() == pytest.approx(1 / 6, rel=2.0**-50)

@@ -1,4 +1,4 @@
-"""Pow, extremes, comparisons and choices: scalar functions of one value, wherever their operands are functions of it."""
+"""Pow, extremes, comparisons and choices: scalar functions where all operands are functions of one value."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ Importer = Callable[[OnnxNode], None]
 def _pointwise(node: OnnxNode, function: str, operands: Sequence[int]) -> None:
     """Let the output be ``function`` of the operands, constants among them."""
     computed = [i for i in operands if node.constant(i) is None]
-    shape = node.common_shape(computed)
+    values = branches.aligned(node, *(node.value(i) for i in computed))
+    shape = tuple(int(n) for n in np.broadcast_shapes(*(node.context.types[v].shape for v in values)))
     found = [node.constant(i) for i in operands]
     constants = tuple(None if c is None else node.sample_constant(c, shape, "operand") for c in found)
     if len(computed) == 1:
         body = call(function, *(X if c is None else c for c in constants))
-        return node.result(scalar(body), node.value(computed[0]))
-    return node.result(Pointwise(function, constants), *(node.value(i) for i in computed))
+        return node.result(scalar(body), values[0])
+    return node.result(Pointwise(function, constants), *values)
 
 
 def power(node: OnnxNode) -> None:

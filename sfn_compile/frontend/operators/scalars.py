@@ -1,4 +1,4 @@
-"""Scalar functions that are no piece of a straight line: every one becomes a table ladder, or the host's at the ends."""
+"""Scalar functions that are no straight lines with bends: each becomes a table ladder, or the host's at the ends."""
 
 from __future__ import annotations
 
