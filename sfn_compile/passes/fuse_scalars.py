@@ -57,14 +57,26 @@ def joins(graph: Graph) -> dict[str, Node]:
     """Return by name the Activations that stand for a node of several operands with one source."""
     sources: dict[str, Sources] = {i.name: {i.name: IDENTITY} for i in graph.inputs}
     found: dict[str, Node] = {}
+    joined = _before_joins(graph)
     for node in graph.nodes:
-        whole = _from_sources(node, sources)
+        whole = _from_sources(node, sources) if node.name in joined else {}
         sources[node.name] = {node.name: IDENTITY, **dict(list(whole.items())[:FARTHEST])}
         if len(node.inputs) > 1 and whole:
             source, body = next(iter(whole.items()))
             if not body.is_affine() and _worth(node, source, graph):
                 origin = Origin.merge(*(n.origin for n in _between(node, source, graph))).touched_by("fuse-scalars")
                 found[node.name] = Node(node.name, scalar(body), (source,), node.type, origin, node.tap)
+    return found
+
+
+def _before_joins(graph: Graph) -> set[str]:
+    """Return the nodes of several operands and the element-wise ones that lead to them: the rest has no say."""
+    found: set[str] = set()
+    for node in reversed(graph.nodes):
+        if len(node.inputs) > 1 or node.name in found:
+            found.add(node.name)
+            if isinstance(node.op, Activation | Add | Mul | Pointwise) or _is_affine(node):
+                found.update(node.inputs)
     return found
 
 
@@ -112,30 +124,34 @@ def _worth(node: Node, source: str, graph: Graph) -> bool:
 
 # -- one operand: functions of functions -------------------------------------------------------------------------
 def _chains(graph: Graph) -> dict[str, Node]:
-    """Return by name the first Activation that can take in the function before it, or {}."""
+    """Return by name every Activation that can take in the function before it, but none twice in a chain."""
     users, nodes = graph.users(), graph.by_name()
+    found: dict[str, Node] = {}
+    touched: set[str] = set()
     for node in graph.nodes:
-        made = _taken_in(node, nodes, users, graph)
-        if made is not None:
-            return {node.name: made}
-    return {}
+        path = _path(node, nodes, users, graph)
+        if path is not None and touched.isdisjoint(n.name for n in path):
+            touched.update(n.name for n in path)
+            origin = Origin.merge(*(n.origin for n in reversed(path))).touched_by("fuse-scalars")
+            found[node.name] = Node(node.name, _composed(path), path[-1].inputs, node.type, origin, node.tap)
+    return found
 
 
-def _taken_in(node: Node, nodes: dict[str, Node], users: dict[str, list[Node]], graph: Graph) -> Node | None:
+def _path(node: Node, nodes: dict[str, Node], users: dict[str, list[Node]], graph: Graph) -> list[Node] | None:
+    """Return the nodes that become one function, the last of them first, None where there is nothing to take in."""
     if not isinstance(node.op, Activation) and not _absorbable(node, users, graph):
         return None
     path = [node]
     while (before := nodes.get(path[-1].inputs[0])) is not None and only_user(users, graph, before.name) is not None:
         path.append(before)
-        if not _is_affine(before):
+        if not _is_affine(before) or not (len(path) < 3 or isinstance(node.op, Activation)):
             break
     inner = path[-1]
     if len(path) == 1 or not isinstance(inner.op, Activation):
         return None
     if not isinstance(node.op, Activation) and (inner.op.kind != "scalar" or len(path) > 2):
         return None
-    origin = Origin.merge(*(n.origin for n in reversed(path))).touched_by("fuse-scalars")
-    return Node(node.name, _composed(path), inner.inputs, node.type, origin, node.tap)
+    return path
 
 
 def _absorbable(node: Node, users: dict[str, list[Node]], graph: Graph) -> bool:

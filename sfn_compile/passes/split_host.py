@@ -64,9 +64,9 @@ def _tails(graph: Graph) -> dict[str, HostOp]:
     """Return the host operation of every node that the host can compute and that nothing in the network reads."""
     nodes, users = graph.by_name(), graph.users()
     tails: dict[str, HostOp] = {}
-    behind = _behind_softmax(graph)
+    behind, scaled = _behind_softmax(graph), _functions(graph)
     for node in reversed(graph.nodes):
-        op = node.op.as_host() if isinstance(node.op, Quantize) and node.name in behind else _host_op(node, nodes)
+        op = node.op.as_host() if isinstance(node.op, Quantize) and node.name in behind else _host_op(node, scaled)
         if op is not None and node.inputs[0] in nodes and all(u.name in tails for u in users[node.name]):
             tails[node.name] = op
     return tails
@@ -81,15 +81,21 @@ def _behind_softmax(graph: Graph) -> set[str]:
     return found
 
 
-def _host_op(node: Node, nodes: dict[str, Node]) -> HostOp | None:
+def _functions(graph: Graph) -> set[str]:
+    """Return the results of functions, and what only constant arithmetic and moves stand between it and a function."""
+    found: set[str] = set()
+    for node in graph.nodes:
+        moved = _encoder_op(node.op) is not None and node.inputs[0] in found
+        if isinstance(node.op, Softmax | Activation) or moved:
+            found.add(node.name)
+    return found
+
+
+def _host_op(node: Node, functions: set[str]) -> HostOp | None:
     if isinstance(node.op, Softmax | ArgExtreme | Activation):
         return node.op.as_host()
-    if isinstance(node.op, Linear):  # behind a function the host scales, behind a layer the scale is the layer's
-        before = nodes.get(node.inputs[0])
-        while before is not None and not isinstance(before.op, Activation) and _encoder_op(before.op) is not None:
-            before = nodes.get(before.inputs[0])
-        if before is None or not isinstance(before.op, Softmax | Activation):
-            return None
+    if isinstance(node.op, Linear) and node.inputs[0] not in functions:
+        return None  # behind a function the host scales, behind a layer the scale is the layer's
     return _encoder_op(node.op)
 
 
