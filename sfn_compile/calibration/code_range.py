@@ -10,7 +10,7 @@ from . import methods
 from .statistics import Statistics
 
 # Shares of the codes that lie below zero: the first look. A picture of the histogram is enough to tell them apart.
-SHARES = (0.0, 1 / 32, 1 / 16, 3 / 32, 1 / 8, 3 / 16, 1 / 4, 5 / 16, 3 / 8, 7 / 16, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1.0)
+SHARES = (0, 1 / 32, 1 / 16, 3 / 32, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 13 / 16, 7 / 8, 15 / 16, 1)
 CHANNELS, BINS = 16, 128
 
 
@@ -35,8 +35,10 @@ def code_range(activation: Activation, stats: Statistics, options: Options) -> t
         return known[below]
 
     best = min(sorted({half, *(round(levels * s) for s in SHARES)}), key=error)
-    while (better := min((max(best - 1, 0), best, min(best + 1, levels)), key=error)) != best:
-        best = better
+    reach = max(levels // 32, 1)
+    while reach:  # then nearer and nearer around the best
+        better = min((max(best - reach, 0), best, min(best + reach, levels)), key=error)
+        reach, best = (reach // 2 if better == best else reach), better
     return -best, levels - best
 
 

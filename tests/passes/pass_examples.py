@@ -195,8 +195,8 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
         " r = Relu(p)"
         " y = Conv(r, u)", {**CONV, **FOLLOW}),
     "a silu written out, twice": (
-        "a = Conv(x, w, b) s = Sigmoid(a) m = Mul(a, s) d = Conv(m, u, c) t = Sigmoid(d) n = Mul(t, d) y = Flatten(n)",
-        {**CONV, **FOLLOW}),
+        "a = Conv(x, w, b) s = Sigmoid(a) m = Mul(a, s) d = Conv(m, u, c) t = Sigmoid(d) n = Mul(t, d) y = Conv(n, k)",
+        {**CONV, **FOLLOW, "k": noise(2, 4, 1, 1)}),
     "a gelu written out behind a residual": (
         "a = Conv(x, w, b) r = Relu(a) d = Conv<pads=[1,1,1,1]>(r, u, c) s = Add(d, r) h1 = Div(s, root) e = Erf(h1)"
         " f = Add(e, one) m = Mul(s, f) n = Mul(m, half) y = Conv(n, u)",
