@@ -122,6 +122,36 @@ def test_two_inputs_of_one_name_are_refused(tmp_path):
 
 
 # -- names -----------------------------------------------------------------------------------------------------------
+OTHERS: dict[str, tuple[str, dict, str]] = {
+    "zero points that fit no axis": (
+        "[bad] d = DequantizeLinear<axis = 0>(q, s, z) y = Conv(x, d)",
+        {"q": np.ones((4, 3, 1, 1), np.int8), "s": SMALL, "z": np.zeros(3, np.int8)}, "do not fit axis 0"),
+    "a choice among constants that is not folded": (
+        "r = RandomUniform<shape = [1]>() l = Less(r, c) [bad] w = Where(b, c, c) z = Add(x, w) y = Relu(z)",
+        {"c": SMALL, "b": np.array(["a"], object)}, "constant"),
+    "an image of too many pixels": (
+        '[bad] y = Resize<mode = "nearest">(x, , s)', {"s": np.array([1, 1, 1e6, 1e6], np.float32)}, "holds more than"),
+    "a repetition of too many": ("[bad] y = Tile(x, r)", {"r": ints(1, 1, 2**40, 1)}, "holds more than"),
+    "an expansion of too many": (
+        "m = ReduceMean<axes = [3]>(x) [bad] y = Expand(m, s)", {"s": ints(1, 3, 6, 2**40), "opset": 13}, "more than"),
+    "a stride of too many": (
+        "[bad] y = ConvTranspose<strides = [1073741824, 1]>(x, w)", {"w": noise(3, 4, 3, 3)}, "holds more than"),
+    "a stride of too many phases": (
+        "m = GlobalAveragePool(x) [bad] y = ConvTranspose<strides = [1073741824, 1]>(m, w)",
+        {"w": noise(3, 4, 1, 1)}, "holds more than"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", list(OTHERS))
+def test_numbers_that_cannot_be_meant_are_refused_at_their_node(case, tmp_path):
+    body, keywords, words = OTHERS[case]
+    found = refusal(tiny(body, **keywords), tmp_path)
+    assert found[:6] in ("SFN101", "SFN108", "SFN202")
+    assert words in found
+    assert "do not fit together (" not in found
+    assert "at bad (" in found
+
+
 @pytest.mark.parametrize("name", ["a/b.c:d e", "ä☃", "n" * 10_000, "\x1b[31mred\n", " ", "..", "%s{}", "'\"", "\u202e"])
 def test_names_may_be_anything_and_messages_stay_readable(name, tmp_path):
     model = rename(tiny("a = Conv(x, w) b = Relu(a) y = Flatten(b)", **CONV), a=name)
@@ -389,7 +419,7 @@ def test_a_network_whose_own_values_overflow_is_refused(tmp_path):
     from sfn_compile.config import Options
 
     model = tiny("a = Conv(x, w) b = Relu(a) y = Conv(b, v)", w=noise(4, 3, 3, 3) * 1e30, v=noise(2, 4, 1, 1) * 1e30)
-    with pytest.raises(CompileError, match="SFN104") as caught:
+    with pytest.raises(CompileError, match=r"SFN106 at .*infinite or NaN") as caught:
         compile_model(saved(model, tmp_path), Options(samples=4))
     assert caught.value.exit_code == 3
 

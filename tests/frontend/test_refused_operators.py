@@ -17,7 +17,7 @@ OUTSIDE = {"DynamicQuantizeLSTM": "com.microsoft",
 
 
 def refused(op_type: str, domain: str, folder) -> list[Diagnostic]:
-    """What is said of a network Relu, the operator, Add of both, Relu; the operator has its own inputs if it may."""
+    """What is said of Relu, the operator, Add of both, Relu; its inputs and attributes are as they may be."""
     inputs, attributes, n_out, opset = ["a"], {}, 1, 17
     if not domain:
         opset = max(v for v in range(1, onnx.defs.onnx_opset_version() + 1) if known(op_type, v))

@@ -24,6 +24,8 @@ def aligned(node: OnnxNode, *values: str) -> tuple[str, ...]:
 
     ONNX aligns axes from the last one, batch included; so samples of different rank make sense for a batch of one only.
     """
+    if not values:
+        raise node.refuse("all of its operands are constants", "store its result in the model as a constant")
     shapes = [node.context.types[v].shape for v in values]
     rank, listed = max(map(len, shapes)), " and ".join(map(str, shapes))
     if any(len(s) != rank for s in shapes) and node.context.batch != 1:

@@ -73,9 +73,9 @@ def quantized(node: OnnxNode, value: str, grid: Grid, rounding: Rounding = "half
 def constant_value(node: OnnxNode, i: int, scale: int, zero: int, axis: int = 0) -> tuple[Array, Array]:
     """Return (real numbers, unit) of stored constant input ``i``; a scale per channel runs along ``axis``."""
     stored = np.asarray(node.need_constant(i, "stored weight"), np.int64)
-    unit = _along(scale_of(node, scale), stored.ndim, axis)
+    unit = _along(node, scale_of(node, scale), stored.shape, axis)
     zeros = node.constant(zero) if node.has_input(zero) else None
-    offset = _along(np.asarray(0 if zeros is None else zeros, np.int64), stored.ndim, axis)
+    offset = _along(node, np.asarray(0 if zeros is None else zeros, np.int64), stored.shape, axis)
     return (stored - offset) * unit, unit
 
 
@@ -92,9 +92,9 @@ def _real_constant(node: OnnxNode, stored: Array, scale: Array) -> None:
 
 def _store_constant(node: OnnxNode, real: Array, scale: Array, dtype: str) -> None:
     """Round constant weights as onnxruntime does when the model is loaded."""
-    step = _along(scale, real.ndim, int(node.attr("axis", 1)))
+    step = _along(node, scale, real.shape, int(node.attr("axis", 1)))
     zeros = node.constant(2) if node.has_input(2) else None
-    zero = _along(np.asarray(0 if zeros is None else zeros, np.int64), real.ndim, int(node.attr("axis", 1)))
+    zero = _along(node, np.asarray(0 if zeros is None else zeros, np.int64), real.shape, int(node.attr("axis", 1)))
     low, high = _STORED[dtype]
     whole = to_codes(real, step, low - int(zero.max()), high - int(zero.min()), "half_even").astype(np.int64)
     out = str(node.node.outputs[0].name)
@@ -114,7 +114,7 @@ def grid_of(node: OnnxNode, scale: Array, zero: int, dtype: str, shape: Shape) -
         axis = node.sample_axis(int(node.attr("axis", 1)), len(shape) + 1)
         if shape[axis] != scale.size:
             raise node.refuse(f"{scale.size} scales do not fit axis {axis + 1} of a sample of shape {shape}")
-        scale = _along(scale, len(shape), axis)
+        scale = _along(node, scale, shape, axis)
     else:
         scale = scale.reshape(())
     return Grid(scale, zeros.reshape(-1)[:1].reshape(()), dtype)
@@ -143,11 +143,14 @@ def stored_type(node: OnnxNode, zero: int) -> str:
     return name
 
 
-def _along(values: Array, rank: int, axis: int) -> Array:
-    """Return one number, or one per entry of ``axis``, as it broadcasts against an array of ``rank``."""
-    return (
-        values.reshape(()) if values.size == 1 else values.reshape([-1 if a == axis % rank else 1 for a in range(rank)])
-    )
+def _along(node: OnnxNode, values: Array, shape: Shape, axis: int) -> Array:
+    """Return one number, or one per entry of ``axis``, as it broadcasts against an array of ``shape``."""
+    rank = len(shape)
+    if values.size == 1:
+        return values.reshape(())
+    if not -rank <= axis < rank or values.size != shape[axis]:
+        raise node.refuse(f"{values.size} scales or zero points do not fit axis {axis} of an array of shape {shape}")
+    return values.reshape([-1 if a == axis % rank else 1 for a in range(rank)])
 
 
 def _no_blocks(node: OnnxNode) -> None:
