@@ -7,7 +7,7 @@ NIR := .venv-nir
 PIP := -m pip install --quiet --disable-pip-version-check
 DEMO := out/demo
 
-.PHONY: help setup lava readers demo test lint results benchmarks clean
+.PHONY: help setup lava readers demo test lint results benchmarks fuzz clean
 
 help:
 	@echo "make demo      set up, compile the shipped network for sim, NIR and Lava, verify, evaluate"
@@ -16,6 +16,7 @@ help:
 	@echo "make lava      only create $(LAVA) with lava-nc, which runs the Lava target"
 	@echo "make readers   create $(NIR) with the stock NIR readers (torch, snnTorch, Norse, Sinabs, SpikingJelly)"
 	@echo "make lint      ruff and mypy"
+	@echo "make fuzz      40,000 damaged models through check and compile; every case must end in a diagnostic"
 	@echo "make results   measure docs/results.md anew (needs the corpus)"
 
 setup: $(VENV)/.done
@@ -59,6 +60,9 @@ lint: setup
 
 results: setup lava
 	$(BIN)/python tests/benchmarks/corpus_results.py --write docs/results.md
+
+fuzz: setup
+	$(BIN)/python tests/fuzz/campaign.py --cases 40000 --first $$(date +%s)
 
 clean:
 	rm -rf $(VENV) $(LAVA) $(NIR) out build dist

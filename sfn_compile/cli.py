@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import traceback
 from collections.abc import Callable
@@ -240,17 +241,20 @@ def verify_command(
 @click.option("--data", type=FILE, required=True, help="Samples, with labels for accuracy.")
 @click.option("--samples", type=int, help="Use this many. [default: all]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Chooses them.")
+@click.option("--on", default="sim", show_default=True, help="The target that computes the spiking network.")
 @_quiet_option
 @_json_option
 @_guarded
-def eval_command(build_folder: Path, data: Path, samples: int | None, seed: int, quiet: bool, as_json: bool) -> int:
+def eval_command(
+    build_folder: Path, data: Path, samples: int | None, seed: int, on: str, quiet: bool, as_json: bool
+) -> int:
     """Measure accuracy and agreement: the float model (onnxruntime) beside the spiking network."""
     from .evaluate import evaluate
     from .report.terminal import Console
 
     console = Console(quiet or as_json)
     with console.progress() as progress:
-        found = evaluate(build_folder, data, samples, seed, progress)
+        found = evaluate(build_folder, data, samples, seed, progress, on)
     if as_json:
         click.echo(json.dumps(found, indent=1))
     else:
@@ -310,4 +314,10 @@ def explain_command(code: str) -> int:
 
 def main() -> None:
     """Entry point of ``sfnc``."""
+    for library in ("onnx_ir", "onnxscript"):  # what they warn of is checked here, and told as a diagnostic
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     cli(prog_name="sfnc")
+
+
+if __name__ == "__main__":
+    main()

@@ -76,7 +76,9 @@ CODES: dict[str, Code] = {
         EXIT_INPUT,
         "operator not supported",
         "The node's operator has no integer form in sfnc yet (see `sfnc ops`). No layer is ever dropped or left in "
-        "floating point silently, so the model is refused as a whole. All such nodes are listed in one message.",
+        "floating point silently, so the model is refused as a whole. All such nodes are listed in one message. At the "
+        "end of a network arithmetic without weights, such as box decoding, is left to the host; the message says what "
+        "kept a node from that.",
     ),
     "SFN202": Code(
         EXIT_INPUT,

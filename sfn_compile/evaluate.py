@@ -27,7 +27,8 @@ from .serialize import npz_bytes
 
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
-_BATCH = 64
+Compute = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+_BATCH, _BATCH_ELSEWHERE = 64, 1024  # a target is started once per piece
 
 
 def run_build(
@@ -68,9 +69,13 @@ def _execute(
 
 
 def evaluate(
-    folder: Path, data: Path, samples: int | None = None, seed: int = 0, progress: Progress | None = None
-) -> dict[str, Any]:
-    """Return accuracy and agreement of float model and spiking network on ``data``, and write ``eval.json``."""
+    folder: Path, data: Path, samples: int | None = None, seed: int = 0, progress: Progress | None = None,
+    on: str = "sim", time_limit: float = 1800.0,
+) -> dict[str, Any]:  # fmt: skip
+    """Return accuracy and agreement of float model and spiking network on ``data``, and write ``eval.json``.
+
+    ``on``: the target that computes the spiking network; ``time_limit`` in seconds is for each piece of the data.
+    """
     check_choice(samples, seed)
     manifest, program = artifact.open_build(folder)
     inputs = artifact.model_inputs(manifest)
@@ -78,10 +83,23 @@ def evaluate(
     ending = open_ending(folder, manifest, program)
     names, batch = [i.name for i in inputs], manifest["model"]["batch"]
     reference = reference_of(folder / "model.onnx", names, batch, program, ending)
-    result = compare(program, reference, found.x, found.labels, progress, ending)
+    compute = None if on == "sim" else _computer(program, folder, on, time_limit)
+    result = compare(program, reference, found.x, found.labels, progress, ending, compute)
+    result["on"] = on
     result["data"] = {"source": found.source, "sha256": found.sha256, "samples": len(found), "seed": seed}
     artifact.write_json(folder / "eval.json", result)
     return result
+
+
+def _computer(program: Program, folder: Path, on: str, time_limit: float) -> Compute:
+    """Return what computes the outputs' integers on a target, by the names that they have in ``program``."""
+
+    def compute(codes: Mapping[str, Array]) -> Mapping[str, Array]:
+        values = _execute(program, folder, on, codes, False, time_limit)
+        there = legalize(program, on, backend.load(on).capabilities).outputs
+        return {d.value: values[t.value] for d, t in zip(program.outputs, there, strict=True)}
+
+    return compute
 
 
 def reference_of(
@@ -96,17 +114,20 @@ def reference_of(
 
 def compare(
     program: Program, reference: FloatReference, x: Samples | Array, labels: Array | None = None,
-    progress: Progress | None = None, ending: Ending | None = None,
+    progress: Progress | None = None, ending: Ending | None = None, compute: Compute | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return ``{"outputs": agreement per output, "cut": ... per value that a host tail is fed, "accuracy": ... where
-    labels are given}``; ``ending`` says how the model ends where it is not the network's own outputs."""
+    labels are given}``; ``ending`` says how the model ends where it is not the network's own outputs, ``compute`` what
+    computes the integers where it is not the simulator."""
     x = by_name(x, [e.name for e in program.inputs])
+    batch = _BATCH if compute is None else _BATCH_ELSEWHERE
     ending = ending or Ending(tuple(d.name for d in program.outputs))
     n, scores, hits = n_samples(x), _scores(program, ending), _Hits()
-    for start in range(0, n, _BATCH):
-        piece, size = part(x, slice(start, start + _BATCH)), min(_BATCH, n - start)
+    for start in range(0, n, batch):
+        piece, size = part(x, slice(start, start + batch)), min(batch, n - start)
         want = reference.run(piece, ending.each)
-        values = run_codes(program, encode_all(program, piece), [d.value for d in program.outputs])
+        codes = encode_all(program, piece)
+        values = compute(codes) if compute else run_codes(program, codes, [d.value for d in program.outputs])
         answers = ending.answers({d.name: answer(d, values[d.value]) for d in program.outputs}, piece, size)
         got = {**answers, **{d.name: decode(d, values[d.value]) for d in program.outputs}}
         for name, score in scores.items():

@@ -45,10 +45,15 @@ def survey_network(loaded: LoadedModel) -> Survey:
         graph, problems, states = survey(cut)
         if graph is not None:
             problems = _misplaced(graph)
-        fresh = {p.where for p in problems} - asked
+        fresh = {p.where for p in problems if _for_host(p, loaded)} - asked
         if not fresh:
             return cut, graph, [lasting(p, loaded.model) for p in problems], states
         asked = asked | fresh
+
+
+def _for_host(problem: Diagnostic, loaded: LoadedModel) -> bool:
+    """Whether a node may go to the host: one that mixes samples only where the model was made for a single one."""
+    return problem.code != "SFN203" or loaded.batch == 1
 
 
 def _with_tail(loaded: LoadedModel, asked: Collection[str]) -> LoadedModel:

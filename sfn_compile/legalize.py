@@ -10,6 +10,8 @@ i of the moved value is element ``index[i]`` of one of its sources, or code 0. S
 * weights that read one element several times are added, in several projections where the sum passes the target's bits;
 * everything else reads a *relay*: a population with theta = 1 that holds the moved codes (of accumulators: a readout).
 
+Weights wider than the target's are split between several projections (:mod:`sfn_compile.split`).
+
 A legalised Program has no Move but Reshape to one axis (a flatten) in front of a Dense.
 """
 
@@ -46,6 +48,7 @@ from .program import (
     Uniform,
 )  # fmt: skip
 from .ranges import accumulator_range, bits_for
+from .split import mantissa_top, split_weights
 
 Array = NDArray[Any]
 Channels = dict[str, list[tuple[int, int]]]
@@ -76,7 +79,7 @@ def legalize(program: Program, target: str, capabilities: Capabilities) -> Progr
     problems = [d for step in legal.steps for d in _problems(step, target, capabilities)]
     if problems:
         raise CompileError(problems)
-    return legal
+    return split_weights(legal, capabilities.weight_bits)
 
 
 class _Rewriter:
@@ -383,7 +386,9 @@ def check_widths(program: Program, target: str, capabilities: Capabilities) -> N
             span = f"{population.acc_min}..{population.acc_max}"
             what = f"accumulators reach {span}, target {target} holds {capabilities.acc_bits} bits"
             raise fail("SFN401", what, ", ".join(population.origin.nodes) or population.name)
-        for top in map(weight_top, (*(p.map for p in population.projections), *(p.form for p in population.products))):
+        for top in map(
+            mantissa_top, (*(p.map for p in population.projections), *(p.form for p in population.products))
+        ):
             if top >= 2 ** (capabilities.weight_bits - 1):
                 what = f"a weight reaches {top}, target {target} holds {capabilities.weight_bits} bits"
                 raise fail("SFN402", what, ", ".join(population.origin.nodes) or population.name)

@@ -28,6 +28,11 @@ KEEP_INTEGERS = frozenset({
     "Tile", "Expand",
 })  # fmt: skip
 _LONG_NAME = 400
+_FIXES = {
+    "SFN201": "replace the operator by one of `sfnc ops`, or cut the model before this node",
+    "SFN202": "change this in the network and export it again, or cut the model before this node (`sfnc ops`)",
+    "SFN203": "keep axis 0 for the samples, each computed alone",
+}
 
 
 class Refusal(Exception):
@@ -125,8 +130,8 @@ class OnnxNode:
         self.context = context
 
     def refuse(self, what: str, fix: str = "", code: str = "SFN202") -> Refusal:
-        """Return the refusal to raise."""
-        return Refusal(Diagnostic(code, what, node_label(self.node), fix))
+        """Return the refusal to raise; without a ``fix`` of its own it says what can be done about any such node."""
+        return Refusal(Diagnostic(code, what, node_label(self.node), fix or _FIXES.get(code, "")))
 
     # -- attributes ------------------------------------------------------------------------------------------------
     def attr(self, name: str, default: Any = None) -> Any:

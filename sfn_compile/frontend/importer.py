@@ -44,7 +44,7 @@ def survey(loaded: LoadedModel) -> tuple[Graph | None, list[Diagnostic], list[tu
     problems: list[Diagnostic] = []
     states: list[tuple[str, str]] = []
     for node in loaded.model.graph:
-        if loaded.tail is not None and str(node.outputs[0].name) in loaded.tail.made:
+        if loaded.tail is not None and any(str(o.name) in loaded.tail.made for o in node.outputs):
             states.append((node_label(node), "host"))
             continue
         problem = _import_node(node, context)

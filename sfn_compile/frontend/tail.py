@@ -27,9 +27,10 @@ MOVES = (
     "Compress Concat Expand Flatten Gather GatherElements GatherND Identity Reshape ScatterElements ScatterND Slice "
     "Split Squeeze Tile Transpose Unsqueeze"
 )
-CHOICES = "ArgMax ArgMin CumSum NonMaxSuppression NonZero OneHot ReduceMax ReduceMin ReduceSum TopK"
+CHOICES = "ArgMax ArgMin CumSum NonMaxSuppression NonZero OneHot ReduceMax ReduceMin TopK"
+SUMS = "LpNormalization ReduceL1 ReduceL2 ReduceLogSumExp ReduceSum ReduceSumSquare"  # what answers are divided by
 SHAPES = "ConstantOfShape Range Shape Size"
-ALLOWED = frozenset(f"{ARITHMETIC} {MOVES} {CHOICES} {SHAPES}".split())
+ALLOWED = frozenset(f"{ARITHMETIC} {MOVES} {CHOICES} {SUMS} {SHAPES}".split())
 # Functions of such a range that evenly spaced codes hold badly: box sizes.
 WIDE = frozenset({"Exp", "Pow"})
 ACTIVATIONS = frozenset({"Clip", "HardSigmoid", "Sigmoid", "Tanh"})
@@ -97,7 +98,11 @@ def make_tail(model: ir.Model, nodes: list[ir.Node], inputs: Iterable[ModelInput
     read = dict.fromkeys(v for n in nodes for v in n.inputs if v is not None and v.producer() not in inside)
     fed = [v for v in read if not _constant(v)]
     outputs = [v for v in model.graph.outputs if v.producer() in inside]
-    text, stacked = _file(model, fed, outputs)
+    try:
+        text, stacked = _file(model, fed, outputs)
+    except Exception as error:  # damaged graphs break extraction and shape inference with errors of many types
+        what = f"the end of the graph cannot be cut off ({type(error).__name__}: {str(error).strip()[:200]})"
+        raise fail("SFN101", what, node_label(nodes[0]), "export the model again") from error
     cuts = tuple(str(v.name) for v in fed if str(v.name) not in known)
     direct = tuple(str(v.name) for v in fed if str(v.name) in known)
     labels = tuple(node_label(n) for n in nodes)
@@ -169,9 +174,14 @@ def _constant(value: ir.Value) -> bool:
 def _file(model: ir.Model, fed: list[ir.Value], outputs: list[ir.Value]) -> tuple[bytes, dict[str, bool]]:
     """Return the tail as an ONNX file, and which of its outputs stack."""
     graph = ir.convenience.extract(model.graph, fed, outputs)
+    for value in graph.initializers.values():
+        if isinstance(value.const_value, ir.ExternalTensor):  # the tail is one file, wherever the model kept its data
+            value.const_value = ir.tensor(value.const_value.numpy().copy(), name=value.name)
     cut = ir.Model(graph, ir_version=min(model.ir_version, 10), producer_name="sfnc")
     graph.opset_imports.update(model.opset_imports)
     proto = ir.to_proto(cut)
+    for rows in (proto.graph.initializer, proto.graph.value_info):  # sets have no order, files do
+        rows.sort(key=lambda row: row.name)
     inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     shapes = {o.name: o.type.tensor_type.shape.dim for o in inferred.graph.output}
     return bytes(proto.SerializeToString()), {n: _stacks([d.dim_value for d in dims]) for n, dims in shapes.items()}

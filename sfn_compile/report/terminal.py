@@ -93,8 +93,9 @@ class Console:
 
 def tail_line(tail: Mapping[str, Any]) -> str:
     """Return the line that says what the host computes behind the network."""
-    cut = ", ".join(repr(name) for name in tail["cut"])
-    return f"{len(tail['nodes'])} nodes run on the host (onnxruntime), cut at {cut}: {', '.join(tail['nodes'])}"
+    cut, nodes = ", ".join(repr(name) for name in tail["cut"]), tail["nodes"]
+    first = ", ".join(nodes[:4]) + (f" and {len(nodes) - 4} more (report.json)" if len(nodes) > 4 else "")
+    return f"{len(nodes)} nodes run on the host (onnxruntime), cut at {cut}: {first}"
 
 
 def _layer_table(rows: list[dict[str, Any]]) -> Table:

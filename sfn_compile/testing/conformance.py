@@ -219,6 +219,16 @@ def upsampling() -> Program:
     return b.build(b.fire("y", Projection("near", _conv(b.weights(2, 4, 3, 3), pads=1)), hi=31))
 
 
+def wide_sum() -> Program:
+    """A sum whose weights take 15 bits, and a convolution whose weights take 9: narrow targets split them."""
+    b = Builder((3, 5, 5), hi=15)
+    b.fire("a", Projection("x", _conv(b.weights(4, 3, 3, 3), pads=1)), hi=15)
+    b.fire("c", Projection("x", _conv(2 * b.weights(4, 3, 3, 3), pads=1)), hi=15)
+    wide = Projection("a", Identity(np.array([16001, -9999, 128, 200]).reshape(4, 1, 1)))
+    b.fire("s", wide, Projection("c", Identity(np.array([[[-12345]]]))), lo=-8, hi=7)
+    return b.build(b.fire("y", Projection("s", _conv(b.weights(2, 4, 5, 5))), kind="readout"))
+
+
 def unequal_depth() -> Program:
     """A skip over four layers: pipelined targets must delay it."""
     b = Builder((3, 5, 5), hi=7)
@@ -325,7 +335,8 @@ CASES: tuple[Case, ...] = tuple(
     Case(f.__name__, f)
     for f in (
         mlp, mlp_table, mlp_table_unsorted, signed_codes, conv_chain, conv_shapes, conv1d, pools, max_pool_signed,
-        max_pool_unsorted, residual, pad_shortcut, concat, moves, gather, take, upsampling, unequal_depth, product_gate,
+        max_pool_unsorted, residual, pad_shortcut, concat, moves, gather, take, upsampling,
+        wide_sum, unequal_depth, product_gate,
         product_broadcast, product_plus_skip, product_of_moves,
     )
 )  # fmt: skip

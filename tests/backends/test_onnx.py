@@ -24,6 +24,7 @@ from sfn_compile.program import (
     Dense,
     Gather,
     Identity,
+    Pad,
     Projection,
     Slice,
     SumPool,
@@ -161,6 +162,18 @@ def mixed_zeros():
     return b.build(b.fire("y", Projection("m", conv(b.weights(3, 7, 3, 3), pad=1)), lo=2, hi=9))
 
 
+def padded_pools():
+    """Pools behind padding as wide as their kernel, of signed and unsigned codes and of accumulators."""
+    b = Builder((2, 5, 5), hi=7)
+    b.fire("s", Projection("x", conv(b.weights(2, 2, 1, 1))), lo=-9, hi=2)
+    b.fire("r", Projection("s", conv(b.weights(2, 2, 1, 1))), kind="readout")
+    for name in ("x", "s", "r"):
+        b.move(f"{name}p", Pad(((0, 0), (2, 3), (0, 2))), name)
+        b.max_pool(f"{name}m", f"{name}p", (2, 2), (1, 1))
+    b.move("j", Concat(0), "xm", "sm")
+    return b.build(b.move("y", Concat(0), "j", "rm"))
+
+
 def wide_codes():
     """More than 256 codes in and out."""
     b = Builder((7,), lo=-1000, hi=3000)
@@ -200,7 +213,24 @@ def straight_tables():
     return b.build("y")
 
 
+def curved_tables():
+    """Thresholds that bend, repeat, lie out of reach or next to each other; codes in any order."""
+    b = Builder((3, 6, 6), hi=255)
+    b.fire("a", Projection("x", conv(b.weights(5, 3, 3, 3), pad=1)), hi=255)
+    reach = b.steps[-1].acc_max
+    tau = np.sort(
+        np.concatenate([b.rng.integers(-reach, reach, (5, 200)), np.tile(b.rng.integers(-99, 99, 55), (5, 1))], 1)
+    )
+    tau[:, 3], tau[:, -3:], tau[0], tau[1, 1:] = tau[:, 2] + 1, 2 * reach, -2 * reach, tau[1, 0]
+    redo(b, ladder=Table(tau[:, None, None], b.rng.permutation(256)))
+    b.fire("s", Projection("x", conv(b.weights(4, 3, 1, 1))), lo=-8, hi=7)
+    bent = np.round(400 * np.sinh(np.linspace(-2, 2, 15))).astype(int)
+    redo(b, ladder=Table((bent + np.arange(4)[:, None])[:, None, None], np.arange(-8, 8)))
+    return b.build(b.move("y", Concat(0), "a", "s"))
+
+
 MORE = {
+    curved_tables: {"GreaterOrEqual": 9},
     eight_bit_input: {"QLinearConv": 2},
     nine_bit_weights: {"QLinearConv": 2},
     basic_block: {"QLinearConv": 4},
@@ -209,10 +239,11 @@ MORE = {
     one_axis_block: {"QLinearConv": 2},
     rows_of_features: {"QLinearConv": 2, "MatMul": 0},
     even_thetas: {"Conv": 1, "QLinearConv": 1},
-    per_neuron: {"Div": 1, "GreaterOrEqual": 3},
-    wide_sums: {"Slice": 18, "Div": 2},
+    per_neuron: {"Div": 1, "GreaterOrEqual": 1},
+    wide_sums: {"Slice": 18, "Div": 2, "GreaterOrEqual": 3},
     wide_convolutions: {"Div": 2, "Conv": 5},
     mixed_zeros: {"MaxPool": 1, "Concat": 2},
+    padded_pools: {"MaxPool": 3, "Clip": 4},
     wide_codes: {"Round": 1},
     moved_readout: {"MaxPool": 1},
     single_neuron: {"Div": 1},

@@ -89,6 +89,20 @@ def test_merged_is_the_statistics_of_all_channels_as_one(parts):
 
 
 @fixed
+@given(parts=batches(), data=st.data(), p=st.floats(0.01, 1.0))
+def test_merged_groups_are_the_statistics_of_their_channels_as_one(parts, data, p):
+    n = len(parts[0])
+    drawn = data.draw(st.lists(st.integers(0, 2), min_size=n, max_size=n))
+    groups = np.unique(drawn, return_inverse=True)[1]
+    merged = of(parts).merged(groups)
+    for g in range(groups.max() + 1):
+        direct = of([part[groups == g].reshape(1, -1) for part in parts])
+        for field in ("counts", "span", "low", "high", "zeros"):
+            assert np.array_equal(getattr(merged, field)[g : g + 1], getattr(direct, field)), field
+        assert merged.quantile_abs(p)[g] == direct.quantile_abs(p)[0]
+
+
+@fixed
 @given(parts=batches(), p=st.floats(0.01, 1.0))
 def test_a_quantile_is_right_to_the_width_of_a_bin(parts, p):
     stats, values = of(parts), np.abs(np.concatenate(parts, axis=1))

@@ -11,7 +11,7 @@ from dataclasses import replace
 import click
 import numpy as np
 import pytest
-from cli_helpers import DIGITS, TEST, document, refused, sfnc, succeeds
+from cli_helpers import CALIB, DIGITS, TEST, document, refused, sfnc, succeeds
 from sfn_backends.sim import SimBackend
 from tiny_onnx import by_onnxruntime, noise, saved, tiny
 
@@ -89,6 +89,19 @@ def test_eval_without_labels_gives_agreement_noise_and_error(out, tmp_path):
 def test_eval_takes_the_samples_it_is_told(out):
     succeeds("eval", out, "--data", TEST, "--samples", 25, "--seed", 3, "--quiet")
     assert document(out / "eval.json")["accuracy"]["n"] == 25
+
+
+def test_eval_on_a_target_finds_what_it_finds_in_the_simulator(tmp_path):
+    """In target ``onnx`` onnxruntime computes the spiking network."""
+    succeeds("compile", DIGITS, "--calib", CALIB, "--samples", 50, "--target", "onnx", "-o", tmp_path / "o", "--quiet")
+    there = json.loads(succeeds("eval", tmp_path / "o", "--data", TEST, "--on", "onnx", "--json").stdout)
+    here = json.loads(succeeds("eval", tmp_path / "o", "--data", TEST, "--json").stdout)
+    assert (there.pop("on"), here.pop("on")) == ("onnx", "sim")
+    assert there == here
+
+
+def test_eval_on_a_target_that_was_not_built_is_refused(made):
+    refused("SFN604", 2, "eval", made, "--data", TEST, "--on", "onnx")
 
 
 # -- verify: 0 and 1 -----------------------------------------------------------------------------------------------

@@ -5,13 +5,17 @@ from __future__ import annotations
 import corpus_data
 import numpy as np
 import pytest
+from sfn_backends.onnx import OnnxBackend
 
-from sfn_compile import backend
+from sfn_compile import backend, serialize
+from sfn_compile.backend import RunRequest
 from sfn_compile.build import build, compile_model
 from sfn_compile.config import Options
 from sfn_compile.diagnostics import CompileError
-from sfn_compile.evaluate import compare
+from sfn_compile.evaluate import compare, evaluate
+from sfn_compile.execute import run_codes
 from sfn_compile.frontend.reference import FloatReference
+from sfn_compile.host import encode_all
 from sfn_compile.verify import verify
 
 pytestmark = pytest.mark.skipif(not corpus_data.present(), reason=corpus_data.MISSING)
@@ -61,6 +65,22 @@ def test_resnet20_is_proved_equal_on_sim_and_in_lava(tmp_path):
     assert document["targets"]["lava"]["compared"] > 188_000
 
 
+# Between them their layers take all formulations of the target onnx: byte kernels with skips, depthwise ones, tables
+# that a quantised model brings along.
+@pytest.mark.parametrize("name", ["cifar_resnet20_op13", "cifar_resnet8_mlperf_qdq", "imagenet_mobilenet_v1_025_128"])
+def test_onnxruntime_computes_every_layer_of_a_real_network_bit_for_bit(name, tmp_path):
+    data = corpus_data.write_npz(tmp_path / "c.npz", name, "train", 64, 0)
+    done = compile_model(corpus_data.model_path(name), Options(), data)
+    OnnxBackend().emit(done.program, tmp_path, {})
+    assert serialize.digest(OnnxBackend().reload(tmp_path)) == serialize.digest(done.program)
+    x, _ = corpus_data.samples(name, "test")
+    codes = encode_all(done.program, {e.name: x[:4] for e in done.program.inputs})
+    golden = run_codes(done.program, codes)
+    found = OnnxBackend().run(tmp_path, RunRequest(codes, golden))
+    assert [v for v in golden if not np.array_equal(found.values[v], golden[v])] == []
+    assert found.readers[0]["different"] == 0
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -88,3 +108,18 @@ def test_two_exports_of_one_network_compute_nearly_the_same(tmp_path):
         reference = FloatReference(corpus_data.model_path(name), done.loaded.input_names, done.loaded.batch)
         tops.append(compare(done.program, reference, x[:64])["outputs"]["logits"]["agreement"])
     assert np.abs(np.diff(tops)).max() <= 4 / 64
+
+
+def test_a_face_detector_is_compiled_whole_with_its_box_arithmetic_on_the_host(tmp_path):
+    """Its boxes and scores on photos (of CIFAR, enlarged) stay those of onnxruntime."""
+    with np.load(corpus_data.ROOT / "data" / "cifar10.npz") as data:
+        photos = data["x_train"][:20].astype(np.float32)
+    large = np.repeat(np.repeat(photos, 8, axis=1)[:, :240], 10, axis=2)
+    np.savez(tmp_path / "d.npz", x=((large - 127) / 128).transpose(0, 3, 1, 2))
+    path = corpus_data.model_path("ultraface_rfb_320")
+    built = build(path, tmp_path / "out", Options(levels=63, samples=12), tmp_path / "d.npz")
+    assert built.report["coverage"] == {"nodes": 242, "mapped": 215, "host": 27}
+    assert "node_179 (Exp)" in built.report["host_tail"]["nodes"]
+    found = evaluate(tmp_path / "out", tmp_path / "d.npz")["outputs"]
+    assert found["boxes"]["sqnr_db"] > 30
+    assert found["scores"]["sqnr_db"] > 30

@@ -46,13 +46,47 @@ SEEDS: dict[str, Callable[[], onnx.ModelProto]] = {
         s=ints(1, 2), t=ints(3, 2), i=np.array(0), j=np.array(2), k=np.array(1), o=ints(2, 2), b=np.array(True),
         opset=13),
     "one dimension": lambda: tiny(
-        """a = Conv<strides=[2], dilations=[2], auto_pad="SAME_UPPER">(x, w) b = Tanh(a)
+        """a = Conv<strides=[2], auto_pad="SAME_UPPER">(x, w) b = Tanh(a)
            c = MaxPool<kernel_shape=[2]>(b) d = GlobalMaxPool(c) y = Flatten(d)""",
         x=(3, 9), w=noise(4, 3, 3)),
     "a constant branch": lambda: with_if(True),
     "a function": lambda: with_function(),
-    "a weight in raw bytes of another type": lambda: tiny(
-        "a = DequantizeLinear(q, s) y = Conv(x, a)", q=np.ones((4, 3, 3, 3), np.int8), s=np.float32(0.1)),
+    "quantised": lambda: tiny(
+        """a = QuantizeLinear(x, s, n) b = DequantizeLinear(a, s, n) d = DequantizeLinear(q, s, i) c = Conv(b, d)
+           r = Relu(c) e = QuantizeLinear(r, s, n) f = DequantizeLinear(e, s, n) y = Flatten(f)""",
+        q=(10 * noise(4, 3, 3, 3)).astype(np.int8), s=np.float32(0.1), n=np.uint8(3), i=np.int8(0)),
+    "quantised operators": lambda: tiny(
+        """a = QuantizeLinear(x, s, n) b = QLinearConv(a, s, n, q, s, i, t, n) y = DequantizeLinear(b, t, n)""",
+        q=(10 * noise(4, 3, 3, 3)).astype(np.int8), s=np.float32(0.1), t=np.float32(0.3), n=np.uint8(3), i=np.int8(0)),
+    "up and down": lambda: tiny(
+        """a = ConvTranspose<strides=[2,2], pads=[1,0,0,1], output_padding=[1,0]>(x, w)
+           b = Resize<mode="linear">(a, , z)
+           c = DepthToSpace<blocksize=2>(b) d = Tile(c, t)
+           e = Expand(d, f) y = Pad<mode="reflect">(e, p)""",
+        w=noise(3, 4, 3, 3), z=np.array([1, 1, 2, 2], np.float32), t=ints(1, 2, 1, 1), f=ints(1, 2, 1, 1),
+        p=ints(0, 0, 1, 1, 0, 0, 0, 1)),
+    "picked": lambda: tiny(
+        """a = Upsample<scales = [1.0, 1.0, 2.0, 3.0], mode = "nearest">(x) b = Gather<axis=1>(a, i) c = Max(b, k)
+           d = ReduceSum<axes=[2]>(c) y = ReduceMin<axes=[1], keepdims=0>(d)""",
+        i=ints(2, 0, 1, 1), k=np.float32(0.5), opset=8),
+    "functions": lambda: tiny(
+        """a = Sigmoid(x) b = Mul(x, a) c = HardSigmoid<alpha=0.3>(b) d = Mul(b, c) e = Elu(d) f = Softplus(e)
+           g = PRelu(f, k) h = Erf(g) i = Pow(h, two) j = Sqrt(i) y = HardSwish(j)""",
+        k=noise(3, 1, 1), two=np.float32(2)),
+    "a gate": lambda: tiny(
+        """a = Conv<pads=[1,1,1,1]>(x, w) b = Relu(a) m = GlobalAveragePool(b) c = Conv(m, v) s = Sigmoid(c)
+           d = Mul(b, s) e = Max(d, b) f = Sub(e, b) y = Flatten(f)""",
+        w=W, v=noise(4, 4, 1, 1)),
+    "two inputs": lambda: tiny(
+        "a = Conv(x, w) b = Conv(z, w) c = Add(a, b) d = Relu(c) e = ArgMax<axis=1>(d) y = Cast<to=1>(e)",
+        inputs=", float[N,3,6,6] z", w=W),
+    "boxes": lambda: tiny(
+        """a = Conv(x, w) b = Relu(a) c = Conv(b, v) d = Reshape(c, s) e = Slice(d, z, t, o) f = Slice(d, t, q, o)
+           g = Exp(f) h = Mul(g, e) i = Add(h, e) j = Concat<axis=1>(h, i) u, p = TopK<axis=2>(j, k) y = Softmax(u)""",
+        w=W, v=noise(4, 4, 1, 1), s=ints(0, 4, -1), z=ints(0), t=ints(2), q=ints(4), o=ints(1), k=ints(3)),
+    "choices": lambda: tiny(
+        """a = Greater(x, k) b = Relu(x) c = Tanh(x) d = Where(a, b, c) e = Not(a) f = Cast<to=1>(e) y = Mul(d, f)""",
+        k=np.float32(0)),
 }  # fmt: skip
 
 

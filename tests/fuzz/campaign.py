@@ -56,7 +56,7 @@ def outcome(path: Path) -> str:
         if caught:  # refused, but by the net under the importers: a rule of its own would say more
             return f"NET {caught[0].what} at {caught[0].where}"
         if not codes:
-            if math.prod(load_model(path).input_shape) > LARGE:  # it compiles, but takes its time
+            if sum(math.prod(i.shape) for i in load_model(path).inputs) > LARGE:  # it compiles, but takes its time
                 return "large, not compiled"
             compile_model(path, Options(samples=2))
             return "compiled"

@@ -4,13 +4,15 @@
 * Conv, and SumPool with a weight per channel, are Lava's Conv (a grouped one for the pool);
 * all else is Lava's Sparse, written as taps: ``out[o] = sum over t of weight[o, t] * in[index[o, t]]``.
 
+Weights above 127 are a mantissa of 8 bits and an exponent, as a synapse of Loihi holds them.
+
 A record keeps the fields of the original map under ``map`` and ``fields``; :func:`decode` reads its weights from the
 tensors alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from sfn_compile import arith, program
 from sfn_compile.program import Conv, Dense, Gather, Identity, LinearMap, Projection, Shape, SumPool
 from sfn_compile.serialize import smallest_int
+from sfn_compile.split import exponent
 
 from . import kernels
 from .layout import from_lava, positions, to_lava
@@ -26,6 +29,7 @@ from .layout import from_lava, positions, to_lava
 Array = NDArray[Any]
 Json = dict[str, Any]
 Tensors = dict[str, Array]
+PLAIN_TOP = 127
 
 
 def encode(p: Projection, key: str, source: Shape, port: Shape) -> tuple[Json, Tensors]:
@@ -36,6 +40,11 @@ def encode(p: Projection, key: str, source: Shape, port: Shape) -> tuple[Json, T
     linear = p.map
     plain = {f.name: getattr(linear, f.name) for f in fields(linear) if f.name not in ("weight", "index")}
     record: Json = {"source": p.source, "source_shape": source, "map": type(linear).__name__, "fields": plain}
+    shift = exponent(linear.weight)
+    if int(np.abs(np.asarray(linear.weight, np.int64)).max(initial=0)) <= PLAIN_TOP:
+        shift = 0  # it fits as it is
+    record["exponent"] = shift
+    linear = replace(linear, weight=np.asarray(linear.weight, np.int64) >> shift)
     record["weight_shape"] = linear.weight.shape
     if isinstance(linear, Dense) and len(source) == 1:
         order = np.argsort(positions(port).reshape(-1))
@@ -65,6 +74,7 @@ def decode(record: Json, tensors: Tensors, port: Shape) -> Projection:
             order = np.append(np.argsort(positions(port).reshape(-1)), -1)
             index = from_lava(tensors[record["index"]], rank, tuple(record["index_shape"]), kept=1)
             plain["index"] = order[index]
+    plain["weight"] = plain["weight"] << record["exponent"]
     return Projection(record["source"], cls(**plain))
 
 

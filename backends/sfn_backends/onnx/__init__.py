@@ -9,19 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import NodeProto
 
 from sfn_compile import serialize
 from sfn_compile.backend import Capabilities, RunRequest, RunResult
 from sfn_compile.diagnostics import fail
-from sfn_compile.program import Program
+from sfn_compile.program import MOVES, Program
 
 from .session import Network
 from .writer import write
@@ -39,10 +39,11 @@ class OnnxBackend:
     name = "onnx"
     capabilities = Capabilities(
         projections=frozenset({"Dense", "Conv", "SumPool", "Identity", "Gather"}),
-        moves=frozenset({"Reshape", "Transpose", "Concat", "Slice", "Pad"}),
+        moves=MOVES,
         max_pool=True,
         acc_bits=48,
         weight_bits=16,
+        products=frozenset({"Elementwise"}),
         note="integer ONNX graph for stock onnxruntime; standard operators, 8-bit kernels, exact by proof",
     )
 
@@ -70,7 +71,7 @@ class OnnxBackend:
         network = Network(folder / FILE)
         deadline = time.monotonic() + request.time_limit
         outputs = network.run(request.inputs, self.threads, deadline)
-        by = f"onnxruntime {version('onnxruntime')}, CPU, {self.threads} threads"
+        by = f"onnxruntime {ort.__version__}, CPU, {self.threads} threads"
         inputs = {k: np.asarray(v) for k, v in request.inputs.items()}
         if request.wanted is not None and request.wanted <= {*outputs, *inputs}:
             return RunResult({**inputs, **outputs}, by)
@@ -84,7 +85,7 @@ def _tapped(every: Mapping[str, Array], outputs: Mapping[str, Array], golden: Ma
     pairs = [(every[name], golden[name]) for name in outputs]
     different = sum(int((a != b).sum()) for a, b in pairs)
     return {
-        "name": "onnxruntime, every layer an output", "version": version("onnxruntime"), "file": FILE,
+        "name": "onnxruntime, every layer an output", "version": ort.__version__, "file": FILE,
         "samples": len(next(iter(golden.values()))), "compared": sum(b.size for _, b in pairs), "different": different,
         "layers": len(pairs), "error": None,
     }  # fmt: skip

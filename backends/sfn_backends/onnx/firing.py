@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sfn_compile.program import Ladder, Population, Readout, Table, Uniform
 
-from . import line
+from . import line, lookup
 from .net import Net
 from .sums import EXACT, Sum
 from .values import TYPES, Values, fits_byte, integer_kind, zero_of
@@ -52,7 +52,7 @@ def fire(net: Net, values: Values, step: Population, acc: Sum) -> None:
         return
     kind, zero = ("uint8", zero_of(info)) if fits_byte(info) else ("int32", 0)
     if isinstance(ladder, Table):
-        codes = _on_line(net, step, acc, kind, zero) or _search(net, step, ladder, acc, kind, zero)
+        codes = _on_line(net, step, acc, kind, zero) or lookup.write(net, step, ladder, acc, kind, zero)
     elif acc.kind == "float32":
         codes = _rounded(net, ladder, acc.tensor, kind, zero)
     else:
@@ -109,22 +109,3 @@ def _divided(net: Net, ladder: Uniform, step: Population, acc: str, kind: str, z
     quotient = net.add("Div", _plus(net, acc, offset + turns * theta, "int64"), net.constant(theta, "int64"))
     code = net.add("Sub", quotient, net.constant(turns - zero, "int64"))
     return net.add("Cast", clip(net, code, ladder.lo + zero, ladder.hi + zero, "int64"), to=TYPES[kind])
-
-
-def _search(net: Net, step: Population, ladder: Table, acc: Sum, kind: str, zero: int) -> str:
-    """Binary search for the number of thresholds reached, one comparison and one look-up per binary digit."""
-    rows, n = ladder.table.shape[:-1], ladder.table.shape[-1]
-    digits = max(1, n.bit_length())
-    width = 2**digits
-    table = np.full((int(np.prod(rows)), width), step.acc_max + 1, np.int64)  # behind the last: never reached
-    table[:, :n] = np.clip(ladder.table.reshape(-1, n), step.acc_min, step.acc_max + 1)
-    flat = net.constant(table.reshape(-1), acc.kind)
-    first = (np.arange(len(table)) * width).reshape(rows)  # where each row starts
-    count = ""
-    for digit in reversed(range(digits)):
-        at = net.constant(first + 2**digit - 1, "int32")
-        found = net.add("Gather", flat, net.add("Add", at, count) if count else at)
-        reached = net.add("Cast", net.add("GreaterOrEqual", acc.tensor, found), to=TYPES["int32"])
-        gain = net.add("Mul", reached, net.constant(2**digit, "int32")) if digit else reached
-        count = net.add("Add", count, gain) if count else gain
-    return net.add("Gather", net.constant(ladder.codes + zero, kind), count)

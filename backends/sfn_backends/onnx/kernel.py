@@ -40,6 +40,8 @@ class Neuron:
 
 def write(net: Net, values: Values, step: Population) -> bool:
     """Add the population as one integer kernel and hold its codes; False, nothing added, where that is not exact."""
+    if step.products:
+        return False
     rows = len(step.shape) == 1 or any(isinstance(p.map, Dense) for p in step.projections)
     neuron = _neuron(values, step, -1 if rows else 0)
     parts = [_part(values[p.source], p.map, rows, len(step.projections) == 1) for p in step.projections]

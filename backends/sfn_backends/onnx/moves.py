@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sfn_compile.program import Concat, MaxPool, Move, Pad, Reshape, Slice, Transpose, ValueInfo
+from sfn_compile.program import Concat, MaxPool, Move, Pad, Reshape, Slice, Take, Transpose, ValueInfo
 
 from .net import Net
 from .sums import flat_pads
@@ -53,8 +53,12 @@ def _pad(net: Net, op: Pad, sources: list[Held]) -> str:
     return net.add("Pad", source.tensor, pads, net.constant(source.zero, source.kind))
 
 
+def _take(net: Net, op: Take, sources: list[Held]) -> str:
+    return net.add("Gather", sources[0].tensor, net.constant(op.index, "int64"), axis=op.axis + 1)
+
+
 _MOVES: dict[type, Callable[[Net, Any, list[Held]], str]] = {
-    Reshape: _reshape, Transpose: _transpose, Concat: _concat, Slice: _slice, Pad: _pad,
+    Reshape: _reshape, Transpose: _transpose, Concat: _concat, Slice: _slice, Pad: _pad, Take: _take,
 }  # fmt: skip
 
 
@@ -63,20 +67,28 @@ def write_pool(net: Net, values: Values, pool: MaxPool) -> None:
     held, info = values[pool.source], values.info[pool.name]
     if held.kind in ("uint8", "int8"):
         held = values.raw(pool.source)
-        tensor, fill = held.tensor, held.info.lo + held.zero
-        values.hold(pool.name, _window(net, pool, tensor, fill, "uint8"), "uint8", held.zero)
+        lo, hi = held.info.lo + held.zero, held.info.hi + held.zero
+        values.hold(pool.name, _window(net, pool, held.tensor, lo, hi, "uint8"), "uint8", held.zero)
         return
     real = "float32" if max(-info.lo, info.hi) < 2**24 else "float64"
-    found = _window(net, pool, values.number(pool.source, real), held.info.lo, real)
+    found = _window(net, pool, values.number(pool.source, real), info.lo, info.hi, real)
     kind = integer_kind(info.lo, info.hi)
     values.hold(pool.name, net.add("Cast", found, to=TYPES[kind]), kind)
 
 
-def _window(net: Net, pool: MaxPool, tensor: str, fill: int, kind: str) -> str:
-    """Padding that a window cannot see past is written out, with the smallest code: ONNX wants it below the kernel."""
+def _window(net: Net, pool: MaxPool, tensor: str, lo: int, hi: int, kind: str) -> str:
+    """Return the maximum of windows. Padding that ONNX does not allow, as wide as the kernel, is written out first.
+
+    A Clip that changes nothing keeps onnxruntime up to 1.23 from drawing a Pad, also one behind a Cast, into the pool,
+    however wide it is.
+    """
     pads = pool.pads
     if any(max(p) >= k for p, k in zip(pads, pool.kernel, strict=True)):
         written = net.constant(flat_pads(((0, 0), (0, 0), *pads)), "int64")
-        tensor, pads = net.add("Pad", tensor, written, net.constant(fill, kind)), ((0, 0),) * len(pads)
-    return net.add("MaxPool", tensor, kernel_shape=pool.kernel, strides=pool.strides, pads=flat_pads(pads),
-                   dilations=pool.dilations)  # fmt: skip
+        tensor, pads = net.add("Pad", tensor, written, net.constant(lo, kind)), ((0, 0),) * len(pads)
+    if net.made_by(tensor) in ("Pad", "Cast"):
+        tensor = net.add("Clip", tensor, net.constant(lo, kind), net.constant(hi, kind))
+    return net.add(
+        "MaxPool", tensor, kernel_shape=pool.kernel, strides=pool.strides, pads=flat_pads(pads),
+        dilations=pool.dilations,
+    )  # fmt: skip

@@ -40,6 +40,10 @@ class Net:
         self.nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
         return name
 
+    def made_by(self, tensor: str) -> str:
+        """Return the operator that makes a tensor; nothing for inputs and constants."""
+        return next((str(n.op_type) for n in reversed(self.nodes) if tensor in n.output), "")
+
     def rename(self, tensor: str, name: str) -> str:
         """Give the output of the last node, ``tensor``, the reserved name of the value that it holds."""
         assert list(self.nodes[-1].output) == [tensor]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfn_compile.legalize import ungrouped
-from sfn_compile.program import Conv, Dense, Gather, Identity, Pads, Population, Projection, SumPool, ValueInfo
+from sfn_compile.program import Conv, Dense, Gather, Identity, Pads, Population, Product, Projection, SumPool, ValueInfo
 from sfn_compile.ranges import absolute_bound
 
 from .net import Net
@@ -40,10 +40,12 @@ def flat_pads(pads: Pads) -> list[int]:
 
 
 def accumulate(net: Net, values: Values, step: Population, room: float) -> Sum:
-    """Add the nodes of all projections and their sum. ``room``: the largest integer that a float32 sum may reach."""
+    """Add the nodes of all projections and products and their sum. ``room``: what a float32 sum may reach."""
     bounds = [absolute_bound(p.map, values[p.source].info) for p in step.projections]
+    bounds += [_product_bound(values, p) for p in step.products]
     kind = "float32" if sum(bounds) < room else "int64"
     terms = [_WRITERS[type(p.map)](net, values, p, kind) for p in step.projections]
+    terms += [_product(net, values, p, kind) for p in step.products]
     return Sum(_add(net, terms), kind)
 
 
@@ -106,6 +108,16 @@ def _gather(net: Net, values: Values, p: Projection, kind: str) -> str:
     flat = net.add("Reshape", codes, net.constant([-1, int(np.prod(values[p.source].info.shape))], "int64"))
     found = net.add("Gather", flat, net.constant(np.maximum(gather.index, 0), np.int64), axis=1)
     return _times(net, found, gather.weight * (gather.index >= 0), kind)
+
+
+def _product(net: Net, values: Values, p: Product, kind: str) -> str:
+    both = net.add("Mul", values.number(p.left, kind), values.number(p.right, kind))
+    return _times(net, both, p.form.weight, kind)
+
+
+def _product_bound(values: Values, p: Product) -> int:
+    left, right = (max(abs(i.lo), abs(i.hi)) for i in (values[p.left].info, values[p.right].info))
+    return left * right * max(1, int(np.abs(p.form.weight.astype(np.int64)).max()))
 
 
 def _times(net: Net, tensor: str, weight: Array, kind: str) -> str:

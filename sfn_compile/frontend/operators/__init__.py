@@ -24,7 +24,7 @@ from . import (
     scalars,
     transposed,
 )
-from .refused import REFUSED, reason
+from .refused import RECURRENT_OR_BRANCH, reason
 
 Importer = Callable[[OnnxNode], None]
 
@@ -69,7 +69,7 @@ def unsupported(node: ir.Node, folded: bool = True) -> Diagnostic | None:
     if constant or importer_of(node) is not None or (not folded and node.op_type in _SHAPE_ARITHMETIC):
         return None
     domain = f"{node.domain}::" if node.domain else ""
-    inside = sorted({n.op_type for n in _inner_nodes(node) if n.op_type in REFUSED})
+    inside = sorted({n.op_type for n in _inner_nodes(node) if n.op_type in RECURRENT_OR_BRANCH})
     within = f" (with {', '.join(inside)} inside)" if inside else ""
     what = f"operator {domain}{node.op_type}{within} is not supported"
     why, fix = reason(node.domain, node.op_type)

@@ -21,7 +21,10 @@ def conv_map(node: OnnxNode, shape: Shape, weight: Array, bias: Array | None, un
     """Return the linear map of a Conv with the node's attributes on a sample of ``shape``."""
     n = weight.ndim - 2
     if n not in (1, 2) or len(shape) != n + 1:
-        raise node.refuse(f"a Conv over {n} space axes of input {shape}; 1 and 2 are supported")
+        raise node.refuse(
+            f"a Conv over {n} space axes of input {shape}; 1 and 2 are supported",
+            "write a 3-D convolution as 2-D ones over its slices, with time or depth among the channels",
+        )
     groups = int(node.attr("group", 1))
     if shape[0] != weight.shape[1] * groups or weight.shape[0] % groups:
         raise node.refuse(f"weight {weight.shape} with {groups} groups does not fit {shape[0]} input channels")

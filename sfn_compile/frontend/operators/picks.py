@@ -87,6 +87,7 @@ def tile(node: OnnxNode) -> None:
         raise node.refuse(f"repeats {repeats} do not fit the {len(shape) + 1} axes of its input")
     if repeats[0] != 1:
         raise node.refuse("it repeats the batch", "keep axis 0 for the samples", "SFN203")
+    node.check_size([d * r for d, r in zip(shape, repeats[1:], strict=True)])
     each = enumerate(zip(shape, repeats[1:], strict=True))
     chain(node, node.value(), [Take(axis, tuple(range(d)) * r) for axis, (d, r) in each if r > 1])
 
@@ -103,6 +104,7 @@ def expand(node: OnnxNode) -> None:
         out = np.broadcast_shapes(shape, wanted)
     except ValueError as error:
         raise node.refuse(f"a sample of shape {shape} does not broadcast to {wanted}") from error
+    node.check_size(out)
     chain(node, node.value(), _repeats(shape, out))
 
 
@@ -166,6 +168,7 @@ def pad(node: OnnxNode) -> None:
             raise node.refuse(f"pads {list(full)} leave nothing of {shape}")
         shape = tuple(stop - start for start, stop, _ in cut)
         value, full = node.emit(Moved(Slice(cut)), value), tuple((max(b, 0), max(a, 0)) for b, a in full)
+    node.check_size([d + before + after for d, (before, after) in zip(shape, full, strict=True)])
     if mode == "constant":
         return _pad_constant(node, value, full)
     if mode not in ("reflect", "edge", "wrap"):

@@ -52,6 +52,9 @@ _SPECTRUM = (
     "compute the spectrum before the network, or write it as Conv or MatMul with constant weights",
 )
 
+# What is worth naming inside of a branch or loop.
+RECURRENT_OR_BRANCH = frozenset({"LSTM", "GRU", "RNN", "If", "Loop", "Scan"})
+
 # Operators of the standard domain: name -> (reason, what to do).
 REFUSED: dict[str, Reason] = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _STATE),
@@ -88,7 +91,8 @@ REFUSED: dict[str, Reason] = {
          "SequenceMap", "SplitToSequence", "ConcatFromSequence", "Optional", "OptionalGetElement",
          "OptionalHasElement"), _SEQUENCE),
     **dict.fromkeys(
-        ("And", "Or", "Xor", "IsNaN", "IsInf", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "BitShift"), _LOGIC),
+        ("And", "Or", "Xor", "IsNaN", "IsInf", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "BitShift"),
+        _LOGIC),
     **dict.fromkeys(("DFT", "STFT", "MelWeightMatrix"), _SPECTRUM),
     **dict.fromkeys(("Det", "EyeLike", "Trilu"), ("matrices of computed values are not decomposed or cut", "")),
 }  # fmt: skip

@@ -67,7 +67,7 @@ def _axes(node: OnnxNode, scales_at: int) -> list[Axis]:
         raise node.refuse("it has neither or both of scales and sizes")
     values = scales if scales is not None else sizes
     assert values is not None
-    if len(values) != len(named) or min(values) <= 0:
+    if len(values) != len(named) or min(values) <= 0 or not np.isfinite(values).all():
         raise node.refuse(f"scales or sizes {values} do not fit {len(named)} axes")
     full = dict(zip(named, values, strict=True))
     batch = full.pop(0, 1.0)
@@ -80,6 +80,7 @@ def _axes(node: OnnxNode, scales_at: int) -> list[Axis]:
         made = _fitted(node, shape, full)
     if any(a.n_out < 1 for a in made):
         raise node.refuse(f"its scales leave nothing of {shape}")
+    node.check_size([a.n_out for a in made])
     return made
 
 

@@ -31,7 +31,7 @@ def conv_transpose(node: OnnxNode) -> None:
     if n not in (1, 2) or len(shape) != n + 1:
         raise node.refuse(f"a ConvTranspose over {n} space axes of input {shape}; 1 and 2 are supported")
     groups = int(node.attr("group", 1))
-    if shape[0] != weight.shape[0] or shape[0] % groups:
+    if shape[0] != weight.shape[0] or groups < 1 or shape[0] % groups:
         raise node.refuse(f"weight {weight.shape} with {groups} groups does not fit {shape[0]} input channels")
     c_out = weight.shape[1] * groups
     bias = np.asarray(node.need_constant(2, "bias") if node.has_input(2) else np.zeros(c_out), np.float64)
@@ -39,6 +39,9 @@ def conv_transpose(node: OnnxNode) -> None:
         raise node.refuse(f"bias of shape {bias.shape} does not fit {c_out} output channels")
     strides, dilations = spread(node, "strides", n), spread(node, "dilations", n)
     before, out = _places(node, shape[1:], weight.shape[2:], strides, dilations)
+    reach = [(k - 1) * d // s + 2 for k, d, s in zip(weight.shape[2:], dilations, strides, strict=True)]
+    node.check_size([c_out, *out])
+    node.check_size([c_out, weight.shape[0] // groups, *strides, *reach])  # of the kernel of all phases
     kernel, low = phase_weight(weight, strides, dilations, before, groups)
     pads = _block_pads(shape[1:], kernel.shape[2:], strides, low, out)
     conv = Conv(kernel, (1,) * n, pads, (1,) * n, groups)

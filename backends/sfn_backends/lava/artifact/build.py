@@ -103,16 +103,19 @@ class Network:
         return (Table if neuron["kind"] == "table" else Readout)(shape=shape, **arrays)
 
     def _connection(self, connection, port, shape):
-        weight = self.tensors[connection["weight"]].astype(np.int32)
+        weight, shift = self.tensors[connection["weight"]].astype(np.int32), connection["exponent"]
+        doubled = {**_DOUBLED, "weight_exp": shift - 1}
         if connection["process"] == "Dense":
-            return Dense(weights=weight, **_DOUBLED)
+            return Dense(weights=weight, **doubled)
         if connection["process"] == "Sparse":
             source, size = lava_shape(connection["source_shape"]), int(np.prod(port.shape))
             index = self.tensors[connection["index"]] if "index" in connection else _grid(source)
-            return Sparse(weights=_matrix(index, weight, int(np.prod(shape)), size), **_DOUBLED)
+            return Sparse(weights=_matrix(index, weight, int(np.prod(shape)), size), **doubled)
         options = {key: tuple(connection[key]) for key in ("stride", "padding", "dilation")}
         source = lava_shape(connection["source_shape"])
-        return Conv(weight=weight, input_shape=source, groups=connection["groups"], num_message_bits=24, **options)
+        return Conv(
+            weight=weight << shift, input_shape=source, groups=connection["groups"], num_message_bits=24, **options
+        )
 
     def _delayed(self, name, depth):
         """Return the port of a value as it was ``depth - its own depth`` steps ago, through identity connections."""
