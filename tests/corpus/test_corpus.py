@@ -86,8 +86,6 @@ def test_onnxruntime_computes_every_layer_of_a_real_network_bit_for_bit(name, tm
     [
         ("refuse_silero_vad_if", ("If", "LSTM")),
         ("refuse_dtln_lstm", ("LSTM",)),
-        ("mnist_tfc_2w2a_qonnx", ("Quant",)),
-        ("cifar_resnet8_mlperf_qdq", ("DequantizeLinear",)),
         ("cifar_vit_ibp", ("Concat", "constant")),
     ],
 )
