@@ -69,6 +69,6 @@ def parts(weight: Array, top: int) -> list[Array]:
         return [weight]
     if largest <= 2 * top:
         near = np.clip(mantissa, -top, top)
-        return [near << shift, (mantissa - near) << shift]
+        return [np.asarray(near << shift), np.asarray((mantissa - near) << shift)]
     high = np.sign(mantissa) * (np.abs(mantissa) // (top + 1)) * (top + 1)
-    return [(mantissa - high) << shift, *parts(high << shift, top)]
+    return [np.asarray((mantissa - high) << shift), *parts(high << shift, top)]

@@ -79,8 +79,10 @@ def test_steps_for_new_samples_lose_less_on_new_samples_where_values_are_few():
     rng = np.random.default_rng(0)
     seen, new = rng.normal(0, 1, (200, 256)), rng.normal(0, 1, (200, 20000))
     errors = []
-    of_new = methods.mse_of_new_samples
-    for choose in (lambda s: methods.choose("mse", s, -128, 127, {}), lambda s: of_new(s, -128, 127)):
+    for choose in (
+        lambda s: methods.choose("mse", s, -128, 127, {}),
+        lambda s: methods.mse_of_new_samples(s, -128, 127),
+    ):
         step = choose(statistics(seen))[:, None]
         errors.append(float(((new - np.clip(np.floor(new / step + 0.5), -128, 127) * step) ** 2).mean()))
     assert errors[1] < 0.7 * errors[0]

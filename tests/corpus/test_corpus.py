@@ -86,9 +86,7 @@ def test_onnxruntime_computes_every_layer_of_a_real_network_bit_for_bit(name, tm
     [
         ("refuse_silero_vad_if", ("If", "LSTM")),
         ("refuse_dtln_lstm", ("LSTM",)),
-        ("mnist_tfc_2w2a_qonnx", ("Quant",)),
-        ("cifar_resnet8_mlperf_qdq", ("DequantizeLinear",)),
-        ("cifar_vit_ibp", ("Concat", "constant")),
+        ("cifar_vit_ibp", ("MatMul", "run time")),
     ],
 )
 def test_a_network_out_of_reach_is_refused_with_its_operators_named(name, words):

@@ -286,7 +286,7 @@ def test_the_table_of_a_site_follows_the_float_network(tmp_path):
 
 
 def test_a_function_with_gaps_keeps_to_the_range_that_samples_reach(tmp_path):
-    """1 / x of a positive branch: below what was reached an accumulator has the nearest value, not -1 / x."""
+    """1 / x of a positive branch: an accumulator below what was reached has the value of the nearest one."""
     body = "a = Conv(x, w) s = Sigmoid(a) c = Conv(s, k, o) r = Reciprocal(c) y = Conv(r, u)"
     keep = {"w": W["w"], "u": noise(2, 4, 1, 1), "k": np.abs(noise(4, 4, 1, 1)), "o": np.full(4, 0.5)}
     path = saved(tiny(body, **keep), tmp_path)

@@ -44,7 +44,7 @@ def encode(p: Projection, key: str, source: Shape, port: Shape) -> tuple[Json, T
     if int(np.abs(np.asarray(linear.weight, np.int64)).max(initial=0)) <= PLAIN_TOP:
         shift = 0  # it fits as it is
     record["exponent"] = shift
-    linear = replace(linear, weight=np.asarray(linear.weight, np.int64) >> shift)
+    linear = replace(linear, weight=np.asarray(np.asarray(linear.weight, np.int64) >> shift))
     record["weight_shape"] = linear.weight.shape
     if isinstance(linear, Dense) and len(source) == 1:
         order = np.argsort(positions(port).reshape(-1))
@@ -74,7 +74,7 @@ def decode(record: Json, tensors: Tensors, port: Shape) -> Projection:
             order = np.append(np.argsort(positions(port).reshape(-1)), -1)
             index = from_lava(tensors[record["index"]], rank, tuple(record["index_shape"]), kept=1)
             plain["index"] = order[index]
-    plain["weight"] = plain["weight"] << record["exponent"]
+    plain["weight"] = np.asarray(plain["weight"] << record["exponent"])
     return Projection(record["source"], cls(**plain))
 
 
