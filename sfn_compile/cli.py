@@ -173,7 +173,6 @@ def compile_command(
 def check_command(model: Path, target: str, input_shape: tuple[str, ...], as_json: bool) -> int:
     """Say what would be mapped or refused, and why; converts nothing."""
     from .check import check
-    from .report.terminal import tail_line
 
     found = check(model, _names(target), _shapes(input_shape))
     if as_json:
@@ -183,6 +182,8 @@ def check_command(model: Path, target: str, input_shape: tuple[str, ...], as_jso
             click.echo(f"{state:8} {label}")
         click.echo(f"{found.n_ok} of {len(found.nodes)} nodes can be mapped")
         if found.tail is not None:
+            from .report.terminal import tail_line
+
             click.echo(tail_line(found.tail))
         for name in found.targets_ok:
             click.echo(f"target {name}: fits")

@@ -13,7 +13,7 @@ from .diagnostics import CompileError, Diagnostic, fail
 from .frontend import LoadedModel
 from .frontend.importer import survey
 from .frontend.reference import FloatReference, original_names
-from .frontend.tail import lasting, make_tail, tail_nodes, wide_nodes
+from .frontend.tail import blockers, lasting, make_tail, tail_nodes, wide_nodes
 from .frontend.tail_runner import TailRunner
 from .host import prepare_all
 from .ir import Graph
@@ -47,7 +47,8 @@ def survey_network(loaded: LoadedModel) -> Survey:
             problems = _misplaced(graph)
         fresh = {p.where for p in problems if _for_host(p, loaded)} - asked
         if not fresh:
-            return cut, graph, [lasting(p, loaded.model) for p in problems], states
+            blocked = blockers(loaded.model) if problems else {}
+            return cut, graph, [lasting(p, blocked) for p in problems], states
         asked = asked | fresh
 
 

@@ -6,16 +6,18 @@ import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from ..diagnostics import fail
 from ..samples import Samples, by_name, n_samples, part
 from . import qonnx
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 Array = NDArray[Any]
 _BATCH = 32
@@ -78,6 +80,8 @@ def _zeros(source: ort.NodeArg, n: int) -> Array:
 
 
 def _session(path: Path, taps: Sequence[str], only_taps: bool) -> ort.InferenceSession:
+    import onnxruntime as ort  # here, because `sfnc check` answers without it
+
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = os.cpu_count() or 1
@@ -96,6 +100,8 @@ def _open(model: str | bytes, options: ort.SessionOptions) -> ort.InferenceSessi
 
     The IR version says how a file is laid out. The operators and their meaning go by the opset, which stays.
     """
+    import onnxruntime as ort  # here, because `sfnc check` answers without it
+
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:

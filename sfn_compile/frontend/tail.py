@@ -75,17 +75,19 @@ def tail_nodes(model: ir.Model, labels: Collection[str]) -> list[ir.Node]:
 def wide_nodes(model: ir.Model) -> set[str]:
     """Return the labels of the Exp and Pow nodes in the end of the graph whose results go on into box arithmetic."""
     end = _end(model)
-    return {node_label(n) for n in end if n.op_type in WIDE and not all(_alone(u) for u in _all_behind(n))}
+    alone: dict[ir.Node, bool] = {}  # whether everything behind a node reads a single computed value
+    for node in end:  # the last of the graph first
+        alone[node] = all(_alone(u) and alone[u] for u in _behind(node))
+    return {node_label(n) for n in end if n.op_type in WIDE and not alone[n]}
 
 
-def blocker(model: ir.Model, label: str) -> str:
-    """Return the label of the first node at or behind ``label`` that may not be left to the host, empty for none."""
-    waiting = [n for n in model.graph if node_label(n) == label]
-    for node in waiting:
-        if not _allowed(node):
-            return node_label(node)
-        waiting += [n for n in _behind(node) if n not in waiting]
-    return ""
+def blockers(model: ir.Model) -> dict[str, str]:
+    """Return for the label of every node that of one at or behind it that the host may not take, empty for none."""
+    found: dict[ir.Node, str] = {}
+    for node in reversed(list(model.graph)):
+        behind = (found[n] for n in _behind(node) if found.get(n))
+        found[node] = next(behind, "") if _allowed(node) else node_label(node)
+    return {node_label(n): other for n, other in found.items()}
 
 
 def make_tail(model: ir.Model, nodes: list[ir.Node], inputs: Iterable[ModelInput], batch: int | None) -> HostTail:
@@ -109,9 +111,9 @@ def make_tail(model: ir.Model, nodes: list[ir.Node], inputs: Iterable[ModelInput
     return HostTail(labels, frozenset(made), cuts, direct, stacked, text)
 
 
-def lasting(problem: Diagnostic, model: ir.Model) -> Diagnostic:
+def lasting(problem: Diagnostic, blocked: Mapping[str, str]) -> Diagnostic:
     """Return a refusal with what keeps its node from being left to the host, where that is another node."""
-    other = blocker(model, problem.where)
+    other = blocked.get(problem.where)
     if not other or other == problem.where:
         return problem
     what = f"{problem.what}; nor can it be left to the host, because {other} stands behind it"
@@ -154,13 +156,6 @@ def _behind(node: ir.Node) -> Iterator[ir.Node]:
     yield from (user for v in node.outputs for user, _ in v.uses())
 
 
-def _all_behind(node: ir.Node) -> list[ir.Node]:
-    found = list(dict.fromkeys(_behind(node)))
-    for n in found:
-        found += [b for b in dict.fromkeys(_behind(n)) if b not in found]
-    return found
-
-
 def _alone(node: ir.Node) -> bool:
     """Whether a node reads a single computed value."""
     return sum(v is not None and not _constant(v) for v in node.inputs) == 1
@@ -182,7 +177,11 @@ def _file(model: ir.Model, fed: list[ir.Value], outputs: list[ir.Value]) -> tupl
     proto = ir.to_proto(cut)
     for rows in (proto.graph.initializer, proto.graph.value_info):  # sets have no order, files do
         rows.sort(key=lambda row: row.name)
-    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    try:
+        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        what = f"its shapes do not fit together ({' '.join(str(error).split())[:200]})"
+        raise fail("SFN101", what, f"output {outputs[0].name!r}", "export the model again") from error
     shapes = {o.name: o.type.tensor_type.shape.dim for o in inferred.graph.output}
     return bytes(proto.SerializeToString()), {n: _stacks([d.dim_value for d in dims]) for n, dims in shapes.items()}
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from ..diagnostics import fail
@@ -20,6 +19,8 @@ class TailRunner:
     """An onnxruntime session over a tail. ``stacks``: output name -> whether its answers stack to one array."""
 
     def __init__(self, model: bytes, stacks: Mapping[str, bool]):
+        import onnxruntime as ort  # here, because `sfnc check` answers without it
+
         self.stacks = dict(stacks)
         options = ort.SessionOptions()
         options.log_severity_level = 3

@@ -437,6 +437,17 @@ def test_a_bias_beyond_every_accumulator_is_always_or_is_refused(layer, tmp_path
         assert all(abs(p.acc_max) < 2**24 for p in program.populations())
 
 
+def test_an_end_for_the_host_whose_shapes_do_not_fit_is_refused(tmp_path):
+    nodes = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("TopK", ["a", "k"], ["b", ""]),
+             helper.make_node("Add", ["a", "b"], ["y"])]  # fmt: skip
+    sides = [helper.make_tensor_value_info("x", 1, ["N", 3, 6]), helper.make_tensor_value_info("y", 1, None)]
+    k = onnx.numpy_helper.from_array(ints(2), "k")
+    graph = helper.make_graph(nodes, "g", sides[:1], sides[1:], [k])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(CompileError, match="SFN101 at output 'y': its shapes do not fit together"):
+        check(saved(model, tmp_path))
+
+
 def test_check_says_the_same_as_compile(tmp_path):
     assert check(saved(with_if(True), tmp_path)).exit_code == 0
     with pytest.raises(CompileError, match="SFN108"):
