@@ -44,7 +44,7 @@ def erf(x: Array) -> Array:
     [-1.0, 0.0, 0.276326390168]
     """
     size = np.minimum(np.abs(x), 6.0)  # from 6 on erf is 1 in float64
-    node = np.rint(size * 64).astype(np.intp)
+    node = np.rint(np.nan_to_num(size) * 64).astype(np.intp)
     rest = size - node / 64
     found = np.zeros_like(size)
     for k in range(_ERF.shape[1] - 1, -1, -1):
