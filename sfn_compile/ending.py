@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from .data import file_sha256
 from .diagnostics import fail
 from .frontend.tail import HostTail
-from .frontend.tail_runner import TailRunner
 from .program import Program
 from .samples import Samples
+
+if TYPE_CHECKING:
+    from .frontend.tail_runner import TailRunner
 
 Array = NDArray[Any]
 Answers = dict[str, Any]
@@ -45,6 +47,8 @@ class Ending:
 
 def ending_of(outputs: Iterable[str], tail: HostTail | None) -> Ending:
     """Return the ending of a model that was just compiled."""
+    from .frontend.tail_runner import TailRunner  # with it comes onnxruntime
+
     return Ending(tuple(outputs), None if tail is None else TailRunner(tail.model, tail.outputs))
 
 
@@ -57,6 +61,8 @@ def open_ending(folder: Path, manifest: Mapping[str, Any], program: Program) -> 
     if not file.is_file() or file_sha256(file) != manifest["files"].get(FILE):
         raise fail("SFN503", f"{FILE} is not the file that compile wrote", str(folder), "compile again")
     stacks = {name: how == STACKED for name, how in facts["outputs"].items()}
+    from .frontend.tail_runner import TailRunner
+
     return Ending(tuple(facts["model_outputs"]), TailRunner(file.read_bytes(), stacks))
 
 

@@ -38,7 +38,8 @@ def split_weights(program: Program, weight_bits: int) -> Program:
     """Return an equal Program in which every mantissa fits ``weight_bits``."""
     top = 2 ** (weight_bits - 1) - 1
     steps = tuple(_narrow(s, top) if isinstance(s, Population) else s for s in program.steps)
-    return replace(program, steps=steps)
+    changed = any(new is not old for new, old in zip(steps, program.steps, strict=True))
+    return replace(program, steps=steps) if changed else program
 
 
 def _narrow(population: Population, top: int) -> Population:

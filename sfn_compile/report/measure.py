@@ -17,7 +17,7 @@ from ..ops import Layer
 from ..passes.steps import all_steps
 from ..program import Conv, Dense, LinearMap, Population, Product, Program, SumPool, Table, ValueInfo
 from ..ranges import bits_for
-from ..samples import Samples, part
+from ..samples import Samples, n_samples, part
 
 Array = NDArray[Any]
 Pair = tuple[str, str]
@@ -176,5 +176,5 @@ def _tally(
             measured = op is None or isinstance(op, Layer)
             tally.add(real[name] if measured else None, codes[name], step, levels)
         for left, right in both:
-            both[left, right] += float(((codes[left] != 0) & (codes[right] != 0)).mean()) * n / len(x)
+            both[left, right] += float(((codes[left] != 0) & (codes[right] != 0)).mean()) * n / n_samples(x)
     return found, both
