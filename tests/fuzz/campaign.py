@@ -34,7 +34,7 @@ from sfn_compile.config import Options  # noqa: E402
 from sfn_compile.diagnostics import CompileError  # noqa: E402
 from sfn_compile.frontend import load_model  # noqa: E402
 
-LARGE = 100_000
+LARGE = 10_000  # numbers of a sample; calibration of thousands of channels takes a minute
 ACCEPTED = (3, 4)  # exit statuses of a diagnostic about the model or about a target
 
 
