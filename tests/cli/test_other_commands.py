@@ -32,13 +32,13 @@ def test_check_lists_every_node_and_converts_nothing(tmp_path, monkeypatch):
 
 
 def test_check_as_json_says_why_not(tmp_path):
-    model = saved(tiny("[one] a = Erf(x) [two] y = Relu(x)", outputs=("y", "a")), tmp_path)
+    model = saved(tiny("[one] a = Asinh(x) [two] y = Relu(x)", outputs=("y", "a")), tmp_path)
     done = sfnc("check", model, "--json")
     assert done.exit_code == 3
     found = json.loads(done.stdout)
     assert found["coverage"] == {"nodes": 2, "mapped": 1, "host": 0}
     assert found["diagnostics"][0]["code"] == "SFN201"
-    assert found["nodes"] == [{"node": "one (Erf)", "state": "SFN201"}, {"node": "two (Relu)", "state": "ok"}]
+    assert found["nodes"] == [{"node": "one (Asinh)", "state": "SFN201"}, {"node": "two (Relu)", "state": "ok"}]
 
 
 # -- run -----------------------------------------------------------------------------------------------------------

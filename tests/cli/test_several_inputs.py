@@ -126,7 +126,7 @@ def test_labels_are_compared_with_the_class_that_argmax_answers(tmp_path):
     succeeds("eval", tmp_path / "out", "--data", tmp_path / "d.npz")
     found = document(tmp_path / "out" / "eval.json")
     assert found["accuracy"]["float_top1"] == 0.75
-    assert found["accuracy"]["agreement"] == found["outputs"]["y"]["agreement"] > 0.95
+    assert found["accuracy"]["agreement"] == found["outputs"]["y"]["agreement"] > 0.9
 
 
 def test_labels_for_a_map_of_classes_are_refused(tmp_path):
