@@ -72,7 +72,7 @@ def _knots(body: Expression) -> list[tuple[Array, Array]]:
 
     >>> from sfn_compile.ops.expression import call
     >>> [(float(k), float(w)) for k, w in _knots(call("max", call("mul", Expression(), 2.0), 3.0))]
-    [(0.0, 1.0), (1.5, 0.5)]
+    [(0.0, 1.0), (0.0, 0.5), (1.5, 0.5)]
     """
     lines: list[tuple[Array, Array] | None] = [(np.ones(()), np.zeros(()))]  # (scale, offset) of what is affine
     knots = [(np.zeros(()), np.ones(()))]
