@@ -116,8 +116,9 @@ def test_an_array_alone_is_no_data_for_several_inputs(fusion, tmp_path):
 
 
 def test_labels_are_compared_with_the_class_that_argmax_answers(tmp_path):
-    model = tiny("f = Flatten(x) r = Relu(f) s = Gemm(r, k) y = ArgMax<axis=-1, keepdims=0>(s)", x=(2, 3),
-                 k=noise(6, 4), result="int64")  # fmt: skip
+    # With an offset: without one, samples of nothing but negative numbers have four equal scores and no right class.
+    model = tiny("f = Flatten(x) r = Relu(f) s = Gemm(r, k, c) y = ArgMax<axis=-1, keepdims=0>(s)", x=(2, 3),
+                 k=noise(6, 4), c=noise(4, seed=1), result="int64")  # fmt: skip
     path, x = saved(model, tmp_path), noise(200, 2, 3)
     labels = FloatReference(path, ["x"], None).run(x)["y"]
     labels[::4] += 1
