@@ -20,10 +20,21 @@ PROMISED = {
     "fashion_mlp_dynamo_op20": "torch dynamo exporter",
     "cifar_resnet20_op13": "pad shortcuts, shape arithmetic",
     "cifar_resnet20_dynamo_op20": "the same by the dynamo exporter",
+    "cifar_resnet32_unfolded_op11": "not constant-folded",
     "cifar_resnet8_mlperf": "tf2onnx, NHWC",
     "cifar_resnet_4b": "residual network, fixed batch",
     "cifar_small_nhwc": "tf2onnx, Transpose pairs",
 }
+
+# Networks that bring their own integers: onnxruntime's run of the quantised network is their reference.
+QUANTISED = {
+    "mnist_tfc_2w2a_qonnx": "QONNX of Brevitas, 2 bits",
+    "cifar_resnet8_mlperf_qdq": "int8 QDQ, per channel",
+    "imagenet_mobilenet_v1_025_128_qdq": "uint8 QDQ, weights with zero points",
+    "imagenet_mobilenet_v2_100_224_qdq": "inverted residuals",
+}
+# Float networks from 8-bit files that end in Softmax to uint8, where classes tie: compared before the Softmax.
+MOBILENETS = ("imagenet_mobilenet_v1_025_128", "imagenet_mobilenet_v1_050_160")
 
 
 def present() -> bool:
@@ -77,6 +88,17 @@ def _central(image: Any, size: int) -> np.ndarray:
     left, top = int(image.width / 16), int(image.height / 16)
     cut = image.crop((left, top, image.width - left, image.height - top))
     return np.asarray(cut.resize((size, size), 2))
+
+
+def crops(name: str, n: int, start: int = 0) -> np.ndarray:
+    """Return photos as an image-to-image or detection network wants them: luminance in 0..1, or RGB around 0."""
+    from PIL import Image
+
+    _, channels, height, width = facts(name)["inputs"][0][1]
+    files = sorted((ROOT / "data" / "imagenet_even").glob("*.jpg"))[start : start + n]
+    images = [Image.open(f).convert("L" if channels == 1 else "RGB").resize((width, height), 2) for f in files]
+    x = np.stack([np.asarray(i, np.float32).reshape(height, width, channels) for i in images]).transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(x / 255 if channels == 1 else (x - 127) / 128)
 
 
 def write_npz(path: Path, name: str, split: str, n: int, seed: int) -> Path:
