@@ -38,6 +38,7 @@ THETA_LIMIT = 2**15 - 1
 SMALLEST_UNIFORM_THETA = 9
 WEIGHTS_AT_A_TIME = 1 << 22  # of a large layer, while its thresholds are chosen
 FINE_PRODUCT, MOST_COPIES = 4, 8
+AGAIN = "stored weights were rounded again: what they read has several steps"
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ class QuantizeWeights:
     ) -> tuple[Node, Layer, IntegerForm]:
         n = self._copies(layer, node.type.shape, terms, infos)
         if n == 1:
-            return node, layer, self._integer(node, layer, terms, infos)
+            form = self._integer(node, layer, terms, infos)
+            again = any(u is not None for u in layer.units)
+            return node, layer, replace(form, notes=(AGAIN, *form.notes)) if again else form
         node = _repeated(node, layer, n)
         assert isinstance(node.op, Layer)
         form = self._integer(node, node.op, on_codes(node, steps, infos), infos)

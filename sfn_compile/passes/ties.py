@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..diagnostics import fail
 from ..ir import Graph, TensorType
 from ..ops import Layer, MaxPool, Moved
 from .arrays import along, channel_vector
@@ -36,6 +37,7 @@ class Ties:
             n += kind.shape[axis]
         self.group = np.arange(n)
         self.pins: dict[int, float] = {}
+        self.stated = self._stated(graph, n)
 
     def groups(self, site: str) -> Array | None:
         """Return the group of every channel as 0, 1, ..., None where no channel of the site is tied to another."""
@@ -60,8 +62,39 @@ class Ties:
         front = np.moveaxis(self._labels(value), axis, 0)
         rows = front.reshape(front.shape[0], -1)
         met = [self._tie(row) for row in rows]
+        met.append(self._keep_stated(value, rows))
         if not any(met) and not self._pin(rows, steps) and not self._tie(rows):
             raise AssertionError(f"everything behind {value} has one step already")
+
+    def _stated(self, graph: Graph, n: int) -> Array:
+        """Return the step of every label whose site the model itself quantises, 0 for all others."""
+        levels = {i.name: i.levels for i in graph.inputs}
+        levels |= {x.name: x.op.levels for x in graph.nodes if isinstance(x.op, Layer)}
+        found = np.zeros(n)
+        for site, (kind, axis) in self.sites.items():
+            stated = levels[site]
+            if stated is not None:
+                found[self._own(site)] = channel_vector(stated.step, kind.shape, axis)
+        return found
+
+    def _keep_stated(self, value: str, labels: Array) -> bool:
+        """Pin groups to the step that the model states for one of their channels; return whether any was not yet.
+
+        Raises SFN202 where it states two.
+        """
+        changed = False
+        for g in np.unique(self.group[labels[labels > 0]]).tolist():
+            steps = np.unique(self.stated[(self.group == g) & (self.stated > 0)])
+            if len(steps) > 1:
+                what = (
+                    f"values quantised with scales of {steps[0]:.6g} and {steps[-1]:.6g} meet in one weight or window"
+                )
+                node = self.nodes.get(value)
+                where = ", ".join(node.origin.nodes) if node is not None else value
+                raise fail("SFN202", what, where, "put a QuantizeLinear and a DequantizeLinear behind it")
+            if len(steps) and self.pins.get(g) != steps[0]:
+                self.pins[g], changed = float(steps[0]), True
+        return changed
 
     def join(self, site: str) -> None:
         """Tie all channels of a site."""
@@ -101,6 +134,8 @@ class Ties:
                 chosen[self._own(site)] = channel_vector(steps[site], kind.shape, axis)
         changed = False
         for g in np.unique(self.group[labels[labels > 0]]).tolist():
+            if (self.stated[self.group == g] > 0).any():
+                continue  # pinned already
             found = chosen[(self.group == g) & (chosen > 0)]
             if (found != found.max()).any():
                 self.pins[g], changed = float(found.max()), True

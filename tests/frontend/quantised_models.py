@@ -133,6 +133,27 @@ def tensorrt(path: Path, **kinds) -> Path:
     return m.save(path, (3, 6, 6), [y])
 
 
+def halves(path: Path, signed: bool) -> Path:
+    """QLinearConv whose sums are odd multiples of half an output step: every second code is a tie."""
+    m = Maker(signed=signed, zero=3)
+    gx, gy = m.grid("x", 0.25), m.grid("y", 0.5)
+    x = m.node("QuantizeLinear", ["x", *gx], "x_q")
+    weight = [m.constant("w", np.array([[[[1]]], [[[-1]]]], np.int8)), m.constant("ws", np.ones(2, np.float32)),
+              m.constant("wz", np.zeros(2, np.int8))]  # fmt: skip
+    y = m.node("QLinearConv", [x, *gx, *weight, *gy, m.constant("b", np.array([1, -3], np.int32))], "y_q")
+    return m.save(path, (1, 6, 6), [m.node("DequantizeLinear", [y, *gy], "y")])
+
+
+def joined(path: Path, axis: int) -> Path:
+    """A convolution over two values of different scale, joined without a quantiser behind."""
+    m = Maker(signed=True)
+    x = m.quantize("x", "x", m.grid("x", X_SCALE))
+    a = m.quantize(qdq_conv(m, "a", x, X_SCALE, (4, 3, 1, 1)), "a", m.grid("a", HIDDEN_SCALE))
+    b = m.quantize(qdq_conv(m, "b", x, X_SCALE, (4, 3, 1, 1)), "b", m.grid("b", OUT_SCALE))
+    both = m.node("Concat", [a, b], "joined", axis=axis)
+    return m.save(path, (3, 6, 6), [qdq_conv(m, "c", both, 1.0, (3, 8 if axis == 1 else 4, 3, 3))])
+
+
 def qonnx(path: Path, bits: float = 3.0, rounding: str = "ROUND", signed: int = 1, bipolar: bool = False) -> Path:
     """Brevitas style: quantised weights and activations around MatMul and BatchNormalization with negative gammas."""
     m = Maker()

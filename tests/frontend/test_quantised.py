@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from quantised_models import SINGLE, qdq_residual, qonnx, single, tensorrt
+from quantised_models import SINGLE, halves, joined, qdq_residual, qonnx, single, tensorrt
 from quantised_models import qoperator as qoperator_model
 
 from sfn_compile.build import Compilation, compile_model
 from sfn_compile.config import Options
+from sfn_compile.diagnostics import CompileError
 from sfn_compile.execute import accumulate, run_codes
 from sfn_compile.frontend.operators import qoperator
 from sfn_compile.frontend.reference import FloatReference
@@ -73,6 +74,29 @@ def test_integer_kernels_are_matched_bit_for_bit(kinds, tmp_path):
     codes = run_codes(done.program, encode_all(done.program, x))
     (out,) = done.program.outputs
     np.testing.assert_array_equal(decode(out, codes[out.value]).astype(np.float32), reference.run(x)["y"])
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_ties_go_where_onnxruntime_sends_them(signed, tmp_path):
+    done = compile_model(halves(tmp_path / "m.onnx", signed), Options())
+    x = {"x": np.arange(-90, 90, dtype=np.float32).reshape(5, 1, 6, 6) / 8}
+    codes = run_codes(done.program, encode_all(done.program, x))
+    (out,) = done.program.outputs
+    want = FloatReference(done.loaded.path, ["x"], None).run(x)["y"]
+    np.testing.assert_array_equal(answer(out, codes[out.value]), want)
+
+
+def test_values_of_two_scales_that_meet_in_one_weight_are_refused(tmp_path):
+    with pytest.raises(CompileError) as caught:
+        compile_model(joined(tmp_path / "m.onnx", axis=2), Options())
+    assert "SFN202 at joined (Concat)" in str(caught.value)
+    assert "QuantizeLinear" in str(caught.value)
+
+
+def test_weights_that_read_two_scales_are_rounded_again_and_say_so(tmp_path):
+    done = compile_model(joined(tmp_path / "m.onnx", axis=1), Options())
+    notes = next(n.op.integer.notes for n in done.graph.nodes if n.name == "c_conv")
+    assert any("rounded again" in note for note in notes)
 
 
 @pytest.mark.parametrize("per_channel", [True, False])
