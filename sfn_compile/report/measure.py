@@ -136,7 +136,7 @@ class _Tally:
             return
         self.signal += float((real**2).sum())
         self.accumulated += float(((codes * step - real) ** 2).sum())
-        if levels is not None:
+        if levels is not None and not levels.imported:  # stated levels are the network, not an error
             self.here += float(((levels.quantize(real) * step - real) ** 2).sum())
 
     @property

@@ -84,7 +84,9 @@ def matmul(node: OnnxNode) -> None:
         product = node.emit(Linear(Dense(matrix), np.zeros(matrix.shape[0])), turned)
         node.result(Moved(Transpose((1, 0))), product)
     else:
-        raise node.refuse("both factors are computed at run time", "only a constant factor is supported yet", "SFN201")
+        what = "both factors are computed, as in attention; transformers are not supported yet"
+        fix = "use a convolutional network, or compile the part before this product alone"
+        raise node.refuse(what, fix, "SFN201")
 
 
 def dense_map(node: OnnxNode, shape: Shape, matrix: Array, unit: Array | None) -> Linear:
