@@ -144,12 +144,13 @@ def halves(path: Path, signed: bool) -> Path:
     return m.save(path, (1, 6, 6), [m.node("DequantizeLinear", [y, *gy], "y")])
 
 
-def joined(path: Path, axis: int) -> Path:
-    """A convolution over two values of different scale, joined without a quantiser behind."""
+def joined(path: Path, axis: int, quantised: bool = True) -> Path:
+    """A convolution over two values of different scale, or one without, joined without a quantiser behind."""
     m = Maker(signed=True)
     x = m.quantize("x", "x", m.grid("x", X_SCALE))
     a = m.quantize(qdq_conv(m, "a", x, X_SCALE, (4, 3, 1, 1)), "a", m.grid("a", HIDDEN_SCALE))
-    b = m.quantize(qdq_conv(m, "b", x, X_SCALE, (4, 3, 1, 1)), "b", m.grid("b", OUT_SCALE))
+    raw = qdq_conv(m, "b", x, X_SCALE, (4, 3, 1, 1))
+    b = m.quantize(raw, "b", m.grid("b", OUT_SCALE)) if quantised else m.node("Relu", [raw], "b_relu")
     both = m.node("Concat", [a, b], "joined", axis=axis)
     return m.save(path, (3, 6, 6), [qdq_conv(m, "c", both, 1.0, (3, 8 if axis == 1 else 4, 3, 3))])
 

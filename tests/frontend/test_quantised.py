@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from quantised_models import SINGLE, halves, joined, qdq_residual, qonnx, single, tensorrt
+from quantised_models import HIDDEN_SCALE, SINGLE, halves, joined, qdq_residual, qonnx, single, tensorrt
 from quantised_models import qoperator as qoperator_model
 
-from sfn_compile.build import Compilation, compile_model
+from sfn_compile.build import Compilation, build, compile_model
 from sfn_compile.config import Options
 from sfn_compile.diagnostics import CompileError
 from sfn_compile.execute import accumulate, run_codes
@@ -91,6 +91,19 @@ def test_values_of_two_scales_that_meet_in_one_weight_are_refused(tmp_path):
         compile_model(joined(tmp_path / "m.onnx", axis=2), Options())
     assert "SFN202 at joined (Concat)" in str(caught.value)
     assert "QuantizeLinear" in str(caught.value)
+
+
+def test_a_calibrated_site_takes_the_scale_of_the_quantised_one_that_it_is_joined_with(tmp_path):
+    done = compile_model(joined(tmp_path / "m.onnx", axis=2, quantised=False), Options())
+    steps = {n.name: n.op.levels.step for n in done.graph.nodes if isinstance(n.op, Layer) and n.op.levels is not None}
+    assert len(steps) == 2
+    assert all((step == np.float32(HIDDEN_SCALE)).all() for step in steps.values())
+
+
+def test_stated_levels_are_no_error_in_the_report(tmp_path):
+    built = build(qdq_residual(tmp_path / "m.onnx"), tmp_path / "out", Options())
+    assert [row["sqnr_db"] for row in built.report["layers"]] == [None] * len(built.report["layers"])
+    assert all(row["sqnr_accumulated_db"] > 60 for row in built.report["layers"][1:])
 
 
 def test_weights_that_read_two_scales_are_rounded_again_and_say_so(tmp_path):
