@@ -150,7 +150,7 @@ def compare(
 
 
 def _scores(program: Program, ending: Ending) -> dict[str, Agreement]:
-    scores = {d.name: Agreement(places=d.is_integer) for d in program.outputs}
+    scores = {d.name: Agreement(places=d.is_place) for d in program.outputs}
     if ending.tail is not None:
         for name, kind in ending.tail.kinds.items():
             scores[name] = Agreement(places=kind not in ("float", "double", "float16"), each=name in ending.each)

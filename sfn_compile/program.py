@@ -144,8 +144,13 @@ class Decoding:
 
     @property
     def is_integer(self) -> bool:
-        """Whether the output holds whole numbers, such as places."""
+        """Whether the output holds whole numbers: places, or the stored integers of real ones."""
         return "int" in self.dtype
+
+    @property
+    def is_place(self) -> bool:
+        """Whether the output holds places (ArgMax), of which two are the same or not, and nothing in between."""
+        return self.is_integer and not any(op.kind == "integer" for op in self.host)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from quantised_models import qoperator as qoperator_model
 from sfn_compile.build import Compilation, build, compile_model
 from sfn_compile.config import Options
 from sfn_compile.diagnostics import CompileError
+from sfn_compile.evaluate import evaluate
 from sfn_compile.execute import accumulate, run_codes
 from sfn_compile.frontend.operators import qoperator
 from sfn_compile.frontend.reference import FloatReference
@@ -104,6 +105,18 @@ def test_stated_levels_are_no_error_in_the_report(tmp_path):
     built = build(qdq_residual(tmp_path / "m.onnx"), tmp_path / "out", Options())
     assert [row["sqnr_db"] for row in built.report["layers"]] == [None] * len(built.report["layers"])
     assert all(row["sqnr_accumulated_db"] > 60 for row in built.report["layers"][1:])
+
+
+def test_stored_scores_are_scores_to_eval_and_not_classes(tmp_path):
+    """A network that ends in a quantiser answers with int8 or uint8 scores: the class is the largest."""
+    path = single(tmp_path / "m.onnx", "QLinearMatMul")
+    build(path, tmp_path / "out", Options())
+    x = np.random.default_rng(5).standard_normal((50, 5)).astype(np.float32)
+    labels = FloatReference(path, ["x"], None).run({"x": x})["y"].argmax(axis=1)
+    np.savez(tmp_path / "d.npz", x=x, labels=labels)
+    found = evaluate(tmp_path / "out", tmp_path / "d.npz")
+    assert found["accuracy"] == {"n": 50, "float_top1": 1.0, "snn_top1": 1.0, "agreement": 1.0}
+    assert found["outputs"]["y"]["max_error"] == 0
 
 
 def test_weights_that_read_two_scales_are_rounded_again_and_say_so(tmp_path):

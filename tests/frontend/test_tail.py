@@ -10,6 +10,8 @@ import pytest
 from detectors import BODY, WEIGHTS, ssd, yolo
 from tiny_onnx import ints, noise, saved, tiny
 
+from sfn_compile import build as build_module
+from sfn_compile.config import Options
 from sfn_compile.diagnostics import CompileError
 from sfn_compile.frontend import LoadedModel, load_model
 from sfn_compile.frontend.tail import ALLOWED, HostTail, wide_nodes
@@ -222,18 +224,36 @@ def test_the_same_model_has_the_same_tail_to_the_last_byte(tmp_path):
     assert tail(ssd(), tmp_path).model == tail(ssd(), tmp_path).model
 
 
-@pytest.mark.parametrize("name", ["grid", "least"])
-def test_a_tail_that_computes_something_else_is_never_written(name, tmp_path):
-    loaded, graph = network(yolo(), tmp_path)
+def with_another_tail(loaded: LoadedModel, name: str) -> LoadedModel:
+    """The model with a tail whose constant ``name`` is another."""
     assert loaded.tail is not None
     changed = onnx.load_from_string(loaded.tail.model)
     for tensor in changed.graph.initializer:
         if tensor.name == name:
             values = onnx.numpy_helper.to_array(tensor)
             tensor.CopyFrom(onnx.numpy_helper.from_array((values + 0.25).astype(np.float32), name))
-    wrong = replace(loaded, tail=replace(loaded.tail, model=changed.SerializeToString()))
-    with pytest.raises(CompileError, match=r"SFN107 at c: output '.*' of the host tail is not what the whole model"):
-        check_tail(graph, wrong, {"x": noise(3, 3, 8, 8)})
+    return replace(loaded, tail=replace(loaded.tail, model=changed.SerializeToString()))
+
+
+WRONG_TAIL = r"SFN107 at c: output '.*' of the host tail is not what the whole model"
+
+
+@pytest.mark.parametrize("name", ["grid", "least"])
+def test_a_tail_that_computes_something_else_is_seen(name, tmp_path):
+    loaded, graph = network(yolo(), tmp_path)
+    with pytest.raises(CompileError, match=WRONG_TAIL):
+        check_tail(graph, with_another_tail(loaded, name), {"x": noise(3, 3, 8, 8)})
+
+
+def test_a_tail_that_computes_something_else_is_never_written(tmp_path, monkeypatch):
+    def misread(loaded: LoadedModel) -> tuple[LoadedModel, Graph]:
+        loaded, graph = read_network(loaded)
+        return with_another_tail(loaded, "grid"), graph
+
+    monkeypatch.setattr(build_module, "read_network", misread)
+    with pytest.raises(CompileError, match=WRONG_TAIL):
+        build_module.build(saved(yolo(), tmp_path), tmp_path / "out", Options())
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_node_has_a_state(tmp_path):
