@@ -47,7 +47,8 @@ CASES: dict[str, tuple[str, dict, str, str]] = {
         "s = Relu(x) [bad] y = Gemm(x, w, s)", {"x": (5,), "w": noise(5, 5)}, "SFN202", "bias C"),
     "a Gemm whose bias differs along the batch": (
         "[bad] y = Gemm(x, w, b)", {"x": (5,), "w": noise(5, 4), "b": noise(2, 4)}, "SFN203", "along the batch"),
-    "a MatMul of two computed values": ("s = Relu(x) [bad] y = MatMul(x, s)", {}, "SFN201", "both factors are computed, as in attention"),
+    "a MatMul of two computed values": (
+        "s = Relu(x) [bad] y = MatMul(x, s)", {}, "SFN201", "both factors are computed, as in attention"),
     "a MatMul whose constant right does not fit": (
         "[bad] y = MatMul(x, w)", {"x": (5,), "w": noise(4, 5)}, "SFN202", "does not fit a sample"),
     "a MatMul whose constant left does not fit": (
