@@ -7,9 +7,10 @@ from .expression import Expression
 from .layer import IntegerForm, Layer
 from .linear import Linear
 from .quantize import Quantize
+from .rows import MatMul, Normalize
 from .simple import Add, ArgExtreme, MaxPool, Moved, Mul, Pointwise, Softmax
 
 __all__ = [
-    "Activation", "Add", "ArgExtreme", "Expression", "IntegerForm", "Layer", "Linear", "MaxPool", "Moved", "Mul",
-    "Pointwise", "Quantize", "Softmax",
+    "Activation", "Add", "ArgExtreme", "Expression", "IntegerForm", "Layer", "Linear", "MatMul", "MaxPool", "Moved",
+    "Mul", "Normalize", "Pointwise", "Quantize", "Softmax",
 ]  # fmt: skip
