@@ -188,3 +188,89 @@ def _number(engine: Engine) -> type[np.generic]:
 
 def _result(x: Array, engine: Engine) -> Array:
     return x.astype(_number(engine), copy=False)
+
+
+# -- rows: what a neuron compares itself with -----------------------------------------------------------------------
+ISQRT_LIMIT = 2**62  # roots are taken of integers below it, so that squares of neighbours still fit int64
+
+
+def matmul(left: Array, right: Array, weight: Array, bound: int, engine: Engine = "fast") -> Array:
+    """Return ``weight * (left @ right)``: left ``(n, ..., m, k)``, right ``(n, ..., k, j)``; int64 result.
+
+    ``weight`` broadcasts against one sample of the product; ``bound`` is that of the sums without it.
+
+    >>> matmul(np.array([[[2, 3]]]), np.array([[[1], [4]]]), np.array([[5]]), 14).tolist()
+    [[[70]]]
+    """
+    dtype = exact_dtype(bound, engine)
+    return _result(np.matmul(left.astype(dtype), right.astype(dtype)), engine) * weight.astype(_number(engine))
+
+
+def row_sum(s: Array, axis: int, engine: Engine = "fast") -> Array:
+    """Return the sum over ``axis`` of one sample, which stays as an axis of length 1."""
+    return s.sum(axis=_batched((axis,), s.ndim), dtype=_number(engine), keepdims=True)
+
+
+def fire_row_table(acc: Array, offset: Array, axis: int, thresholds: Array, codes: Array) -> Array:
+    """Return ``codes[number of thresholds reached by a - (maximum of a over axis)]`` with ``a = acc + offset``.
+
+    The winner of a row always has 0 left, so thresholds are 0 or below. ``axis`` is one of a sample.
+
+    >>> fire_row_table(np.array([[7, 10, 2]]), np.array([0]), 0, np.array([[-5, -1]]), np.array([0, 3, 9])).tolist()
+    [[3, 9, 0]]
+    """
+    moved = acc.astype(np.int64) + offset.astype(np.int64)
+    top = moved.max(axis=_batched((axis,), acc.ndim), keepdims=True)
+    return fire_table(moved - top, thresholds, codes)
+
+
+def fire_ratio(acc: Array, norm: Array, offset: Array, theta: Array, lo: int, hi: int) -> Array:
+    """Return ``clip((acc + offset * r) floordiv (theta * r), lo, hi)`` with ``r = max(norm, 1)``.
+
+    A Scale-and-Fire neuron whose threshold is theta times a number of its row. ``norm`` broadcasts against ``acc``.
+
+    >>> fire_ratio(np.array([[-9, 10, 70]]), np.array([[4]]), np.array([1]), np.array([3]), -1, 5).tolist()
+    [[-1, 1, 5]]
+    """
+    r = np.maximum(norm.astype(np.int64), 1)
+    code = np.floor_divide(acc.astype(np.int64) + offset.astype(np.int64) * r, theta.astype(np.int64) * r)
+    return np.clip(code, lo, hi).astype(np.int32)
+
+
+def isqrt(x: Array) -> Array:
+    """Return the largest integer r with ``r * r <= x``, for integers ``0 <= x < 2**62``.
+
+    float64 is off by at most one there: its root has a relative error below 2**-52 and is below 2**31.
+
+    >>> isqrt(np.array([0, 1, 3, 4, 2**52 - 1, (2**31 - 1)**2 - 1, 2**62 - 1])).tolist()
+    [0, 1, 1, 2, 67108863, 2147483646, 2147483647]
+    """
+    x = x.astype(np.int64)
+    r = np.floor(np.sqrt(x.astype(np.float64))).astype(np.int64)
+    r -= r * r > x
+    r += (r + 1) * (r + 1) <= x
+    return r
+
+
+def moments(
+    s: Array, weight: Array, axes: Sequence[int], centred: bool, epsilon: int, bits: int
+) -> tuple[Array, Array]:
+    """Return (deviations, root) of the rows of ``x = weight * s`` over ``axes`` of one sample, n numbers each.
+
+    Deviations are ``n * x - sum(x)`` (``n * x`` where not ``centred``) and the root is the integer square root of
+    ``((n * sum(x**2) - sum(x)**2) << (2 * bits)) + epsilon``: the standard deviation times ``n << bits``.
+
+    >>> [v.tolist() for v in moments(np.array([[1, 3]]), np.array([1]), (0,), True, 0, 8)]
+    [[[-2, 2]], [[512]]]
+    """
+    over = _batched(axes, s.ndim)
+    x = s.astype(np.int64) * weight.astype(np.int64)
+    n = int(np.prod([s.shape[a] for a in over]))
+    total = x.sum(axis=over, keepdims=True) if centred else np.zeros_like(x, shape=(1,) * s.ndim)
+    squares = n * (x * x).sum(axis=over, keepdims=True) - total * total
+    return n * x - total, isqrt((squares << (2 * bits)) + epsilon)
+
+
+def _batched(axes: Sequence[int], rank: int) -> tuple[int, ...]:
+    """Return axes of one sample as axes of a batch of ``rank``."""
+    return tuple(a % (rank - 1) + 1 for a in axes)

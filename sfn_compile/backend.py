@@ -24,7 +24,9 @@ class Capabilities:
     ``moves``: all Move classes (``program.MOVES``) where the target takes moves as they are; otherwise every move is
     folded into projections before emission and only a Reshape to one axis is left (:mod:`sfn_compile.legalize`).
     ``acc_bits``: widest accumulator, sign included. ``note``: one line for ``sfnc targets``. ``products``: names of
-    the forms of :class:`~sfn_compile.program.Product` that the target can say; by default it has none.
+    the forms of :class:`~sfn_compile.program.Product` that the target can say; by default it has none. ``adaptive``:
+    names of what has thresholds that follow a row (RowTable, Ratio, Normalization), by default none; ``row_bits``: the
+    widest integer on the way to such a code, sign included.
     """
 
     projections: frozenset[str]
@@ -34,6 +36,8 @@ class Capabilities:
     weight_bits: int
     note: str = ""
     products: frozenset[str] = frozenset()
+    adaptive: frozenset[str] = frozenset()
+    row_bits: int = 0
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ class Options:
 
     targets: tuple[str, ...] = ("sim",)
     levels: int = 31
+    attention_levels: int = 255
     input_levels: int = 255
     weight_bits: int = 8
     method: str = "mse"
@@ -42,6 +43,7 @@ class Options:
         """Return self. Raises SFN605 for a value out of range."""
         ranges = (
             ("--levels", self.levels, 1, 255),
+            ("--attention-levels", self.attention_levels, 1, 255),
             ("--input-levels", self.input_levels, 1, 255),
             ("--weight-bits", self.weight_bits, 2, 8),
             ("--acc-bits", self.acc_bits, 8, 31),
@@ -63,7 +65,8 @@ class Options:
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form for the report and the manifest."""
         return {
-            "targets": list(self.targets), "levels": self.levels, "input_levels": self.input_levels,
+            "targets": list(self.targets), "levels": self.levels, "attention_levels": self.attention_levels,
+            "input_levels": self.input_levels,
             "weight_bits": self.weight_bits, "method": self.method, "method_options": dict(self.method_options),
             "timesteps": self.timesteps, "samples": self.samples, "seed": self.seed, "nir_form": self.nir_form,
             "acc_bits": self.acc_bits, "require_accuracy_drop": self.require_accuracy_drop,

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from .arith import Engine, max_pool
-from .program import Move, Population, Program, Step, ValueInfo
-from .ranges import absolute_bound
+from .program import Move, Normalization, Population, Program, Ratio, Step, ValueInfo
+from .ranges import absolute_bound, product_bound
 
 Array = NDArray[Any]
 
@@ -58,27 +58,41 @@ def accumulate(
     population: Population, values: Mapping[str, Array], info: Mapping[str, ValueInfo], engine: Engine = "fast"
 ) -> Array:
     """Return a population's accumulators ``(n, *shape)``, int64, before its ladder."""
-    bounds = [absolute_bound(p.map, info[p.source]) for p in population.projections]
-    return _accumulate(population, values, bounds, engine)
+    return _accumulate(population, values, _term_bounds(population, info), engine)
 
 
 def _accumulate(population: Population, values: Mapping[str, Array], bounds: list[int], engine: Engine) -> Array:
-    parts = [p.map.apply(values[p.source], b, engine) for p, b in zip(population.projections, bounds, strict=True)]
-    parts += [p.form.apply(values[p.left], values[p.right], engine) for p in population.products]
+    n = len(population.projections)
+    linear, products = (
+        zip(population.projections, bounds[:n], strict=True),
+        zip(population.products, bounds[n:], strict=True),
+    )
+    parts = [p.map.apply(values[p.source], b, engine) for p, b in linear]
+    parts += [p.form.apply(values[p.left], values[p.right], b, engine) for p, b in products]
     return sum(parts, start=np.zeros((), np.int64))
 
 
-def _bounds(program: Program, info: Mapping[str, ValueInfo]) -> dict[tuple[str, int], int]:
-    """Return, per population and projection, the bound of every partial sum that chooses its engine."""
-    return {
-        (s.name, i): absolute_bound(p.map, info[p.source])
-        for s in program.populations()
-        for i, p in enumerate(s.projections)
-    }
+def fire(population: Population, acc: Array, values: Mapping[str, Array], engine: Engine = "fast") -> Array:
+    """Return what a population makes of its accumulators: codes, or the accumulators themselves of a readout."""
+    if isinstance(population.ladder, Ratio):
+        assert population.norm is not None
+        return population.ladder.fire(acc, population.norm.apply(values[population.norm.source], engine))
+    return population.ladder.fire(acc)
+
+
+def _term_bounds(population: Population, info: Mapping[str, ValueInfo]) -> list[int]:
+    """Return, per projection and then per product, the bound of every partial sum that chooses its engine."""
+    bounds = [absolute_bound(p.map, info[p.source]) for p in population.projections]
+    return bounds + [product_bound(p, info[p.left], info[p.right]) for p in population.products]
+
+
+def _bounds(program: Program, info: Mapping[str, ValueInfo]) -> dict[str, list[int]]:
+    """Return the bounds of every population's terms by its name."""
+    return {s.name: _term_bounds(s, info) for s in program.populations()}
 
 
 def _run_piece(
-    program: Program, info: Mapping[str, ValueInfo], bounds: Mapping[tuple[str, int], int], wanted: set[str],
+    program: Program, info: Mapping[str, ValueInfo], bounds: Mapping[str, list[int]], wanted: set[str],
     engine: Engine, inputs: Mapping[str, Array],
 ) -> dict[str, Array]:  # fmt: skip
     last_use = {source: i for i, step in enumerate(program.steps) for source in step.sources}
@@ -92,13 +106,13 @@ def _run_piece(
 
 
 def _run_step(
-    step: Step, values: Mapping[str, Array], info: Mapping[str, ValueInfo], bounds: Mapping[tuple[str, int], int],
+    step: Step, values: Mapping[str, Array], info: Mapping[str, ValueInfo], bounds: Mapping[str, list[int]],
     engine: Engine,
 ) -> Array:  # fmt: skip
     if isinstance(step, Population):
-        return step.ladder.fire(
-            _accumulate(step, values, [bounds[step.name, i] for i in range(len(step.projections))], engine)
-        )
+        return fire(step, _accumulate(step, values, bounds[step.name], engine), values, engine)
+    if isinstance(step, Normalization):
+        return step.apply(values[step.source])
     if isinstance(step, Move):
         return step.op.apply(*(values[s] for s in step.sources))
     lo = info[step.source].lo

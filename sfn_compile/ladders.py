@@ -70,6 +70,63 @@ class Table:
 
 
 @dataclass(frozen=True, eq=False)
+class RowTable:
+    """A table whose thresholds follow the maximum of the row: the exponential of a softmax.
+
+    ``s = codes[number of thresholds reached by a - max(a over axis)]`` with ``a = acc + offset``; thresholds as in
+    :class:`Table`, none above 0. ``axis`` is one of a sample.
+    """
+
+    table: Array
+    codes: Array
+    offset: Array
+    axis: int
+
+    @property
+    def lo(self) -> int:
+        """Smallest code."""
+        return int(self.codes.min())
+
+    @property
+    def hi(self) -> int:
+        """Largest code."""
+        return int(self.codes.max())
+
+    def fire(self, acc: Array) -> Array:
+        """Return the codes of accumulators ``(n, *shape)``, int32."""
+        return arith.fire_row_table(acc, self.offset, self.axis, self.table, self.codes)
+
+
+@dataclass(frozen=True, eq=False)
+class Ratio:
+    """``s = clip((acc + offset * r) floordiv (theta * r), lo, hi)``: an adaptive threshold, theta times a number r.
+
+    r (at least 1) belongs to the row of the neuron: the sum of a softmax's codes, or a standard deviation.
+    """
+
+    theta: Array
+    offset: Array
+    lo: int
+    hi: int
+
+    def fire(self, acc: Array, norm: Array) -> Array:
+        """Return the codes of accumulators ``(n, *shape)`` and r, which broadcasts against them, int32."""
+        return arith.fire_ratio(acc, norm, self.offset, self.theta, self.lo, self.hi)
+
+
+@dataclass(frozen=True)
+class RowSum:
+    """Where r comes from: the sum of the codes of ``source`` over ``axis`` of one sample, which stays with length 1."""
+
+    source: str
+    axis: int
+
+    def apply(self, s: Array, engine: arith.Engine = "fast") -> Array:
+        """Return r for codes ``s`` ``(n, *shape)``."""
+        return arith.row_sum(s, self.axis, engine)
+
+
+@dataclass(frozen=True, eq=False)
 class Readout:
     """No neuron: the value is the accumulator itself plus an integer ``offset`` (the folded bias)."""
 
@@ -80,4 +137,4 @@ class Readout:
         return acc + self.offset.astype(np.int64)
 
 
-Ladder: TypeAlias = Uniform | Table | Readout
+Ladder: TypeAlias = Uniform | Table | RowTable | Ratio | Readout

@@ -32,22 +32,26 @@ from .program import (
     Gather,
     Identity,
     LinearMap,
+    Matmul,
     MaxPool,
     Move,
+    Normalization,
     Pads,
     Population,
     Product,
     ProductForm,
     Program,
     Projection,
+    Ratio,
     Readout,
     Reshape,
+    RowTable,
     Shape,
     Step,
     SumPool,
     Uniform,
 )  # fmt: skip
-from .ranges import accumulator_range, bits_for
+from .ranges import accumulator_range, bits_for, norm_top, normalization_reach, ratio_reach
 from .split import mantissa_top, split_weights
 
 Array = NDArray[Any]
@@ -99,15 +103,21 @@ class _Rewriter:
                 self.views[step.name] = self._moved(step)
             elif isinstance(step, MaxPool):
                 self.steps.append(self._pool(step))
+            elif isinstance(step, Normalization):
+                self.steps.append(replace(step, source=self._concrete(step.source)))
             else:
-                projections = tuple(q for p in step.projections for q in self._projection(p))
-                products = tuple(self._product(p) for p in step.products)
-                self.steps.append(replace(step, projections=projections, products=products))
+                self.steps.append(self._population(step))
         for out in self.program.outputs:
             if out.value in self.views:
                 self._concrete(out.value)
         outputs = tuple(replace(o, value=self._name(o.value)) for o in self.program.outputs)
         return replace(self.program, steps=tuple(self.steps), outputs=outputs)
+
+    def _population(self, step: Population) -> Population:
+        projections = tuple(q for p in step.projections for q in self._projection(p))
+        products = tuple(self._product(p) for p in step.products)
+        norm = None if step.norm is None else replace(step.norm, source=self._concrete(step.norm.source))
+        return replace(step, projections=projections, products=products, norm=norm)
 
     def _pool(self, pool: MaxPool) -> MaxPool:
         """Return the pool on a value that holds codes; where the smallest code is 0, zero padding becomes its own."""
@@ -181,6 +191,8 @@ class _Rewriter:
         return [replace(p, source=self._concrete(p.source))]
 
     def _product(self, p: Product) -> Product:
+        if isinstance(p.form, Matmul):  # rows and columns are read as they stand
+            return replace(p, left=self._concrete(p.left), right=self._concrete(p.right))
         left, right = self._operand(p.left), self._operand(p.right)
         shapes = [self.info[s].shape for s in (p.left, p.right)]
         read = [self.info[s].shape if s in self.info else shape for s, shape in zip((left, right), shapes, strict=True)]
@@ -360,9 +372,15 @@ def _problems(step: Step, target: str, capabilities: Capabilities) -> list[Diagn
     where = ", ".join(step.origin.nodes) or step.name
     if isinstance(step, MaxPool) and not capabilities.max_pool:
         return [Diagnostic("SFN402", f"target {target} has no max pooling", where)]
-    if not isinstance(step, Population):
+    if isinstance(step, MaxPool | Move):
         return []
-    found = []
+    found = [
+        Diagnostic("SFN402", f"target {target} has no {what}", where, "leave this target out; the others are built")
+        for kind, what in _adaptive(step)
+        if kind not in capabilities.adaptive
+    ]
+    if isinstance(step, Normalization):
+        return found
     for q in step.products:
         kind = type(q.form).__name__
         if kind not in capabilities.products:
@@ -379,8 +397,21 @@ def _problems(step: Step, target: str, capabilities: Capabilities) -> list[Diagn
     return found
 
 
+def _adaptive(step: Population | Normalization) -> list[tuple[str, str]]:
+    """Return (class name, what it is in words) of every threshold that follows a row of neurons."""
+    if isinstance(step, Normalization):
+        return [("Normalization", f"normalisation by a row's standard deviation ({step.source} into {step.name})")]
+    if isinstance(step.ladder, RowTable):
+        return [("RowTable", f"thresholds that follow the maximum of a row, as softmax needs ({step.name})")]
+    if isinstance(step.ladder, Ratio):
+        return [("Ratio", f"thresholds scaled by the sum of a row, as softmax needs ({step.name})")]
+    return []
+
+
 def check_widths(program: Program, target: str, capabilities: Capabilities) -> None:
-    """Raise SFN401 where an accumulator or a weight is wider than the target holds."""
+    """Raise SFN401 where an accumulator, a weight or a number behind an adaptive threshold is wider than the target
+    holds."""
+    _check_rows(program, target, capabilities)
     for population in program.populations():
         if bits_for(population.acc_min, population.acc_max) > capabilities.acc_bits:
             span = f"{population.acc_min}..{population.acc_max}"
@@ -392,6 +423,23 @@ def check_widths(program: Program, target: str, capabilities: Capabilities) -> N
             if top >= 2 ** (capabilities.weight_bits - 1):
                 what = f"a weight reaches {top}, target {target} holds {capabilities.weight_bits} bits"
                 raise fail("SFN402", what, ", ".join(population.origin.nodes) or population.name)
+
+
+def _check_rows(program: Program, target: str, capabilities: Capabilities) -> None:
+    values = program.values()
+    for step in program.steps:
+        reach: dict[str, tuple[int, int]] = {}
+        if isinstance(step, Normalization):
+            reach = normalization_reach(step, values[step.source])
+        elif isinstance(step, Population) and isinstance(step.ladder, Ratio):
+            norm = norm_top(step, values)
+            reach = {"threshold": ratio_reach(step.ladder, (step.acc_min, step.acc_max), norm)}
+        for name, (lo, hi) in reach.items():
+            if bits_for(lo, hi) > capabilities.row_bits:
+                need = bits_for(lo, hi)
+                what = f"the {name} of an adaptive threshold reaches {max(-lo, hi)}: {need} bits, and target {target} "
+                what += f"holds {capabilities.row_bits}"
+                raise fail("SFN401", what, ", ".join(step.origin.nodes) or step.name, "leave this target out")
 
 
 def weight_top(linear: LinearMap | ProductForm) -> int:

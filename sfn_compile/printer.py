@@ -13,7 +13,7 @@ import numpy as np
 
 from .ir import Graph, Node
 from .ops import Activation, Expression, Layer
-from .program import HostOp, MaxPool, Move, Population, Product, Program, Projection
+from .program import HostOp, MaxPool, Normalization, Population, Product, Program, Projection, Step
 
 
 def print_graph(graph: Graph, origins: bool = False) -> str:
@@ -50,11 +50,16 @@ def _node(node: Node, origins: bool) -> str:
     return line + (f"  # {', '.join(node.origin.nodes)} | {' '.join(node.origin.passes)}" if origins else "")
 
 
-def _step(step: Population | MaxPool | Move) -> str:
+def _step(step: Step) -> str:
     head = f"%{step.name} : {_shape(step.shape)} = "
     if isinstance(step, Population):
         terms = _terms(step.projections, step.products)
-        return f"{head}population {terms} -> {_attributes(step.ladder)} acc {step.acc_min}..{step.acc_max}"
+        norm = "" if step.norm is None else f" / sum of %{step.norm.source} over {step.norm.axis}"
+        return f"{head}population {terms}{norm} -> {_attributes(step.ladder)} acc {step.acc_min}..{step.acc_max}"
+    if isinstance(step, Normalization):
+        what = f"weight={_array(step.weight)} axes={step.axes} epsilon={step.epsilon} bits={step.bits}"
+        kind = "normalization" if step.centred else "root_mean_square"
+        return f"{head}{kind} {what} gain={_array(step.gain)} %{step.source} -> {_attributes(step.ladder)}"
     if isinstance(step, MaxPool):
         pool = f"kernel={step.kernel} strides={step.strides} pads={step.pads} dilations={step.dilations}"
         return f"{head}max_pool {pool} %{step.source}"

@@ -28,13 +28,36 @@ class Elementwise:
         assert len(left) == len(right)
         return tuple(int(n) for n in np.broadcast_shapes(left, right))
 
-    def apply(self, left: Array, right: Array, engine: arith.Engine = "fast") -> Array:
+    def apply(self, left: Array, right: Array, bound: int, engine: arith.Engine = "fast") -> Array:
         """Return the accumulator of codes ``left`` and ``right``, each ``(n, *shape)``."""
         return arith.product(left, right, self.weight, engine)
 
 
-# How two values are multiplied. A class of its own, so that another form (a matrix product) is one more class here.
-ProductForm: TypeAlias = Elementwise
+@dataclass(frozen=True, eq=False)
+class Matmul:
+    """``acc[..., i, j] = weight * sum_k left[..., i, k] * right[..., k, j]``; leading axes are equal.
+
+    ``weight`` broadcasts against the product's sample.
+    """
+
+    weight: Array
+
+    def out_shape(self, left: Shape, right: Shape) -> Shape:
+        """Return the product's shape for samples of shapes ``left`` and ``right``."""
+        assert left[:-2] == right[:-2]
+        assert left[-1] == right[-2]
+        return (*left[:-1], right[-1])
+
+    def apply(self, left: Array, right: Array, bound: int, engine: arith.Engine = "fast") -> Array:
+        """Return the accumulator of codes ``left`` and ``right``, each ``(n, *shape)``.
+
+        ``bound`` is that of the sums before the weight.
+        """
+        return arith.matmul(left, right, self.weight, bound, engine)
+
+
+# How two values are multiplied.
+ProductForm: TypeAlias = Elementwise | Matmul
 
 
 @dataclass(frozen=True)

@@ -11,23 +11,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
+from . import arith
 from .diagnostics import Origin
-from .ladders import Ladder, Readout, Table, Uniform
+from .ladders import Ladder, Ratio, Readout, RowSum, RowTable, Table, Uniform
 from .maps import Conv, Dense, Gather, Identity, LinearMap, Pads, Shape, SumPool, window_shape
 from .moves import MOVES, Concat, MoveOp, Pad, Reshape, Slice, Take, Transpose
-from .products import Elementwise, Product, ProductForm
+from .products import Elementwise, Matmul, Product, ProductForm
 from .rounding import Rounding
 
 __all__ = [
-    "MOVES", "Concat", "Conv", "Decoding", "Dense", "Elementwise", "Encoding", "Gather", "HostOp", "Identity", "Ladder",
-    "LinearMap", "MaxPool", "Move", "MoveOp", "Pad", "Pads", "Population", "Product", "ProductForm", "Program",
-    "Projection", "Readout", "Reshape", "Shape", "Slice", "Step", "SumPool", "Table", "Take", "Transpose", "Uniform",
-    "ValueInfo", "window_shape",
+    "ADAPTIVE", "MOVES", "Concat", "Conv", "Decoding", "Dense", "Elementwise", "Encoding", "Gather", "HostOp",
+    "Identity", "Ladder", "LinearMap", "Matmul", "MaxPool", "Move", "MoveOp", "Normalization", "Pad", "Pads",
+    "Population", "Product", "ProductForm", "Program", "Projection", "Ratio", "Readout", "Reshape", "RowSum",
+    "RowTable", "Shape", "Slice", "Step", "SumPool", "Table", "Take", "Transpose", "Uniform", "ValueInfo", "window_shape",
 ]  # fmt: skip
 
-FORMAT = 2
+FORMAT = 3
+# Names of the classes whose thresholds follow a row of neurons: what a target says it can do, or not.
+ADAPTIVE = frozenset({"RowTable", "Ratio", "Normalization"})
 Array = NDArray[Any]
 
 
@@ -44,7 +48,8 @@ class Projection:
 class Population:
     """Neurons driven by projections and products, all added up.
 
-    ``acc_min``/``acc_max`` are proved for all inputs (before the offset).
+    ``acc_min``/``acc_max`` are proved for all inputs (before the offset). ``norm`` is there with a :class:`Ratio`
+    ladder, and only there: what the threshold is scaled by.
     """
 
     name: str
@@ -55,11 +60,45 @@ class Population:
     acc_max: int
     origin: Origin
     products: tuple[Product, ...] = ()
+    norm: RowSum | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names of the values it reads: those of the projections, then left and right of every product."""
-        return (*(p.source for p in self.projections), *(s for p in self.products for s in (p.left, p.right)))
+        """Names of the values it reads: of the projections, left and right of every product, of the norm."""
+        pairs = (s for p in self.products for s in (p.left, p.right))
+        return (*(p.source for p in self.projections), *pairs, *(() if self.norm is None else (self.norm.source,)))
+
+
+@dataclass(frozen=True, eq=False)
+class Normalization:
+    """Deviations from the row's mean, fired against a threshold that is scaled by the row's standard deviation.
+
+    ``(d, r) = moments(weight * source)`` over ``axes``, then ``clip((gain * d + offset * r) floordiv (theta * r), lo,
+    hi)`` with r at least 1 (:func:`~sfn_compile.arith.moments`). LayerNorm, InstanceNorm, GroupNorm; RMSNorm where not
+    ``centred``. ``weight``, ``gain``, and the ladder's theta and offset broadcast against one sample.
+    """
+
+    name: str
+    source: str
+    weight: Array
+    axes: tuple[int, ...]
+    centred: bool
+    epsilon: int
+    bits: int
+    gain: Array
+    ladder: Ratio
+    shape: Shape
+    origin: Origin
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the values it reads."""
+        return (self.source,)
+
+    def apply(self, s: Array) -> Array:
+        """Return the codes for source codes ``(n, *shape)``, int32."""
+        d, root = arith.moments(s, self.weight, self.axes, self.centred, self.epsilon, self.bits)
+        return self.ladder.fire(d * self.gain.astype(np.int64), root)
 
 
 @dataclass(frozen=True)
@@ -92,7 +131,7 @@ class Move:
     origin: Origin
 
 
-Step: TypeAlias = Population | MaxPool | Move
+Step: TypeAlias = Population | Normalization | MaxPool | Move
 
 
 # -- the host's side: floats in, floats out -----------------------------------------------------------------------
@@ -192,10 +231,11 @@ class Program:
 
 
 def _value_info(step: Step, known: dict[str, ValueInfo]) -> ValueInfo:
-    if isinstance(step, Population):
-        if isinstance(step.ladder, Readout):
-            offset = step.ladder.offset
-            return ValueInfo(step.shape, step.acc_min + int(offset.min()), step.acc_max + int(offset.max()))
+    if isinstance(step, Population) and isinstance(step.ladder, Readout):
+        offset = step.ladder.offset
+        return ValueInfo(step.shape, step.acc_min + int(offset.min()), step.acc_max + int(offset.max()))
+    if isinstance(step, Population | Normalization):
+        assert not isinstance(step.ladder, Readout)
         return ValueInfo(step.shape, step.ladder.lo, step.ladder.hi)
     infos = [known[s] for s in step.sources]
     lo, hi = min(i.lo for i in infos), max(i.hi for i in infos)

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .program import Conv, Dense, Gather, Identity, LinearMap, Population, Product, Projection, SumPool, ValueInfo
+from .program import (
+    Conv,
+    Dense,
+    Gather,
+    Identity,
+    LinearMap,
+    Matmul,
+    Normalization,
+    Population,
+    Product,
+    Projection,
+    Ratio,
+    SumPool,
+    ValueInfo,
+)
 
 Array = NDArray[Any]
 
@@ -53,10 +68,17 @@ def product_reach(product: Product, left: ValueInfo, right: ValueInfo) -> tuple[
     """
     corners = [a * b for a in (left.lo, left.hi) for b in (right.lo, right.hi)]
     lo, hi = min(corners), max(corners)
-    if product.left == product.right:
+    if product.left == product.right and not isinstance(product.form, Matmul):
         ends = (left.lo**2, left.hi**2)
         lo, hi = 0 if left.lo <= 0 <= left.hi else min(ends), max(ends)
-    return _ends(product.form.weight.astype(np.int64), lo, hi)
+    n = left.shape[-1] if isinstance(product.form, Matmul) else 1
+    return _ends(product.form.weight.astype(np.int64), n * lo, n * hi)
+
+
+def product_bound(product: Product, left: ValueInfo, right: ValueInfo) -> int:
+    """Return the bound of every partial sum of a product before its weight."""
+    n = left.shape[-1] if isinstance(product.form, Matmul) else 1
+    return n * max(abs(left.lo), abs(left.hi)) * max(abs(right.lo), abs(right.hi))
 
 
 def driven_range(
@@ -79,6 +101,42 @@ def absolute_bound(linear: LinearMap, source: ValueInfo) -> int:
         return int((positive - negative).max(initial=0)) * top
     fan_in = int(np.prod(linear.kernel)) if isinstance(linear, SumPool) else 1
     return int(np.abs(linear.weight.astype(np.int64)).max(initial=0)) * fan_in * top
+
+
+def ratio_reach(ladder: Ratio, acc: tuple[int, int], norm: int) -> tuple[int, int]:
+    """Return the (least, largest) integer that a ratio neuron with ``1 <= r <= norm`` computes on the way to its code.
+
+    What is compared are ``acc + offset * r`` and the thresholds ``code * theta * r``.
+    """
+    offset, theta = ladder.offset.astype(object), int(ladder.theta.max())
+    numbers = [acc[0], acc[1], acc[0] + norm * min(int(offset.min()), 0), acc[1] + norm * max(int(offset.max()), 0)]
+    numbers += [ladder.lo * theta * norm, max(ladder.hi, 1) * theta * norm]
+    return min(numbers), max(numbers)
+
+
+def norm_top(population: Population, values: Mapping[str, ValueInfo]) -> int:
+    """Return the largest r of a population with an adaptive threshold."""
+    assert population.norm is not None
+    source = values[population.norm.source]
+    return source.shape[population.norm.axis] * source.hi
+
+
+def normalization_reach(step: Normalization, source: ValueInfo) -> dict[str, tuple[int, int]]:
+    """Return the proved range of every integer that a normalisation computes, by name, for all source codes.
+
+    ``squares`` is what stands before the shift, ``radicand`` what the root is taken of.
+    """
+    n = int(np.prod([source.shape[a] for a in step.axes]))
+    top = max(abs(source.lo), abs(source.hi)) * int(np.abs(step.weight.astype(np.int64)).max())
+    spread = n * top * (2 if step.centred else 1)
+    squares = n * n * top * top
+    radicand = (squares << (2 * step.bits)) + step.epsilon
+    root = math.isqrt(radicand)
+    gain = int(np.abs(step.gain.astype(np.int64)).max(initial=0))
+    return {
+        "deviation": (-spread, spread), "squares": (0, squares), "radicand": (0, radicand), "root": (0, root),
+        "threshold": ratio_reach(step.ladder, (-spread * gain, spread * gain), max(root, 1)),
+    }  # fmt: skip
 
 
 def bits_for(lo: int, hi: int) -> int:

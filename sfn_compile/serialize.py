@@ -23,7 +23,8 @@ _CLASSES = {
     c.__name__: c
     for c in (
         program.Dense, program.Conv, program.SumPool, program.Identity, program.Gather, program.Projection,
-        program.Elementwise, program.Product,
+        program.Elementwise, program.Matmul, program.Product, program.RowTable, program.Ratio, program.RowSum,
+        program.Normalization,
         program.Uniform, program.Table, program.Readout, program.Reshape, program.Transpose, program.Concat,
         program.Slice, program.Pad, program.Take, program.Population, program.MaxPool, program.Move, program.HostOp,
         program.Encoding, program.Decoding, program.Program, diagnostics.Origin,

@@ -13,20 +13,22 @@ from .expression import Expression, call
 from .functions import sigmoid
 
 Array = NDArray[Any]
-ActivationKind = Literal["identity", "relu", "clip", "leaky_relu", "sigmoid", "tanh", "scalar"]
+ActivationKind = Literal["identity", "relu", "clip", "leaky_relu", "sigmoid", "tanh", "row_exp", "scalar"]
 
 
 @dataclass(frozen=True)
 class Activation:
     """``kind`` with its parameters ``a`` and ``b``: clip to [a, b], leaky_relu with slope a >= 0; else unused.
 
-    The kind ``scalar`` is any other function, given by its ``body``; all other kinds never decrease.
+    The kind ``scalar`` is any other function, given by its ``body``; all other kinds never decrease. ``row_exp`` is
+    ``exp(x - max(x))`` over ``axis`` of one sample, what a softmax divides by its sum.
     """
 
     kind: ActivationKind
     a: float = 0.0
     b: float = 0.0
     body: Expression | None = None
+    axis: int = 0
 
     def infer(self, *shapes: Shape) -> Shape:
         """Return the input's shape."""
@@ -47,6 +49,8 @@ class Activation:
             return sigmoid(x)
         if self.kind == "tanh":
             return np.asarray(np.tanh(x))
+        if self.kind == "row_exp":
+            return np.asarray(np.exp(x - x.max(axis=self.axis + 1, keepdims=True)))
         return x
 
     @property

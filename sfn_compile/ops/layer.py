@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ir import Levels
-from ..program import Ladder, LinearMap, Product, ProductForm, Projection, Shape
+from ..program import Ladder, LinearMap, Product, ProductForm, Projection, RowSum, Shape
 from .activation import Activation
 
 Array = NDArray[Any]
@@ -39,6 +39,7 @@ class IntegerForm:
 class Layer:
     """``activation(sum of maps and products of inputs + bias)``: one input per map, then two per product.
 
+    With a ``norm_axis`` the sum is divided, before the bias, by that of one more input over this axis of one sample.
     ``activation`` None means a readout: the accumulator leaves the network unfired. ``axis`` is the channel axis of the
     sample, along which thresholds are chosen. ``units``, one per map, as in :class:`~sfn_compile.ops.linear.Linear`.
     """
@@ -51,6 +52,11 @@ class Layer:
     integer: IntegerForm | None = None
     products: tuple[ProductForm, ...] = ()
     units: tuple[Array | None, ...] = ()
+    norm_axis: int | None = None
+
+    def norm(self, inputs: tuple[str, ...]) -> RowSum | None:
+        """Return what the sum of maps and products is divided by, None where by nothing."""
+        return None if self.norm_axis is None else RowSum(inputs[-1], self.norm_axis)
 
     def terms(self, inputs: tuple[str, ...]) -> Terms:
         """Return the projections and products, with real weights, on a node's inputs."""
@@ -60,7 +66,7 @@ class Layer:
         """Return the common shape of the projections and products."""
         n = len(self.maps)
         found = {m.out_shape(s) for m, s in zip(self.maps, shapes[:n], strict=True)}
-        found |= {f.out_shape(*pair) for f, pair in zip(self.products, _pairs(shapes[n:]), strict=True)}
+        found |= {f.out_shape(*pair) for f, pair in zip(self.products, _pairs(shapes[n:], self.products), strict=True)}
         assert len(found) == 1
         return found.pop()
 
@@ -68,7 +74,10 @@ class Layer:
         """Return the real values in front of the activation, bias included, without quantisation."""
         n = len(self.maps)
         parts = [m.apply(x, 0, "real") for m, x in zip(self.maps, xs[:n], strict=True)]
-        parts += [f.apply(*pair, "real") for f, pair in zip(self.products, _pairs(xs[n:]), strict=True)]
+        pairs = _pairs(xs[n:], self.products)
+        parts += [f.apply(left, right, 0, "real") for f, (left, right) in zip(self.products, pairs, strict=True)]
+        if self.norm_axis is not None:
+            parts = [part / xs[-1].sum(axis=self.norm_axis + 1, keepdims=True) for part in parts]
         return sum(parts, start=np.asarray(self.bias, np.float64))
 
     def evaluate(self, *xs: Array) -> Array:
@@ -83,9 +92,11 @@ class Layer:
 def _terms(maps: tuple[LinearMap, ...], forms: tuple[ProductForm, ...], inputs: tuple[str, ...]) -> Terms:
     n = len(maps)
     projections = tuple(Projection(s, m) for s, m in zip(inputs[:n], maps, strict=True))
-    products = tuple(Product(*pair, f) for f, pair in zip(forms, _pairs(inputs[n:]), strict=True))
+    products = tuple(Product(*pair, f) for f, pair in zip(forms, _pairs(inputs[n:], forms), strict=True))
     return projections, products
 
 
-def _pairs(items: Sequence[Item]) -> list[tuple[Item, Item]]:
-    return list(zip(items[::2], items[1::2], strict=True))
+def _pairs(items: Sequence[Item], forms: Sequence[ProductForm]) -> list[tuple[Item, Item]]:
+    """Return the two factors of every product; behind them may stand what the sum is divided by."""
+    n = 2 * len(forms)
+    return list(zip(items[:n:2], items[1:n:2], strict=True))

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..program import Shape
+from ..ir import Levels
+from ..program import Ratio, Shape
+from .activation import Activation
 
 Array = NDArray[Any]
+IDENTITY = Activation("identity")
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,24 @@ class MatMul:
 
 
 @dataclass(frozen=True, eq=False)
+class NormalForm:
+    """The integers of a normalisation; meaning in :class:`~sfn_compile.program.Normalization`."""
+
+    weight: Array
+    gain: Array
+    epsilon: int
+    bits: int
+    ladder: Ratio
+
+
+@dataclass(frozen=True, eq=False)
 class Normalize:
     """``scale * (x - mean) / sqrt(variance + epsilon) + bias``, mean and variance over ``axes`` of one sample.
 
     LayerNorm over the last axis, InstanceNorm over the space axes, GroupNorm over the last axis of ``(groups, rest)``.
     Not ``centred``: ``scale * x / sqrt(mean(x**2) + epsilon) + bias``, which is RMSNorm. ``epsilon`` is at least 0;
-    ``scale`` and ``bias`` broadcast against one sample.
+    ``scale`` and ``bias`` broadcast against one sample. ``activation`` (identity or relu) follows. ``axis`` is the
+    channel axis, along which thresholds are chosen. ``levels`` and ``integer`` once they are chosen.
     """
 
     axes: tuple[int, ...]
@@ -43,6 +58,10 @@ class Normalize:
     scale: Array
     bias: Array
     centred: bool = True
+    activation: Activation = IDENTITY
+    axis: int = 0
+    levels: Levels | None = None
+    integer: NormalForm | None = None
 
     def infer(self, *shapes: Shape) -> Shape:
         """Return the input's shape."""
@@ -54,4 +73,4 @@ class Normalize:
         x = np.asarray(xs[0], np.float64)
         centred = x - x.mean(axis=axes, keepdims=True) if self.centred else x
         root = np.sqrt((centred**2).mean(axis=axes, keepdims=True) + self.epsilon)
-        return self.scale * centred / np.where(root > 0, root, 1.0) + self.bias
+        return self.activation.evaluate(self.scale * centred / np.where(root > 0, root, 1.0) + self.bias)

@@ -17,11 +17,11 @@ from ..calibration.code_range import code_range
 from ..calibration.statistics import Statistics
 from ..config import Options
 from ..ir import Graph, GraphInput, Levels, Node
-from ..ops import Activation, Layer, MaxPool
-from ..program import Conv, Dense, LinearMap, ProductForm, Shape, ValueInfo
+from ..ops import Activation, Layer, MaxPool, Moved, Normalize, is_row_exp
+from ..program import Conv, Dense, LinearMap, Matmul, ProductForm, Shape, ValueInfo
 from .arrays import along, channel_vector
 from .lower import info_behind
-from .steps import effective, moved_step, on_codes, rows_of, top_code
+from .steps import contracted, effective, moved_step, on_codes, rows_of, top_code
 from .ties import Ties
 
 Array = NDArray[Any]
@@ -53,6 +53,7 @@ class ChooseLadders:
     def _attempt(self, graph: Graph, ties: Ties) -> Graph | None:
         """Return the graph with levels, or None with more channels tied to one step."""
         shapes: dict[str, Shape] = {name: t.shape for name, t in graph.types().items()}
+        attended = factors(graph)
         inputs = tuple(self._input(source, ties) for source in graph.inputs)
         steps: dict[str, Array] = {i.name: i.levels.step for i in inputs if i.levels is not None}
         infos = {i.name: ValueInfo(i.type.shape, i.levels.lo, i.levels.hi) for i in inputs if i.levels is not None}
@@ -63,13 +64,23 @@ class ChooseLadders:
                     if effective(p.map, steps[p.source], shapes[p.source]) is None:
                         ties.demand(p.source, -1 if isinstance(p.map, Dense) else 0, steps)
                         return None
+                for q in node.op.terms(node.inputs)[1]:
+                    for side, factor in enumerate((q.left, q.right)):
+                        if contracted(q.form, side, steps[factor], shapes[factor]):
+                            ties.demand_rows(factor, -1 - side, steps)
+                            return None
                 if node.op.levels is not None:
                     steps[node.name] = node.op.levels.step
                 elif node.op.activation is not None:
-                    levels = self._levels(node, node.op, steps, infos, ties)
+                    options = self._attention if node.name in attended else self.options
+                    levels = self._levels(node, node.op, steps, infos, ties, options)
                     steps[node.name] = levels.step
                     chosen = replace(node.op, levels=levels, activation=self._reached(node, node.op.activation))
                     node = replace(node, op=chosen, origin=node.origin.touched_by(self.name))
+            elif isinstance(node.op, Normalize):
+                levels = self._levels_of_rows(node, node.op, ties)
+                steps[node.name] = levels.step
+                node = replace(node, op=replace(node.op, levels=levels), origin=node.origin.touched_by(self.name))
             else:
                 read = node.inputs[0]
                 if isinstance(node.op, MaxPool) and channel_vector(steps[read], shapes[read], 0) is None:
@@ -104,13 +115,30 @@ class ChooseLadders:
         low, high = (along(node.op.axis, len(node.type.shape), v) for v in self.statistics[node.name].reached)
         return activation.within(low, high)
 
-    def _levels(
-        self, node: Node, layer: Layer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo], ties: Ties
-    ) -> Levels:
-        stats = self.statistics[node.name]
-        assert layer.activation is not None
-        lo, hi = code_range(layer.activation, stats, self.options)
+    @property
+    def _attention(self) -> Options:
+        """The options with the levels of attention sites."""
+        return replace(self.options, levels=max(self.options.levels, self.options.attention_levels))
+
+    def _levels_of_rows(self, node: Node, op: Normalize, ties: Ties) -> Levels:
+        stats, rank = self.statistics[node.name], len(node.type.shape)
+        lo, hi = code_range(op.activation, stats, self.options)
         step = _by_groups(stats, ties.groups(node.name), lo, hi, self.options, _of_site)
+        dead = step <= 0
+        step[dead] = step.max() if (step > 0).any() else 1.0
+        return Levels(along(op.axis, rank, ties.tied(node.name, step)), lo, hi, along(op.axis, rank, dead))
+
+    def _levels(
+        self, node: Node, layer: Layer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo], ties: Ties,
+        options: Options,
+    ) -> Levels:  # fmt: skip
+        assert layer.activation is not None
+        if is_row_exp(layer):
+            one, top = np.ones((1,) * len(node.type.shape)), self._attention.levels
+            return Levels(one / top, 0, top, one == 0, "exponential of a softmax: from 0 to the largest of its row")
+        stats = self.statistics[node.name]
+        lo, hi = code_range(layer.activation, stats, options)
+        step = _by_groups(stats, ties.groups(node.name), lo, hi, options, _of_site)
         step = np.minimum(step, _longest(layer.activation, lo, hi))
         dead = step <= 0
         rows = _rows_on_codes(node, layer, steps, infos)
@@ -122,7 +150,24 @@ class ChooseLadders:
             step = np.maximum(step, FLOOR * rounding_noise(rows))
         step = ties.tied(node.name, step)
         axis, rank = layer.axis, len(node.type.shape)
-        return Levels(along(axis, rank, step), lo, hi, along(axis, rank, dead))
+        reason = "" if options.levels == self.options.levels else "factor of a matrix product of spikes"
+        return Levels(along(axis, rank, step), lo, hi, along(axis, rank, dead), reason)
+
+
+def factors(graph: Graph) -> set[str]:
+    """Return the sites whose codes are factors of a matrix product, directly or through moves: attention's."""
+    nodes, found = graph.by_name(), set[str]()
+    waiting = [
+        s for n in graph.nodes if isinstance(n.op, Layer) for q in n.op.terms(n.inputs)[1]
+        if isinstance(q.form, Matmul) for s in (q.left, q.right)
+    ]  # fmt: skip
+    while waiting:
+        name = waiting.pop()
+        if name in nodes and isinstance(nodes[name].op, Moved):
+            waiting += nodes[name].inputs
+        else:
+            found.add(name)
+    return found
 
 
 def _longest(activation: Activation, lo: int, hi: int) -> float:

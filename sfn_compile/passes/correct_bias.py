@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..calibration.collect import FloatRunner, RealValues
-from ..execute import accumulate
+from ..execute import accumulate, fire
 from ..ir import Graph, Levels, Node
-from ..ops import Expression, Layer, MaxPool
+from ..ops import Expression, Layer, MaxPool, Normalize, is_row_exp
 from ..program import Population, ValueInfo
 from ..samples import Samples, n_samples, part
 from .arrays import along
 from .fold_thresholds import ladder
-from .lower import info_behind
+from .lower import info_behind, normalization
 
 Array = NDArray[Any]
 
@@ -60,6 +60,8 @@ class CorrectBias:
         for i, node in enumerate(graph.nodes):
             if isinstance(node.op, Layer):
                 node = self._corrected(node, node.op, real, codes, infos)
+            elif isinstance(node.op, Normalize):
+                codes[node.name] = normalization(node, node.op).apply(codes[node.inputs[0]])
             else:
                 codes[node.name] = _moved(node, codes, infos)
             infos[node.name] = info_behind(node, infos)
@@ -76,14 +78,19 @@ class CorrectBias:
         form = layer.integer
         assert form is not None
         projections, products = form.terms(node.inputs)
-        driven = Population(node.name, projections, ladder(layer, form), node.type.shape, 0, 0, node.origin, products)
+        driven = Population(node.name, projections, ladder(layer, form), node.type.shape, 0, 0, node.origin, products,
+                            layer.norm(node.inputs))  # fmt: skip
         acc = accumulate(driven, codes, infos)
+        if is_row_exp(layer):  # a shift of all scores changes nothing
+            codes[node.name] = fire(driven, acc, codes)
+            return node
+        got = acc if driven.norm is None else acc / driven.norm.apply(codes[driven.norm.source])
         true = layer.drive(*(real[s] for s in node.inputs))
-        shift = along(layer.axis, len(node.type.shape), _mean_error(layer, true, acc * form.alpha + layer.bias))
+        shift = along(layer.axis, len(node.type.shape), _mean_error(layer, true, got * form.alpha + layer.bias))
         stated = "imported" in form.notes  # such a network is computed as it is, its errors included
         better = layer if stated else replace(layer, bias=layer.bias + shift)
         if layer.levels is not None:
-            codes[node.name] = ladder(better, form).fire(acc)
+            codes[node.name] = fire(replace(driven, ladder=ladder(better, form)), acc, codes)
         return replace(node, op=better, origin=node.origin.touched_by(self.name))
 
 

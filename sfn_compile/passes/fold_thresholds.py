@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from ..diagnostics import fail
 from ..ir import Graph, Levels, Node
 from ..ops import Activation, Expression, IntegerForm, Layer
-from ..program import Ladder, Readout, Table, Uniform
+from ..program import Ladder, Ratio, Readout, Table, Uniform
 from . import imported
 from .arrays import compress
 from .quantize_weights import uniform_site
+from .row_forms import row_table
 from .scalar_tables import Site, scalar_table
 
 Array = NDArray[Any]
@@ -62,6 +63,11 @@ def ladder(layer: Layer, form: IntegerForm) -> Ladder:
     assert layer.activation is not None
     if layer.levels.imported and layer.activation.body is None:
         return imported.table(layer, form, layer.levels)
+    if layer.norm_axis is not None:
+        offset = _each(uniform_offset, bias, layer.levels.step, theta)
+        return Ratio(theta, offset, layer.levels.lo, layer.levels.hi)
+    if layer.activation.kind == "row_exp":
+        return row_table(layer, form, bias)
     if uniform_site(layer) and exact:
         offset = _each(uniform_offset, bias, layer.levels.step, theta)
         return _settled(Uniform(theta, offset, layer.levels.lo, layer.levels.hi), form)

@@ -7,7 +7,22 @@ from collections.abc import Callable
 import numpy as np
 
 from ..ir import Graph
-from ..ops import Activation, Add, IntegerForm, Layer, Linear, MaxPool, Moved, Mul, Pointwise, Quantize
+from ..ops import (
+    Activation,
+    Add,
+    IntegerForm,
+    Layer,
+    Linear,
+    MatMul,
+    MaxPool,
+    Moved,
+    Mul,
+    Normalize,
+    Pointwise,
+    Quantize,
+    Softmax,
+    fires,
+)
 from ..ranges import driven_range
 from .compose_linear import chains
 from .compose_pools import pairs
@@ -17,7 +32,7 @@ from .fuse_scalars import unfused
 from .hoist_activations import hoistable
 from .lower import value_infos
 from .sink_moves import sinkable
-from .split_host import HOST_ONLY
+from .split_host import host_only
 
 Checker = Callable[[Graph], list[str]]
 
@@ -42,16 +57,17 @@ def typed(graph: Graph) -> list[str]:
 
 def host_split(graph: Graph) -> list[str]:
     """Nothing that only the host computes is left in the graph."""
-    return [n.name for n in graph.nodes if isinstance(n.op, HOST_ONLY)]
+    return [n.name for n in graph.nodes if host_only(n.op)]
 
 
 def sites_placed(graph: Graph) -> list[str]:
     """Nodes are Layers, max pools and moves; nothing reads a readout but a move towards an output."""
     types = graph.types()
-    wrong = [n.name for n in graph.nodes if isinstance(n.op, Linear | Add | Mul | Pointwise | Activation | Quantize)]
+    unplaced = Linear | Add | Mul | MatMul | Softmax | Pointwise | Activation | Quantize
+    wrong = [n.name for n in graph.nodes if isinstance(n.op, unplaced)]
     for node in graph.nodes:
         reads_acc = any(types[s].kind == "acc" for s in node.inputs)
-        if reads_acc or not isinstance(node.op, Layer | MaxPool | Moved):
+        if reads_acc or not isinstance(node.op, Layer | Normalize | MaxPool | Moved):
             wrong.append(node.name)
     return wrong
 
@@ -59,7 +75,7 @@ def sites_placed(graph: Graph) -> list[str]:
 def ladders_chosen(graph: Graph) -> list[str]:
     """The input and every firing Layer have levels with positive finite steps."""
     levels = [(i.name, i.levels) for i in graph.inputs]
-    levels += [(n.name, n.op.levels) for n in graph.nodes if isinstance(n.op, Layer) and n.op.activation is not None]
+    levels += [(n.name, n.op.levels) for n in graph.nodes if fires(n.op)]
     return [name for name, lv in levels if lv is None or not (np.isfinite(lv.step) & (lv.step > 0)).all()]
 
 
@@ -69,7 +85,8 @@ def _integers(graph: Graph) -> list[tuple[str, Layer, IntegerForm | None]]:
 
 def weights_integer(graph: Graph) -> list[str]:
     """Every Layer has integer weights."""
-    return [
+    rows = [n.name for n in graph.nodes if isinstance(n.op, Normalize) and n.op.integer is None]
+    return rows + [
         name for name, _, form in _integers(graph)
         if form is None or any(not np.issubdtype(m.weight.dtype, np.integer) for m in (*form.maps, *form.products))
     ]  # fmt: skip

@@ -9,8 +9,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..ir import Graph, Node
-from ..ops import Layer, MaxPool, Moved
-from ..program import Decoding, Encoding, Move, Pad, Population, Program, Step, ValueInfo
+from ..ops import Layer, MaxPool, Moved, Normalize
+from ..program import Decoding, Encoding, Move, Normalization, Pad, Population, Program, Step, ValueInfo
 from ..program import MaxPool as PoolStep
 from ..serialize import smallest_int
 from .arrays import compress
@@ -49,7 +49,10 @@ def _step(node: Node) -> Step:
         return Population(
             node.name, tuple(replace(p, map=_small(p.map)) for p in projections), form.ladder, node.type.shape,
             form.acc_min, form.acc_max, node.origin, tuple(replace(p, form=_small(p.form)) for p in products),
+            node.op.norm(node.inputs),
         )  # fmt: skip
+    if isinstance(node.op, Normalize):
+        return normalization(node, node.op)
     if isinstance(node.op, MaxPool):
         op = node.op
         return PoolStep(
@@ -57,6 +60,16 @@ def _step(node: Node) -> Step:
         )
     assert isinstance(node.op, Moved)
     return Move(node.name, node.inputs, node.op.op, node.type.shape, node.origin)
+
+
+def normalization(node: Node, op: Normalize) -> Normalization:
+    """Return the step of a normalisation with integers."""
+    form = op.integer
+    assert form is not None
+    return Normalization(
+        node.name, node.inputs[0], smallest_int(form.weight), op.axes, op.centred, form.epsilon, form.bits,
+        smallest_int(form.gain), form.ladder, node.type.shape, node.origin,
+    )  # fmt: skip
 
 
 def _small(linear: Any) -> Any:
@@ -82,6 +95,8 @@ def info_behind(node: Node, infos: Mapping[str, ValueInfo]) -> ValueInfo:
         if levels is not None:
             return ValueInfo(shape, levels.lo, levels.hi)
         return ValueInfo(shape, form.acc_min if form else 0, form.acc_max if form else 0)
+    if isinstance(node.op, Normalize) and node.op.levels is not None:
+        return ValueInfo(shape, node.op.levels.lo, node.op.levels.hi)
     sources = [infos[s] for s in node.inputs]
     lo, hi = min(s.lo for s in sources), max(s.hi for s in sources)
     if isinstance(node.op, Moved) and isinstance(node.op.op, Pad):

@@ -3,6 +3,10 @@
 A linear part that is read more than once, or read by something that wants codes (a max pool, a move, a product, another
 linear map that does not compose), is fired at a signed *site*: a population without activation. A product of two values
 of codes is part of a Layer like a linear map.
+
+A softmax becomes two things: a site that fires ``exp(x - max)``, and the division by its sum. Where a matrix product
+reads the softmax, the product reads the exponentials, and its own threshold is scaled by their sum: the weights of
+attention are never rounded. Any other reader gets the quotient, fired at a site.
 """
 
 from __future__ import annotations
@@ -15,9 +19,22 @@ from numpy.typing import NDArray
 
 from ..diagnostics import Origin
 from ..ir import Graph, GraphOutput, Levels, Node, TensorType, unique_name
-from ..ops import Activation, Add, Layer, Linear, Mul, Quantize
-from ..program import Conv, Dense, Elementwise, Gather, Identity, LinearMap, ProductForm, Shape, SumPool
+from ..ops import Activation, Add, Layer, Linear, MatMul, Mul, Normalize, Quantize, Softmax
+from ..program import (
+    Conv,
+    Dense,
+    Elementwise,
+    Gather,
+    Identity,
+    LinearMap,
+    Matmul,
+    ProductForm,
+    RowSum,
+    Shape,
+    SumPool,
+)
 from .arrays import compress
+from .base import only_user
 from .scale import scale_output, scale_product
 
 Array = NDArray[Any]
@@ -31,7 +48,7 @@ MOST_LEVELS_OF_A_MIX = 63
 class _Form:
     """A value that is not spikes yet: ``sum of maps(sources) + products(left, right) + bias``.
 
-    ``units`` as in Linear, one per map.
+    With a ``norm``, what stands before the bias is divided by it. ``units`` as in Linear, one per map.
     """
 
     terms: tuple[tuple[str, LinearMap], ...]
@@ -41,6 +58,7 @@ class _Form:
     origin: Origin
     tap: str | None
     products: tuple[tuple[str, str, ProductForm], ...] = ()
+    norm: RowSum | None = None
 
 
 @dataclass(frozen=True)
@@ -81,21 +99,43 @@ class _Placer:
         return replace(self.graph, nodes=tuple(self.nodes), outputs=outputs)
 
     def _place(self, node: Node) -> None:
-        if isinstance(node.op, Linear | Add | Mul):
+        if isinstance(node.op, Linear | Add | Mul | MatMul | Softmax):
             self.forms[node.name] = self._form(node)
             if self._shared(node):
                 self._fire(node.name, node.name)
         elif isinstance(node.op, Activation):
-            form = self._as_form(node.inputs[0])
-            self._add(node.name, form, node.op, Origin.merge(form.origin, node.origin), node.tap)
+            if not self._normalized(node):
+                form = self._unscaled(node.inputs[0])
+                self._add(node.name, form, node.op, Origin.merge(form.origin, node.origin), node.tap)
         elif isinstance(node.op, Quantize):
-            form = self._as_form(node.inputs[0])
+            form = self._unscaled(node.inputs[0])
             origin = Origin.merge(form.origin, node.origin)
             self._add(node.name, form, node.op.activation, origin, node.tap, node.op.levels)
         else:
             sources = tuple(self._codes(s) for s in node.inputs)
+            if isinstance(node.op, Normalize):
+                self.axes[node.name] = _axis_of_rows(node.op, len(node.type.shape))
+                node = replace(node, op=replace(node.op, axis=self.axes[node.name]))
             self.nodes.append(replace(node, inputs=sources, type=replace(node.type, kind="spikes")))
             self.spikes[node.name] = node.name
+
+    def _normalized(self, node: Node) -> bool:
+        """Let a ReLU be the lower end of the normalisation that it alone reads; return whether it does."""
+        before = self.nodes[-1] if self.nodes else None
+        if before is None or before.name != node.inputs[0] or only_user(self.users, self.graph, before.name) is None:
+            return False
+        if not isinstance(before.op, Normalize) or not isinstance(node.op, Activation) or node.op.kind != "relu":
+            return False
+        op, origin = replace(before.op, activation=node.op), Origin.merge(before.origin, node.origin)
+        self.nodes[-1] = replace(before, name=node.name, op=op, tap=node.tap, origin=origin)
+        self.axes[node.name], self.spikes[node.name] = op.axis, node.name
+        return True
+
+    def _unscaled(self, value: str) -> _Form:
+        """Return the value as a form without a norm: a function of a quotient is one of its codes."""
+        if value in self.forms and value not in self.spikes and self.forms[value].norm is not None:
+            self._codes(value)
+        return self._as_form(value)
 
     def _shared(self, node: Node) -> bool:
         """Return whether several readers want this value; activations can each fire it for themselves."""
@@ -105,6 +145,10 @@ class _Placer:
     def _form(self, node: Node) -> _Form:
         if isinstance(node.op, Add):
             return self._sum(node)
+        if isinstance(node.op, MatMul):
+            return self._matrix_product(node)
+        if isinstance(node.op, Softmax):
+            return self._softmax(node, node.op)
         if isinstance(node.op, Mul):
             (left, a, before), (right, b, also) = (self._factor(s) for s in node.inputs)
             product = (left, right, Elementwise(compress(np.asarray(a * b))))
@@ -119,7 +163,41 @@ class _Placer:
         terms = ((self._codes(source), node.op.map),)
         return _Form(terms, (node.op.unit,), node.op.bias, node.type.shape, node.origin, node.tap)
 
+    def _softmax(self, node: Node, op: Softmax) -> _Form:
+        """Return the exponentials, fired at a site of their own, over their sum."""
+        scores = self._unscaled(node.inputs[0])
+        name = f"{node.name}/exp"
+        exp = Activation("row_exp", axis=op.axes[0])
+        source = self._add(name, scores, exp, Origin.merge(scores.origin, node.origin), None)
+        one = np.ones((1,) * len(node.type.shape))
+        copy = ((source, Identity(one)),)
+        return _Form(copy, (None,), one * 0.0, node.type.shape, node.origin, node.tap, norm=RowSum(source, op.axes[0]))
+
+    def _matrix_product(self, node: Node) -> _Form:
+        left, right = node.inputs
+        weights = None if left in self.spikes else self.forms.get(left)
+        norm = None
+        if weights is not None and weights.norm is not None and _plain(weights, len(node.type.shape) - 1):
+            norm, name, a, before = weights.norm, weights.norm.source, np.ones(()), weights.origin
+        else:
+            name, a, before = self._row_factor(left, -1)
+        other, b, also = self._row_factor(right, -2)
+        rank = len(node.type.shape)
+        scale = np.multiply(*np.broadcast_arrays(*(np.reshape(x, (1,) * (rank - x.ndim) + x.shape) for x in (a, b))))
+        zero, origin = np.zeros((1,) * rank), Origin.merge(before, also, node.origin)
+        product = (name, other, Matmul(compress(scale)))
+        return _Form((), (), zero, node.type.shape, origin, node.tap, (product,), norm)
+
+    def _row_factor(self, value: str, axis: int) -> tuple[str, Array, Origin]:
+        """Return spikes, their scale and its origin; a scale that differs along the summed ``axis`` is fired."""
+        name, scale, origin = self._factor(value)
+        if compress(scale).shape[axis] == 1:
+            return name, compress(scale), origin
+        return self._codes(value), np.ones((1,) * len(self.types[value].shape)), Origin()
+
     def _sum(self, node: Node) -> _Form:
+        for source in node.inputs:  # a quotient adds to nothing
+            self._unscaled(source)
         parts = [self._as_form(s, node.type.shape) for s in node.inputs]
         if _mixed(replace(parts[0], terms=parts[0].terms + parts[1].terms)):
             self._codes(node.inputs[1])
@@ -144,7 +222,8 @@ class _Placer:
         kept = tuple((s, m) for s, m in terms if m is not None)
         units = tuple(None if u is None else np.abs(u * factor) for u in form.units)
         products = tuple((left, right, scale_product(f, factor)) for left, right, f in form.products)
-        return _Form(kept, units, bias, form.shape, Origin.merge(form.origin, node.origin), node.tap, products)
+        origin = Origin.merge(form.origin, node.origin)
+        return _Form(kept, units, bias, form.shape, origin, node.tap, products, form.norm)
 
     def _as_form(self, value: str, wanted: Shape | None = None) -> _Form:
         """Return the value as a form, of shape ``wanted`` where it has to be repeated along axes of length 1."""
@@ -159,7 +238,8 @@ class _Placer:
     def _factor(self, value: str) -> tuple[str, Array, Origin]:
         """Return a name that holds spikes, their scale, and the origin of the scale: it needs no site of its own."""
         form = None if value in self.spikes else self.forms[value]
-        if form is not None and len(form.terms) == 1 and not form.products and not form.bias.any():
+        alone = form is not None and len(form.terms) == 1 and not form.products and form.norm is None
+        if form is not None and alone and not form.bias.any():
             source, linear = form.terms[0]
             if isinstance(linear, Identity):
                 return source, linear.weight, form.origin
@@ -181,8 +261,10 @@ class _Placer:
     ) -> str:  # fmt: skip
         name = unique_name(value, {n.name for n in self.nodes}.__contains__)
         maps, products = tuple(m for _, m in form.terms), tuple(f for *_, f in form.products)
-        op = Layer(maps, form.bias, activation, self._channel_axis(form), levels, products=products, units=form.units)
-        sources = (*(s for s, _ in form.terms), *(s for *pair, _ in form.products for s in pair))
+        op = Layer(maps, form.bias, activation, self._channel_axis(form), levels, products=products, units=form.units,
+                   norm_axis=None if form.norm is None else form.norm.axis)  # fmt: skip
+        sources = (*(s for s, _ in form.terms), *(s for *pair, _ in form.products for s in pair),
+                   *(() if form.norm is None else (form.norm.source,)))  # fmt: skip
         kind = "acc" if activation is None else "spikes"
         node = Node(name, op, sources, TensorType(form.shape, kind),  # type: ignore[arg-type]
                     origin.touched_by("place-sites"), tap)  # fmt: skip
@@ -200,17 +282,34 @@ class _Placer:
         last, kinds = len(form.shape) - 1, {type(m) for _, m in form.terms}
         if Dense in kinds:
             return last
+        if any(isinstance(f, Matmul) for *_, f in form.products):
+            return 0 if form.norm is None else last
         fired = [self.axes.get(s, 0) for *pair, _ in form.products for s in pair]
         return last if last in fired and not kinds & {Conv, SumPool} else 0
 
     def _output(self, out: GraphOutput) -> GraphOutput:
-        if out.value not in self.forms:
+        if out.value in self.forms and self.forms[out.value].norm is not None:
+            self._codes(out.value)
+        if out.value not in self.forms or self.forms[out.value].norm is not None:
             return replace(out, value=self.spikes[out.value])
         if out.value not in self.readouts:
             form = self.forms[out.value]
             name = out.value if out.value not in self.spikes else f"{out.value}/readout"
             self.readouts[out.value] = self._add(name, form, None, form.origin, form.tap)
         return replace(out, value=self.readouts[out.value])
+
+
+def _plain(weights: _Form, axis: int) -> bool:
+    """Return whether a form is a softmax over ``axis`` of one sample and nothing else."""
+    ((_, copy),) = weights.terms or ((None, None),)
+    exact = isinstance(copy, Identity) and bool((copy.weight == 1).all()) and not weights.bias.any()
+    return exact and not weights.products and weights.norm is not None and weights.norm.axis == axis
+
+
+def _axis_of_rows(op: Normalize, rank: int) -> int:
+    """Return the channel axis of a normalisation: where its scales differ, else the last, or the first of an image."""
+    varying = [a + rank - op.scale.ndim for a, d in enumerate(op.scale.shape) if d > 1]
+    return varying[0] if len(varying) == 1 else rank - 1 if len(op.axes) == 1 else 0
 
 
 def _repeated(shape: Shape, wanted: Shape) -> Array:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..config import Options
 from ..diagnostics import fail
 from ..ir import Graph, Node
-from ..ops import IntegerForm, Layer
+from ..ops import IntegerForm, Layer, Normalize
 from ..ops.layer import Terms
 from ..program import LinearMap, Product, ProductForm, Shape, ValueInfo
 from ..ranges import driven_range
@@ -29,6 +29,7 @@ from . import imported
 from .arrays import along
 from .choose_ladders import levels_vector
 from .lower import info_behind
+from .row_forms import normalized
 from .scale import scale_output, scale_product
 from .steps import all_steps, on_codes, rows_of, top_code
 
@@ -63,6 +64,9 @@ class QuantizeWeights:
         for node in graph.nodes:
             if isinstance(node.op, Layer):
                 node = self._quantized(node, node.op, steps, infos)
+            elif isinstance(node.op, Normalize):
+                op = normalized(node.op, steps[node.inputs[0]], infos[node.inputs[0]])
+                node = replace(node, op=op, origin=node.origin.touched_by(self.name))
             infos[node.name] = info_behind(node, infos)
             nodes.append(node)
         return replace(graph, nodes=tuple(nodes))
@@ -145,9 +149,11 @@ class QuantizeWeights:
             return np.full(len(free), top or 1.0), []
         assert layer.activation is not None
         step = levels_vector(layer.levels, shape, layer.axis)
-        if not uniform_site(layer):
-            return free, ["table ladder"]
+        if not uniform_site(layer):  # a single weight needs no rounding: it is the unit
+            return (np.where(largest > 0, largest, 1.0) if rows.shape[1] == 1 else free), ["table ladder"]
         theta = self._theta(rows, worth, step, largest)
+        if layer.norm_axis is not None:
+            return step / np.maximum(theta, 1), ["threshold scaled by the sum of a row"]
         if (theta < SMALLEST_UNIFORM_THETA).any():
             small = theta < SMALLEST_UNIFORM_THETA
             return np.where(small, free, step / np.maximum(theta, 1)), [

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..program import Conv, Dense, Elementwise, Gather, Identity, LinearMap, ProductForm, Shape, SumPool
+from ..program import Conv, Dense, Gather, Identity, LinearMap, ProductForm, Shape, SumPool
 from .arrays import channel_vector, compress
 
 Array = NDArray[Any]
@@ -28,7 +28,6 @@ def scale_output(linear: LinearMap, factor: Array, shape: Shape) -> LinearMap | 
 
 def scale_product(form: ProductForm, factor: Array) -> ProductForm:
     """Return the form of ``factor * product``; the factor broadcasts against the product's sample."""
-    assert isinstance(form, Elementwise)
     return replace(form, weight=compress(np.multiply(*np.broadcast_arrays(form.weight, factor))))
 
 

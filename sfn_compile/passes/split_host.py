@@ -15,8 +15,13 @@ from ..ops import Activation, ArgExtreme, Linear, Moved, Quantize, Softmax
 from ..program import Concat, HostOp, Identity, Pad
 from .base import only_user
 
-# They have no integer form: the decoder computes them, or nobody.
-HOST_ONLY = (Softmax, ArgExtreme)
+# At the end of a network the decoder computes them.
+HOST = (Softmax, ArgExtreme)
+
+
+def host_only(op: object) -> bool:
+    """Return whether an op has no integer form: the decoder computes it, or nobody."""
+    return isinstance(op, ArgExtreme) or (isinstance(op, Softmax) and (op.log or len(op.axes) != 1))
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class SplitHost:
         problems = [
             Diagnostic("SFN202", "it stands inside the network, where it has no integer form yet", n.origin.nodes[0],
                        "it is supported at the end of the network")
-            for n in graph.nodes if isinstance(n.op, HOST_ONLY)
+            for n in graph.nodes if host_only(n.op)
         ]  # fmt: skip
         if not graph.nodes or any(i.name == o.value for i in graph.inputs for o in graph.outputs):
             problems.append(Diagnostic("SFN105", "an output is the input itself: there is no layer to map"))
@@ -52,7 +57,7 @@ def _split_outputs(graph: Graph) -> Graph:
         value, host = out.value, out.host
         while value in tails:
             node = nodes[value]
-            alone = isinstance(node.op, (*HOST_ONLY, Quantize))
+            alone = isinstance(node.op, (*HOST, Quantize))
             if not alone and any(u.name not in tails for u in users[node.inputs[0]]):
                 break  # others need its source in the network: one population serves them and this output
             value, host = node.inputs[0], (tails[value], *host)

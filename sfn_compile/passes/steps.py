@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ir import Graph, Node
-from ..ops import Layer, MaxPool, Moved
+from ..ops import Layer, MaxPool, Moved, Normalize
 from ..ops.layer import Terms
-from ..program import Conv, Dense, Identity, LinearMap, ProductForm, Shape, ValueInfo
+from ..program import Conv, Dense, Identity, LinearMap, Matmul, ProductForm, Shape, ValueInfo
 from .arrays import compress, move_array
 from .scale import scale_input, scale_product
 
@@ -55,7 +55,7 @@ def all_steps(graph: Graph) -> dict[str, Array]:
     shapes = {name: t.shape for name, t in graph.types().items()}
     steps: dict[str, Array] = {i.name: i.levels.step for i in graph.inputs if i.levels is not None}
     for node in graph.nodes:
-        if isinstance(node.op, Layer):
+        if isinstance(node.op, Layer | Normalize):
             if node.op.levels is not None:
                 steps[node.name] = node.op.levels.step
         else:
@@ -79,17 +79,29 @@ def effective_product(form: ProductForm, left: Array, right: Array, rank: int) -
     return scale_product(form, np.multiply(*np.broadcast_arrays(*steps)))
 
 
+def contracted(form: ProductForm, side: int, step: Array, shape: Shape) -> bool:
+    """Return whether a matrix product sums over codes of different steps in its left (0) or right (1) factor."""
+    if not isinstance(form, Matmul):
+        return False
+    ranked = compress(step.reshape((1,) * (len(shape) - step.ndim) + step.shape))
+    return ranked.shape[-1 - side] > 1
+
+
 def on_codes(node: Node, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo]) -> Terms:
     """Return the projections and products of a Layer on codes instead of reals."""
     assert isinstance(node.op, Layer)
     projections, products = node.op.terms(node.inputs)
+    norm, rank = node.op.norm(node.inputs), len(node.type.shape)
+    unit = {} if norm is None else {norm.source: np.ones(())}  # a quotient does not know the step of its parts
     linear = []
     for p in projections:
-        found = effective(p.map, steps[p.source], infos[p.source].shape)
+        found = effective(p.map, unit.get(p.source, steps[p.source]), infos[p.source].shape)
         assert found is not None
         linear.append(replace(p, map=found))
-    rank = len(node.type.shape)
-    forms = (effective_product(p.form, steps[p.left], steps[p.right], rank) for p in products)
+    forms = [
+        effective_product(p.form, unit.get(p.left, steps[p.left]), unit.get(p.right, steps[p.right]), rank)
+        for p in products
+    ]
     return tuple(linear), tuple(replace(p, form=f) for p, f in zip(products, forms, strict=True))
 
 

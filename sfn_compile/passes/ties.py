@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..diagnostics import fail
 from ..ir import Graph, TensorType
-from ..ops import Layer, MaxPool, Moved
+from ..ops import MaxPool, Moved, fires
 from .arrays import along, channel_vector
 
 Array = NDArray[Any]
@@ -28,7 +28,7 @@ class Ties:
         self.nodes = graph.by_name()
         types = graph.types()
         axes = {i.name: 0 for i in graph.inputs}
-        axes |= {n.name: n.op.axis for n in graph.nodes if isinstance(n.op, Layer) and n.op.activation is not None}
+        axes |= {n.name: n.op.axis for n in graph.nodes if fires(n.op)}
         self.sites = {name: (types[name], axis) for name, axis in axes.items()}
         self.first: dict[str, int] = {}
         n = 1  # label 0 stands for padding, which has no step
@@ -60,7 +60,14 @@ class Ties:
     def demand(self, value: str, axis: int, steps: Mapping[str, Array]) -> None:
         """Tie what meets in one channel of ``value`` along ``axis``: ``steps`` holds those chosen so far."""
         front = np.moveaxis(self._labels(value), axis, 0)
-        rows = front.reshape(front.shape[0], -1)
+        self._demand(value, front.reshape(front.shape[0], -1), steps)
+
+    def demand_rows(self, value: str, axis: int, steps: Mapping[str, Array]) -> None:
+        """Tie what a matrix product sums up: the steps of ``value`` along ``axis``, at each place of the other axes."""
+        labels = np.moveaxis(self._labels(value), axis, -1)
+        self._demand(value, np.unique(labels.reshape(-1, labels.shape[-1]), axis=0), steps)
+
+    def _demand(self, value: str, rows: Array, steps: Mapping[str, Array]) -> None:
         met = [self._tie(row) for row in rows]
         met.append(self._keep_stated(value, rows))
         if not any(met) and not self._pin(rows, steps) and not self._tie(rows):
@@ -69,7 +76,7 @@ class Ties:
     def _stated(self, graph: Graph, n: int) -> Array:
         """Return the step of every label whose site the model itself quantises, 0 for all others."""
         levels = {i.name: i.levels for i in graph.inputs}
-        levels |= {x.name: x.op.levels for x in graph.nodes if isinstance(x.op, Layer)}
+        levels |= {x.name: x.op.levels for x in graph.nodes if fires(x.op)}
         found = np.zeros(n)
         for site, (kind, axis) in self.sites.items():
             stated = levels[site]

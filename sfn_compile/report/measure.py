@@ -13,14 +13,32 @@ from ..execute import run_codes
 from ..host import encode_all
 from ..ir import Graph, GraphInput, Node
 from ..legalize import weight_top
-from ..ops import Layer
+from ..ops import Layer, Normalize
 from ..passes.steps import all_steps
-from ..program import Conv, Dense, LinearMap, Population, Product, Program, SumPool, Table, ValueInfo
-from ..ranges import bits_for
+from ..program import (
+    Conv,
+    Dense,
+    LinearMap,
+    Matmul,
+    Normalization,
+    Population,
+    Product,
+    ProductForm,
+    Program,
+    Ratio,
+    Readout,
+    RowTable,
+    SumPool,
+    Table,
+    Uniform,
+    ValueInfo,
+)
+from ..ranges import bits_for, normalization_reach
 from ..samples import Samples, n_samples, part
 
 Array = NDArray[Any]
 Pair = tuple[str, str]
+_KINDS = {Uniform: "uniform", Table: "table", RowTable: "exponential", Ratio: "ratio", Readout: "readout"}
 
 
 def layers(graph: Graph, program: Program, runner: FloatRunner, x: Samples) -> list[dict[str, Any]]:
@@ -28,10 +46,14 @@ def layers(graph: Graph, program: Program, runner: FloatRunner, x: Samples) -> l
     tally, both = _tally(graph, program, runner, x)
     info, nodes = program.values(), graph.by_name()
     rows = [{**_input(source), **tally[source.name].row()} for source in graph.inputs]
-    for population in program.populations():
-        node = nodes[population.name]
-        rows.append({**_static(population, node, info), **tally[population.name].row(),
-                     **_activity(population, info, tally, both)})  # fmt: skip
+    for step in program.steps:
+        if isinstance(step, Population):
+            static = {**_static(step, nodes[step.name], info), **_activity(step, info, tally, both)}
+        elif isinstance(step, Normalization):
+            static = _normalization(step, nodes[step.name], info)
+        else:
+            continue
+        rows.append({**static, **tally[step.name].row()})
     return rows
 
 
@@ -82,7 +104,7 @@ def _static(population: Population, node: Node, info: Mapping[str, ValueInfo]) -
          "weight_bits": bits_for(-weight_top(p.form), weight_top(p.form)), "macs": product_macs(p, info)}
         for p in population.products
     ]  # fmt: skip
-    kind = "readout" if levels is None else "table" if isinstance(ladder, Table) else "uniform"
+    kind = _KINDS[type(ladder)]
     return {
         "name": population.name, "kind": kind, "origin": list(population.origin.nodes),
         "activation": layer.activation.label if layer.activation else None, "shape": list(population.shape),
@@ -90,8 +112,8 @@ def _static(population: Population, node: Node, info: Mapping[str, ValueInfo]) -
         "levels": None if levels is None else levels.hi - levels.lo,
         "reason": "" if levels is None else levels.reason,
         "dead": 0 if levels is None else int(levels.dead.sum()),
-        "theta_min": int(ladder.theta.min()) if kind == "uniform" else None,  # type: ignore[union-attr]
-        "theta_max": int(ladder.theta.max()) if kind == "uniform" else None,  # type: ignore[union-attr]
+        "theta_min": int(ladder.theta.min()) if isinstance(ladder, Uniform | Ratio) else None,
+        "theta_max": int(ladder.theta.max()) if isinstance(ladder, Uniform | Ratio) else None,
         "acc_min": population.acc_min, "acc_max": population.acc_max,
         "acc_bits": bits_for(population.acc_min, population.acc_max),
         "weight_bits": max(p["weight_bits"] for p in projections + products),
@@ -101,9 +123,30 @@ def _static(population: Population, node: Node, info: Mapping[str, ValueInfo]) -
     }  # fmt: skip
 
 
+def _normalization(step: Normalization, node: Node, info: Mapping[str, ValueInfo]) -> dict[str, Any]:
+    op, reach = node.op, normalization_reach(step, info[step.source])
+    assert isinstance(op, Normalize)
+    assert op.levels is not None
+    size = int(np.prod(step.shape))
+    widest = max(bits_for(lo, hi) for lo, hi in reach.values())
+    lo, hi = reach["deviation"]
+    return {
+        "name": step.name, "kind": "normalization", "origin": list(step.origin.nodes),
+        "activation": op.activation.label, "shape": list(step.shape),
+        "lo": op.levels.lo, "hi": op.levels.hi, "levels": op.levels.hi - op.levels.lo, "reason": op.levels.reason,
+        "dead": int(op.levels.dead.sum()), "theta_min": int(step.ladder.theta.min()),
+        "theta_max": int(step.ladder.theta.max()), "acc_min": lo, "acc_max": hi, "acc_bits": bits_for(lo, hi),
+        "weight_bits": bits_for(-int(step.weight.max()), int(step.weight.max())), "projections": [], "products": [],
+        "macs": 3 * size, "synops": float(3 * size),
+        "notes": [f"the widest integer behind its thresholds has {widest} bits"],
+    }  # fmt: skip
+
+
 def product_macs(product: Product, info: Mapping[str, ValueInfo]) -> int:
     """Return the multiplications of two codes of one sample."""
-    return int(np.prod(product.form.out_shape(info[product.left].shape, info[product.right].shape)))
+    left, right = info[product.left].shape, info[product.right].shape
+    each = left[-1] if isinstance(product.form, Matmul) else 1
+    return each * int(np.prod(product.form.out_shape(left, right)))
 
 
 def _activity(
@@ -162,7 +205,8 @@ def _tally(
     steps, nodes = all_steps(graph), graph.by_name()
     entry = {i.name: i.levels for i in graph.inputs}
     found = {name: _Tally() for name in program.values()}
-    both = {(p.left, p.right): 0.0 for s in program.populations() for p in s.products}
+    forms = {(p.left, p.right): p.form for s in program.populations() for p in s.products}
+    both = dict.fromkeys(forms, 0.0)
     start = 0
     for n, real, _ in runner.stream(x):
         codes = run_codes(program, encode_all(program, part(x, slice(start, start + n))))
@@ -173,8 +217,17 @@ def _tally(
             step = steps.get(name)
             if isinstance(op, Layer) and op.levels is None and op.integer is not None:
                 step = op.integer.alpha
-            measured = op is None or isinstance(op, Layer)
+            measured = op is None or isinstance(op, Layer | Normalize)
             tally.add(real[name] if measured else None, codes[name], step, levels)
         for left, right in both:
-            both[left, right] += float(((codes[left] != 0) & (codes[right] != 0)).mean()) * n / n_samples(x)
+            both[left, right] += _met(codes[left], codes[right], forms[left, right]) * n / n_samples(x)
     return found, both
+
+
+def _met(left: Array, right: Array, form: ProductForm) -> float:
+    """Return the share of a product's multiplications whose two codes are both not 0."""
+    a, b = left != 0, right != 0
+    if not isinstance(form, Matmul):
+        return float((a & b).mean())
+    pairs = (a.sum(axis=-2, dtype=np.float64) * b.sum(axis=-1, dtype=np.float64)).sum()
+    return float(pairs / (a.size * b.shape[-1]))

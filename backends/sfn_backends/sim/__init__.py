@@ -10,7 +10,7 @@ import numpy as np
 from sfn_compile import __version__, serialize
 from sfn_compile.backend import Capabilities, RunRequest, RunResult
 from sfn_compile.execute import run_codes
-from sfn_compile.program import MOVES, Program
+from sfn_compile.program import ADAPTIVE, MOVES, Program
 
 
 class SimBackend:
@@ -24,7 +24,9 @@ class SimBackend:
         acc_bits=63,
         weight_bits=32,
         note="bit-accurate NumPy simulator; always available",
-        products=frozenset({"Elementwise"}),
+        products=frozenset({"Elementwise", "Matmul"}),
+        adaptive=ADAPTIVE,
+        row_bits=63,
     )
 
     def available(self) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...ops import Linear, Moved
+from ...ops import Linear, MatMul, Moved
 from ...program import Conv, Dense, Shape, Transpose
 from ..context import Array, OnnxNode
 from ..windows import spread, window_pads
@@ -84,9 +84,7 @@ def matmul(node: OnnxNode) -> None:
         product = node.emit(Linear(Dense(matrix), np.zeros(matrix.shape[0])), turned)
         node.result(Moved(Transpose((1, 0))), product)
     else:
-        what = "both factors are computed, as in attention; transformers are not supported yet"
-        fix = "use a convolutional network, or compile the part before this product alone"
-        raise node.refuse(what, fix, "SFN201")
+        node.result(MatMul(), node.value(0), node.value(1))
 
 
 def dense_map(node: OnnxNode, shape: Shape, matrix: Array, unit: Array | None) -> Linear:
