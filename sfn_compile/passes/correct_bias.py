@@ -19,9 +19,10 @@ from ..calibration.collect import FloatRunner, RealValues
 from ..execute import accumulate, fire
 from ..ir import Graph, Levels, Node
 from ..ops import Expression, Layer, MaxPool, Normalize, is_row_exp
+from ..ops.layer import channel_rows
 from ..program import Population, ValueInfo
 from ..samples import Samples, n_samples, part
-from .arrays import along
+from .arrays import spread
 from .fold_thresholds import ladder
 from .lower import info_behind, normalization
 
@@ -86,7 +87,7 @@ class CorrectBias:
             return node
         got = acc if driven.norm is None else acc / driven.norm.apply(codes[driven.norm.source])
         true = layer.drive(*(real[s] for s in node.inputs))
-        shift = along(layer.axis, len(node.type.shape), _mean_error(layer, true, got * form.alpha + layer.bias))
+        shift = spread(layer.axis, node.type.shape, _mean_error(layer, true, got * form.alpha + layer.bias))
         stated = "imported" in form.notes  # such a network is computed as it is, its errors included
         better = layer if stated else replace(layer, bias=layer.bias + shift)
         if layer.levels is not None:
@@ -110,9 +111,9 @@ def _mean_error(layer: Layer, true: Array, got: Array) -> Array:
         low, high = (levels.lo + 0.5) * step, (levels.hi - 0.5) * step
         fired, would = layer.activation.evaluate(true), layer.activation.evaluate(got)
         weight = ~(((fired < low) & (would < low)) | ((fired > high) & (would > high)))
-    axes = tuple(a for a in range(true.ndim) if a != layer.axis + 1)
-    total = weight.sum(axis=axes)
-    return np.where(total > 0, ((true - got) * weight).sum(axis=axes) / np.where(total > 0, total, 1), 0.0)
+    total = channel_rows(weight, layer.axis, batched=True).sum(axis=1)
+    error = channel_rows((true - got) * weight, layer.axis, batched=True).sum(axis=1)
+    return np.where(total > 0, error / np.where(total > 0, total, 1), 0.0)
 
 
 def _slope(body: Expression, z: Array, levels: Levels) -> Array:

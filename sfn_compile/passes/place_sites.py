@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from ..diagnostics import Origin
 from ..ir import Graph, GraphOutput, Levels, Node, TensorType, unique_name
-from ..ops import Activation, Add, Layer, Linear, MatMul, Mul, Normalize, Quantize, Softmax
+from ..ops import Activation, Add, Layer, Linear, MatMul, Moved, Mul, Normalize, Quantize, Softmax
+from ..ops.layer import Axis, n_channels
 from ..program import (
+    Concat,
     Conv,
     Dense,
     Elementwise,
@@ -28,12 +30,13 @@ from ..program import (
     Identity,
     LinearMap,
     Matmul,
+    Pad,
     ProductForm,
     RowSum,
     Shape,
     SumPool,
 )
-from .arrays import compress
+from .arrays import compress, move_array, spread
 from .base import only_user
 from .scale import scale_output, scale_product
 
@@ -88,7 +91,8 @@ class _Placer:
     forms: dict[str, _Form] = field(default_factory=dict)
     spikes: dict[str, str] = field(default_factory=dict)
     readouts: dict[str, str] = field(default_factory=dict)
-    axes: dict[str, int] = field(default_factory=dict)
+    axes: dict[str, Axis] = field(default_factory=dict)
+    made: dict[str, Node] = field(default_factory=dict)
 
     def run(self) -> Graph:
         self.users, self.types = self.graph.users(), self.graph.types()
@@ -116,8 +120,12 @@ class _Placer:
             if isinstance(node.op, Normalize):
                 self.axes[node.name] = _axis_of_rows(node.op, len(node.type.shape))
                 node = replace(node, op=replace(node.op, axis=self.axes[node.name]))
-            self.nodes.append(replace(node, inputs=sources, type=replace(node.type, kind="spikes")))
+            self._append(replace(node, inputs=sources, type=replace(node.type, kind="spikes")))
             self.spikes[node.name] = node.name
+
+    def _append(self, node: Node) -> None:
+        self.nodes.append(node)
+        self.made[node.name] = node
 
     def _normalized(self, node: Node) -> bool:
         """Let a ReLU be the lower end of the normalisation that it alone reads; return whether it does."""
@@ -268,24 +276,42 @@ class _Placer:
         kind = "acc" if activation is None else "spikes"
         node = Node(name, op, sources, TensorType(form.shape, kind),  # type: ignore[arg-type]
                     origin.touched_by("place-sites"), tap)  # fmt: skip
-        self.nodes.append(node)
+        self._append(node)
         if activation is not None:
             self.spikes[value] = name
             self.axes[name] = op.axis
         return name
 
-    def _channel_axis(self, form: _Form) -> int:
+    def _channel_axis(self, form: _Form) -> Axis:
         """Return the axis that the weights run along: the last of a Dense, else the first; other maps take either.
 
-        A product without either runs along the axis that its factors were fired along.
+        Without either they run along the axis that what is read was fired along.
         """
         last, kinds = len(form.shape) - 1, {type(m) for _, m in form.terms}
         if Dense in kinds:
             return last
         if any(isinstance(f, Matmul) for *_, f in form.products):
-            return 0 if form.norm is None else last
-        fired = [self.axes.get(s, 0) for *pair, _ in form.products for s in pair]
-        return last if last in fired and not kinds & {Conv, SumPool} else 0
+            return 0 if form.norm is None or last == 0 else (*range(last - 1), last)  # of one head, each channel
+        if kinds & {Conv, SumPool}:
+            return 0
+        fired = [
+            self._axis_behind(s) for s in (*(s for s, _ in form.terms), *(s for *p, _ in form.products for s in p))
+        ]
+        return last if last in fired else 0
+
+    def _axis_behind(self, value: str) -> Axis | None:
+        """Return the axis along which the channels of the site behind a value lie after the moves between."""
+        node = self.made.get(value)
+        if node is None or not isinstance(node.op, Moved):
+            return self.axes.get(value)
+        before = self._axis_behind(node.inputs[0])
+        if before is None or isinstance(node.op.op, Pad | Concat):
+            return before
+        source = self.made.get(node.inputs[0])
+        shape = self.types[node.inputs[0]].shape if source is None else source.type.shape
+        labels = move_array(node.op.op, spread(before, shape, np.arange(n_channels(shape, before))), shape)
+        varying = tuple(a for a, d in enumerate(labels.shape) if d > 1)
+        return varying[0] if len(varying) == 1 else None
 
     def _output(self, out: GraphOutput) -> GraphOutput:
         if out.value in self.forms and self.forms[out.value].norm is not None:
