@@ -15,7 +15,7 @@ from ..diagnostics import fail
 from ..frontend.reference import FloatReference, original_names
 from ..host import prepare_all
 from ..ir import Graph, Node
-from ..ops import Layer, fires, is_row_exp
+from ..ops import Layer, needs_statistics
 from ..ops.layer import Axis, channel_rows, n_channels
 from ..samples import Samples, n_samples, part
 from .statistics import Statistics
@@ -32,7 +32,7 @@ def sites(graph: Graph) -> dict[str, Axis]:
     """Return the channel axis (of one sample) of every value that needs statistics, by name: not of stated levels."""
     found: dict[str, Axis] = {i.name: 0 for i in graph.inputs if i.levels is None}
     for node in graph.nodes:
-        if fires(node.op) and node.op.levels is None and not is_row_exp(node.op):
+        if needs_statistics(node.op):
             found[node.name] = node.op.axis
     return found
 

@@ -43,7 +43,8 @@ class Layer:
     With a ``norm_axis`` the sum is divided, before the bias, by that of one more input over this axis of one sample.
     ``activation`` None means a readout: the accumulator leaves the network unfired. ``axis`` is the channel axis of the
     sample, along which thresholds are chosen; of several axes, every combination of places is a channel. ``units``, one
-    per map, as in :class:`~sfn_compile.ops.linear.Linear`.
+    per map, as in :class:`~sfn_compile.ops.linear.Linear`. ``carries``: the last map subtracts the codes that another
+    population made of the same sum, so that this one fires what rounding left; on real numbers that is 0.
     """
 
     maps: tuple[LinearMap, ...]
@@ -55,6 +56,7 @@ class Layer:
     products: tuple[ProductForm, ...] = ()
     units: tuple[Array | None, ...] = ()
     norm_axis: int | None = None
+    carries: bool = False
 
     def norm(self, inputs: tuple[str, ...]) -> RowSum | None:
         """Return what the sum of maps and products is divided by, None where by nothing."""

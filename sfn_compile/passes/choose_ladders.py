@@ -122,6 +122,12 @@ class ChooseLadders:
         """The options with the levels of attention sites."""
         return replace(self.options, levels=max(self.options.levels, self.options.attention_levels))
 
+    def _left_over(self, node: Node, layer: Layer, steps: Mapping[str, Array]) -> Levels:
+        """Return levels that divide one step of the site whose rounding is carried on."""
+        n = self.options.levels
+        step = steps[node.inputs[len(layer.maps) - 1]] / (n + 1)
+        return Levels(step, -((n + 1) // 2), n // 2, np.zeros(step.shape, bool), "what rounding left of a residual")
+
     def _levels_of_rows(self, node: Node, op: Normalize, ties: Ties) -> Levels:
         stats, shape = self.statistics[node.name], node.type.shape
         lo, hi = code_range(op.activation, stats, self.options)
@@ -138,6 +144,8 @@ class ChooseLadders:
         if is_row_exp(layer):
             one, top = np.ones((1,) * len(node.type.shape)), self._attention.levels
             return Levels(one / top, 0, top, one == 0, "exponential of a softmax: from 0 to the largest of its row")
+        if layer.carries:
+            return self._left_over(node, layer, steps)
         stats = self.statistics[node.name]
         lo, hi = code_range(layer.activation, stats, options)
         step = _by_groups(stats, ties.groups(node.name), lo, hi, options, _of_site)
@@ -153,7 +161,7 @@ class ChooseLadders:
         step = ties.tied(node.name, step)
         if layer.norm_axis is not None:
             terms = on_codes(node, steps, infos)
-            term: LinearMap | ProductForm = (terms[1][0].form if terms[1] else terms[0][0].map)
+            term: LinearMap | ProductForm = terms[1][0].form if terms[1] else terms[0][0].map
             unit = np.abs(rows_of(term, node.type.shape, layer.axis)).max(axis=1)
             step = ratio_step(step, unit, ratio_weight(terms, infos, self.options))
         axis, shape = layer.axis, node.type.shape

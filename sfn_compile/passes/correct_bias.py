@@ -9,7 +9,7 @@ thresholds. The light bias calibration of SNN Calibration (Li et al., ICML 2021)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,6 +38,7 @@ class CorrectBias:
 
     runner: FloatRunner
     x: Samples
+    shifts: dict[str, Array] = field(default_factory=dict)
 
     name: ClassVar[str] = "correct-bias"
     needs: ClassVar[frozenset[str]] = frozenset({"weights-integer"})
@@ -72,6 +73,13 @@ class CorrectBias:
                 real.pop(done, None)
         return replace(graph, nodes=tuple(nodes))
 
+    def _carried(self, node: Node, layer: Layer, driven: Population, acc: Array, codes: dict[str, Array]) -> Node:
+        form = layer.integer
+        assert form is not None
+        better = replace(layer, bias=layer.bias + self.shifts[node.inputs[len(layer.maps) - 1]])
+        codes[node.name] = fire(replace(driven, ladder=ladder(better, form)), acc, codes)
+        return replace(node, op=better, origin=node.origin.touched_by(self.name))
+
     def _corrected(
         self, node: Node, layer: Layer, real: Mapping[str, Array], codes: dict[str, Array],
         infos: Mapping[str, ValueInfo],
@@ -86,9 +94,12 @@ class CorrectBias:
             codes[node.name] = fire(driven, acc, codes)
             return node
         got = acc if driven.norm is None else acc / driven.norm.apply(codes[driven.norm.source])
+        if layer.carries:  # it carries on what the rounding of the same sum left, corrected like that
+            return self._carried(node, layer, driven, acc, codes)
         true = layer.drive(*(real[s] for s in node.inputs))
         shift = spread(layer.axis, node.type.shape, _mean_error(layer, true, got * form.alpha + layer.bias))
         stated = "imported" in form.notes  # such a network is computed as it is, its errors included
+        self.shifts[node.name] = shift
         better = layer if stated else replace(layer, bias=layer.bias + shift)
         if layer.levels is not None:
             codes[node.name] = fire(replace(driven, ladder=ladder(better, form)), acc, codes)

@@ -72,6 +72,7 @@ class PlaceSites:
     """
 
     levels: int = 31
+    carry: bool = True
 
     name: ClassVar[str] = "place-sites"
     needs: ClassVar[frozenset[str]] = frozenset({"moves-sunk", "linear-composed", "pools-composed"})
@@ -80,18 +81,20 @@ class PlaceSites:
 
     def run(self, graph: Graph) -> Graph:
         """Return a graph of Layers, max pools and moves."""
-        return _Placer(graph, self.levels).run()
+        return _Placer(graph, self.levels, self.carry).run()
 
 
 @dataclass
 class _Placer:
     graph: Graph
     levels: int
+    carry: bool
     nodes: list[Node] = field(default_factory=list)
     forms: dict[str, _Form] = field(default_factory=dict)
     spikes: dict[str, str] = field(default_factory=dict)
     readouts: dict[str, str] = field(default_factory=dict)
     axes: dict[str, Axis] = field(default_factory=dict)
+    carried: dict[str, str] = field(default_factory=dict)
     made: dict[str, Node] = field(default_factory=dict)
 
     def run(self) -> Graph:
@@ -107,6 +110,8 @@ class _Placer:
             self.forms[node.name] = self._form(node)
             if self._shared(node):
                 self._fire(node.name, node.name)
+                if self.carry and self._is_stream(node):
+                    self._carry(node.name)
         elif isinstance(node.op, Activation):
             if not self._normalized(node):
                 form = self._unscaled(node.inputs[0])
@@ -149,6 +154,19 @@ class _Placer:
         """Return whether several readers want this value; activations can each fire it for themselves."""
         users = self.users[node.name]
         return len(users) > 1 and not all(isinstance(u.op, Activation | Quantize) for u in users)
+
+    def _is_stream(self, node: Node) -> bool:
+        """Return whether a later sum reads the value beside other readers: the stream of a residual network."""
+        form = self.forms[node.name]
+        stated = form.norm is not None or any(u is not None for u in form.units)
+        return not stated and any(isinstance(u.op, Add) for u in self.users[node.name])
+
+    def _carry(self, value: str) -> None:
+        """Fire what the rounding of a site left, at a site of its own that sums read beside it."""
+        form, site = self.forms[value], self.spikes[value]
+        minus = Identity(-np.ones((1,) * len(form.shape)))
+        left = replace(form, terms=(*form.terms, (site, minus)), units=(*form.units, None), tap=None)
+        self.carried[value] = self._add(f"{value}/carry", left, Activation("identity"), form.origin, None, carries=True)
 
     def _form(self, node: Node) -> _Form:
         if isinstance(node.op, Add):
@@ -241,7 +259,8 @@ class _Placer:
             return self.forms[value]
         name, ones = self._codes(value), np.ones((1,) * len(shape))
         copy = Identity(ones) if wanted == shape else Gather(_repeated(shape, wanted), ones)
-        return _Form(((name, copy),), (None,), ones * 0.0, wanted, Origin(), None)
+        terms = tuple((s, copy) for s in (name, self.carried.get(value)) if s is not None)
+        return _Form(terms, (None,) * len(terms), ones * 0.0, wanted, Origin(), None)
 
     def _factor(self, value: str) -> tuple[str, Array, Origin]:
         """Return a name that holds spikes, their scale, and the origin of the scale: it needs no site of its own."""
@@ -265,12 +284,12 @@ class _Placer:
 
     def _add(
         self, value: str, form: _Form, activation: Activation | None, origin: Origin, tap: str | None,
-        levels: Levels | None = None,
+        levels: Levels | None = None, carries: bool = False,
     ) -> str:  # fmt: skip
         name = unique_name(value, {n.name for n in self.nodes}.__contains__)
         maps, products = tuple(m for _, m in form.terms), tuple(f for *_, f in form.products)
         op = Layer(maps, form.bias, activation, self._channel_axis(form), levels, products=products, units=form.units,
-                   norm_axis=None if form.norm is None else form.norm.axis)  # fmt: skip
+                   norm_axis=None if form.norm is None else form.norm.axis, carries=carries)  # fmt: skip
         sources = (*(s for s, _ in form.terms), *(s for *pair, _ in form.products for s in pair),
                    *(() if form.norm is None else (form.norm.source,)))  # fmt: skip
         kind = "acc" if activation is None else "spikes"
