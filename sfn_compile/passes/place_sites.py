@@ -127,6 +127,15 @@ class _Placer:
                 node = replace(node, op=replace(node.op, axis=self.axes[node.name]))
             self._append(replace(node, inputs=sources, type=replace(node.type, kind="spikes")))
             self.spikes[node.name] = node.name
+            if isinstance(node.op, Moved) and len(node.inputs) == 1 and node.inputs[0] in self.carried:
+                self._move_carried(node)
+
+    def _move_carried(self, node: Node) -> None:
+        """Let what rounding left move with the codes, where a sum or linear map may read both."""
+        name = unique_name(f"{node.name}/carry", self.made.__contains__)
+        kind = replace(node.type, kind="spikes")
+        self._append(replace(node, name=name, inputs=(self.carried[node.inputs[0]],), type=kind, tap=None))
+        self.spikes[name], self.carried[node.name] = name, name
 
     def _append(self, node: Node) -> None:
         self.nodes.append(node)
@@ -186,8 +195,9 @@ class _Placer:
             scaled = self._scaled(self.forms[source], node.op, node)
             if scaled is not None:
                 return scaled
-        terms = ((self._codes(source), node.op.map),)
-        return _Form(terms, (node.op.unit,), node.op.bias, node.type.shape, node.origin, node.tap)
+        terms = tuple((s, node.op.map) for s in (self._codes(source), self.carried.get(source)) if s is not None)
+        units = (node.op.unit, None)[: len(terms)]
+        return _Form(terms, units, node.op.bias, node.type.shape, node.origin, node.tap)
 
     def _softmax(self, node: Node, op: Softmax) -> _Form:
         """Return the exponentials, fired at a site of their own, over their sum."""
