@@ -15,6 +15,7 @@ from . import (
     choices,
     linear,
     moves,
+    norms,
     picks,
     pools,
     qonnx,
@@ -43,7 +44,17 @@ IMPORTERS: dict[str, Importer] = {
     **picks.IMPORTERS,
     **resize.IMPORTERS,
     **transposed.IMPORTERS,
+    **norms.IMPORTERS,
 }
+
+# Operators that leave the batch where it is in the tensor: computed number by number, along axes that they name, or
+# saying themselves where it goes. Any other needs it alone in front.
+ANYWHERE = frozenset({
+    *arithmetic.IMPORTERS, *branches.IMPORTERS, *choices.IMPORTERS, *scalars.IMPORTERS, *moves.IMPORTERS,
+    *linear.IMPORTERS, "Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Gather", "Slice",
+    "Tile", "Expand", "Pad", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "LayerNormalization",
+    "RMSNormalization", "SimplifiedLayerNormalization",
+}) - {"Conv"}  # fmt: skip
 
 # Operators that import constants as well as computed values: quantisers remember what a weight is a multiple of.
 TAKE_CONSTANTS = frozenset({*quantized.IMPORTERS, *qonnx.IMPORTERS})

@@ -60,9 +60,7 @@ REFUSED: dict[str, Reason] = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _STATE),
     "If": _BRANCH,
     **dict.fromkeys(("Loop", "Scan"), _LOOP),
-    **dict.fromkeys(
-        ("LayerNormalization", "InstanceNormalization", "GroupNormalization", "MeanVarianceNormalization",
-         "LpNormalization", "RMSNormalization"), _NORM),
+    **dict.fromkeys(("MeanVarianceNormalization", "LpNormalization"), _NORM),
     "LRN": ("it divides by squares of computed values", "train with BatchNormalization, or remove it and train on"),
     **dict.fromkeys(("Attention", "RotaryEmbedding"), _ATTENTION),
     **dict.fromkeys(
@@ -91,7 +89,7 @@ REFUSED: dict[str, Reason] = {
          "SequenceMap", "SplitToSequence", "ConcatFromSequence", "Optional", "OptionalGetElement",
          "OptionalHasElement"), _SEQUENCE),
     **dict.fromkeys(
-        ("And", "Or", "Xor", "IsNaN", "IsInf", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "BitShift"),
+        ("And", "Or", "Xor", "IsInf", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "BitShift"),
         _LOGIC),
     **dict.fromkeys(("DFT", "STFT", "MelWeightMatrix"), _SPECTRUM),
     **dict.fromkeys(("Det", "EyeLike", "Trilu"), ("matrices of computed values are not decomposed or cut", "")),
