@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -131,14 +131,17 @@ class Context:
 
 
 class OnnxNode:
-    """One ONNX node with the questions that importers ask, each answered or refused with the rule it breaks."""
+    """One ONNX node with the questions that importers ask, each answered or refused with the rule it breaks.
 
-    def __init__(self, node: ir.Node, context: Context, anywhere: bool = False):
+    ``batch`` says where its importer takes the batch: alone in ``front``; ``anywhere``, on one and the same axis of all
+    operands; or wherever each operand has it, which is the ``own`` affair of the importer.
+    """
+
+    def __init__(self, node: ir.Node, context: Context, batch: Literal["front", "anywhere", "own"] = "front"):
         self.node = node
         self.context = context
-        self.anywhere = anywhere
-        self.layout = self._layout() if anywhere else FRONT
-        if not anywhere:
+        self.layout = self._layout() if batch == "anywhere" else FRONT
+        if batch == "front":
             self._need_front()
 
     def refuse(self, what: str, fix: str = "", code: str = "SFN202") -> Refusal:

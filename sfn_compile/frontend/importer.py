@@ -14,7 +14,7 @@ from .inputs import TYPES, needed_values
 from .integers import integer_problem
 from .load import LoadedModel
 from .join import masked_readers, with_affine_norms
-from .operators import ANYWHERE, SEVERAL_OUTPUTS, TAKE_CONSTANTS, importer_of, unsupported
+from .operators import SEVERAL_OUTPUTS, TAKE_CONSTANTS, batch_of, importer_of, unsupported
 
 _MISFITS = (ArithmeticError, IndexError, KeyError, TypeError, ValueError)
 
@@ -89,7 +89,7 @@ def _import_node(node: ir.Node, context: Context) -> Diagnostic | None:
     if problem is not None:
         return problem
     try:
-        importer(OnnxNode(node, context, key in ANYWHERE))
+        importer(OnnxNode(node, context, batch_of(key)))
     except Refusal as refusal:
         return refusal.diagnostic
     except _MISFITS as error:  # a combination that onnx's schema allows and no importer expects

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import onnx_ir as ir
 
@@ -18,6 +19,7 @@ from . import (
     norms,
     picks,
     pools,
+    products,
     qonnx,
     qoperator,
     quantized,
@@ -45,6 +47,7 @@ IMPORTERS: dict[str, Importer] = {
     **resize.IMPORTERS,
     **transposed.IMPORTERS,
     **norms.IMPORTERS,
+    **products.IMPORTERS,
 }
 
 # Operators that leave the batch where it is in the tensor: computed number by number, along axes that they name, or
@@ -64,6 +67,13 @@ SEVERAL_OUTPUTS = frozenset({"Split"})
 
 # Operators that stand between a Shape and a Reshape: folded away where everything before them can be imported.
 _SHAPE_ARITHMETIC = {"Shape", "Size", "Gather", "ConstantOfShape", "Range", "Expand", "Where", "Equal", "Floor", "Ceil"}
+
+
+def batch_of(operator: str) -> Literal["front", "anywhere", "own"]:
+    """Return where the importer of an operator takes the batch of its operands."""
+    if operator == "Einsum":
+        return "own"
+    return "anywhere" if operator in ANYWHERE else "front"
 
 
 def importer_of(node: ir.Node) -> Importer | None:
