@@ -12,8 +12,8 @@ from .context import Context, Grid, OnnxNode, Refusal, node_label
 from .fold import fold_constant
 from .inputs import TYPES, needed_values
 from .integers import integer_problem
-from .load import LoadedModel
 from .join import masked_readers, with_affine_norms
+from .load import LoadedModel
 from .operators import SEVERAL_OUTPUTS, TAKE_CONSTANTS, batch_of, importer_of, unsupported
 
 _MISFITS = (ArithmeticError, IndexError, KeyError, TypeError, ValueError)

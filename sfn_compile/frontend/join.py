@@ -21,10 +21,9 @@ def with_affine_norms(nodes: Sequence[Node], outputs: Collection[str]) -> tuple[
     kept: dict[str, Node] = {}
     for node in nodes:
         before = kept.get(node.inputs[0]) if _is_affine(node) else None
-        if before is not None and uses[before.name] == 1 and before.name not in outputs:
-            if isinstance(before.op, Normalize):
-                del kept[before.name]
-                node = _joined(before, node)
+        only = before is not None and uses[before.name] == 1 and before.name not in outputs
+        if before is not None and only and isinstance(before.op, Normalize):
+            node = _joined(kept.pop(before.name), node)
         kept[node.name] = node
     return tuple(kept.values())
 
@@ -34,20 +33,27 @@ def _is_affine(node: Node) -> bool:
 
 
 def _joined(norm: Node, step: Node) -> Node:
-    assert isinstance(norm.op, Normalize) and isinstance(step.op, Linear) and isinstance(step.op.map, Identity)
+    assert isinstance(norm.op, Normalize)
+    assert isinstance(step.op, Linear)
+    assert isinstance(step.op.map, Identity)
     weight = step.op.map.weight
     op = replace(norm.op, scale=weight * norm.op.scale, bias=weight * norm.op.bias + step.op.bias)
     return replace(step, op=op, inputs=norm.inputs, origin=Origin.merge(norm.origin, step.origin))
 
 
+def _passes_on(node: Node) -> bool:
+    """Return whether minus infinity stays what it is, or becomes 0 in a Softmax."""
+    if isinstance(node.op, Linear) and isinstance(node.op.map, Identity):
+        return bool((node.op.map.weight > 0).all())
+    return isinstance(node.op, Add | Moved | Softmax)
+
+
 def masked_readers(nodes: Sequence[Node], masked: Collection[str], outputs: Collection[str]) -> list[Diagnostic]:
-    """Return a refusal (SFN202) of every node that reads scores of minus infinity, other than on their way to Softmax.
-    """
+    """Return a refusal (SFN202) of every node that reads minus infinity, other than on the way to a Softmax."""
     fix = "only a Softmax takes them: export the mask with a large negative number instead"
     found = []
     for node in nodes:
-        passes_on = isinstance(node.op, Add | Moved | Softmax) or _is_affine(node)
-        if not passes_on and any(name in masked for name in node.inputs):
+        if not _passes_on(node) and any(name in masked for name in node.inputs):
             what = "it reads scores that a mask has set to minus infinity"
             found.append(Diagnostic("SFN202", what, node.origin.nodes[0], fix))
         if node.name in outputs and node.name in masked:

@@ -8,6 +8,7 @@ reads is dropped. Anything that is not exactly one of these is left as it stands
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,10 +109,10 @@ class Matcher:
         root = self._made(value, "Sqrt")
         return self._inverse(value, self._root) if root is None else self._inverse(root.inputs[0], lambda s: s)
 
-    def _inverse(self, value: ir.Value | None, inner) -> ir.Value | None:  # type: ignore[no-untyped-def]
+    def _inverse(self, value: ir.Value | None, inner: Callable[[ir.Value | None], ir.Value | None]) -> ir.Value | None:
         made = self._made(value, "Reciprocal")
         if made is not None:
-            return inner(made.inputs[0])  # type: ignore[no-any-return]
+            return inner(made.inputs[0])
         made = self._made(value, "Div")
         return inner(made.inputs[1]) if made is not None and self._number(made.inputs[0]) == 1.0 else None
 
@@ -172,7 +173,9 @@ class Matcher:
     def _number(self, value: ir.Value | None) -> float | None:
         """Return the one number that a constant holds, None for anything else."""
         found = None if value is None else self.context.constants.get(str(value.name))
-        return float(found.reshape(-1)[0]) if found is not None and found.size == 1 and found.dtype.kind in "fiu" else None
+        return (
+            float(found.reshape(-1)[0]) if found is not None and found.size == 1 and found.dtype.kind in "fiu" else None
+        )
 
     def _axes(self, reduce: ir.Node) -> tuple[int, ...]:
         """Return the axes of a reduction that keeps them, counted from 0; empty for any other reduction."""

@@ -7,6 +7,7 @@ import numpy as np
 from ...ops import Linear, MatMul, Moved
 from ...program import Conv, Dense, Reshape, Shape, Transpose
 from ..context import Array, OnnxNode
+from ..layout import FRONT
 from ..windows import spread, window_pads
 from .picks import expanded
 

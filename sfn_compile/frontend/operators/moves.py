@@ -11,7 +11,7 @@ import onnx_ir as ir
 from ...ops import Moved
 from ...program import Concat, Pad, Shape, Slice, Transpose
 from ..context import OnnxNode
-from ..layout import FRONT, Layout, likeliest, placements
+from ..layout import Layout, likeliest, placements
 from .picks import with_offset
 
 
