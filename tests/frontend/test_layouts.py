@@ -126,7 +126,7 @@ MIXED = {
     "a sum with a transposed self": (f"{FRONT_TO_1} [bad] y = Add(t, x)", {"x": (4, 4)}, "different axes"),
     "a MatMul over the batch": (
         "a = Transpose<perm=[1,2,0]>(x) [bad] y = MatMul(a, w)", {"w": noise(3, 3), "batch": 3}, "axis 2, the batch"),
-    "a Conv of a batch in the middle": (f"{FRONT_TO_1} [bad] y = Conv(t, w)", {"w": noise(2, 1, 1)}, "needs it in front"),
+    "a Conv of a batch in the middle": (f"{FRONT_TO_1} [bad] y = Conv(t, w)", {"w": noise(2, 1, 1)}, "in front"),
     "a constant that differs from sample to sample": (
         f"{FRONT_TO_1} [bad] a = Add(t, c) {BACK}", {"c": noise(4, 3, 6), "batch": 3}, "along the batch"),
     "a constant on a merged axis": (

@@ -78,7 +78,8 @@ CASES: dict[str, tuple[str, dict]] = {
     "RMSNormalization": ("y = RMSNormalization<epsilon=0.01>(x, w)", {"x": (4, 6), "w": noise(6), "opset": 23}),
     "SimplifiedLayerNormalization of onnxruntime": (
         "y = SimplifiedLayerNormalization<axis=-1, epsilon=0.001>(x, w)", {"x": (4, 6), "w": noise(6)}),
-    "InstanceNormalization": ("y = InstanceNormalization<epsilon=0.1>(x, w, b)", {"w": noise(3), "b": noise(3, seed=1)}),
+    "InstanceNormalization": (
+        "y = InstanceNormalization<epsilon=0.1>(x, w, b)", {"w": noise(3), "b": noise(3, seed=1)}),
     "InstanceNormalization of sequences": (
         "y = InstanceNormalization(x, w, b)", {"x": (3, 7), "w": noise(3), "b": noise(3, seed=1)}),
     "GroupNormalization per group": (
