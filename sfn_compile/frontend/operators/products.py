@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ...ir import Op
 from ...ops import Linear, MatMul, Moved, Mul, Softmax
 from ...program import Dense, Reshape, Shape, Transpose
 from ..context import Array, OnnxNode
 from ..layout import Layout
-from .branches import aligned
 from .picks import expanded
 
 
 # -- Einsum --------------------------------------------------------------------------------------------------------
+_Sides = tuple[str, Shape]  # the letter of every axis of one sample, and its length
+
+
 @dataclass(frozen=True)
 class _Term:
     """An operand: the letter of every axis of one sample, and the graph value or the constant."""
@@ -43,7 +47,8 @@ def einsum(node: OnnxNode) -> None:
         for i, t in enumerate(terms)
     ]  # fmt: skip
     if len(parts) == 1:
-        return _ordered(node, parts[0], wanted, layout)
+        perm = tuple(parts[0].letters.index(c) for c in wanted)
+        return node.result(Moved(Transpose(perm)), parts[0].value, layout=layout)
     if len(computed) == 2:
         return _of_two(node, parts[0], parts[1], wanted, layout)
     return _with_constant(node, parts[computed[0]], parts[1 - computed[0]], wanted, layout)
@@ -93,10 +98,17 @@ def _summed_constant(term: _Term, kept: str) -> _Term:
     return _Term("".join(c for c in term.letters if c in kept), array=term.array.sum(axis=gone))
 
 
-def _ordered(node: OnnxNode, term: _Term, wanted: str, layout: Layout) -> None:
-    """Let the node's output be a value with its axes in the order of ``wanted``."""
-    perm = tuple(term.letters.index(c) for c in wanted)
-    node.result(Moved(Transpose(perm)), term.value, layout=layout)
+def _ordered(node: OnnxNode, op: Op, inputs: Sequence[str], sides: _Sides, wanted: str, layout: Layout) -> None:
+    """Let the node's output be what ``op`` computes, as axes of the letters ``sides``, in the order of ``wanted``."""
+    letters, shape = sides
+    steps: list[Op] = [op]
+    if op.infer(*(node.context.types[v].shape for v in inputs)) != shape:
+        steps.append(Moved(Reshape(shape)))
+    if letters != wanted:
+        steps.append(Moved(Transpose(tuple(letters.index(c) for c in wanted))))
+    for step in steps[:-1]:
+        inputs = (node.emit(step, *inputs),)
+    node.result(steps[-1], *inputs, layout=layout)
 
 
 def _arranged(node: OnnxNode, term: _Term, groups: tuple[str, ...]) -> str:
@@ -117,6 +129,10 @@ def _sizes(node: OnnxNode, *terms: _Term) -> dict[str, int]:
     return found
 
 
+def _sides(sizes: dict[str, int], letters: str) -> _Sides:
+    return letters, tuple(sizes[c] for c in letters)
+
+
 def _of_two(node: OnnxNode, a: _Term, b: _Term, wanted: str, layout: Layout) -> None:
     """Let the output be a (batched) matrix product of two values: letters that both have and the result keeps lead."""
     sizes = _sizes(node, a, b)
@@ -125,12 +141,9 @@ def _of_two(node: OnnxNode, a: _Term, b: _Term, wanted: str, layout: Layout) -> 
     rows = "".join(c for c in a.letters if c not in b.letters)
     columns = "".join(c for c in b.letters if c not in a.letters)
     if not over and not rows + columns:
-        both = [_arranged(node, t, (lead,)) for t in (a, b)]
-        product = node.emit(Mul(), *aligned(node, *both))
-    else:
-        product = node.emit(MatMul(), _arranged(node, a, (lead, rows, over)), _arranged(node, b, (lead, over, columns)))
-    apart = node.emit(Moved(Reshape(tuple(sizes[c] for c in lead + rows + columns))), product)
-    _ordered(node, _Term(lead + rows + columns, apart), wanted, layout)
+        return node.result(Mul(), *(_arranged(node, t, (wanted,)) for t in (a, b)), layout=layout)
+    factors = _arranged(node, a, (lead, rows, over)), _arranged(node, b, (lead, over, columns))
+    return _ordered(node, MatMul(), factors, _sides(sizes, lead + rows + columns), wanted, layout)
 
 
 def _with_constant(node: OnnxNode, x: _Term, c: _Term, wanted: str, layout: Layout) -> None:
@@ -144,9 +157,8 @@ def _with_constant(node: OnnxNode, x: _Term, c: _Term, wanted: str, layout: Layo
     columns = "".join(letter for letter in c.letters if letter not in over)
     matrix = c.array.transpose([c.letters.index(letter) for letter in columns + over])
     matrix = matrix.reshape(math.prod(sizes[i] for i in columns), -1)
-    product = node.emit(Linear(Dense(matrix), np.zeros(len(matrix))), _arranged(node, x, (rows, over)))
-    apart = node.emit(Moved(Reshape(tuple(sizes[i] for i in rows + columns))), product)
-    return _ordered(node, _Term(rows + columns, apart), wanted, layout)
+    product, read = Linear(Dense(matrix), np.zeros(len(matrix))), (_arranged(node, x, (rows, over)),)
+    return _ordered(node, product, read, _sides(sizes, rows + columns), wanted, layout)
 
 
 def _with_matrices(node: OnnxNode, x: _Term, c: _Term, wanted: str, layout: Layout) -> None:
@@ -158,8 +170,8 @@ def _with_matrices(node: OnnxNode, x: _Term, c: _Term, wanted: str, layout: Layo
     order = [c.letters.index(letter) for letter in x.letters if letter in c.letters]
     lengths = [c.array.shape[c.letters.index(i)] if i in c.letters else 1 for i in x.letters]
     scale = c.array.transpose(order).reshape(lengths)
-    scaled = node.emit(node.affine(x.value, scale, np.zeros(())), x.value)
-    _ordered(node, _Term(x.letters, scaled), wanted, layout)
+    scaled = node.affine(x.value, scale, np.zeros(()))
+    _ordered(node, scaled, (x.value,), _sides(_sizes(node, x), x.letters), wanted, layout)
 
 
 # -- Attention -------------------------------------------------------------------------------------------------------
