@@ -47,7 +47,7 @@ def test_it_computes_what_onnxruntime_computes(path):
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)
 def test_products_and_rows_are_compared_with_the_file(path):
-    """Calibration reads the numbers of the user's own file there."""
+    """Calibration reads the numbers of the user's own file there; only within an Einsum there are none."""
     graph = import_model(load_model(path))
     rows = [n for n in graph.nodes if isinstance(n.op, MatMul | Normalize | Softmax)]
-    assert [n.name for n in rows if n.tap is None] == []
+    assert [n.name for n in rows if n.tap is None and "Einsum" not in n.origin.nodes[0]] == []

@@ -15,7 +15,6 @@ from ..context import Array, OnnxNode
 from ..layout import Layout
 from .picks import expanded
 
-
 # -- Einsum --------------------------------------------------------------------------------------------------------
 _Sides = tuple[str, Shape]  # the letter of every axis of one sample, and its length
 
