@@ -106,12 +106,16 @@ class GraphOutput:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """The network. ``nodes`` are in topological order; ``invariants`` are the named facts that hold of it."""
+    """The network. ``nodes`` are in topological order; ``invariants`` are the named facts that hold of it.
+
+    ``before`` says of taps that do not have the batch in front how many numbers of one sample stand before it.
+    """
 
     inputs: tuple[GraphInput, ...]
     nodes: tuple[Node, ...]
     outputs: tuple[GraphOutput, ...]
     invariants: frozenset[str] = field(default=frozenset())
+    before: Mapping[str, int] = field(default_factory=dict)
 
     def types(self) -> dict[str, TensorType]:
         """Return the type of every value by name."""

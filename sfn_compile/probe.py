@@ -56,7 +56,7 @@ def _check_values(graph: Graph, loaded: LoadedModel, x: Samples) -> None:
     taps = {n.name: n.tap for n in graph.nodes if n.tap is not None and n.tap in known}
     # The outputs of a tail may have no batch axis; check_tail looks at them.
     reference = FloatReference(loaded.path, loaded.input_names, loaded.batch, sorted(set(taps.values())),
-                               only_taps=loaded.tail is not None)  # fmt: skip
+                               only_taps=loaded.tail is not None, before=graph.before)  # fmt: skip
     expected, values = reference.run(x), prepare_all(graph, x)
     tolerance = HALF_TOLERANCE if any(v.dtype == np.float16 for v in expected.values()) else TOLERANCE
     for node in graph.nodes:

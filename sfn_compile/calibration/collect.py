@@ -72,7 +72,8 @@ class FloatRunner:
         wanted = sorted(set(self.taps.values()))
         size = sum(int(np.prod(t.shape)) for t in graph.types().values())
         piece = max(1, min(MOST_SAMPLES, NUMBERS_AT_A_TIME // size))
-        self.reference = FloatReference(model, [i.model_name for i in graph.inputs], batch, wanted, piece, bool(wanted))
+        names = [i.model_name for i in graph.inputs]
+        self.reference = FloatReference(model, names, batch, wanted, piece, bool(wanted), graph.before)
 
     def stream(self, x: Samples) -> Any:
         """Yield (number of samples, :class:`RealValues`, original outputs by name) for pieces of ``x``."""

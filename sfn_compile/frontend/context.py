@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from ..diagnostics import Diagnostic, Origin
 from ..ir import Node, Op, TensorType, make_node, unique_name
-from ..ops import Linear, Moved
+from ..ops import Linear, Moved, Softmax
 from ..ops.linear import affine
 from ..program import MoveOp, Reshape, Shape, Transpose
+from .layout import FRONT, Layout, apart, common, placements
 from .work import MOST_NUMBERS
 
 Array = NDArray[Any]
@@ -87,8 +88,9 @@ class Grid:
 class Context:
     """The graph under construction. ``values`` maps ONNX value names to graph value names.
 
-    ``merged`` does so for values whose only axis is the batch and everything else in one: a view that dynamo's
-    ``as_strided`` makes and undoes at once, so nothing but the undoing is let through.
+    ``layouts`` says where the batch stands in ONNX values that have it elsewhere than alone in front; ``before``, for
+    those of them that are taps, how many numbers of one sample stand before it.
+    ``masked`` names graph values that hold minus infinity: scores on their way to a Softmax.
 
     ``units`` holds, for constants that come from a quantised network, the number they are integer multiples of;
     ``quantised`` names all constants that a quantiser made.
@@ -101,7 +103,9 @@ class Context:
         self.types: dict[str, TensorType] = {}
         self.nodes: list[Node] = []
         self.values: dict[str, str] = {}
-        self.merged: dict[str, str] = {}
+        self.layouts: dict[str, Layout] = {}
+        self.before: dict[str, int] = {}
+        self.masked: set[str] = set()
         self.constants: dict[str, Array] = {}
         self.units: dict[str, Array] = {}
         self.quantised: set[str] = set()
@@ -117,17 +121,28 @@ class Context:
         self.types[name] = node.type
         return name
 
+    def dims(self, name: str) -> Shape:
+        """Return the shape of a computed ONNX value, for one sample or the number that the model fixes."""
+        return self.layouts.get(name, FRONT).dims(self.types[self.values[name]].shape, self.batch or 1)
+
     def retap(self, name: str, tap: str) -> None:
         """Let a value whose own ONNX value holds stored integers be compared with the real numbers in ``tap``."""
         self.nodes = [replace(n, tap=tap) if n.name == name and n.tap is None else n for n in self.nodes]
 
 
 class OnnxNode:
-    """One ONNX node with the questions that importers ask, each answered or refused with the rule it breaks."""
+    """One ONNX node with the questions that importers ask, each answered or refused with the rule it breaks.
 
-    def __init__(self, node: ir.Node, context: Context):
+    ``batch`` says where its importer takes the batch: alone in ``front``; ``anywhere``, on one and the same axis of all
+    operands; or wherever each operand has it, which is the ``own`` affair of the importer.
+    """
+
+    def __init__(self, node: ir.Node, context: Context, batch: Literal["front", "anywhere", "own"] = "front"):
         self.node = node
         self.context = context
+        self.layout = self._layout() if batch == "anywhere" else FRONT
+        if batch == "front":
+            self._need_front()
 
     def refuse(self, what: str, fix: str = "", code: str = "SFN202") -> Refusal:
         """Return the refusal to raise; without a ``fix`` of its own it says what can be done about any such node."""
@@ -179,17 +194,48 @@ class OnnxNode:
         """Return the graph name of run-time input ``i``. Refuses a constant."""
         if self.constant(i) is not None:
             raise self.refuse(f"input {i} is a constant where a computed value is needed")
-        if self._input_name(i) in self.context.merged:
-            raise self.refuse(f"input {i} merges the batch with other axes", "keep axis 0 for the samples", "SFN203")
         return self.context.values[self._input_name(i)]
-
-    def merged(self, i: int = 0) -> str | None:
-        """Return the graph name of what input ``i`` is a flat view of, batch included; None for any other input."""
-        return self.context.merged.get(self._input_name(i))
 
     def shape(self, i: int = 0) -> Shape:
         """Return the sample shape of run-time input ``i``."""
         return self.context.types[self.value(i)].shape
+
+    # -- where the batch is ----------------------------------------------------------------------------------------
+    def layout_of(self, i: int) -> Layout:
+        """Return where the batch stands in input ``i``."""
+        return self.context.layouts.get(self._input_name(i), FRONT)
+
+    def rank(self, i: int = 0) -> int:
+        """Return the rank of run-time input ``i`` as a tensor of the file."""
+        return self.layout_of(i).rank(self.shape(i))
+
+    @property
+    def movable(self) -> bool:
+        """Whether shapes are those of a batch of one, which may be taken to stand in a neighbouring axis."""
+        return self.context.batch in (None, 1)
+
+    def _computed(self) -> list[int]:
+        return [i for i in range(len(self.node.inputs)) if self._input_name(i) in self.context.values]
+
+    def _layout(self) -> Layout:
+        """Return where the batch stands in the result of an operator that keeps it in place. Refuses a mixture."""
+        inputs = self._computed()
+        layouts = [self.layout_of(i) for i in inputs]
+        if all(layout == FRONT for layout in layouts):
+            return FRONT
+        found = common(layouts, [self.shape(i) for i in inputs], self.movable)
+        if found is None:
+            raise self.refuse("its operands have the batch on different axes", code="SFN203")
+        return found
+
+    def _need_front(self) -> None:
+        """Refuse an input that has the batch elsewhere than in front."""
+        for i in self._computed():
+            layout = self.layout_of(i)
+            options = placements(layout.dims(self.shape(i)), layout.before(self.shape(i)), 1) if self.movable else []
+            if layout != FRONT and (layout.merged or FRONT not in options):
+                what = f"its input {i} {layout.says()}, where {self.node.op_type} needs it in front"
+                raise self.refuse(what, "keep axis 0 for the samples", "SFN203")
 
     def attr_or_input(self, name: str, i: int) -> tuple[int, ...] | None:
         """Return integers that old opsets keep in an attribute and new ones in a constant input; None where absent."""
@@ -205,19 +251,30 @@ class OnnxNode:
 
     def sample_axis(self, axis: int, rank: int) -> int:
         """Return the axis of one sample for an ONNX axis of a batched tensor of ``rank``. Refuses the batch axis."""
-        if not -rank <= axis < rank:
-            raise self.refuse(f"axis {axis} is outside a tensor of rank {rank}")
-        if axis % rank == 0:
-            raise self.refuse("it works along axis 0, the batch", "keep axis 0 for the samples", "SFN203")
-        return axis % rank - 1
+        (found,) = self.sample_axes((axis,), rank)
+        return found
+
+    def sample_axes(self, axes: Sequence[int], rank: int) -> tuple[int, ...]:
+        """Return the axes of one sample for ONNX axes of a batched tensor of ``rank``. Refuses the batch axis.
+
+        A batch of one that was taken to be part of one of them is moved to its neighbour.
+        """
+        wrong = [a for a in axes if not -rank <= a < rank]
+        if wrong:
+            raise self.refuse(f"axis {wrong[0]} is outside a tensor of rank {rank}")
+        own = [a % rank for a in axes]
+        if self.layout.axis in own and self.layout.merged and self.movable:
+            shape = next((self.shape(i) for i in self._computed() if self.rank(i) == rank), ())
+            self.layout = (apart(self.layout, shape, own) if shape else None) or self.layout
+        if self.layout.axis in own:
+            holds = ", which merges the batch with others" if self.layout.merged else ", the batch"
+            what = f"it works along axis {self.layout.axis}{holds}"
+            raise self.refuse(what, "keep axis 0 for the samples", "SFN203")
+        return tuple(found for a in own if (found := self.layout.sample_axis(a)) is not None)
 
     def sample_constant(self, array: Array, shape: Shape, what: str) -> Array:
         """Return a constant that broadcasts against one sample of ``shape`` without enlarging it, in float64."""
-        found = np.asarray(array, np.float64)
-        if found.ndim == len(shape) + 1:
-            if found.shape[0] not in (1, self.context.batch) or (found != found[:1]).any():
-                raise self.refuse(f"its constant {what} of shape {found.shape} differs along the batch", code="SFN203")
-            found = found[0]
+        found = self.one_sample(np.asarray(array, np.float64), self.layout.rank(shape), what)
         try:
             fits = np.broadcast_shapes(found.shape, shape) == shape
         except ValueError:
@@ -226,6 +283,25 @@ class OnnxNode:
             raise self.refuse(f"its constant {what} of shape {found.shape} does not broadcast into {shape}")
         return found.reshape((1,) * (len(shape) - found.ndim) + found.shape)
 
+    def one_sample(self, array: Array, rank: int, what: str) -> Array:
+        """Return the part of a constant that meets one sample. Refuses one that differs from sample to sample."""
+        axis = self.layout.axis - (rank - array.ndim)
+        if axis < 0 or array.ndim > rank:
+            return array
+        batch, outer, length = self.context.batch or 1, self.layout.outer, array.shape[axis]
+        whole = outer * batch * self.layout.inner
+        if length != 1 and length != whole:
+            text = "differs along the batch" if not self.layout.merged else "does not fit the axis of the batch"
+            raise self.refuse(f"its constant {what} of shape {array.shape} {text}", code="SFN203")
+        if length == 1:
+            return array if self.layout.merged else np.squeeze(array, axis)
+        apart_ = array.reshape(*array.shape[:axis], outer, batch, self.layout.inner, *array.shape[axis + 1 :])
+        one = np.take(apart_, 0, axis + 1)
+        if (apart_ != np.expand_dims(one, axis + 1)).any():
+            raise self.refuse(f"its constant {what} of shape {array.shape} differs along the batch", code="SFN203")
+        merged = (outer * self.layout.inner,) if self.layout.merged else ()
+        return one.reshape(*array.shape[:axis], *merged, *array.shape[axis + 1 :])
+
     def check_size(self, shape: Sequence[int]) -> None:
         """Refuse an output shape that no network has (SFN202, SFN108); for importers whose op allocates by shape."""
         check_size(shape, self.node)
@@ -233,27 +309,48 @@ class OnnxNode:
     # -- results ---------------------------------------------------------------------------------------------------
     def emit(self, op: Op, *inputs: str) -> str:
         """Add an intermediate op and return its name."""
-        return self.context.emit(op, inputs, self.node)
+        masked = self._masked(op, inputs)
+        name = self.context.emit(op, inputs, self.node)
+        if masked:
+            self.context.masked.add(name)
+        return name
 
-    def result(self, op: Op, *inputs: str, output: int = 0) -> None:
+    def result(self, op: Op, *inputs: str, output: int = 0, layout: Layout | None = None) -> None:
         """Add the op that computes an output of the node, the first unless said otherwise.
 
         An operator on stored integers that moves or compares them keeps their grid; nothing in the file then holds
-        the real numbers, so there is no tap.
+        the real numbers, so there is no tap. ``layout`` says where the batch is, if not where it was.
         """
         out = str(self.node.outputs[output].name)
         grid = self._kept_grid()
         if grid is not None:
             self.context.integers[out] = grid
-        self.context.values[out] = self.context.emit(op, inputs, self.node, tap=None if grid else out)
+        masked = self._masked(op, inputs)
+        value = self.context.emit(op, inputs, self.node, tap=None if grid or masked else out)
+        if masked:
+            self.context.masked.add(value)
+        self._name(out, value, layout)
 
-    def alias(self, value: str) -> None:
+    def alias(self, value: str, layout: Layout | None = None) -> None:
         """Let the node's output be an existing value."""
         out = str(self.node.outputs[0].name)
         grid = self._kept_grid()
         if grid is not None:
             self.context.integers[out] = grid
+        self._name(out, value, layout)
+
+    def _name(self, out: str, value: str, layout: Layout | None) -> None:
+        """Let the ONNX value ``out`` be a value of the graph, with the batch where ``layout`` says."""
+        layout = self.layout if layout is None else layout
         self.context.values[out] = value
+        if layout != FRONT:
+            self.context.layouts[out] = layout
+            self.context.before[out] = layout.before(self.context.types[value].shape)
+
+    def _masked(self, op: Op, inputs: Sequence[str]) -> bool:
+        """Return whether an op gives minus infinity, which a Softmax alone makes finite again."""
+        added = isinstance(op, Linear) and not np.isfinite(op.bias).all()
+        return not isinstance(op, Softmax) and (added or any(name in self.context.masked for name in inputs))
 
     def real_result(self, op: Op, *inputs: str) -> None:
         """Add the op that computes the node's real output from stored integers."""
@@ -284,17 +381,13 @@ class OnnxNode:
             raise self.refuse("it moves stored integers with a scale per channel", "quantise activations per tensor")
         return grids[0]
 
-    def move(self, op: MoveOp, *inputs: str) -> None:
+    def move(self, op: MoveOp, *inputs: str, layout: Layout | None = None) -> None:
         """Let the node's output be a move of values."""
-        self.result(Moved(op), *inputs)
+        self.result(Moved(op), *inputs, layout=layout)
 
-    def merge_batch(self) -> None:
-        """Let the node's output be a flat view of its input, batch included."""
-        self.context.merged[str(self.node.outputs[0].name)] = self.value()
-
-    def reshape(self, shape: Shape) -> None:
+    def reshape(self, shape: Shape, layout: Layout | None = None) -> None:
         """Let the node's output be its input under another sample shape."""
-        self.move(Reshape(tuple(int(d) for d in shape)), self.value())
+        self.move(Reshape(tuple(int(d) for d in shape)), self.value(), layout=layout)
 
     def transpose(self, value: str, perm: Sequence[int]) -> str:
         """Return the value with its sample axes permuted (itself where nothing moves)."""

@@ -12,8 +12,9 @@ from .context import Context, Grid, OnnxNode, Refusal, node_label
 from .fold import fold_constant
 from .inputs import TYPES, needed_values
 from .integers import integer_problem
+from .join import masked_readers, with_affine_norms
 from .load import LoadedModel
-from .operators import SEVERAL_OUTPUTS, TAKE_CONSTANTS, importer_of, unsupported
+from .operators import SEVERAL_OUTPUTS, TAKE_CONSTANTS, batch_of, importer_of, unsupported
 
 _MISFITS = (ArithmeticError, IndexError, KeyError, TypeError, ValueError)
 
@@ -54,9 +55,12 @@ def survey(loaded: LoadedModel) -> tuple[Graph | None, list[Diagnostic], list[tu
     outputs = _outputs(ends, context, problems)
     if problems:
         return None, problems, states
-    nodes = live_nodes(context.nodes, [o.value for o in outputs])
+    nodes = with_affine_norms(live_nodes(context.nodes, [o.value for o in outputs]), {o.value for o in outputs})
+    problems = masked_readers(nodes, context.masked, {o.value for o in outputs})
+    if problems:
+        return None, problems, states
     inputs = tuple(GraphInput(i.name, i.name, i.shape, i.dtype, TensorType(i.shape)) for i in sources)
-    return Graph(inputs, nodes, tuple(outputs)), [], states
+    return Graph(inputs, nodes, tuple(outputs), before=context.before), [], states
 
 
 def _constants(model: ir.Model, context: Context) -> None:
@@ -85,7 +89,7 @@ def _import_node(node: ir.Node, context: Context) -> Diagnostic | None:
     if problem is not None:
         return problem
     try:
-        importer(OnnxNode(node, context))
+        importer(OnnxNode(node, context, batch_of(key)))
     except Refusal as refusal:
         return refusal.diagnostic
     except _MISFITS as error:  # a combination that onnx's schema allows and no importer expects
@@ -101,7 +105,7 @@ def _state(node: ir.Node, context: Context) -> str:
 
 
 def _known(name: str, context: Context) -> bool:
-    return name in context.values or name in context.constants or name in context.merged
+    return name in context.values or name in context.constants
 
 
 def _import_constant(node: ir.Node, context: Context) -> Diagnostic | None:
@@ -135,17 +139,22 @@ def _ends(loaded: LoadedModel) -> list[ir.Value]:
     return [*kept, *(made[name] for name in tail.cuts if made[name] not in kept)]
 
 
+def _made_by(value: ir.Value) -> str:
+    made = value.producer()
+    return f"output {value.name!r}" if made is None else node_label(made)
+
+
 def _outputs(ends: list[ir.Value], context: Context, problems: list[Diagnostic]) -> list[GraphOutput]:
     found = []
     for out in ends:
         name = str(out.name)
-        if name in context.values:
+        if name in context.layouts:
+            what = f"it {context.layouts[name].says()}, and output {name!r} of the model is its result"
+            problems.append(Diagnostic("SFN203", what, _made_by(out), "keep axis 0 for the samples"))
+        elif name in context.values:
             grid = context.integers.get(name)
             dtype = _dtype(out) if grid is None else grid.dtype
             found.append(GraphOutput(name, context.values[name], _stored(grid), dtype=dtype))
-        elif not problems and name in context.merged:
-            what = "it merges the batch with other axes"
-            problems.append(Diagnostic("SFN203", what, f"output {name!r}", "keep axis 0 for the samples"))
         elif not problems:
             what = "it does not depend on the input"
             problems.append(Diagnostic("SFN105", what, f"output {name!r}", "remove this output from the model"))

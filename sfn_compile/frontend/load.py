@@ -34,6 +34,9 @@ _MOST_PIECES = 4096
 _LATER = "sfnc.later"
 # Infinity is a legitimate bound of these.
 _BOUNDED = {"Clip", "Max", "Min", "Pad"}
+# Minus infinity is what a mask adds to scores: a Softmax behind the one, and nothing but the others between.
+_MASKING, _BETWEEN = {"Add", "Where", "Attention"}, {"Reshape", "Transpose", "Cast", "Identity", "Add", "Where", "Sub",
+                                                    "ReduceMax", "Unsqueeze", "Squeeze", "Flatten"}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,12 +166,28 @@ def _check_finite(model: ir.Model) -> None:
     for value in _constants(model):
         values = value.const_value.numpy() if value.const_value is not None else np.zeros(0)
         n, readers = _not_finite(values), {use.node.op_type for use in value.uses()}
-        if n and readers and (np.isnan(values).any() or not readers <= _BOUNDED):
+        if n and readers and (np.isnan(values).any() or not (readers <= _BOUNDED or _masks(value, values))):
             what = f"{n} of {values.size} values are NaN or infinite"
             fix = "train or export the model again: a weight that is no number makes every result one that is none"
             bad.append(Diagnostic("SFN104", what, f"initializer {short(str(value.name))}", fix))
     if bad:
         raise CompileError(bad)
+
+
+def _masks(value: ir.Value, values: NDArray[Any]) -> bool:
+    """Return whether a constant is a mask: minus infinity where a Softmax is to give 0."""
+    if np.isposinf(values).any():
+        return False
+    uses = [use.node for use in value.uses()]
+    return all(n.op_type in _MASKING and (n.op_type == "Attention" or _to_softmax(n)) for n in uses)
+
+
+def _to_softmax(node: ir.Node, steps: int = 16) -> bool:
+    """Return whether a Softmax, named or written out, is all that reads a node, moves and sums in between."""
+    readers = [use.node for output in node.outputs for use in output.uses()]
+    return bool(readers) and steps > 0 and all(
+        n.op_type in ("Softmax", "Exp") or (n.op_type in _BETWEEN and _to_softmax(n, steps - 1)) for n in readers
+    )  # fmt: skip
 
 
 def _not_finite(values: NDArray[Any]) -> int:

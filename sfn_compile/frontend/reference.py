@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +28,17 @@ class FloatReference:
 
     ``inputs`` names those that samples are given for; any other is fed zeros. ``batch`` is the size of a batch where it
     is fixed; ``piece`` samples run at a time where it is None. ``only_taps``: the model's outputs are not computed.
+    ``before`` says of taps that do not have the batch in front how many numbers of one sample stand before it.
     """
 
     def __init__(
         self, path: Path, inputs: Sequence[str], batch: int | None, taps: Sequence[str] = (), piece: int = _BATCH,
-        only_taps: bool = False,
+        only_taps: bool = False, before: Mapping[str, int] | None = None,
     ):  # fmt: skip
         self.inputs = tuple(inputs)
         self.batch = batch
         self.piece = piece
+        self.before = dict(before or {})
         self.session = _session(path, taps, only_taps)
         self.outputs = [o.name for o in self.session.get_outputs()]
         self.idle = [i for i in self.session.get_inputs() if i.name not in self.inputs]
@@ -67,7 +69,18 @@ class FloatReference:
             except Exception as error:  # onnxruntime's exceptions share no base class
                 raise fail("SFN106", f"onnxruntime: {str(error).strip()[:300]}") from error
             keep = slice(n - start) if isinstance(chosen, np.ndarray) else ...
-            yield {name: np.asarray(value)[keep] for name, value in zip(self.outputs, found, strict=True)}
+            named = zip(self.outputs, found, strict=True)
+            yield {name: self._in_front(name, np.asarray(value), n_samples(piece))[keep] for name, value in named}
+
+    def _in_front(self, name: str, value: Array, n: int) -> Array:
+        """Return the numbers of a value sample by sample: ``(n, ...)``. Raises SFN203 where it has none of its own."""
+        before = self.before.get(name)
+        if before is None:
+            return value
+        if value.size % (before * n):
+            what = f"its value {name!r} of shape {value.shape} for {n} samples does not fall into samples"
+            raise fail("SFN203", what, fix="keep axis 0 for the samples, each computed alone")
+        return value.reshape(before, n, -1).swapaxes(0, 1).reshape(n, -1)
 
 
 def _zeros(source: ort.NodeArg, n: int) -> Array:

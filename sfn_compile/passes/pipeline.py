@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
@@ -73,7 +74,7 @@ def run_passes(
             raise BrokenPass(f"{p.name} needs {', '.join(sorted(missing))}")
         changed = p.run(graph)
         held = graph.invariants | p.makes | {"typed"}
-        changed = Graph(changed.inputs, changed.nodes, changed.outputs, held)
+        changed = replace(changed, invariants=held)
         check(changed, p.name)
         if p.exact and probe is not None:
             _compare(graph, changed, probe, p.name)

@@ -41,6 +41,65 @@ CASES: dict[str, tuple[str, dict]] = {
     "MatMul of a matrix with a constant right": ("y = MatMul(x, w)", {"x": (3, 5), "w": noise(5, 4)}),
     "MatMul with a constant right of rank 3": ("y = MatMul(x, w)", {"x": (3, 5), "w": noise(1, 5, 4)}),
     "MatMul with a constant left": ("y = MatMul(w, x)", {"x": (3, 5), "w": noise(4, 3)}),
+    "MatMul with a constant left of maps": ("y = MatMul(w, x)", {"x": (2, 3, 5), "w": noise(1, 4, 3)}),
+    "MatMul of two values": ("a = Tanh(x) b = Transpose<perm=[0,1,3,2]>(x) y = MatMul(a, b)", {"x": (2, 3, 5)}),
+    "MatMul of values that broadcast": (
+        "a = ReduceMean<axes=[1], keepdims=1>(x) y = MatMul(x, a)", {"x": (2, 4, 4), "opset": 13}),
+    "MatMul of values of different rank in a batch of one": (
+        "a = ReduceMean<axes=[1], keepdims=0>(x) y = MatMul(a, x)", {"x": (2, 4, 4), "opset": 13, "batch": 1}),
+    # -- Einsum
+    "Einsum of a matrix product": (
+        'a = Tanh(x) y = Einsum<equation="bij,bkj->bik">(x, a)', {"x": (3, 5)}),
+    "Einsum of heads": (
+        'a = Tanh(x) y = Einsum<equation="bqhd, bkhd -> bhqk">(x, a)', {"x": (3, 2, 4)}),
+    "Einsum over two axes at once": (
+        'a = Tanh(x) y = Einsum<equation="bqhd,bkhd->bkq">(x, a)', {"x": (3, 2, 4)}),
+    "Einsum of an outer product": (
+        'a = ReduceMean<axes=[2], keepdims=0>(x) y = Einsum<equation="bij,bk->bkij">(x, a)',
+        {"x": (3, 5), "opset": 13}),
+    "Einsum of numbers by numbers": ('a = Tanh(x) y = Einsum<equation="bij,bij->bji">(x, a)', {"x": (3, 5)}),
+    "Einsum with sums of one operand": (
+        'a = Tanh(x) y = Einsum<equation="bijk,blmj->bil">(x, a)', {"x": (3, 2, 2)}),
+    "Einsum of one value": ('y = Einsum<equation="bijk->bki">(x)', {"x": (3, 2, 4)}),
+    "Einsum without an arrow": ('y = Einsum<equation="bji">(x)', {"x": (3, 2)}),
+    "Einsum with a matrix": ('y = Einsum<equation="bij,jk->bki">(x, w)', {"x": (3, 5), "w": noise(5, 4)}),
+    "Einsum with a constant first": ('y = Einsum<equation="khd,bhdq->bqk">(w, x)',
+                                     {"x": (2, 5, 3), "w": noise(4, 2, 5)}),
+    "Einsum with a constant that is summed": ('y = Einsum<equation="bij,jkl->bik">(x, w)',
+                                              {"x": (3, 5), "w": noise(5, 4, 2)}),
+    "Einsum with a scale": ('y = Einsum<equation="bij,j->bij">(x, w)', {"x": (3, 5), "w": noise(5)}),
+    # -- normalisation
+    "LayerNormalization": ("y = LayerNormalization(x, w, b)", {"x": (4, 6), "w": noise(6), "b": noise(6, seed=1)}),
+    "LayerNormalization over several axes": (
+        "y = LayerNormalization<axis=1, epsilon=0.01>(x, w)", {"x": (4, 6), "w": noise(4, 6)}),
+    "LayerNormalization from an axis counted from the last": (
+        "y = LayerNormalization<axis=-2>(x, w)", {"x": (3, 4, 6), "w": noise(4, 6)}),
+    "LayerNormalization of a vector": ("y = LayerNormalization(x, w)", {"x": (6,), "w": noise(6)}),
+    "RMSNormalization": ("y = RMSNormalization<epsilon=0.01>(x, w)", {"x": (4, 6), "w": noise(6), "opset": 23}),
+    "SimplifiedLayerNormalization of onnxruntime": (
+        "y = SimplifiedLayerNormalization<axis=-1, epsilon=0.001>(x, w)", {"x": (4, 6), "w": noise(6)}),
+    "InstanceNormalization": (
+        "y = InstanceNormalization<epsilon=0.1>(x, w, b)", {"w": noise(3), "b": noise(3, seed=1)}),
+    "InstanceNormalization of sequences": (
+        "y = InstanceNormalization(x, w, b)", {"x": (3, 7), "w": noise(3), "b": noise(3, seed=1)}),
+    "GroupNormalization per group": (
+        "y = GroupNormalization<num_groups=2>(x, w, b)",
+        {"x": (6, 3, 3), "w": noise(2), "b": noise(2, seed=1), "opset": 18}),
+    "GroupNormalization per channel": (
+        "y = GroupNormalization<num_groups=2, epsilon=0.1>(x, w, b)",
+        {"x": (6, 3, 3), "w": noise(6), "b": noise(6, seed=1), "opset": 21}),
+    # -- Attention
+    "Attention": ("a = Tanh(x) y = Attention(x, a, x)", {"x": (2, 4, 5), "opset": 23}),
+    "Attention that is causal": ("y = Attention<is_causal=1, scale=0.3>(x, x, x)", {"x": (2, 4, 5), "opset": 23}),
+    "Attention with a mask of truth values": (
+        "y = Attention(x, x, x, m)", {"x": (2, 4, 5), "m": noise(4, 4) + 2 * np.eye(4) > 0, "opset": 23}),
+    "Attention with a mask per head": (
+        "y = Attention(x, x, x, m)", {"x": (2, 4, 5), "m": noise(1, 2, 4, 4), "opset": 23}),
+    "Attention of heads side by side": (
+        "y = Attention<q_num_heads=2, kv_num_heads=2>(x, x, x)", {"x": (4, 6), "opset": 23}),
+    "Attention of grouped heads": (
+        "k = Slice(x, s, e, a) y = Attention<q_num_heads=4, kv_num_heads=2>(x, k, k)",
+        {"x": (4, 12), "s": ints(0), "e": ints(6), "a": ints(2), "opset": 23}),
     # -- BatchNormalization
     "BatchNormalization with a negative gamma": ("y = BatchNormalization<epsilon=0.01>(x, g, h, m, v)", BN),
     "BatchNormalization of vectors": ("y = BatchNormalization(x, g, h, m, v)", {"x": (3,), **BN}),
@@ -166,6 +225,9 @@ CASES: dict[str, tuple[str, dict]] = {
     "Where by a comparison": (
         "a = Greater(x, c) e = Exp(x) y = Where(a, x, e)", {"c": np.float32(0.2)}),
     "Where with a constant choice": ("a = Greater(x, c) y = Where(a, x, c)", {"c": np.float32(0.2)}),
+    "Where by a constant between two values": ("a = Exp(x) y = Where(m, x, a)", {"m": noise(3, 6, 6) > 0}),
+    "Where by a constant, the constant first": ("y = Where(m, c, x)", {"m": noise(6) > 0, "c": noise(3, 1, 1)}),
+    "IsNaN of a network": ("a = Softmax<axis=-1>(x) n = IsNaN(a) y = Where(n, c, a)", {"c": np.float32(0)}),
     "Where by a constant": ("y = Where(m, x, c)", {"m": noise(3, 6, 6) > 0, "c": np.float32(0.2)}),
     "Mul of two functions of one value": ("a = Sigmoid(x) y = Mul(x, a)", {}),
     "Div by a function of one value": ("a = Abs(x) b = Add(a, c) y = Div(x, b)", {"c": np.float32(1)}),

@@ -47,8 +47,17 @@ CASES: dict[str, tuple[str, dict, str, str]] = {
         "s = Relu(x) [bad] y = Gemm(x, w, s)", {"x": (5,), "w": noise(5, 5)}, "SFN202", "bias C"),
     "a Gemm whose bias differs along the batch": (
         "[bad] y = Gemm(x, w, b)", {"x": (5,), "w": noise(5, 4), "b": noise(2, 4)}, "SFN203", "along the batch"),
-    "a MatMul of two computed values": (
-        "s = Relu(x) [bad] y = MatMul(x, s)", {}, "SFN201", "both factors are computed, as in attention"),
+    "a MatMul of values that do not fit": (
+        "s = Relu(x) [bad] y = MatMul(x, s)", {"x": (3, 6, 5)}, "SFN202", "no matrix product"),
+    "a MatMul of values whose leading axes differ": (
+        "a, b = Split<axis=1, num_outputs=2>(x) [bad] y = MatMul(a, b)",
+        {"x": (5, 6, 6), "opset": 18}, "SFN202", "which differ"),
+    "a MatMul of values of different rank": (
+        "s = ReduceMean<axes=[1], keepdims=0>(x) [bad] y = MatMul(x, s)", {"opset": 13}, "SFN203", "batch meets"),
+    "a MatMul of one sample with another": (
+        "a = Transpose<perm=[1,0]>(x) [bad] y = MatMul(x, a)", {"x": (5,)}, "SFN203", "different axes"),
+    "a MatMul with a vector of each sample": (
+        "[bad] y = MatMul(x, x)", {"x": (5,), "batch": 5}, "SFN203", "works along axis 0, the batch"),
     "a MatMul whose constant right does not fit": (
         "[bad] y = MatMul(x, w)", {"x": (5,), "w": noise(4, 5)}, "SFN202", "does not fit a sample"),
     "a MatMul whose constant left does not fit": (
@@ -103,11 +112,14 @@ CASES: dict[str, tuple[str, dict, str, str]] = {
     "a Dropout in training mode": (
         "[bad] y = Dropout(x, r, t)", {"r": P / 4, "t": np.array(True)}, "SFN202", "training_mode"),
     "a Cast that rounds": ("[bad] y = Cast<to=6>(x)", {}, "SFN202", "rounds"),
-    "a Flatten into the batch": ("[bad] y = Flatten<axis=2>(x)", {}, "SFN203", "into the batch"),
+    "a Flatten into the batch": ("[bad] y = Flatten<axis=2>(x)", {}, "SFN203", "merges the batch with other axes"),
     "a Flatten of the batch": ("[bad] y = Flatten<axis=0>(x)", {}, "SFN203", "into the batch"),
-    "a Reshape without the batch": ("[bad] y = Reshape(x, s)", {"s": ints(3, -1, 6)}, "SFN203", "batch as axis 0"),
+    "a Reshape without the batch": ("[bad] y = Reshape(x, s)", {"s": ints(3, -1, 6)}, "SFN203", "merges the batch"),
+    "a Reshape that takes the batch apart": (
+        "[bad] y = Reshape(x, s)", {"batch": 4, "s": ints(2, 2, -1)}, "SFN203", "batch as axis 0"),
     "a Reshape that takes from the batch": (
-        "[bad] y = Reshape(x, s)", {"s": ints(-1, 6)}, "SFN203", "108 numbers"),
+        "[bad] y = Reshape(x, s)", {"s": ints(-1, 6)}, "SFN203", "merges the batch with other axes"),
+    "a Reshape to fewer numbers": ("[bad] y = Reshape(x, s)", {"s": ints(0, 6)}, "SFN203", "108 numbers"),
     "a Reshape to a computed shape": (
         "t = Relu(x) u = Cast<to=7>(t) [bad] y = Reshape(x, u)", {"x": (2,)}, "SFN202", "rounds"),
     "a Transpose of the batch": ("[bad] y = Transpose<perm=[1,0,2,3]>(x)", {}, "SFN203", "moves the batch"),
@@ -116,7 +128,7 @@ CASES: dict[str, tuple[str, dict, str, str]] = {
     "a Squeeze of a long axis": ("[bad] y = Squeeze(x, a)", {"a": ints(1)}, "SFN202", "length 3"),
     "a Squeeze of the batch": ("[bad] y = Squeeze(x, a)", {"a": ints(0)}, "SFN203", "batch"),
     "a Squeeze that would take the batch along": (
-        "[bad] y = Squeeze(x)", {"x": (1, 4), "batch": 1}, "SFN203", "batch axis"),
+        "[bad] y = Squeeze(x)", {"x": (1, 4), "batch": 1}, "SFN203", "along axis 0, the batch"),
     "an axis outside the tensor": ("[bad] y = Squeeze(x, a)", {"a": ints(7)}, "SFN202", "rank 4"),
     "an Unsqueeze before the batch": ("[bad] y = Unsqueeze(x, a)", {"a": ints(0)}, "SFN203", "batch"),
     "a Concat along the batch": ("s = Relu(x) [bad] y = Concat<axis=0>(x, s)", {}, "SFN203", "batch"),
@@ -249,10 +261,12 @@ def test_text_constants_that_nobody_reads_do_no_harm(kind, tmp_path):
 
 def test_a_flat_view_of_the_whole_batch_is_let_through_to_be_undone_only(tmp_path):
     """PyTorch's dynamo exporter writes as_strided as Reshape to [-1] and a Gather that undoes it."""
-    with pytest.raises(CompileError, match=r"SFN203 at bad \(Relu\): input 0 merges the batch"):
+    with pytest.raises(CompileError, match=r"SFN203 at bad \(Relu\): it merges the batch .* and output 'y'"):
         imported(tiny("f = Reshape(x, m) [bad] y = Relu(f)", m=ints(-1)), tmp_path)
-    with pytest.raises(CompileError, match="SFN203 at output 'y': it merges the batch"):
+    with pytest.raises(CompileError, match=r"SFN203 at y \(Reshape\): it merges the batch .* and output 'y'"):
         imported(tiny("a = Relu(x) y = Reshape(a, m)", m=ints(-1)), tmp_path)
+    with pytest.raises(CompileError, match=r"SFN203 at bad \(MaxPool\): its input 0 merges the batch"):
+        imported(tiny("f = Reshape(x, m) [bad] y = MaxPool<kernel_shape=[2]>(f)", m=ints(-1, 6, 6)), tmp_path)
     with pytest.raises(CompileError, match=r"SFN203 at bad \(Gather\): it picks from a view that merges"):
         imported(tiny("f = Reshape(x, m) [bad] y = Gather(f, i)", m=ints(-1), i=ints(3, 1)), tmp_path)
 

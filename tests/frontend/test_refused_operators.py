@@ -92,7 +92,6 @@ def test_what_lies_inside_a_loop_is_named(tmp_path):
     ("body", "keywords", "words"),
     [("[bad] y = Conv(x, w)", {"x": (2, 4, 4, 4), "w": noise(2, 2, 2, 2, 2)}, "3 space axes"),
      ("[bad] y = AveragePool<kernel_shape=[1,1,1]>(x)", {"x": (1, 2, 2, 2)}, "window over 3 axes"),
-     ("a = Relu(x) b = Tanh(x) [bad] y = MatMul(a, b)", {"x": (4, 4)}, "both factors are computed"),
      ("[bad] y = CumSum(x, i)", {"i": ints(1)}, "running sums")],
 )  # fmt: skip
 def test_what_is_refused_for_its_shape_says_so(body, keywords, words, tmp_path):

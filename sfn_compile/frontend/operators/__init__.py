@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import onnx_ir as ir
 
@@ -15,8 +16,10 @@ from . import (
     choices,
     linear,
     moves,
+    norms,
     picks,
     pools,
+    products,
     qonnx,
     qoperator,
     quantized,
@@ -43,7 +46,18 @@ IMPORTERS: dict[str, Importer] = {
     **picks.IMPORTERS,
     **resize.IMPORTERS,
     **transposed.IMPORTERS,
+    **norms.IMPORTERS,
+    **products.IMPORTERS,
 }
+
+# Operators that leave the batch where it is in the tensor: computed number by number, along axes that they name, or
+# saying themselves where it goes. Any other needs it alone in front.
+ANYWHERE = frozenset({
+    *arithmetic.IMPORTERS, *branches.IMPORTERS, *choices.IMPORTERS, *scalars.IMPORTERS, *moves.IMPORTERS,
+    *linear.IMPORTERS, "Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Gather", "Slice",
+    "Tile", "Expand", "Pad", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "LayerNormalization",
+    "RMSNormalization", "SimplifiedLayerNormalization",
+}) - {"Conv"}  # fmt: skip
 
 # Operators that import constants as well as computed values: quantisers remember what a weight is a multiple of.
 TAKE_CONSTANTS = frozenset({*quantized.IMPORTERS, *qonnx.IMPORTERS})
@@ -53,6 +67,13 @@ SEVERAL_OUTPUTS = frozenset({"Split"})
 
 # Operators that stand between a Shape and a Reshape: folded away where everything before them can be imported.
 _SHAPE_ARITHMETIC = {"Shape", "Size", "Gather", "ConstantOfShape", "Range", "Expand", "Where", "Equal", "Floor", "Ceil"}
+
+
+def batch_of(operator: str) -> Literal["front", "anywhere", "own"]:
+    """Return where the importer of an operator takes the batch of its operands."""
+    if operator == "Einsum":
+        return "own"
+    return "anywhere" if operator in ANYWHERE else "front"
 
 
 def importer_of(node: ir.Node) -> Importer | None:

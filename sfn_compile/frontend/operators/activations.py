@@ -56,11 +56,11 @@ def tanh(node: OnnxNode) -> None:
 
 
 def softmax(node: OnnxNode) -> None:
-    """At the end of the network; the decoder computes it."""
-    rank = len(node.shape()) + 1
-    axis = node.sample_axis(int(node.attr("axis", 1 if node.context.opset < 13 else -1)), rank)
+    """Along any axis but the batch; at the end of the network the decoder computes it."""
+    rank, old = node.rank(), node.context.opset < 13
+    axis = int(node.attr("axis", 1 if old else -1))
     # Before opset 13 the tensor was flattened to two axes at `axis`, so all axes from there on share one sum.
-    axes = tuple(range(axis, rank - 1)) if node.context.opset < 13 else (axis,)
+    axes = node.sample_axes(range(axis % rank, rank) if old else (axis,), rank)
     node.result(Softmax(axes, node.node.op_type == "LogSoftmax"), node.value())
 
 

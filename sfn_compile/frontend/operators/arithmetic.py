@@ -7,13 +7,16 @@ functions of one value. Of different values a product is a population's own term
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 
-from ...ops import Add, Linear, Mul, Pointwise
+from ...ops import Add, Linear, Mul, Pointwise, Softmax
 from ...ops.activation import scalar
 from ...ops.expression import IDENTITY as X
 from ...ops.expression import call
 from ..context import OnnxNode
+from ..patterns import Matcher
 from .branches import aligned, difference
+from .norms import normalize
 
 
 def _sides(node: OnnxNode) -> tuple[int, np.ndarray | None]:
@@ -47,8 +50,36 @@ def sub(node: OnnxNode) -> None:
     return node.result(_affine(node, node.value(1), -np.ones(()), constant), node.value(1))
 
 
+def _normalised(node: OnnxNode) -> bool:
+    """Import the node as a normalisation where it is the last of one that was written out."""
+    found = Matcher(node.context).norm(node.node)
+    if found is None or node.constant(0) is not None or node.constant(1) is not None:
+        return False
+    source, axes = _whole(node, found.source, found.axes)
+    node.result(normalize(node, axes, found.epsilon, found.centred, np.asarray(found.factor)), source)
+    return True
+
+
+def _is_softmax(node: OnnxNode) -> bool:
+    """Import the node as Softmax where it is the last of one that was written out."""
+    found = Matcher(node.context).softmax(node.node)
+    if found is None:
+        return False
+    source, axes = _whole(node, found.source, found.axes)
+    node.result(Softmax(axes), source)
+    return True
+
+
+def _whole(node: OnnxNode, source: ir.Value, axes: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
+    """Return the graph name of what a written-out operator reads, and the axes of one sample that it works along."""
+    name = str(source.name)
+    return node.context.values[name], node.sample_axes(axes, len(node.context.dims(name)))
+
+
 def mul(node: OnnxNode) -> None:
     """By a constant, or of two branches (a gate, a square), which may broadcast."""
+    if _normalised(node):
+        return None
     side, constant = _sides(node)
     if constant is None:
         return node.result(Mul(), *aligned(node, node.value(0), node.value(1)))
@@ -57,6 +88,8 @@ def mul(node: OnnxNode) -> None:
 
 def div(node: OnnxNode) -> None:
     """By a constant; of a constant or a function of x by a function of the same x."""
+    if _normalised(node) or _is_softmax(node):
+        return None
     side, constant = _sides(node)
     if constant is None:
         return node.result(Pointwise("div"), *aligned(node, node.value(0), node.value(1)))

@@ -13,6 +13,7 @@ from ...ir import Op
 from ...ops import Activation, Add, MaxPool, Moved
 from ...program import Reshape
 from ..context import OnnxNode
+from ..layout import FRONT
 
 Array = NDArray[Any]
 Joined = tuple[Op, tuple[str, ...]]  # the op that computes a value, and what it reads
@@ -28,7 +29,7 @@ def aligned(node: OnnxNode, *values: str) -> tuple[str, ...]:
         raise node.refuse("all of its operands are constants", "store its result in the model as a constant")
     shapes = [node.context.types[v].shape for v in values]
     rank, listed = max(map(len, shapes)), " and ".join(map(str, shapes))
-    if any(len(s) != rank for s in shapes) and node.context.batch != 1:
+    if any(len(s) != rank for s in shapes) and node.layout == FRONT and node.context.batch != 1:
         what = f"its operands have samples of shapes {listed}, so that the batch of one meets another axis of the other"
         raise node.refuse(what, "give them the same number of axes, or export with a batch of 1", "SFN203")
     wide = [(1,) * (rank - len(s)) + s for s in shapes]

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ...ops import Activation, Pointwise
+from ...ops import Activation, Add, Pointwise
 from ...ops.activation import scalar
 from ...ops.expression import IDENTITY as X
 from ...ops.expression import call
 from ..context import OnnxNode
 from . import branches
+from .picks import expanded
 
 Importer = Callable[[OnnxNode], None]
 
@@ -102,8 +103,32 @@ def negation(node: OnnxNode) -> None:
 
 
 def where(node: OnnxNode) -> None:
-    """Between constants and functions of one value, by a constant or a comparison."""
-    _pointwise(node, "where", (0, 1, 2))
+    """By a constant, a mask; by a comparison, between constants and functions of one value."""
+    chosen = node.constant(0)
+    if chosen is None or not any(node.constant(i) is None for i in (1, 2)):
+        return _pointwise(node, "where", (0, 1, 2))
+    computed = [i for i in (1, 2) if node.constant(i) is None]
+    if any(node.value(i) in node.context.masked for i in computed):
+        raise node.refuse("it reads scores that a mask has set to minus infinity", "join the two masks into one")
+    values = branches.aligned(node, *(node.value(i) for i in computed))
+    shape = tuple(int(n) for n in np.broadcast_shapes(*(node.context.types[v].shape for v in values)))
+    keep = node.sample_constant(chosen != 0, shape, "condition")
+    parts = [expanded(node, v, shape) for v in values]
+    if len(parts) == 2:
+        kept = [node.emit(node.affine(v, s, np.zeros(())), v) for v, s in zip(parts, (keep, 1 - keep), strict=True)]
+        return node.result(Add(), *kept)
+    scale = keep if computed == [1] else 1 - keep
+    other = node.sample_constant(np.asarray(node.constant(3 - computed[0])), shape, "operand")
+    offset = np.where(scale != 0, 0.0, other)
+    if scale.all() and not offset.any():
+        return node.alias(parts[0])
+    return node.result(node.affine(parts[0], scale, offset), parts[0])
+
+
+def is_nan(node: OnnxNode) -> None:
+    """Nowhere: a network that computes NaN is refused where it does."""
+    node.value()
+    node.context.constants[str(node.node.outputs[0].name)] = np.zeros((1,) * node.rank(), bool)
 
 
 IMPORTERS: dict[str, Importer] = {
@@ -117,4 +142,5 @@ IMPORTERS: dict[str, Importer] = {
     "Equal": equal,
     "Not": negation,
     "Where": where,
+    "IsNaN": is_nan,
 }

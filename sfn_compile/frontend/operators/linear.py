@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ...ops import Linear, MatMul, Moved
-from ...program import Conv, Dense, Shape, Transpose
+from ...program import Conv, Dense, Reshape, Shape, Transpose
 from ..context import Array, OnnxNode
+from ..layout import FRONT
 from ..windows import spread, window_pads
+from .picks import expanded
 
 
 def conv(node: OnnxNode) -> None:
@@ -62,35 +64,80 @@ def gemm_map(node: OnnxNode, shape: Shape, b: Array, c: Array | None, unit: Arra
     if node.attr("transA", 0):
         raise node.refuse("transA = 1 would transpose the batch", "transpose the weight instead", "SFN203")
     weight = b if node.attr("transB", 0) else b.T
-    if len(shape) != 1 or weight.ndim != 2 or weight.shape[1] != shape[0]:
+    rank = node.layout.rank(shape)
+    if rank != 2 or weight.ndim != 2 or weight.shape[1] != shape[-1]:
         raise node.refuse(f"weight (n_out, n_in) = {weight.shape} does not fit a sample of shape {shape}")
+    node.sample_axis(1, rank)
     bias = np.zeros(weight.shape[0])
     if c is not None:
-        bias = bias + node.sample_constant(c, bias.shape, "C")
+        bias = bias + node.sample_constant(c, (*shape[:-1], weight.shape[0]), "C")
     unit = None if unit is None else per_output(unit, b.shape, 0 if node.attr("transB", 0) else 1)
     return Linear(Dense(weight), bias, unit)
 
 
 def matmul(node: OnnxNode) -> None:
-    """With one constant matrix, on either side."""
+    """With one constant matrix, on either side, or of two computed values."""
     if node.constant(1) is not None:
-        matrix = np.asarray(node.constant(1), np.float64)
-        node.result(dense_map(node, node.shape(0), matrix, node.unit(1)), node.value(0))
+        _times_constant(node)
     elif node.constant(0) is not None:
-        matrix, shape = np.asarray(node.constant(0), np.float64), node.shape(1)
-        if matrix.ndim != 2 or len(shape) != 2 or matrix.shape[1] != shape[0]:
-            raise node.refuse(f"constant {matrix.shape} times a sample of shape {shape} is not a matrix product")
-        turned = node.transpose(node.value(1), (1, 0))
-        product = node.emit(Linear(Dense(matrix), np.zeros(matrix.shape[0])), turned)
-        node.result(Moved(Transpose((1, 0))), product)
+        _constant_times(node)
     else:
-        node.result(MatMul(), node.value(0), node.value(1))
+        _of_values(node)
+
+
+def _times_constant(node: OnnxNode) -> None:
+    matrix, shape = np.asarray(node.constant(1), np.float64), node.shape(0)
+    node.sample_axis(-1, node.rank(0))
+    node.result(dense_map(node, shape, matrix, node.unit(1)), node.value(0))
+
+
+def _constant_times(node: OnnxNode) -> None:
+    matrix, shape, rank = np.asarray(node.constant(0), np.float64), node.shape(1), node.rank(1)
+    if matrix.shape[:-2] == (1,) * (matrix.ndim - 2) and 2 < matrix.ndim <= rank:
+        matrix = matrix.reshape(matrix.shape[-2:])
+    if matrix.ndim != 2 or rank < 2 or len(shape) < 2 or matrix.shape[1] != shape[-2]:
+        raise node.refuse(f"constant {matrix.shape} times a sample of shape {shape} is not a matrix product")
+    node.sample_axes((-2, -1), rank)
+    last = (*range(len(shape) - 2), len(shape) - 1, len(shape) - 2)
+    product = node.emit(Linear(Dense(matrix), np.zeros(matrix.shape[0])), node.transpose(node.value(1), last))
+    node.result(Moved(Transpose(last)), product)
+
+
+def _of_values(node: OnnxNode) -> None:
+    ranks = node.rank(0), node.rank(1)
+    if min(ranks) < 2:
+        what = "a product with a vector of each sample mixes samples"
+        raise node.refuse(what, "unsqueeze the vector to a matrix first", "SFN203")
+    rank = max(ranks)
+    node.sample_axes((rank - 2, rank - 1), rank)
+    node.result(MatMul(), *factors(node, node.value(0), node.value(1)))
+
+
+def factors(node: OnnxNode, left: str, right: str) -> tuple[str, str]:
+    """Return names of both values with the leading axes of their samples made equal: samples ``(*lead, m, k)``."""
+    shapes = [node.context.types[v].shape for v in (left, right)]
+    rank = max(map(len, shapes))
+    if any(len(s) != rank for s in shapes) and node.layout == FRONT and node.context.batch != 1:
+        what = f"its factors have samples of shapes {shapes[0]} and {shapes[1]}, so that batch meets another axis"
+        raise node.refuse(what, "give them the same number of axes", "SFN203")
+    wide = [(1,) * (rank - len(s)) + s for s in shapes]
+    if rank < 2 or wide[0][-1] != wide[1][-2]:
+        raise node.refuse(f"its factors have samples of shapes {shapes[0]} and {shapes[1]}: no matrix product")
+    try:
+        lead = np.broadcast_shapes(wide[0][:-2], wide[1][:-2])
+    except ValueError:
+        raise node.refuse(f"its factors have samples of shapes {shapes[0]} and {shapes[1]}, which differ") from None
+    made = []
+    for value, own, full in zip((left, right), shapes, wide, strict=True):
+        value = value if own == full else node.emit(Moved(Reshape(full)), value)
+        made.append(expanded(node, value, (*lead, *full[-2:])))
+    return made[0], made[1]
 
 
 def dense_map(node: OnnxNode, shape: Shape, matrix: Array, unit: Array | None) -> Linear:
     """Return the linear map of a MatMul of a sample of ``shape`` with a constant matrix on the right."""
     units = None if unit is None else np.broadcast_to(unit, matrix.shape)
-    if matrix.ndim > 2 and matrix.shape[:-2] == (1,) * (matrix.ndim - 2) and matrix.ndim <= len(shape) + 1:
+    if matrix.ndim > 2 and matrix.shape[:-2] == (1,) * (matrix.ndim - 2) and matrix.ndim <= node.layout.rank(shape):
         matrix = matrix.reshape(matrix.shape[-2:])
         units = None if units is None else units.reshape(matrix.shape)
     if matrix.ndim != 2 or not shape or shape[-1] != matrix.shape[0]:
@@ -106,10 +153,11 @@ def batch_normalization(node: OnnxNode) -> None:
     names = ("scale", "bias", "mean", "variance")
     gamma, beta, mean, var = (np.asarray(node.need_constant(i + 1, what), np.float64) for i, what in enumerate(names))
     shape = node.shape()
-    if any(a.shape != shape[:1] for a in (gamma, beta, mean, var)):
-        raise node.refuse(f"its parameters of shape {gamma.shape} do not fit {shape[0]} channels")
+    axis = node.sample_axis(1, node.rank())
+    if any(a.shape != (shape[axis],) for a in (gamma, beta, mean, var)):
+        raise node.refuse(f"its parameters of shape {gamma.shape} do not fit {shape[axis]} channels")
     scale = gamma / np.sqrt(var + float(node.attr("epsilon", 1e-5)))
-    column = (-1, *(1,) * (len(shape) - 1))
+    column = tuple(-1 if a == axis else 1 for a in range(len(shape)))
     offset = (beta - mean * scale).reshape(column)
     node.result(node.affine(node.value(), scale.reshape(column), offset), node.value())
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import onnx_ir as ir
 
 from ...ops import Moved
 from ...program import Concat, Pad, Shape, Slice, Transpose
 from ..context import OnnxNode
+from ..layout import Layout, likeliest, placements
 from .picks import with_offset
 
 
@@ -51,69 +55,98 @@ def _holds(wide: ir.DataType, value: ir.Value) -> bool:
 
 
 def flatten(node: OnnxNode) -> None:
-    """Of everything behind the batch axis."""
-    shape, axis = node.shape(), int(node.attr("axis", 1))
-    rank = len(shape) + 1
-    axis = axis + rank if axis < 0 else axis
-    leading = int(np.prod(shape[: max(axis - 1, 0)]))
-    if leading != 1 or (axis == 0 and node.context.batch != 1):
-        raise node.refuse(f"axis = {axis} merges axes of {shape} into the batch", "use axis = 1", "SFN203")
-    node.reshape((int(np.prod(shape)),))
+    """Of any axes that leave the samples apart."""
+    dims, batch = node.layout.dims(node.shape(), node.context.batch or 1), node.context.batch or 1
+    axis = int(node.attr("axis", 1))
+    axis = axis + len(dims) if axis < 0 else axis
+    target = [math.prod(dims[:axis]), math.prod(dims[axis:])]
+    found = placements(target, node.layout.before(node.shape()), batch)
+    if not found or (axis == 0 and node.context.batch != 1):
+        what = f"axis = {axis} merges axes of {node.shape()} into the batch"
+        raise node.refuse(what, "use axis = 1", "SFN203")
+    layout = likeliest(found, target, _behind(node), None)
+    node.reshape(layout.sample_shape(target, batch), layout)
 
 
 def reshape(node: OnnxNode) -> None:
-    """To a constant shape that keeps the batch axis."""
-    shape, target = node.shape(), [int(d) for d in node.attr_or_input("shape", 1) or ()]
+    """To a constant shape that leaves the samples apart."""
+    shape, batch, layout = node.shape(), node.context.batch or 1, node.layout
+    dims, target = layout.dims(shape, batch), [int(d) for d in node.attr_or_input("shape", 1) or ()]
     if not node.attr("allowzero", 0):
-        target = [([1, *shape][i] if i <= len(shape) else 0) if d == 0 else d for i, d in enumerate(target)]
-    total = int(np.prod(shape))
-    if target == [-1] and total > 1:
-        return node.merge_batch()
-    if not target or target[0] not in (-1, 1, node.context.batch):
-        raise node.refuse(f"target shape {target} does not keep the batch as axis 0", "keep axis 0", "SFN203")
-    rest = target[1:]
-    known = int(np.prod([d for d in rest if d != -1])) if rest else 1
-    if rest.count(-1) == 1 and target[0] != -1 and known and total % known == 0:
-        rest[rest.index(-1)] = total // known
-    if any(d < 0 for d in rest) or int(np.prod(rest)) != total:
-        what = f"target shape {target} does not hold the {total} numbers of one sample {shape} behind the batch axis"
+        target = [(dims[i] if i < len(dims) else 0) if d == 0 else d for i, d in enumerate(target)]
+    stated, total = target.index(-1) if -1 in target else None, math.prod(dims)
+    known = math.prod(d for d in target if d != -1)
+    if stated is not None and known and total % known == 0:
+        target[stated] = total // known
+    if min(target, default=1) < 0 or math.prod(target) != total:
+        what = f"target shape {target} does not hold the {total} numbers of {_samples(batch)} of shape {shape}"
         raise node.refuse(what, "keep axis 0 for the samples", "SFN203")
-    return node.reshape(tuple(rest))
+    found = placements(target, layout.before(shape), batch)
+    if not found:
+        raise node.refuse(f"target shape {target} does not keep the batch as axis 0", "keep axis 0", "SFN203")
+    placed = likeliest(found, target, _behind(node), stated)
+    node.reshape(placed.sample_shape(target, batch), placed)
+
+
+def _samples(batch: int) -> str:
+    return "one sample" if batch == 1 else f"{batch} samples"
+
+
+def _behind(node: OnnxNode) -> int | None:
+    """Return the length of what stands right behind the batch."""
+    layout, dims = node.layout, node.layout.dims(node.shape())
+    if layout.inner > 1:
+        return layout.inner
+    return dims[layout.axis + 1] if layout.axis + 1 < len(dims) else None
 
 
 def transpose(node: OnnxNode) -> None:
-    """With a permutation that leaves the batch axis in place."""
-    rank = len(node.shape()) + 1
+    """Any permutation; the batch goes along."""
+    layout, rank = node.layout, node.rank()
     perm = [int(p) for p in node.attr("perm", tuple(reversed(range(rank))))]
     if sorted(perm) != list(range(rank)):
         raise node.refuse(f"perm = {perm} is not a permutation of {rank} axes")
-    if perm[0] != 0:
-        raise node.refuse(f"perm = {perm} moves the batch axis", "keep axis 0 in place", "SFN203")
-    node.move(Transpose(tuple(p - 1 for p in perm[1:])), node.value())
+    moved = replace(layout, axis=perm.index(layout.axis))
+    if layout.merged:
+        return _permuted(node, tuple(perm), moved)
+    return _permuted(node, tuple(a for p in perm if (a := layout.sample_axis(p)) is not None), moved)
+
+
+def _permuted(node: OnnxNode, perm: tuple[int, ...], layout: Layout) -> None:
+    if layout != node.layout and perm == tuple(range(len(perm))):
+        return node.alias(node.value(), layout)  # only the batch moved
+    return node.move(Transpose(perm), node.value(), layout=layout)
 
 
 def squeeze(node: OnnxNode) -> None:
-    """Of axes of length 1 behind the batch axis."""
-    shape = node.shape()
-    given = node.attr_or_input("axes", 1)
-    if given is None and node.context.batch == 1:
-        raise node.refuse("without axes it removes the batch axis of length 1 too", "name the axes", "SFN203")
-    axes = [i for i, d in enumerate(shape) if d == 1] if given is None else [
-        node.sample_axis(a, len(shape) + 1) for a in given
-    ]  # fmt: skip
-    wrong = [a for a in axes if shape[a] != 1]
+    """Of axes of length 1 other than the batch."""
+    shape, rank = node.shape(), node.rank()
+    dims, given = node.layout.dims(shape), node.attr_or_input("axes", 1)
+    if given is None:
+        batch = () if node.context.batch == 1 or node.layout.merged else (node.layout.axis,)
+        given = tuple(a for a, d in enumerate(dims) if d == 1 and a not in batch)
+    axes = node.sample_axes(given, rank)
+    wrong = [a % rank for a in given if dims[a] != 1]
     if wrong:
-        raise node.refuse(f"axis {wrong[0] + 1} has length {shape[wrong[0]]}, not 1")
-    node.reshape(tuple(d for i, d in enumerate(shape) if i not in axes))
+        raise node.refuse(f"axis {wrong[0]} has length {dims[wrong[0]]}, not 1")
+    layout = node.layout.shifted(-sum(a % rank < node.layout.axis for a in given))
+    node.reshape(tuple(d for i, d in enumerate(shape) if i not in axes), layout)
 
 
 def unsqueeze(node: OnnxNode) -> None:
-    """Adds axes of length 1 behind the batch axis."""
-    shape = node.shape()
+    """Adds axes of length 1 anywhere."""
+    shape, old = node.shape(), node.layout
     given = node.attr_or_input("axes", 1) or ()
-    axes = {node.sample_axis(a, len(shape) + 1 + len(given)) for a in given}
-    rest = iter(shape)
-    node.reshape(tuple(1 if i in axes else next(rest) for i in range(len(shape) + len(axes))))
+    rank = node.rank() + len(given)
+    wrong = [a for a in given if not -rank <= a < rank]
+    if wrong:
+        raise node.refuse(f"axis {wrong[0]} is outside a tensor of rank {rank}")
+    new = {a % rank for a in given}
+    rest = iter(range(old.rank(shape)))
+    where = [None if a in new else next(rest) for a in range(rank)]
+    dims = [1 if a is None else old.dims(shape)[a] for a in where]
+    layout = replace(old, axis=where.index(old.axis))
+    node.reshape(layout.sample_shape(dims), layout)
 
 
 def concat(node: OnnxNode) -> None:
@@ -123,12 +156,14 @@ def concat(node: OnnxNode) -> None:
     if len(fixed) == n:
         raise node.refuse("all of its inputs are constants", "fold the constants of the model before")
     first = next(i for i in range(n) if i not in fixed)
-    axis = node.sample_axis(int(node.attr("axis", 1)), len(node.shape(first)) + 1)
-    if any(c.ndim != len(node.shape(first)) + 1 or c.shape[0] != 1 for c in fixed.values()):
-        raise node.refuse("one of its constants differs along the batch or has another rank", code="SFN203")
-    shapes = [fixed[i].shape[1:] if i in fixed else node.shape(i) for i in range(n)]
+    given = int(node.attr("axis", 1))
+    axis = node.sample_axis(given, node.rank(first))
+    if any(c.ndim != node.rank(first) for c in fixed.values()):
+        raise node.refuse("one of its constants has another rank than its other inputs", code="SFN203")
+    fixed = {i: node.one_sample(c, c.ndim, "input") for i, c in fixed.items()}
+    shapes = [fixed[i].shape if i in fixed else node.shape(i) for i in range(n)]
     if len({(*s[:axis], *s[axis + 1 :]) for s in shapes}) != 1:
-        raise node.refuse(f"its inputs {shapes} differ in another axis than {axis + 1}")
+        raise node.refuse(f"its inputs {shapes} differ in another axis than {given % node.rank(first)}")
     if not fixed:
         return node.move(Concat(axis), *(node.value(i) for i in range(n)))
     return _concat_constants(node, axis, fixed, shapes)
@@ -149,7 +184,7 @@ def _concat_constants(node: OnnxNode, axis: int, fixed: dict[int, np.ndarray], s
             before += length
     joined = pieces[0] if len(pieces) == 1 else node.emit(Moved(Concat(axis)), *pieces)
     with_offset(
-        node, joined, np.concatenate([fixed[i][0] if i in fixed else np.zeros(s) for i, s in enumerate(shapes)], axis)
+        node, joined, np.concatenate([fixed[i] if i in fixed else np.zeros(s) for i, s in enumerate(shapes)], axis)
     )
 
 
@@ -163,12 +198,13 @@ def _padded(node: OnnxNode, value: str, axis: int, before: int, after: int) -> s
 def split(node: OnnxNode) -> None:
     """Into pieces of constant sizes, on any axis but the batch."""
     shape = node.shape()
-    axis = node.sample_axis(int(node.attr("axis", 0)), len(shape) + 1)
+    given, rank = int(node.attr("axis", 0)), node.rank()
+    axis = node.sample_axis(given, rank)
     n, length = len(node.node.outputs), shape[axis]
     size = -(-length // n)
     sizes = node.attr_or_input("split", 1) or tuple(min(size, length - i * size) for i in range(n))
     if len(sizes) != n or sum(sizes) != length or min(sizes) < 1:
-        raise node.refuse(f"pieces {list(sizes)} do not make up axis {axis + 1} of length {length}")
+        raise node.refuse(f"pieces {list(sizes)} do not make up axis {given % rank} of length {length}")
     whole = [(0, d, 1) for d in shape]
     for i, start in enumerate(np.cumsum((0, *sizes[:-1]))):
         piece = [*whole[:axis], (int(start), int(start) + sizes[i], 1), *whole[axis + 1 :]]

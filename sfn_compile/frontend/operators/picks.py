@@ -10,23 +10,24 @@ import numpy as np
 from ...ops import Linear, Moved
 from ...program import Identity, MoveOp, Pad, Pads, Reshape, Shape, Slice, Take, Transpose
 from ..context import OnnxNode
+from ..layout import FRONT
 
 
 def gather(node: OnnxNode) -> None:
     """Any constant indices of one axis; also what undoes dynamo's flat views."""
     index = np.asarray(node.need_constant(1, "indices"))
-    merged = node.merged()
-    if merged is not None:
-        return _gather_merged(node, merged, index)
-    shape = node.shape()
-    axis = node.sample_axis(int(node.attr("axis", 0)), len(shape) + 1)
+    given, rank, shape = int(node.attr("axis", 0)), node.rank(), node.shape()
+    if rank == 1 and node.layout.merged and node.movable:
+        return _gather_flat(node, index)
+    axis = node.sample_axis(given, rank)
     if index.size == 0 or index.min() < -shape[axis] or index.max() >= shape[axis]:
-        raise node.refuse(f"its indices {_few(index)} are not inside axis {axis + 1} of length {shape[axis]}")
+        raise node.refuse(f"its indices {_few(index)} are not inside axis {given % rank} of length {shape[axis]}")
     picked = _pick(axis, (index.reshape(-1) % shape[axis]).tolist(), shape)
     if index.ndim == 1:
         return node.move(picked, node.value())
     piece = node.emit(Moved(picked), node.value())
-    return node.move(Reshape((*shape[:axis], *index.shape, *shape[axis + 1 :])), piece)
+    layout = node.layout.shifted(index.ndim - 1 if given % rank < node.layout.axis else 0)
+    return node.move(Reshape((*shape[:axis], *index.shape, *shape[axis + 1 :])), piece, layout=layout)
 
 
 def _few(index: np.ndarray) -> str:
@@ -44,13 +45,12 @@ def _pick(axis: int, chosen: list[int], shape: Shape) -> Slice | Take:
     return Slice(tuple(ranges))
 
 
-def _gather_merged(node: OnnxNode, source: str, index: np.ndarray) -> None:
+def _gather_flat(node: OnnxNode, index: np.ndarray) -> None:
     """Undo a flat view of the whole batch (``as_strided`` of a contiguous tensor): every element in its old place."""
-    size = int(np.prod(node.context.types[source].shape))
-    whole = index.ndim > 1 and int(np.prod(index.shape[1:])) == size
+    whole = index.ndim > 1 and int(np.prod(index.shape[1:])) == node.shape()[0]
     if not whole or int(node.attr("axis", 0)) != 0 or not np.array_equal(index.reshape(-1), np.arange(index.size)):
         raise node.refuse("it picks from a view that merges the batch", "keep axis 0 for the samples", "SFN203")
-    node.move(Reshape(tuple(int(d) for d in index.shape[1:])), source)
+    node.move(Reshape(tuple(int(d) for d in index.shape[1:])), node.value(), layout=FRONT)
 
 
 def slice_(node: OnnxNode) -> None:
@@ -59,16 +59,17 @@ def slice_(node: OnnxNode) -> None:
     starts, ends = node.attr_or_input("starts", 1), node.attr_or_input("ends", 2)
     if starts is None or ends is None or len(starts) != len(ends):
         raise node.refuse("starts and ends are missing or of different lengths")
+    rank = node.rank()
     axes = node.attr_or_input("axes", 3) or tuple(range(len(starts)))
     steps = node.attr_or_input("steps", 4) or (1,) * len(starts)
     ranges = [(0, d, 1) for d in shape]
     for start, end, raw, step in zip(starts, ends, axes, steps, strict=True):
-        if raw % (len(shape) + 1) == 0 and start == 0 and end >= 1 and step == 1:
+        if raw % rank == node.layout.axis and start == 0 and end >= _length(node) and step == 1:
             continue  # the whole batch
-        axis = node.sample_axis(raw, len(shape) + 1)
+        axis = node.sample_axis(raw, rank)
         ranges[axis] = slice(start, end, step).indices(shape[axis]) if step else (0, 0, 1)
         if not len(range(*ranges[axis])):
-            raise node.refuse(f"[{start}:{end}:{step}] leaves nothing of axis {axis + 1} of length {shape[axis]}")
+            raise node.refuse(f"[{start}:{end}:{step}] leaves nothing of axis {raw % rank} of length {shape[axis]}")
     picked: list[MoveOp] = []
     for axis, bounds in enumerate(ranges):
         if bounds[2] < 0:
@@ -79,27 +80,35 @@ def slice_(node: OnnxNode) -> None:
     chain(node, node.value(), picked)
 
 
+def _length(node: OnnxNode) -> int:
+    """Return how long the axis of the batch is for a batch of one, or of the size that the model fixes."""
+    return node.layout.dims(node.shape(), node.context.batch or 1)[node.layout.axis]
+
+
 def tile(node: OnnxNode) -> None:
     """A constant number of times along any axis but the batch."""
     shape = node.shape()
     repeats = [int(r) for r in node.need_constant(1, "number of repeats").reshape(-1)]
-    if len(repeats) != len(shape) + 1 or min(repeats) < 1:
-        raise node.refuse(f"repeats {repeats} do not fit the {len(shape) + 1} axes of its input")
-    if repeats[0] != 1:
+    if len(repeats) != node.rank() or min(repeats) < 1:
+        raise node.refuse(f"repeats {repeats} do not fit the {node.rank()} axes of its input")
+    own = [repeats[a] for a in range(len(repeats)) if a != node.layout.axis or node.layout.merged]
+    if repeats[node.layout.axis] != 1:
         raise node.refuse("it repeats the batch", "keep axis 0 for the samples", "SFN203")
-    node.check_size([d * r for d, r in zip(shape, repeats[1:], strict=True)])
-    each = enumerate(zip(shape, repeats[1:], strict=True))
+    node.check_size([d * r for d, r in zip(shape, own, strict=True)])
+    each = enumerate(zip(shape, own, strict=True))
     chain(node, node.value(), [Take(axis, tuple(range(d)) * r) for axis, (d, r) in each if r > 1])
 
 
 def expand(node: OnnxNode) -> None:
-    """Of axes of length 1 behind the batch axis, to a constant shape."""
-    shape = node.shape()
+    """Of axes of length 1 other than the batch, to a constant shape."""
+    shape, rank = node.shape(), node.rank()
     target = [int(d) for d in node.need_constant(1, "shape").reshape(-1)]
-    if len(target) > len(shape) + 1 or (len(target) == len(shape) + 1 and target[0] not in (1, node.context.batch)):
+    wide = [1] * (rank - len(target)) + target
+    if len(target) > rank or wide[node.layout.axis] not in (1, _length(node)):
         raise node.refuse(f"its shape {target} enlarges the batch axis or puts axes before it", code="SFN203")
-    behind = target[-len(shape) :] if shape else []
-    wanted = (1,) * (len(shape) - len(behind)) + tuple(behind)
+    wanted = tuple(d for a, d in enumerate(wide) if node.layout.sample_axis(a) is not None or node.layout.merged)
+    if node.layout.merged:
+        wanted = tuple(1 if a == node.layout.axis else d for a, d in enumerate(wide))
     try:
         out = np.broadcast_shapes(shape, wanted)
     except ValueError as error:
@@ -186,15 +195,16 @@ def _border(length: int, pads: tuple[int, int], mode: Any) -> tuple[int, ...]:
 def _pads(node: OnnxNode, shape: Shape) -> Pads:
     """Return (before, after) per axis of one sample. Refuses pads of the batch."""
     pads = node.attr_or_input("pads", 1) or ()
-    axes = [int(a) for a in node.attr_or_input("axes", 3) or range(len(shape) + 1)]
+    rank = node.rank()
+    axes = [int(a) for a in node.attr_or_input("axes", 3) or range(rank)]
     if len(pads) != 2 * len(axes):
         raise node.refuse(f"pads = {list(pads)} does not fit {len(axes)} axes")
     full = [(0, 0)] * len(shape)
     for i, raw in enumerate(axes):
         before, after = pads[i], pads[i + len(axes)]
-        if raw % (len(shape) + 1) == 0 and before == after == 0:
+        if raw % rank == node.layout.axis and before == after == 0:
             continue
-        full[node.sample_axis(raw, len(shape) + 1)] = (before, after)
+        full[node.sample_axis(raw, rank)] = (before, after)
     return tuple(full)
 
 

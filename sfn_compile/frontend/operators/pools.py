@@ -115,18 +115,20 @@ def _reduce(node: OnnxNode, pool: Callable[[tuple[int, ...]], Op], sign: float =
 
     ``sign`` scales what is pooled, and once more the result.
     """
-    shape, rank = node.shape(), len(node.shape()) + 1
+    shape, rank = node.shape(), node.rank()
     given = node.attr_or_input("axes", 1)
     if not given:
         if node.attr("noop_with_empty_axes", 0):
             return node.alias(node.value())
         raise node.refuse("it reduces all axes, the batch included", "give the axes to reduce", "SFN203")
-    axes = sorted({node.sample_axis(a, rank) for a in given})
+    axes = sorted(set(node.sample_axes(given, rank)))
+    gone = 0 if node.attr("keepdims", 1) else sum(a % rank < node.layout.axis for a in set(given))
+    layout = node.layout.shifted(-gone)
     kept = [a for a in range(len(shape)) if a not in axes]
     value = node.value() if sign == 1 else node.emit(_scaled(node, node.value(), sign), node.value())
     if kept == [0] and len(axes) in (1, 2):
         if node.attr("keepdims", 1) and sign == 1:
-            return node.result(pool(shape[1:]), value)
+            return node.result(pool(shape[1:]), value, layout=layout)
         reduced = node.emit(pool(shape[1:]), value)
     else:
         turned = node.transpose(value, (*kept, *axes))
@@ -135,9 +137,9 @@ def _reduce(node: OnnxNode, pool: Callable[[tuple[int, ...]], Op], sign: float =
     keep = bool(node.attr("keepdims", 1))
     out = tuple(1 if a in axes else shape[a] for a in range(len(shape)) if keep or a not in axes)
     if sign == 1:
-        return node.result(Moved(Reshape(out)), reduced)
+        return node.result(Moved(Reshape(out)), reduced, layout=layout)
     moved = node.emit(Moved(Reshape(out)), reduced)
-    return node.result(_scaled(node, moved, sign), moved)
+    return node.result(_scaled(node, moved, sign), moved, layout=layout)
 
 
 def _scaled(node: OnnxNode, value: str, factor: float) -> Linear:

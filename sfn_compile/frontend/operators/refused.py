@@ -20,9 +20,9 @@ _NORM = (
     "it divides by a deviation of computed values, which no fixed threshold can say",
     "train with BatchNormalization: it folds into the weights",
 )
-_ATTENTION = (
-    "it multiplies computed values by one another; transformers are not supported yet",
-    "use a convolutional network, or compile the part before the first attention",
+_ROTARY = (
+    "only rotations that are written out are read",
+    "export with Mul by constant cosines and sines, Neg and Concat (an opset below 23)",
 )
 _POSITIONS = (
     "where it reads depends on computed values",
@@ -60,11 +60,9 @@ REFUSED: dict[str, Reason] = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _STATE),
     "If": _BRANCH,
     **dict.fromkeys(("Loop", "Scan"), _LOOP),
-    **dict.fromkeys(
-        ("LayerNormalization", "InstanceNormalization", "GroupNormalization", "MeanVarianceNormalization",
-         "LpNormalization", "RMSNormalization"), _NORM),
+    **dict.fromkeys(("MeanVarianceNormalization", "LpNormalization"), _NORM),
     "LRN": ("it divides by squares of computed values", "train with BatchNormalization, or remove it and train on"),
-    **dict.fromkeys(("Attention", "RotaryEmbedding"), _ATTENTION),
+    "RotaryEmbedding": _ROTARY,
     **dict.fromkeys(
         ("GridSample", "AffineGrid", "RoiAlign", "MaxRoiPool", "DeformConv", "MaxUnpool", "GatherND",
          "GatherElements", "CenterCropPad", "TensorScatter"), _POSITIONS),
@@ -76,7 +74,6 @@ REFUSED: dict[str, Reason] = {
         _POWERS),
     **dict.fromkeys(("CumSum", "CumProd"), (
         "running sums are not a window of fixed size", "multiply by a triangular matrix of ones instead (MatMul)")),
-    "Einsum": ("its equation can be any sum of products", "write it as MatMul with a constant, Transpose and Reshape"),
     **dict.fromkeys(
         ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul",
          "MatMulIntegerToFloat"), _DYNAMIC),
@@ -91,7 +88,7 @@ REFUSED: dict[str, Reason] = {
          "SequenceMap", "SplitToSequence", "ConcatFromSequence", "Optional", "OptionalGetElement",
          "OptionalHasElement"), _SEQUENCE),
     **dict.fromkeys(
-        ("And", "Or", "Xor", "IsNaN", "IsInf", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "BitShift"),
+        ("And", "Or", "Xor", "IsInf", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "BitShift"),
         _LOGIC),
     **dict.fromkeys(("DFT", "STFT", "MelWeightMatrix"), _SPECTRUM),
     **dict.fromkeys(("Det", "EyeLike", "Trilu"), ("matrices of computed values are not decomposed or cut", "")),
