@@ -26,7 +26,8 @@ __all__ = [
     "ADAPTIVE", "MOVES", "Concat", "Conv", "Decoding", "Dense", "Elementwise", "Encoding", "Gather", "HostOp",
     "Identity", "Ladder", "LinearMap", "Matmul", "MaxPool", "Move", "MoveOp", "Normalization", "Pad", "Pads",
     "Population", "Product", "ProductForm", "Program", "Projection", "Ratio", "Readout", "Reshape", "RowSum",
-    "RowTable", "Shape", "Slice", "Step", "SumPool", "Table", "Take", "Transpose", "Uniform", "ValueInfo", "window_shape",
+    "RowTable", "Shape", "Slice", "Step", "SumPool", "Table", "Take", "Transpose", "Uniform", "ValueInfo",
+    "window_shape",
 ]  # fmt: skip
 
 FORMAT = 3

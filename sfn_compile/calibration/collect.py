@@ -15,7 +15,8 @@ from ..diagnostics import fail
 from ..frontend.reference import FloatReference, original_names
 from ..host import prepare_all
 from ..ir import Graph, Node
-from ..ops import Layer, fires, is_row_exp
+from ..ops import Layer, needs_statistics
+from ..ops.layer import Axis, channel_rows, n_channels
 from ..samples import Samples, n_samples, part
 from .statistics import Statistics
 
@@ -27,11 +28,11 @@ NUMBERS_AT_A_TIME = 16_000_000
 MOST_SAMPLES = 32
 
 
-def sites(graph: Graph) -> dict[str, int]:
+def sites(graph: Graph) -> dict[str, Axis]:
     """Return the channel axis (of one sample) of every value that needs statistics, by name: not of stated levels."""
-    found = {i.name: 0 for i in graph.inputs if i.levels is None}
+    found: dict[str, Axis] = {i.name: 0 for i in graph.inputs if i.levels is None}
     for node in graph.nodes:
-        if fires(node.op) and node.op.levels is None and not is_row_exp(node.op):
+        if needs_statistics(node.op):
             found[node.name] = node.op.axis
     return found
 
@@ -90,16 +91,14 @@ class FloatRunner:
 def collect(graph: Graph, runner: FloatRunner, x: Samples, progress: Progress | None = None) -> dict[str, Statistics]:
     """Return the statistics of every site over the samples ``x``, ``(n, *model_shape)`` per input."""
     axes, types = sites(graph), graph.types()
-    stats = {name: Statistics(types[name].shape[axis]) for name, axis in axes.items()}
+    stats = {name: Statistics(n_channels(types[name].shape, axis)) for name, axis in axes.items()}
     local = [n for n in graph.nodes if n.name in stats and _is_local(n)]
     done = 0
     for n, values, _ in runner.stream(x):
         for name, axis in axes.items():
-            front = np.moveaxis(values[name], axis + 1, 0)
-            stats[name].update(front.reshape(front.shape[0], -1))
+            stats[name].update(channel_rows(values[name], axis, batched=True))
         for node in local:
-            arguments = np.moveaxis(_arguments(node, values), axes[node.name] + 1, 0)
-            stats[node.name].reach(arguments.reshape(arguments.shape[0], -1))
+            stats[node.name].reach(channel_rows(_arguments(node, values), axes[node.name], batched=True))
         done += n
         if progress is not None:
             progress(done, n_samples(x))

@@ -14,13 +14,18 @@ from .simple import Add, ArgExtreme, MaxPool, Moved, Mul, Pointwise, Softmax
 
 __all__ = [
     "Activation", "Add", "ArgExtreme", "Expression", "IntegerForm", "Layer", "Linear", "MatMul", "MaxPool", "Moved",
-    "Mul", "NormalForm", "Normalize", "Pointwise", "Quantize", "Softmax", "fires", "is_row_exp",
+    "Mul", "NormalForm", "Normalize", "Pointwise", "Quantize", "Softmax", "fires", "is_row_exp", "needs_statistics",
 ]  # fmt: skip
 
 
 def is_row_exp(op: object) -> bool:
     """Return whether an op is the exponential of a softmax, whose range is known before any sample is seen."""
     return isinstance(op, Layer) and op.activation is not None and op.activation.kind == "row_exp"
+
+
+def needs_statistics(op: object) -> TypeGuard[Layer | Normalize]:
+    """Return whether the levels of a site are chosen by what samples reach: not if stated, and not of known range."""
+    return fires(op) and op.levels is None and not is_row_exp(op) and not (isinstance(op, Layer) and op.carries)
 
 
 def fires(op: object) -> TypeGuard[Layer | Normalize]:

@@ -15,6 +15,7 @@ from .activation import Activation
 
 Array = NDArray[Any]
 Item = TypeVar("Item")
+Axis = int | tuple[int, ...]
 Terms = tuple[tuple[Projection, ...], tuple[Product, ...]]
 
 
@@ -41,18 +42,21 @@ class Layer:
 
     With a ``norm_axis`` the sum is divided, before the bias, by that of one more input over this axis of one sample.
     ``activation`` None means a readout: the accumulator leaves the network unfired. ``axis`` is the channel axis of the
-    sample, along which thresholds are chosen. ``units``, one per map, as in :class:`~sfn_compile.ops.linear.Linear`.
+    sample, along which thresholds are chosen; of several axes, every combination of places is a channel. ``units``, one
+    per map, as in :class:`~sfn_compile.ops.linear.Linear`. ``carries``: the last map subtracts the codes that another
+    population made of the same sum, so that this one fires what rounding left; on real numbers that is 0.
     """
 
     maps: tuple[LinearMap, ...]
     bias: Array
     activation: Activation | None
-    axis: int = 0
+    axis: Axis = 0
     levels: Levels | None = None
     integer: IntegerForm | None = None
     products: tuple[ProductForm, ...] = ()
     units: tuple[Array | None, ...] = ()
     norm_axis: int | None = None
+    carries: bool = False
 
     def norm(self, inputs: tuple[str, ...]) -> RowSum | None:
         """Return what the sum of maps and products is divided by, None where by nothing."""
@@ -87,6 +91,24 @@ class Layer:
             return total
         real = self.activation.evaluate(total)
         return self.levels.real(real) if self.levels is not None and self.levels.imported else real
+
+
+def axes_of(axis: Axis, rank: int) -> tuple[int, ...]:
+    """Return a channel axis as the axes, in ascending order, of a sample of ``rank``."""
+    return tuple(sorted(a % rank for a in (axis if isinstance(axis, tuple) else (axis,))))
+
+
+def n_channels(shape: Shape, axis: Axis) -> int:
+    """Return the number of channels of a sample of ``shape``."""
+    return int(np.prod([shape[a] for a in axes_of(axis, len(shape))]))
+
+
+def channel_rows(array: Array, axis: Axis, batched: bool = False) -> Array:
+    """Return ``(channels, rest)``: the numbers of each channel of one sample, or of a batch of them."""
+    rank = array.ndim - batched
+    over = [a + batched for a in axes_of(axis, rank)]
+    front = np.moveaxis(array, over, range(len(over)))
+    return front.reshape(int(np.prod(front.shape[: len(over)])), -1)
 
 
 def _terms(maps: tuple[LinearMap, ...], forms: tuple[ProductForm, ...], inputs: tuple[str, ...]) -> Terms:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..ir import Levels
 from ..program import Ratio, Shape
 from .activation import Activation
+from .layer import Axis
 
 Array = NDArray[Any]
 IDENTITY = Activation("identity")
@@ -59,7 +60,7 @@ class Normalize:
     bias: Array
     centred: bool = True
     activation: Activation = IDENTITY
-    axis: int = 0
+    axis: Axis = 0
     levels: Levels | None = None
     integer: NormalForm | None = None
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ops.layer import Axis, axes_of
 from ..program import MoveOp, Reshape, Shape, Slice, Take, Transpose
 
 Array = NDArray[Any]
@@ -75,9 +76,16 @@ def along(axis: int, ndim: int, vector: Array) -> Array:
     return np.asarray(vector).reshape([-1 if a == axis % ndim else 1 for a in range(ndim)])
 
 
-def channel_vector(array: Array, shape: Shape, axis: int) -> Array | None:
-    """Return the values along ``axis``, or None where the array varies along another axis."""
+def spread(axis: Axis, shape: Shape, vector: Array) -> Array:
+    """Return one number per channel shaped to broadcast against a sample of ``shape``."""
+    over = axes_of(axis, len(shape))
+    return np.asarray(vector).reshape([d if a in over else 1 for a, d in enumerate(shape)])
+
+
+def channel_vector(array: Array, shape: Shape, axis: Axis) -> Array | None:
+    """Return the value of each channel along ``axis``, or None where the array varies along another axis."""
+    over = axes_of(axis, len(shape))
     small = compress(np.broadcast_to(array, shape))
-    if any(d != 1 for a, d in enumerate(small.shape) if a != axis % len(shape)):
+    if any(d != 1 for a, d in enumerate(small.shape) if a not in over):
         return None
-    return np.broadcast_to(small.reshape(-1), (shape[axis],))
+    return np.broadcast_to(small, [d if a in over else 1 for a, d in enumerate(shape)]).reshape(-1)

@@ -18,9 +18,11 @@ from ..calibration.statistics import Statistics
 from ..config import Options
 from ..ir import Graph, GraphInput, Levels, Node
 from ..ops import Activation, Layer, MaxPool, Moved, Normalize, is_row_exp
+from ..ops.layer import Axis, channel_rows
 from ..program import Conv, Dense, LinearMap, Matmul, ProductForm, Shape, ValueInfo
-from .arrays import along, channel_vector
+from .arrays import along, channel_vector, spread
 from .lower import info_behind
+from .row_forms import ratio_step, ratio_weight
 from .steps import contracted, effective, moved_step, on_codes, rows_of, top_code
 from .ties import Ties
 
@@ -112,7 +114,7 @@ class ChooseLadders:
         assert isinstance(node.op, Layer)
         if not activation.is_local():
             return activation
-        low, high = (along(node.op.axis, len(node.type.shape), v) for v in self.statistics[node.name].reached)
+        low, high = (spread(node.op.axis, node.type.shape, v) for v in self.statistics[node.name].reached)
         return activation.within(low, high)
 
     @property
@@ -120,13 +122,19 @@ class ChooseLadders:
         """The options with the levels of attention sites."""
         return replace(self.options, levels=max(self.options.levels, self.options.attention_levels))
 
+    def _left_over(self, node: Node, layer: Layer, steps: Mapping[str, Array]) -> Levels:
+        """Return levels that divide one step of the site whose rounding is carried on."""
+        n = self.options.levels
+        step = steps[node.inputs[len(layer.maps) - 1]] / (n + 1)
+        return Levels(step, -((n + 1) // 2), n // 2, np.zeros(step.shape, bool), "what rounding left of a residual")
+
     def _levels_of_rows(self, node: Node, op: Normalize, ties: Ties) -> Levels:
-        stats, rank = self.statistics[node.name], len(node.type.shape)
+        stats, shape = self.statistics[node.name], node.type.shape
         lo, hi = code_range(op.activation, stats, self.options)
         step = _by_groups(stats, ties.groups(node.name), lo, hi, self.options, _of_site)
         dead = step <= 0
         step[dead] = step.max() if (step > 0).any() else 1.0
-        return Levels(along(op.axis, rank, ties.tied(node.name, step)), lo, hi, along(op.axis, rank, dead))
+        return Levels(spread(op.axis, shape, ties.tied(node.name, step)), lo, hi, spread(op.axis, shape, dead))
 
     def _levels(
         self, node: Node, layer: Layer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo], ties: Ties,
@@ -136,6 +144,8 @@ class ChooseLadders:
         if is_row_exp(layer):
             one, top = np.ones((1,) * len(node.type.shape)), self._attention.levels
             return Levels(one / top, 0, top, one == 0, "exponential of a softmax: from 0 to the largest of its row")
+        if layer.carries:
+            return self._left_over(node, layer, steps)
         stats = self.statistics[node.name]
         lo, hi = code_range(layer.activation, stats, options)
         step = _by_groups(stats, ties.groups(node.name), lo, hi, options, _of_site)
@@ -149,9 +159,14 @@ class ChooseLadders:
         if layer.activation.linear_above_zero:
             step = np.maximum(step, FLOOR * rounding_noise(rows))
         step = ties.tied(node.name, step)
-        axis, rank = layer.axis, len(node.type.shape)
+        if layer.norm_axis is not None:
+            terms = on_codes(node, steps, infos)
+            term: LinearMap | ProductForm = terms[1][0].form if terms[1] else terms[0][0].map
+            unit = np.abs(rows_of(term, node.type.shape, layer.axis)).max(axis=1)
+            step = ratio_step(step, unit, ratio_weight(terms, infos, self.options))
+        axis, shape = layer.axis, node.type.shape
         reason = "" if options.levels == self.options.levels else "factor of a matrix product of spikes"
-        return Levels(along(axis, rank, step), lo, hi, along(axis, rank, dead), reason)
+        return Levels(spread(axis, shape, step), lo, hi, spread(axis, shape, dead), reason)
 
 
 def factors(graph: Graph) -> set[str]:
@@ -221,7 +236,7 @@ def _rows_on_codes(node: Node, layer: Layer, steps: Mapping[str, Array], infos: 
     return np.concatenate(rows, axis=1)
 
 
-def _row(linear: LinearMap | ProductForm, shape: Shape, axis: int) -> Array:
+def _row(linear: LinearMap | ProductForm, shape: Shape, axis: Axis) -> Array:
     """Return the weights that drive one neuron of each channel: the largest where every neuron has its own."""
     rows = rows_of(linear, shape, axis)
     return rows if isinstance(linear, Conv | Dense) else np.abs(rows).max(axis=1, keepdims=True)
@@ -231,7 +246,7 @@ def _step_of_weights(node: Node, layer: Layer, rows: Array) -> Array:
     """Return for every channel the largest weight in real units: the step of a channel that calibration saw silent."""
     shape = node.type.shape
     found = np.abs(rows).max(axis=1)
-    bias = np.abs(np.moveaxis(np.broadcast_to(layer.bias, shape), layer.axis, 0).reshape(shape[layer.axis], -1))
+    bias = np.abs(channel_rows(np.broadcast_to(layer.bias, shape), layer.axis))
     found = np.where(found > 0, found, bias.max(axis=1))
     return np.where(found > 0, found, 1.0)
 
@@ -245,7 +260,7 @@ def rounding_noise(rows: Array) -> Array:
     return np.sqrt((rows**2).sum(axis=1) / 12)
 
 
-def levels_vector(levels: Levels, shape: Shape, axis: int) -> Array:
+def levels_vector(levels: Levels, shape: Shape, axis: Axis) -> Array:
     """Return the step per channel ``(c,)``."""
     found = channel_vector(levels.step, shape, axis)
     assert found is not None

@@ -9,7 +9,7 @@ thresholds. The light bias calibration of SNN Calibration (Li et al., ICML 2021)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,9 +19,10 @@ from ..calibration.collect import FloatRunner, RealValues
 from ..execute import accumulate, fire
 from ..ir import Graph, Levels, Node
 from ..ops import Expression, Layer, MaxPool, Normalize, is_row_exp
+from ..ops.layer import channel_rows
 from ..program import Population, ValueInfo
 from ..samples import Samples, n_samples, part
-from .arrays import along
+from .arrays import spread
 from .fold_thresholds import ladder
 from .lower import info_behind, normalization
 
@@ -37,6 +38,7 @@ class CorrectBias:
 
     runner: FloatRunner
     x: Samples
+    shifts: dict[str, Array] = field(default_factory=dict)
 
     name: ClassVar[str] = "correct-bias"
     needs: ClassVar[frozenset[str]] = frozenset({"weights-integer"})
@@ -71,6 +73,13 @@ class CorrectBias:
                 real.pop(done, None)
         return replace(graph, nodes=tuple(nodes))
 
+    def _carried(self, node: Node, layer: Layer, driven: Population, acc: Array, codes: dict[str, Array]) -> Node:
+        form = layer.integer
+        assert form is not None
+        better = replace(layer, bias=layer.bias + self.shifts[node.inputs[len(layer.maps) - 1]])
+        codes[node.name] = fire(replace(driven, ladder=ladder(better, form)), acc, codes)
+        return replace(node, op=better, origin=node.origin.touched_by(self.name))
+
     def _corrected(
         self, node: Node, layer: Layer, real: Mapping[str, Array], codes: dict[str, Array],
         infos: Mapping[str, ValueInfo],
@@ -85,9 +94,12 @@ class CorrectBias:
             codes[node.name] = fire(driven, acc, codes)
             return node
         got = acc if driven.norm is None else acc / driven.norm.apply(codes[driven.norm.source])
+        if layer.carries:  # it carries on what the rounding of the same sum left, corrected like that
+            return self._carried(node, layer, driven, acc, codes)
         true = layer.drive(*(real[s] for s in node.inputs))
-        shift = along(layer.axis, len(node.type.shape), _mean_error(layer, true, got * form.alpha + layer.bias))
+        shift = spread(layer.axis, node.type.shape, _mean_error(layer, true, got * form.alpha + layer.bias))
         stated = "imported" in form.notes  # such a network is computed as it is, its errors included
+        self.shifts[node.name] = shift
         better = layer if stated else replace(layer, bias=layer.bias + shift)
         if layer.levels is not None:
             codes[node.name] = fire(replace(driven, ladder=ladder(better, form)), acc, codes)
@@ -110,9 +122,9 @@ def _mean_error(layer: Layer, true: Array, got: Array) -> Array:
         low, high = (levels.lo + 0.5) * step, (levels.hi - 0.5) * step
         fired, would = layer.activation.evaluate(true), layer.activation.evaluate(got)
         weight = ~(((fired < low) & (would < low)) | ((fired > high) & (would > high)))
-    axes = tuple(a for a in range(true.ndim) if a != layer.axis + 1)
-    total = weight.sum(axis=axes)
-    return np.where(total > 0, ((true - got) * weight).sum(axis=axes) / np.where(total > 0, total, 1), 0.0)
+    total = channel_rows(weight, layer.axis, batched=True).sum(axis=1)
+    error = channel_rows((true - got) * weight, layer.axis, batched=True).sum(axis=1)
+    return np.where(total > 0, error / np.where(total > 0, total, 1), 0.0)
 
 
 def _slope(body: Expression, z: Array, levels: Levels) -> Array:

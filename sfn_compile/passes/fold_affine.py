@@ -86,7 +86,7 @@ def _fold(node: Node, graph: Graph, users: dict[str, list[Node]], nodes: dict[st
 
 
 def _forward(node: Node, graph: Graph, users: dict[str, list[Node]]) -> Change | None:
-    """Return the change by which the affine step goes into the linear map behind it, through permuting moves."""
+    """Return the change by which the affine step goes into all linear maps behind it, through permuting moves."""
     assert isinstance(node.op, Linear)
     scale, bias = node.op.map.weight, node.op.bias
     at, after = node, only_user(users, graph, node.name)
@@ -95,13 +95,12 @@ def _forward(node: Node, graph: Graph, users: dict[str, list[Node]]) -> Change |
         scale, bias = (move_array(after.op.op, a, at.type.shape) for a in (scale, bias))
         crossed[after.name] = (replace(after, tap=None),)  # it holds the numbers before the affine step from now on
         at, after = after, only_user(users, graph, after.name)
-    if after is None or not isinstance(after.op, Linear):
+    if graph.is_output(at.name):
         return None
-    merged = _into_next(scale, bias, after, at.type.shape, node)
-    if merged is None:
-        return None
-    changed = {node.name: (), **crossed, after.name: (merged,)}
-    return changed, {node.name: node.inputs[0]}
+    merged = {n.name: _into_next(scale, bias, n, at.type.shape, node) for n in users[at.name]}
+    changed: dict[str, tuple[Node, ...]] = {node.name: (), **crossed}
+    changed |= {name: (after,) for name, after in merged.items() if after is not None}
+    return (changed, {node.name: node.inputs[0]}) if merged and None not in merged.values() else None
 
 
 Folded = tuple[tuple[Node, ...], tuple[Node, ...], dict[str, str]]
@@ -173,7 +172,8 @@ def _per_channel(scale: Array, bias: Array, shape: tuple[int, ...]) -> bool:
 
 
 def _into_next(scale: Array, bias: Array, after: Node, shape: tuple[int, ...], node: Node) -> Node | None:
-    assert isinstance(after.op, Linear)
+    if not isinstance(after.op, Linear):
+        return None
     padded = isinstance(after.op.map, Conv | SumPool) and any(b or e for b, e in after.op.map.pads)
     if padded and np.any(bias) and channel_vector(bias, shape, 0) is not None:
         return None  # exact with a bias per position, but then NIR unrolls the convolution: a signed site is cheaper

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..ir import Levels
 from ..ops import IntegerForm, Layer
 from ..ops.layer import Terms
-from ..program import Elementwise, Identity, LinearMap, Shape, SumPool, Table, ValueInfo
+from ..program import Elementwise, Identity, LinearMap, Matmul, Shape, SumPool, Table, ValueInfo
 from ..ranges import accumulator_range, driven_range
 from ..rounding import to_codes
 from .arrays import along, channel_vector
@@ -47,26 +47,29 @@ def integer_form(
     if not any(u is not None for u in layer.units) and (layer.levels is None or not layer.levels.imported):
         return None
     projections, products = terms
+    axis = layer.axis
+    if layer.norm_axis is not None or isinstance(axis, tuple) or any(isinstance(p.form, Matmul) for p in products):
+        return None
     if len(projections) + len(products) == 1 and not any(u is not None for u in layer.units):
         return _moved_codes(terms, infos)
     if products:
         return None
     maps, read = [p.map for p in projections], [infos[p.source] for p in projections]
     each = zip(projections, layer.units, strict=True)
-    units = [_unit(p.map, unit, steps[p.source], shape, layer.axis) for p, unit in each]
+    units = [_unit(p.map, unit, steps[p.source], shape, axis) for p, unit in each]
     known = [u for u in units if u is not None]
     if len(known) < len(maps):
         return None
-    n, stored = shape[layer.axis], [u is not None for u in layer.units]
-    extents = _extents(maps, known, read, shape, layer.axis)
+    n, stored = shape[axis], [u is not None for u in layer.units]
+    extents = _extents(maps, known, read, shape, axis)
     alpha = common_unit(np.stack([np.broadcast_to(u, n) for u in known]), stored, extents)
-    integer = [_on_unit(m, along(layer.axis, len(shape), alpha), shape) for m in maps]
+    integer = [_on_unit(m, along(axis, len(shape), alpha), shape) for m in maps]
     if layer.levels is None:  # nothing rounds a readout but its bias: the finer its unit, the better
         fine = max(1, READOUT_TOP // max(int(np.abs(m.weight).max(initial=0)) for m in integer))
         integer, alpha = [replace(m, weight=m.weight * fine) for m in integer], alpha / fine
     low, high = accumulator_range(list(zip(integer, read, strict=True)))
     ends = int(low.min()), int(high.max())
-    return IntegerForm(tuple(integer), along(layer.axis, len(shape), alpha), None, *ends, ("imported",))
+    return IntegerForm(tuple(integer), along(axis, len(shape), alpha), None, *ends, ("imported",))
 
 
 def _moved_codes(terms: Terms, infos: Mapping[str, ValueInfo]) -> IntegerForm | None:

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from ..diagnostics import Origin
 from ..ir import Graph, GraphOutput, Levels, Node, TensorType, unique_name
-from ..ops import Activation, Add, Layer, Linear, MatMul, Mul, Normalize, Quantize, Softmax
+from ..ops import Activation, Add, Layer, Linear, MatMul, Moved, Mul, Normalize, Quantize, Softmax
+from ..ops.layer import Axis, n_channels
 from ..program import (
+    Concat,
     Conv,
     Dense,
     Elementwise,
@@ -28,12 +30,13 @@ from ..program import (
     Identity,
     LinearMap,
     Matmul,
+    Pad,
     ProductForm,
     RowSum,
     Shape,
     SumPool,
 )
-from .arrays import compress
+from .arrays import compress, move_array, spread
 from .base import only_user
 from .scale import scale_output, scale_product
 
@@ -69,6 +72,7 @@ class PlaceSites:
     """
 
     levels: int = 31
+    carry: bool = True
 
     name: ClassVar[str] = "place-sites"
     needs: ClassVar[frozenset[str]] = frozenset({"moves-sunk", "linear-composed", "pools-composed"})
@@ -77,18 +81,21 @@ class PlaceSites:
 
     def run(self, graph: Graph) -> Graph:
         """Return a graph of Layers, max pools and moves."""
-        return _Placer(graph, self.levels).run()
+        return _Placer(graph, self.levels, self.carry).run()
 
 
 @dataclass
 class _Placer:
     graph: Graph
     levels: int
+    carry: bool
     nodes: list[Node] = field(default_factory=list)
     forms: dict[str, _Form] = field(default_factory=dict)
     spikes: dict[str, str] = field(default_factory=dict)
     readouts: dict[str, str] = field(default_factory=dict)
-    axes: dict[str, int] = field(default_factory=dict)
+    axes: dict[str, Axis] = field(default_factory=dict)
+    carried: dict[str, str] = field(default_factory=dict)
+    made: dict[str, Node] = field(default_factory=dict)
 
     def run(self) -> Graph:
         self.users, self.types = self.graph.users(), self.graph.types()
@@ -103,6 +110,8 @@ class _Placer:
             self.forms[node.name] = self._form(node)
             if self._shared(node):
                 self._fire(node.name, node.name)
+                if self.carry and self._is_stream(node):
+                    self._carry(node.name)
         elif isinstance(node.op, Activation):
             if not self._normalized(node):
                 form = self._unscaled(node.inputs[0])
@@ -116,8 +125,12 @@ class _Placer:
             if isinstance(node.op, Normalize):
                 self.axes[node.name] = _axis_of_rows(node.op, len(node.type.shape))
                 node = replace(node, op=replace(node.op, axis=self.axes[node.name]))
-            self.nodes.append(replace(node, inputs=sources, type=replace(node.type, kind="spikes")))
+            self._append(replace(node, inputs=sources, type=replace(node.type, kind="spikes")))
             self.spikes[node.name] = node.name
+
+    def _append(self, node: Node) -> None:
+        self.nodes.append(node)
+        self.made[node.name] = node
 
     def _normalized(self, node: Node) -> bool:
         """Let a ReLU be the lower end of the normalisation that it alone reads; return whether it does."""
@@ -141,6 +154,19 @@ class _Placer:
         """Return whether several readers want this value; activations can each fire it for themselves."""
         users = self.users[node.name]
         return len(users) > 1 and not all(isinstance(u.op, Activation | Quantize) for u in users)
+
+    def _is_stream(self, node: Node) -> bool:
+        """Return whether a later sum reads the value beside other readers: the stream of a residual network."""
+        form = self.forms[node.name]
+        stated = form.norm is not None or any(u is not None for u in form.units)
+        return not stated and any(isinstance(u.op, Add) for u in self.users[node.name])
+
+    def _carry(self, value: str) -> None:
+        """Fire what the rounding of a site left, at a site of its own that sums read beside it."""
+        form, site = self.forms[value], self.spikes[value]
+        minus = Identity(-np.ones((1,) * len(form.shape)))
+        left = replace(form, terms=(*form.terms, (site, minus)), units=(*form.units, None), tap=None)
+        self.carried[value] = self._add(f"{value}/carry", left, Activation("identity"), form.origin, None, carries=True)
 
     def _form(self, node: Node) -> _Form:
         if isinstance(node.op, Add):
@@ -233,7 +259,8 @@ class _Placer:
             return self.forms[value]
         name, ones = self._codes(value), np.ones((1,) * len(shape))
         copy = Identity(ones) if wanted == shape else Gather(_repeated(shape, wanted), ones)
-        return _Form(((name, copy),), (None,), ones * 0.0, wanted, Origin(), None)
+        terms = tuple((s, copy) for s in (name, self.carried.get(value)) if s is not None)
+        return _Form(terms, (None,) * len(terms), ones * 0.0, wanted, Origin(), None)
 
     def _factor(self, value: str) -> tuple[str, Array, Origin]:
         """Return a name that holds spikes, their scale, and the origin of the scale: it needs no site of its own."""
@@ -257,35 +284,53 @@ class _Placer:
 
     def _add(
         self, value: str, form: _Form, activation: Activation | None, origin: Origin, tap: str | None,
-        levels: Levels | None = None,
+        levels: Levels | None = None, carries: bool = False,
     ) -> str:  # fmt: skip
         name = unique_name(value, {n.name for n in self.nodes}.__contains__)
         maps, products = tuple(m for _, m in form.terms), tuple(f for *_, f in form.products)
         op = Layer(maps, form.bias, activation, self._channel_axis(form), levels, products=products, units=form.units,
-                   norm_axis=None if form.norm is None else form.norm.axis)  # fmt: skip
+                   norm_axis=None if form.norm is None else form.norm.axis, carries=carries)  # fmt: skip
         sources = (*(s for s, _ in form.terms), *(s for *pair, _ in form.products for s in pair),
                    *(() if form.norm is None else (form.norm.source,)))  # fmt: skip
         kind = "acc" if activation is None else "spikes"
         node = Node(name, op, sources, TensorType(form.shape, kind),  # type: ignore[arg-type]
                     origin.touched_by("place-sites"), tap)  # fmt: skip
-        self.nodes.append(node)
+        self._append(node)
         if activation is not None:
             self.spikes[value] = name
             self.axes[name] = op.axis
         return name
 
-    def _channel_axis(self, form: _Form) -> int:
+    def _channel_axis(self, form: _Form) -> Axis:
         """Return the axis that the weights run along: the last of a Dense, else the first; other maps take either.
 
-        A product without either runs along the axis that its factors were fired along.
+        Without either they run along the axis that what is read was fired along.
         """
         last, kinds = len(form.shape) - 1, {type(m) for _, m in form.terms}
         if Dense in kinds:
             return last
         if any(isinstance(f, Matmul) for *_, f in form.products):
-            return 0 if form.norm is None else last
-        fired = [self.axes.get(s, 0) for *pair, _ in form.products for s in pair]
-        return last if last in fired and not kinds & {Conv, SumPool} else 0
+            return 0 if form.norm is None or last == 0 else (*range(last - 1), last)  # of one head, each channel
+        if kinds & {Conv, SumPool}:
+            return 0
+        fired = [
+            self._axis_behind(s) for s in (*(s for s, _ in form.terms), *(s for *p, _ in form.products for s in p))
+        ]
+        return last if last in fired else 0
+
+    def _axis_behind(self, value: str) -> Axis | None:
+        """Return the axis along which the channels of the site behind a value lie after the moves between."""
+        node = self.made.get(value)
+        if node is None or not isinstance(node.op, Moved):
+            return self.axes.get(value)
+        before = self._axis_behind(node.inputs[0])
+        if before is None or isinstance(node.op.op, Pad | Concat):
+            return before
+        source = self.made.get(node.inputs[0])
+        shape = self.types[node.inputs[0]].shape if source is None else source.type.shape
+        labels = move_array(node.op.op, spread(before, shape, np.arange(n_channels(shape, before))), shape)
+        varying = tuple(a for a, d in enumerate(labels.shape) if d > 1)
+        return varying[0] if len(varying) == 1 else None
 
     def _output(self, out: GraphOutput) -> GraphOutput:
         if out.value in self.forms and self.forms[out.value].norm is not None:

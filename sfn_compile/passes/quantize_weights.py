@@ -22,14 +22,14 @@ from ..config import Options
 from ..diagnostics import fail
 from ..ir import Graph, Node
 from ..ops import IntegerForm, Layer, Normalize
-from ..ops.layer import Terms
+from ..ops.layer import Axis, Terms, channel_rows
 from ..program import LinearMap, Product, ProductForm, Shape, ValueInfo
 from ..ranges import driven_range
 from . import imported
-from .arrays import along
+from .arrays import spread
 from .choose_ladders import levels_vector
 from .lower import info_behind
-from .row_forms import normalized
+from .row_forms import normalized, ratio_weight
 from .scale import scale_output, scale_product
 from .steps import all_steps, on_codes, rows_of, top_code
 
@@ -114,11 +114,11 @@ class QuantizeWeights:
         parts = [rows_of(m, shape, axis) for m in _forms(terms)]
         rows = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
         worth = _column_worth(terms, shape, axis, infos)
-        alpha, notes = self._alpha(rows, worth, layer, shape)
+        alpha, notes = self._alpha(rows, worth, layer, terms, infos, shape)
         limit = 2 ** (self.options.acc_bits - 1) - 1
         largest, finest = np.abs(rows).max(axis=1), alpha
         for _ in range(24):
-            unit = along(axis, len(shape), 1.0 / alpha)
+            unit = spread(axis, shape, 1.0 / alpha)
             linear = tuple(replace(p, map=_round(p.map, unit, shape, self._top)) for p in projections)
             forms = tuple(replace(p, form=_round_product(p.form, unit, self._top)) for p in products)
             low, high = driven_range(linear, forms, infos)
@@ -127,7 +127,7 @@ class QuantizeWeights:
             if not bad.any():
                 ends = int(low.min()), int(high.max())
                 maps, found = tuple(p.map for p in linear), tuple(p.form for p in forms)
-                return IntegerForm(maps, along(axis, len(shape), alpha), None, *ends, tuple(notes), found)
+                return IntegerForm(maps, spread(axis, shape, alpha), None, *ends, tuple(notes), found)
             notes = [*notes, f"{int(bad.sum())} channels have coarser weights so that accumulators fit"]
             alpha = self._coarser(alpha, bad, layer, shape)
             gone = (alpha > finest) & (largest > 0) & (largest < alpha / 2)
@@ -140,7 +140,9 @@ class QuantizeWeights:
     def _top(self) -> int:
         return int(2 ** (self.options.weight_bits - 1) - 1)
 
-    def _alpha(self, rows: Array, worth: Array, layer: Layer, shape: Shape) -> tuple[Array, list[str]]:
+    def _alpha(
+        self, rows: Array, worth: Array, layer: Layer, terms: Terms, infos: Mapping[str, ValueInfo], shape: Shape
+    ) -> tuple[Array, list[str]]:
         """Return the real value of one accumulator unit per channel, and what a reader of the report should know."""
         largest = np.abs(rows).max(axis=1)
         free = np.where(largest > 0, largest, 1.0) / self._top
@@ -149,11 +151,12 @@ class QuantizeWeights:
             return np.full(len(free), top or 1.0), []
         assert layer.activation is not None
         step = levels_vector(layer.levels, shape, layer.axis)
+        if layer.norm_axis is not None:
+            theta = np.rint(step * ratio_weight(terms, infos, self.options) / np.where(largest > 0, largest, step))
+            return step / np.maximum(theta, 1), ["threshold scaled by the sum of a row"]
         if not uniform_site(layer):  # a single weight needs no rounding: it is the unit
             return (np.where(largest > 0, largest, 1.0) if rows.shape[1] == 1 else free), ["table ladder"]
         theta = self._theta(rows, worth, step, largest)
-        if layer.norm_axis is not None:
-            return step / np.maximum(theta, 1), ["threshold scaled by the sum of a row"]
         if (theta < SMALLEST_UNIFORM_THETA).any():
             small = theta < SMALLEST_UNIFORM_THETA
             return np.where(small, free, step / np.maximum(theta, 1)), [
@@ -238,7 +241,7 @@ def _worth(product: Product, infos: Mapping[str, ValueInfo]) -> int:
     return top_code(infos[product.left]) * top_code(infos[product.right])
 
 
-def _column_worth(terms: Terms, shape: Shape, axis: int, infos: Mapping[str, ValueInfo]) -> Array:
+def _column_worth(terms: Terms, shape: Shape, axis: Axis, infos: Mapping[str, ValueInfo]) -> Array:
     """Return for every column of the weights its largest code, or 1 for all where there is no product."""
     projections, products = terms
     tops = [*(top_code(infos[p.source]) for p in projections), *(_worth(p, infos) for p in products)]
@@ -263,6 +266,5 @@ def _round_product(form: ProductForm, unit: Array, top: int) -> ProductForm:
     return replace(scaled, weight=np.clip(np.rint(scaled.weight), -top, top).astype(np.int64))
 
 
-def _per_channel(array: Array, shape: Shape, axis: int) -> Array:
-    full = np.moveaxis(np.broadcast_to(array, shape), axis, 0)
-    return full.reshape(shape[axis], -1).max(axis=1)
+def _per_channel(array: Array, shape: Shape, axis: Axis) -> Array:
+    return channel_rows(np.broadcast_to(array, shape), axis).max(axis=1)

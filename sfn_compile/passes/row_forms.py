@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -11,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arith import ISQRT_LIMIT
+from ..config import Options
 from ..diagnostics import fail
 from ..ops import IntegerForm, Layer, NormalForm, Normalize
+from ..ops.layer import Terms
 from ..program import Ratio, RowTable, ValueInfo
+from ..ranges import driven_range
 from .arrays import compress
 
 Array = NDArray[Any]
@@ -49,6 +53,28 @@ def row_table(layer: Layer, form: IntegerForm, bias: Array) -> RowTable:
     floor = offset.min(where=~masked, initial=np.iinfo(np.int64).max) - reach
     offset = np.where(masked, floor, offset)
     return RowTable(compress(thresholds), np.arange(levels.hi + 1), compress(offset), layer.activation.axis)
+
+
+def ratio_weight(terms: Terms, infos: Mapping[str, ValueInfo], options: Options) -> int:
+    """Return the integer weight of the only term of a quotient, a power of two: the largest whose accumulators fit."""
+    projections = tuple(replace(p, map=replace(p.map, weight=_ones(p.map.weight))) for p in terms[0])
+    products = tuple(replace(p, form=replace(p.form, weight=_ones(p.form.weight))) for p in terms[1])
+    low, high = driven_range(projections, products, infos)
+    most = (2 ** (options.acc_bits - 1) - 1) // max(int(high.max()), -int(low.min()), 1)
+    return 1 << (max(min(most, 2 ** (options.weight_bits - 1) - 1), 1).bit_length() - 1)
+
+
+def ratio_step(step: Array, unit: Array, weight: int) -> Array:
+    """Return the steps nearest to ``step`` that are whole thresholds: ``theta * unit / weight``.
+
+    ``unit`` is the real value of one code of the term. Steps are ours to choose, so that no weight has to be rounded.
+    """
+    theta = np.maximum(np.rint(step * weight / np.where(unit > 0, unit, step)), 1)
+    return np.where(unit > 0, theta * unit / weight, step)
+
+
+def _ones(weight: Array) -> Array:
+    return np.ones_like(weight, np.int64)
 
 
 def normalized(op: Normalize, step: Array, source: ValueInfo) -> Normalize:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..ir import Graph, Node
 from ..ops import Layer, MaxPool, Moved, Normalize
-from ..ops.layer import Terms
+from ..ops.layer import Axis, Terms, axes_of, channel_rows
 from ..program import Conv, Dense, Identity, LinearMap, Matmul, ProductForm, Shape, ValueInfo
 from .arrays import compress, move_array
 from .scale import scale_input, scale_product
@@ -110,12 +110,12 @@ def top_code(info: ValueInfo) -> int:
     return max(abs(info.lo), abs(info.hi))
 
 
-def rows_of(linear: LinearMap | ProductForm, shape: Shape, axis: int) -> Array:
+def rows_of(linear: LinearMap | ProductForm, shape: Shape, axis: Axis) -> Array:
     """Return the weights that drive each channel of an output sample of ``shape``: ``(n_channels, n_weights)``."""
     weight = linear.weight
     if isinstance(linear, Conv | Dense):
         return weight.reshape(weight.shape[0], -1)
     ranked = weight.reshape((1,) * (len(shape) - weight.ndim) + weight.shape)
-    front = np.moveaxis(ranked, axis, 0)
-    flat = front.reshape(front.shape[0], -1)
-    return np.broadcast_to(flat, (shape[axis], flat.shape[1]))
+    over = axes_of(axis, len(shape))
+    full = np.broadcast_to(ranked, [shape[a] if a in over else d for a, d in enumerate(ranked.shape)])
+    return channel_rows(full, axis)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from ..diagnostics import fail
 from ..ir import Graph, TensorType
 from ..ops import MaxPool, Moved, fires
-from .arrays import along, channel_vector
+from ..ops.layer import Axis, n_channels
+from .arrays import along, channel_vector, spread
 
 Array = NDArray[Any]
 
@@ -27,14 +28,14 @@ class Ties:
     def __init__(self, graph: Graph):
         self.nodes = graph.by_name()
         types = graph.types()
-        axes = {i.name: 0 for i in graph.inputs}
+        axes: dict[str, Axis] = {i.name: 0 for i in graph.inputs}
         axes |= {n.name: n.op.axis for n in graph.nodes if fires(n.op)}
         self.sites = {name: (types[name], axis) for name, axis in axes.items()}
         self.first: dict[str, int] = {}
         n = 1  # label 0 stands for padding, which has no step
         for name, (kind, axis) in self.sites.items():
             self.first[name] = n
-            n += kind.shape[axis]
+            n += n_channels(kind.shape, axis)
         self.group = np.arange(n)
         self.pins: dict[int, float] = {}
         self.stated = self._stated(graph, n)
@@ -109,12 +110,12 @@ class Ties:
 
     def _own(self, site: str) -> Array:
         kind, axis = self.sites[site]
-        return self.first[site] + np.arange(kind.shape[axis])
+        return self.first[site] + np.arange(n_channels(kind.shape, axis))
 
     def _labels(self, value: str) -> Array:
         if value in self.sites:
             kind, axis = self.sites[value]
-            return np.broadcast_to(along(axis, len(kind.shape), self._own(value)), kind.shape)
+            return np.broadcast_to(spread(axis, kind.shape, self._own(value)), kind.shape)
         node = self.nodes[value]
         sources = [self._labels(s) for s in node.inputs]
         if isinstance(node.op, MaxPool):
