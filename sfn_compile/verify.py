@@ -18,7 +18,7 @@ from .diagnostics import CompileError, Diagnostic, fail
 from .execute import run_codes
 from .host import encode_all
 from .legalize import legalize
-from .program import Population, Program
+from .program import Normalization, Population, Program
 from .samples import Samples, n_samples, part
 
 Array = NDArray[Any]
@@ -128,11 +128,11 @@ def _verify_target(
 def _compare(
     legal: Program, expected: Mapping[str, Array], golden: Mapping[str, Array], result: RunResult
 ) -> dict[str, Any]:
-    """Return the comparison of every layer; a population that the target did not report is a difference."""
+    """Return the comparison of every layer; neurons that the target did not report are a difference."""
     compared = different = n_layers = 0
     first: dict[str, Any] | None = None
     for step in legal.steps:
-        if not isinstance(step, Population) and step.name not in result.values:
+        if not isinstance(step, Population | Normalization) and step.name not in result.values:
             continue
         origin = step.name if step.name in expected else step.name.removesuffix(".relay")
         want = expected.get(origin, golden[step.name])

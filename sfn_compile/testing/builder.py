@@ -16,18 +16,22 @@ from ..program import (
     MaxPool,
     Move,
     MoveOp,
+    Normalization,
     Population,
     Product,
     Program,
     Projection,
+    Ratio,
     Readout,
+    RowSum,
+    RowTable,
     Shape,
     Step,
     SumPool,
     Table,
     Uniform,
 )  # fmt: skip
-from ..ranges import driven_range
+from ..ranges import driven_range, norm_top, normalization_reach
 
 Array = NDArray[Any]
 
@@ -81,6 +85,50 @@ class Builder:
             Population(name, projections, ladder, shape, int(low.min()), int(high.max()), Origin((name,)), products)
         )
         return name
+
+    def follow(self, name: str, *terms: Projection | Product, axis: int, hi: int = 255, rows: Shape = ()) -> str:
+        """Add a population whose thresholds follow the maximum over ``axis``: codes of an exponential up to ``hi``.
+
+        Its thresholds have the shape ``rows``, which broadcasts against the population (default: all share them).
+        """
+        self.fire(name, *terms, kind="readout")
+        made = self._last()
+        width = self.rng.uniform(0.1, 0.3, (*rows, 1)) * (made.acc_max - made.acc_min)
+        taus = np.floor(width * np.log((np.arange(1, hi + 1) - 0.5) / hi)).astype(np.int64)
+        offset = self.rng.integers(-9, 10, made.ladder.offset.shape)  # type: ignore[union-attr]
+        self.steps[-1] = replace(made, ladder=RowTable(np.minimum(taus, 0), np.arange(hi + 1), offset, axis))
+        return name
+
+    def share(self, name: str, *terms: Projection | Product, norm: str, axis: int, lo: int = 0, hi: int = 15) -> str:
+        """Add a population whose thresholds are scaled by the sum of ``norm`` over ``axis``."""
+        self.fire(name, *terms, kind="readout")
+        made = replace(self._last(), norm=RowSum(norm, axis))
+        column = made.ladder.offset.shape  # type: ignore[union-attr]
+        span, top = max(-made.acc_min, made.acc_max, 1), norm_top(made, self._program().values())
+        theta = self.rng.integers(1, max(2, 2 * span // (top * max(hi - lo, 1)) + 1), column)
+        self.steps[-1] = replace(made, ladder=Ratio(theta, self.rng.integers(-theta, theta + 1), lo, hi))
+        return name
+
+    def normalize(
+        self, name: str, source: str, axes: Shape, gain: Array, centred: bool = True, epsilon: int = 1, bits: int = 8,
+        weight: Array | None = None, lo: int = -16, hi: int = 15,
+    ) -> str:  # fmt: skip
+        """Add a normalisation over ``axes``; thresholds so that three standard deviations pass all of them."""
+        info = self.info(source)
+        weight = np.ones((), np.int64) if weight is None else weight
+        theta = np.maximum(np.abs(gain) * 3 // (max(hi, -lo) << bits), 1)
+        ladder = Ratio(theta, self.rng.integers(-4 * theta, 4 * theta + 1), lo, hi)
+        step = Normalization(
+            name, source, weight, axes, centred, epsilon, bits, gain, ladder, info.shape, Origin((name,))
+        )
+        assert normalization_reach(step, info)["radicand"][1] < 2**62
+        self.steps.append(step)
+        return name
+
+    def _last(self) -> Population:
+        made = self.steps[-1]
+        assert isinstance(made, Population)
+        return made
 
     def _shape(self, term: Projection | Product) -> Shape:
         if isinstance(term, Product):

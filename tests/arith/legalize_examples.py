@@ -8,6 +8,7 @@ from sfn_compile import legalize as lg
 from sfn_compile.backend import Capabilities
 from sfn_compile.execute import accumulate, run_codes
 from sfn_compile.program import (
+    ADAPTIVE,
     Dense,
     Move,
     Program,
@@ -17,7 +18,7 @@ from sfn_compile.testing.conformance import edge_inputs
 
 ALL = frozenset({"Dense", "Conv", "SumPool", "Identity", "Gather"})
 NO_MOVES = Capabilities(ALL, frozenset({"Reshape"}), max_pool=True, acc_bits=24, weight_bits=8,
-                        products=frozenset({"Elementwise"}))  # fmt: skip
+                        products=frozenset({"Elementwise", "Matmul"}), adaptive=ADAPTIVE, row_bits=63)  # fmt: skip
 
 
 def kinds(program: Program) -> list[str]:

@@ -9,11 +9,13 @@ from sfn_compile.program import (
     Dense,
     Elementwise,
     Identity,
+    Matmul,
     Product,
     Program,
     Projection,
     Reshape,
     SumPool,
+    Transpose,
 )
 from sfn_compile.testing.conformance import Builder
 
@@ -44,6 +46,29 @@ def products_of_all_ranks() -> Program:
     flat = b.move("f", Reshape((18,)), "q")
     b.fire("v", Projection(flat, Dense(b.weights(5, 18))), lo=-8, hi=7)
     return b.build(b.fire("y", Product("v", "v", Elementwise(b.weights(5))), kind="readout"))
+
+
+def rows_of_all_ranks() -> Program:
+    """Matrix products, rows and normalisations of one to four axes, over every axis, of unequal depth in one network.
+
+    No two axes are equally long, so that one taken for another shows.
+    """
+    b = Builder((2, 3, 4, 5), lo=-8, hi=7)
+    b.normalize("n", "x", (1, 3), b.weights(3, 1, 5) * 64, lo=-8, hi=7)
+    b.fire("a", Projection("x", Identity(b.weights(2, 3, 1, 5))), lo=-8, hi=7)
+    b.move("t", Transpose((0, 1, 3, 2)), "a")
+    b.follow("e", Product("n", "t", Matmul(b.weights(3, 1, 4, top=31))), axis=2, hi=63, rows=(3, 1, 1))
+    b.share("m", Product("e", "x", Matmul(b.weights(1, 4, 5, top=31))), norm="e", axis=-1, lo=-8, hi=7)
+    b.move("r", Reshape((6, 4, 5)), "m")
+    b.follow("f", Projection("r", Dense(b.weights(7, 5))), axis=0, rows=(6, 4, 7))
+    b.share("g", Projection("f", Identity(b.weights(6, 1, 7))), norm="f", axis=1, lo=-8, hi=7)
+    b.move("w", Reshape((24, 7)), "g")
+    b.normalize("o", "w", (0,), b.weights(24, 7) * 64, centred=False, lo=-8, hi=7)
+    b.share("s", Projection("o", Dense(b.weights(3, 7))), norm="w", axis=1, lo=-8, hi=7)
+    b.follow("u", Projection("s", Dense(b.weights(3, 3))), Product("s", "s", Elementwise(np.array(-9))), axis=0, hi=15)
+    flat = b.move("v", Reshape((72,)), "u")
+    b.normalize("z", flat, (0,), b.weights(72) * 64, weight=b.weights(72, top=3), lo=-8, hi=7)
+    return b.build(b.share("y", Projection("z", Dense(b.weights(4, 72))), norm=flat, axis=0, lo=-8, hi=7))
 
 
 def skip_over_max_pool() -> Program:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lava_programs import odd_shapes, products_of_all_ranks, skip_over_max_pool, wide_map
+from lava_programs import odd_shapes, products_of_all_ranks, rows_of_all_ranks, skip_over_max_pool, wide_map
 from sfn_backends.lava import LavaBackend, interpreter
 from sfn_backends.lava.artifact import guard
 
@@ -35,6 +35,7 @@ from sfn_compile.program import (
     Conv,
     Dense,
     Elementwise,
+    Identity,
     Move,
     Population,
     Product,
@@ -135,12 +136,14 @@ def test_conformance_case_is_equal_to_the_simulator(case: conformance.Case, tmp_
 
 
 LAYERWISE = [conformance.residual, conformance.pools, conformance.moves, conformance.product_plus_skip,
-             products_of_all_ranks]  # fmt: skip
+             products_of_all_ranks, rows_of_all_ranks]  # fmt: skip
 
 
 @needs_lava
 @pytest.mark.parametrize(
-    "make", [odd_shapes, skip_over_max_pool, wide_map, products_of_all_ranks], ids=lambda f: f.__name__
+    "make",
+    [odd_shapes, skip_over_max_pool, wide_map, products_of_all_ranks, rows_of_all_ranks],
+    ids=lambda f: f.__name__,
 )
 def test_unusual_maps_and_names_are_equal_to_the_simulator(make: Any, tmp_path: Path) -> None:
     check(LavaBackend(mode="whole"), conformance.Case(make.__name__, make), tmp_path)
@@ -355,7 +358,7 @@ def drifts() -> list[tuple[str, str]]:
     """Every integer array of a network that has all kinds of connections and neurons."""
     return [
         (f.__name__, key)
-        for f in (odd_shapes, conformance.conv_chain, conformance.gather, products_of_all_ranks)
+        for f in (odd_shapes, conformance.conv_chain, conformance.gather, products_of_all_ranks, rows_of_all_ranks)
         for key in _tensors(f)
     ]
 
@@ -417,6 +420,26 @@ def test_a_product_that_would_wrap_alone_is_refused(tmp_path: Path) -> None:
     b.fire("y", Product("x", "x", Elementwise(np.array(127))), Product("x", "x", Elementwise(np.array(-127))))
     with pytest.raises(CompileError, match=r"SFN401.*product of x and x into y alone reaches 8585200"):
         emit(b.build("y"), tmp_path)
+
+
+def test_a_row_whose_sum_would_wrap_is_refused(tmp_path: Path) -> None:
+    b = Builder((50_000,), hi=255)
+    b.share("y", Projection("x", Identity(np.array(1))), norm="x", axis=0)
+    with pytest.raises(CompileError, match=r"SFN401.*row sum of x into y alone reaches 12750000"):
+        emit(b.build("y"), tmp_path)
+
+
+@pytest.mark.parametrize(("key", "value"), [("axis", 0), ("delay", 1), ("source", "x")])
+def test_reload_refuses_a_row_sum_that_makes_lava_run_another_network(key: str, value: Any, tmp_path: Path) -> None:
+    """Drift of what scales the thresholds; a wrong delay would mix two samples."""
+    program = emit(rows_of_all_ranks(), tmp_path)
+    path = tmp_path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    (norm,) = [layer["norm"] for layer in manifest["layers"] if layer["name"] == "m"]
+    assert norm[key] != value
+    norm[key] = value
+    path.write_text(json.dumps(manifest))
+    assert digest_or_code(tmp_path) not in (serialize.digest(program), "SFN901")
 
 
 def test_a_move_that_was_not_folded_is_refused(tmp_path: Path) -> None:

@@ -40,17 +40,19 @@ from sfn_compile.legalize import legalize
 from sfn_compile.program import (
     Dense,
     Identity,
+    Normalization,
     Pad,
     Program,
     Projection,
     Slice,
     SumPool,
 )
-from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, Builder, Case, check, edge_inputs
+from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, Builder, Case, check, edge_inputs, fired
 
 FOLDER = Path(evaluator.__file__).parent
 PRODUCTS = [case for case in CASES if case.products]
-CASES = tuple(case for case in CASES if not case.products)
+ADAPTIVE = [case for case in CASES if case.adaptive]
+CASES = tuple(case for case in CASES if not case.products and not case.adaptive)
 BY_NAME = {case.name: case for case in CASES}
 
 
@@ -278,6 +280,24 @@ def test_sums_beyond_float32_are_refused(tmp_path):
 def test_a_product_of_two_values_is_refused_with_its_factors(case, tmp_path):
     with pytest.raises(CompileError, match=r"SFN402 .*nir multiplies by constants only.*\w+ \* \w+"):
         emitted(case.make(), tmp_path, "binary")
+
+
+@pytest.mark.parametrize("case", ADAPTIVE, ids=str)
+@pytest.mark.parametrize("form", ["binary", "unary", "sar"])
+def test_every_threshold_that_follows_a_row_is_refused_with_its_node_and_the_reason(case, form, tmp_path):
+    with pytest.raises(CompileError) as caught:
+        emitted(case.make(), tmp_path, form)
+    said = {d.where: d.what for d in caught.value.diagnostics if "target nir has no" in d.what}
+    words = {"RowTable": "the maximum of a row", "Ratio": "the sum of a row", "Normalization": "standard deviation"}
+    expected = {
+        step.origin.nodes[0]: words[kind]
+        for step in fired(case.make())
+        if (kind := type(step if isinstance(step, Normalization) else step.ladder).__name__) in words
+    }
+    assert expected
+    assert said.keys() == expected.keys()
+    assert [node for node, word in expected.items() if word not in said[node]] == []
+    assert {d.code for d in caught.value.diagnostics} == {"SFN402"}
 
 
 def test_an_accumulator_that_is_read_again_is_refused_in_planes_only(tmp_path):

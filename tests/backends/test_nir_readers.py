@@ -20,7 +20,7 @@ PYTHON = witnesses.interpreter()
 pytestmark = pytest.mark.skipif(
     PYTHON is None, reason="no stock NIR readers: make .venv-nir, or set SFNC_NIR_PYTHON to an interpreter with them"
 )
-CASES = tuple(case for case in CASES if not case.products)  # nir refuses the others
+CASES = tuple(case for case in CASES if not case.products and not case.adaptive)  # nir refuses the others
 NOT_IN_GRAPHS = {"moves", "take", "upsampling"}  # refused in unary and sar, tests/backends/test_nir.py says why
 JOBS = [(form, reader) for form, readers in witnesses.READERS.items() for reader in readers]
 

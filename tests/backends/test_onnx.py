@@ -22,16 +22,21 @@ from sfn_compile.program import (
     Conv,
     Decoding,
     Dense,
+    Elementwise,
     Gather,
     Identity,
+    Matmul,
     Pad,
+    Product,
     Projection,
+    Ratio,
     Slice,
     SumPool,
     Table,
+    Transpose,
     Uniform,
 )
-from sfn_compile.testing.conformance import CASES, Builder, Case, check, edge_inputs
+from sfn_compile.testing.conformance import CASES, Builder, Case, check, edge_inputs, root_mean_square
 
 ONE = np.ones((1, 1, 1), np.int64)
 
@@ -229,7 +234,46 @@ def curved_tables():
     return b.build(b.move("y", Concat(0), "a", "s"))
 
 
+def wide_rows():
+    """Rows of sums past 2^24 and quotients past 2^53: everything in 64 bits."""
+    b = Builder((700,), hi=255)
+    big = b.rng.integers(-32767, 32768, (6, 700))
+    b.follow("e", Projection("x", Dense(big)), axis=0)
+    b.fire("a", Projection("x", Dense(big[::-1])), lo=-2000, hi=2000)
+    b.share("q", Product("e", "a", Elementwise(np.array(32767))), Projection("x", Dense(big)), norm="e", axis=0, hi=99)
+    redo(b, ladder=Ratio(np.array([4095]), np.array([2047]), 1 - 2**31, 2**31 - 1))
+    b.share("y", Projection("q", Identity(b.weights(6))), norm="e", axis=0, lo=-8, hi=7)
+    redo(b, ladder=Ratio(np.array([41]), np.array([20]), -8, 7))
+    return b.build("y")
+
+
+def doubles():
+    """Quotients and matrix products between 2^24 and 2^53, codes that do not fit a byte."""
+    b = Builder((3, 40), lo=-1000, hi=3000)
+    b.move("t", Transpose((1, 0)), "x")
+    b.fire("m", Product("x", "t", Matmul(np.array(2))), lo=-300, hi=300)
+    b.follow("e", Projection("m", Dense(b.weights(4, 3))), axis=1, hi=900)
+    big = b.rng.integers(-9999, 9999, (5, 4))
+    b.share("q", Projection("e", Dense(big)), norm="e", axis=1, lo=-400, hi=700)
+    b.normalize("n", "q", (0, 1), b.rng.integers(1, 999, (3, 5)), bits=4, weight=b.weights(3, 5), lo=-300, hi=300)
+    return b.build(b.fire("y", Product("n", "q", Elementwise(_small())), lo=-8, hi=7))
+
+
+def _small():
+    return np.array([[3], [-2], [1]])
+
+
+def floats():
+    """Quotients below 2^24: float32 to the end."""
+    b = Builder((4, 6), hi=3)
+    b.follow("e", Projection("x", Dense(b.weights(5, 6))), axis=1, hi=15)
+    return b.build(b.share("y", Product("e", "e", Elementwise(ONE[0])), norm="e", axis=1, lo=2, hi=9))
+
+
 MORE = {
+    wide_rows: {"ReduceMax": 1, "ReduceSum": 2, "Div": 3, "Floor": 1, "GreaterOrEqual": 8},
+    doubles: {"ReduceMax": 1, "ReduceSum": 3, "Sqrt": 1, "Floor": 4, "MatMul": 4},
+    floats: {"Floor": 2, "Div": 1},
     curved_tables: {"GreaterOrEqual": 9},
     eight_bit_input: {"QLinearConv": 2},
     nine_bit_weights: {"QLinearConv": 2},
@@ -268,6 +312,22 @@ def test_each_formulation_is_the_one_that_the_case_is_for(make):
     assert {op: found[op] for op in MORE[make]} == MORE[make]
 
 
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (floats, {"y": "FLOAT"}),
+        (doubles, {"q": "DOUBLE", "n": "DOUBLE"}),
+        (wide_rows, {"q": "INT64", "y": "DOUBLE"}),
+        (root_mean_square, {"n": "DOUBLE", "w": "INT64", "v": "DOUBLE"}),
+    ],
+    ids=lambda x: getattr(x, "__name__", ""),
+)
+def test_each_quotient_of_a_row_is_computed_in_the_first_type_that_holds_it(make, expected):
+    model = onnx.shape_inference.infer_shapes(write(make()))
+    types = {v.name: onnx.TensorProto.DataType.Name(v.type.tensor_type.elem_type) for v in model.graph.value_info}
+    assert {name: types[f"{name}/Div"] for name in expected} == expected
+
+
 @pytest.mark.parametrize("make", [*MORE, *(c.make for c in CASES)], ids=lambda f: f.__name__)
 def test_the_file_holds_standard_operators_and_passes_the_checker(make):
     model = write(make())
@@ -295,7 +355,7 @@ def test_neither_optimisation_nor_further_outputs_change_an_integer(make):
 
 
 # onnx's own implementation of QLinearConv knows no scale per channel, so these are the cases without it.
-REFERENCE = (wide_sums, wide_convolutions, wide_codes, single_neuron, per_neuron)
+REFERENCE = (wide_sums, wide_convolutions, wide_codes, single_neuron, per_neuron, wide_rows, doubles, floats)
 
 
 @pytest.mark.parametrize("make", REFERENCE, ids=lambda f: f.__name__)

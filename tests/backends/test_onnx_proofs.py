@@ -1,13 +1,17 @@
 """The proofs behind the target onnx, at and around their limits: rounding, tables on a line, sums in float32."""
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
+import onnx
+import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sfn_backends.onnx import OnnxBackend, firing, line, sums
+from sfn_backends.onnx import OnnxBackend, adaptive, firing, line, sums
+from sfn_backends.onnx.net import Net
 from sfn_backends.onnx.writer import write
 
 from sfn_compile.program import Dense, Projection, Uniform, ValueInfo
@@ -114,3 +118,52 @@ def test_pieces_are_exact_in_float32_and_add_up_to_the_weights(n_out, n_in, top,
         assert np.abs(piece.weight).sum(axis=1).max() * code < 2**24
         total[:, piece.start : piece.stop] += piece.factor * piece.weight
     assert np.array_equal(total, weight)
+
+
+# -- quotients and roots of rows --------------------------------------------------------------------------------------
+def below_multiples(den, most):
+    """Return ``k * den - 1`` up to ``most``, k of all sizes: the quotients nearest below an integer."""
+    top = most // den
+    k = np.unique(np.concatenate([np.arange(1, min(top, 3000) + 1), np.linspace(1, top, 3000).astype(np.int64), [top]]))
+    return k * den - 1
+
+
+@pytest.mark.parametrize(("real", "limit"), [(np.float32, sums.EXACT), (np.float64, sums.EXACT_DOUBLE)])
+@pytest.mark.parametrize("den", [1, 2, 3, 7, 255, 4095, 4096, 65537, 2**20 - 3, 2**23 - 1])
+def test_the_floor_of_a_rounded_quotient_is_that_of_the_integers_up_to_the_limit(den, real, limit):
+    num = below_multiples(den, limit - den)
+    assert num.max() + den < limit
+    assert np.array_equal(np.floor(num.astype(real) / real(den)).astype(np.int64), num // den)
+
+
+@pytest.mark.parametrize(("real", "limit"), [(np.float32, sums.EXACT), (np.float64, sums.EXACT_DOUBLE)])
+def test_beyond_the_limit_the_floor_of_a_rounded_quotient_is_another(real, limit):
+    num = below_multiples(3, 2 * limit)
+    assert (np.floor(num.astype(real) / real(3)).astype(np.int64) != num // 3).any()
+
+
+def root_in_onnxruntime(radicands, kind, epsilon=0):
+    """Return what the graph computes as the integer root of ``radicands + epsilon``."""
+    net = Net(["x"])
+    out = adaptive._root(net, "x", epsilon, kind)
+    tensor = {"int64": onnx.TensorProto.INT64, "float64": onnx.TensorProto.DOUBLE}[kind]
+    ends = [onnx.helper.make_tensor_value_info(name, tensor, ["n"]) for name in ("x", out)]
+    session = ort.InferenceSession(net.model(ends[:1], ends[1:], {}).SerializeToString())
+    (found,) = session.run(None, {"x": radicands.astype({"int64": np.int64, "float64": np.float64}[kind])})
+    return found.astype(np.int64)
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("float64", 2**52), ("int64", 2**62)])
+def test_the_root_is_the_integer_root_on_both_sides_of_squares_up_to_the_limit(kind, limit):
+    rng = np.random.default_rng(0)
+    top = math.isqrt(limit - 1)
+    k = np.unique(np.concatenate([np.arange(1, 2000), top - np.arange(2000), rng.integers(1, top, 100_000)]))
+    radicands = np.concatenate([k * k - 1, k * k, [0, limit - 1]])
+    assert np.array_equal(root_in_onnxruntime(radicands, kind), np.concatenate([k - 1, k, [0, math.isqrt(limit - 1)]]))
+    assert np.array_equal(root_in_onnxruntime(k * k - 8, kind, epsilon=8), k)
+
+
+def test_above_the_limit_of_float64_a_root_without_correction_is_wrong():
+    """The correction is needed: squares less one whose root float64 rounds up."""
+    k = 2**31 - 1 - np.arange(1000)
+    assert (np.floor(np.sqrt((k * k - 1).astype(np.float64))).astype(np.int64) != k - 1).all()

@@ -27,7 +27,7 @@ FORMAT = 1
 TEMPLATES = (
     "README.md", "build.py", "compat.py", "guard.py", "jobs.py", "layout.py", "plan.py", "run.py",
     "sfnproc/__init__.py", "sfnproc/neurons.py", "sfnproc/pool.py", "sfnproc/product.py",
-    "sfnproc/sink.py",
+    "sfnproc/rows.py", "sfnproc/sink.py",
 )  # fmt: skip
 GOLDEN_VALUES = 4_000_000  # integers in golden.npz, about one byte each
 

@@ -7,7 +7,19 @@ from typing import Any
 from numpy.typing import NDArray
 
 from sfn_compile.diagnostics import Origin
-from sfn_compile.program import MaxPool, Move, Population, Program, Reshape, Shape, Step
+from sfn_compile.program import (
+    MaxPool,
+    Move,
+    Normalization,
+    Population,
+    Program,
+    Ratio,
+    Reshape,
+    RowSum,
+    Shape,
+    Step,
+)
+from sfn_compile.serialize import smallest_int
 
 from . import connections, neurons, products
 
@@ -49,11 +61,13 @@ class _Describer:
         }
         before = max(self.depth[s] for s in step.sources)
         self.port[step.name] = self.port[step.sources[0]] if isinstance(step, Move) else step.shape
-        self.depth[step.name] = before + isinstance(step, Population)
+        self.depth[step.name] = before + isinstance(step, Population | Normalization)
         record["depth"] = self.depth[step.name]
-        return record | (
-            self._population(record["id"], step, before) if isinstance(step, Population) else self._other(step)
-        )
+        if isinstance(step, Population):
+            return record | self._population(record["id"], step, before)
+        if isinstance(step, Normalization):
+            return record | self._normalization(record["id"], step)
+        return record | self._other(step)
 
     def _population(self, key: str, step: Population, before: int) -> Json:
         wires = []
@@ -70,8 +84,22 @@ class _Describer:
         neuron, arrays = neurons.encode(step.ladder, key, len(step.shape))
         self.tensors |= arrays
         bounds = [step.acc_min, step.acc_max]
-        driven = {"connections": wires, "products": pairs, "neuron": neuron}
+        driven = {"connections": wires, "products": pairs, "neuron": neuron, "norm": self._norm(step.norm, before)}
         return {"kind": "population", "accumulator": bounds, **driven}
+
+    def _norm(self, norm: RowSum | None, before: int) -> Json | None:
+        if norm is None:
+            return None
+        shape, delay = self.info[norm.source].shape, before - self.depth[norm.source]
+        return {"source": norm.source, "axis": norm.axis, "shape": shape, "delay": delay}
+
+    def _normalization(self, key: str, step: Normalization) -> Json:
+        ladder = step.ladder
+        arrays = {"weight": step.weight, "gain": step.gain, "theta": ladder.theta, "offset": ladder.offset}
+        self.tensors |= {f"{key}_{name}": smallest_int(x) for name, x in arrays.items()}
+        plain = {"axes": step.axes, "centred": step.centred, "epsilon": step.epsilon, "bits": step.bits}
+        record = {"kind": "normalization", "source": step.source, **plain, "lo": ladder.lo, "hi": ladder.hi}
+        return record | {name: f"{key}_{name}" for name in arrays}
 
     def _other(self, step: MaxPool | Move) -> Json:
         if isinstance(step, Move):
@@ -95,13 +123,24 @@ def rebuild(network: Json, tensors: Tensors) -> tuple[Step, ...]:
             steps.append(Move(name, (record["source"],), Reshape(shape), shape, origin))
         elif record["kind"] == "max_pool":
             steps.append(_max_pool(record, name, shape, origin))
+        elif record["kind"] == "normalization":
+            steps.append(_normalization(record, tensors, origin))
         else:
             wires = tuple(connections.decode(c, tensors, ports[c["source"]]) for c in record["connections"])
             pairs = tuple(products.decode(p, tensors) for p in record["products"])
             ladder = neurons.decode(record["neuron"], tensors, len(shape))
             low, high = record["accumulator"]
-            steps.append(Population(name, wires, ladder, shape, low, high, origin, pairs))
+            norm = RowSum(record["norm"]["source"], record["norm"]["axis"]) if record["norm"] else None
+            steps.append(Population(name, wires, ladder, shape, low, high, origin, pairs, norm))
     return tuple(steps)
+
+
+def _normalization(record: Json, tensors: Tensors, origin: Origin) -> Normalization:
+    weight, gain, theta, offset = (tensors[record[k]] for k in ("weight", "gain", "theta", "offset"))
+    axes, shape = tuple(record["axes"]), tuple(record["shape"])
+    ladder = Ratio(theta, offset, record["lo"], record["hi"])
+    plain = record["centred"], record["epsilon"], record["bits"]
+    return Normalization(record["name"], record["source"], weight, axes, *plain, gain, ladder, shape, origin)
 
 
 def _max_pool(record: Json, name: str, shape: Shape, origin: Origin) -> MaxPool:

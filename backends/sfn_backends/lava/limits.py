@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from sfn_compile.backend import Capabilities
 from sfn_compile.diagnostics import fail
 from sfn_compile.legalize import check_widths
-from sfn_compile.program import Move, Population, Program, Reshape, Step, ValueInfo
-from sfn_compile.ranges import product_reach, reach
+from sfn_compile.program import ADAPTIVE, Move, Population, Program, Reshape, Step, ValueInfo
+from sfn_compile.ranges import norm_top, product_reach, reach
 
 Array = NDArray[Any]
 
@@ -20,7 +21,9 @@ CAPABILITIES = Capabilities(
     max_pool=True,
     acc_bits=24,
     weight_bits=8,
-    products=frozenset({"Elementwise"}),
+    products=frozenset({"Elementwise", "Matmul"}),
+    adaptive=ADAPTIVE,
+    row_bits=63,
     note="lava-nc 0.10.0 on the CPU (SFNC_LAVA_PYTHON names its Python); a folder that runs without sfnc",
 )
 
@@ -37,6 +40,9 @@ def check_fits(program: Program) -> None:
         for q in step.products if isinstance(step, Population) else ():
             found = product_reach(q, info[q.left], info[q.right])
             _check_alone(found, f"product of {q.left} and {q.right}", step.name, where)
+        if isinstance(step, Population) and step.norm is not None:
+            total = np.array(norm_top(step, info))
+            _check_alone((-total, total), f"row sum of {step.norm.source}", step.name, where)
 
 
 def _check_step(step: Step, info: ValueInfo, where: str) -> None:
@@ -49,7 +55,7 @@ def _check_step(step: Step, info: ValueInfo, where: str) -> None:
 
 
 def _check_alone(ends: tuple[Array, Array], what: str, name: str, where: str) -> None:
-    """Lava's Conv wraps every connection to 24 bits by itself, before they are added."""
+    """Lava's Conv wraps every connection to 24 bits by itself, before they are added; the others keep to that."""
     low, high = ends
     worst = max(-int(low.min()) - 1, int(high.max()))
     if worst >= 2 ** (CAPABILITIES.acc_bits - 1):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfn_compile.program import Ladder, Readout, Table, Uniform
+from sfn_compile.program import Ladder, Ratio, Readout, RowTable, Table, Uniform
 from sfn_compile.serialize import smallest_int
 
 from .layout import from_lava, to_lava
@@ -20,6 +20,8 @@ Tensors = dict[str, Array]
 def encode(ladder: Ladder, key: str, rank: int) -> tuple[Json, Tensors]:
     """Return the record and the tensors of a ladder on a population of ``rank`` axes."""
     record: Json = {"kind": type(ladder).__name__.lower()}
+    if isinstance(ladder, RowTable | Ratio):
+        return _encode_rows(ladder, record, key)
     if isinstance(ladder, Uniform):
         record |= {"lo": ladder.lo, "hi": ladder.hi}
         arrays = {"theta": (ladder.theta, 0), "offset": (ladder.offset, 0)}
@@ -34,8 +36,25 @@ def encode(ladder: Ladder, key: str, rank: int) -> tuple[Json, Tensors]:
     return record, tensors
 
 
+def _encode_rows(ladder: RowTable | Ratio, record: Json, key: str) -> tuple[Json, Tensors]:
+    """Return the record and the tensors of thresholds that follow a row: arrays in the order of a sample."""
+    if isinstance(ladder, RowTable):
+        record |= {"axis": ladder.axis}
+        arrays = {"thresholds": ladder.table, "codes": ladder.codes, "offset": ladder.offset}
+    else:
+        record |= {"lo": ladder.lo, "hi": ladder.hi}
+        arrays = {"theta": ladder.theta, "offset": ladder.offset}
+    record |= {name: f"{key}_{name}" for name in arrays}
+    return record, {f"{key}_{name}": smallest_int(x) for name, x in arrays.items()}
+
+
 def decode(record: Json, tensors: Tensors, rank: int) -> Ladder:
     """Return the ladder of a record."""
+    if record["kind"] == "rowtable":
+        table, codes, offset = (np.asarray(tensors[record[k]]) for k in ("thresholds", "codes", "offset"))
+        return RowTable(table, codes, offset, record["axis"])
+    if record["kind"] == "ratio":
+        return Ratio(tensors[record["theta"]], tensors[record["offset"]], record["lo"], record["hi"])
 
     def array(name: str, kept: int = 0) -> Array:
         return from_lava(tensors[record[name]], rank, tuple(record[f"{name}_shape"]), kept)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfn_compile.program import Elementwise, Product, Shape
+from sfn_compile.program import Elementwise, Matmul, Product, Shape
 from sfn_compile.serialize import smallest_int
 
 from .layout import from_lava, to_lava
@@ -18,14 +18,20 @@ Tensors = dict[str, Array]
 
 
 def encode(p: Product, key: str, left: Shape, right: Shape) -> tuple[Json, Tensors]:
-    """Return the record and the tensor of a product of values of shapes ``left`` and ``right``."""
+    """Return the record and the tensor of a product of values of shapes ``left`` and ``right``.
+
+    The weight of a matrix product stays in the order of a sample, that of the others is turned as the ports are.
+    """
     weight = p.form.weight.astype(np.int64)
+    held = weight if isinstance(p.form, Matmul) else to_lava(weight, len(left))
     record: Json = {"form": type(p.form).__name__, "left": p.left, "right": p.right, "weight": f"{key}_weight"}
     record |= {"left_shape": left, "right_shape": right, "weight_shape": weight.shape}
-    return record, {f"{key}_weight": smallest_int(to_lava(weight, len(left)))}
+    return record, {f"{key}_weight": smallest_int(held)}
 
 
 def decode(record: Json, tensors: Tensors) -> Product:
     """Return the product of a record, its weight read from ``tensors``."""
+    if record["form"] == "Matmul":
+        return Product(record["left"], record["right"], Matmul(tensors[record["weight"]].astype(np.int64)))
     weight = from_lava(tensors[record["weight"]], len(record["left_shape"]), tuple(record["weight_shape"]))
     return Product(record["left"], record["right"], Elementwise(weight.astype(np.int64)))

@@ -105,6 +105,7 @@ def lower(program: Program) -> list[Op]:
         elif isinstance(step, MaxPool):
             ops += _tournament(step, info[step.source], seen[step.source][0])
         else:
+            assert isinstance(step, Population)  # the other steps were refused by legalisation
             ops.append(_population(step, info, seen))
     return ops
 

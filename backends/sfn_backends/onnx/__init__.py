@@ -21,7 +21,7 @@ from onnx import NodeProto
 from sfn_compile import serialize
 from sfn_compile.backend import Capabilities, RunRequest, RunResult
 from sfn_compile.diagnostics import fail
-from sfn_compile.program import MOVES, Program
+from sfn_compile.program import ADAPTIVE, MOVES, Program
 
 from .session import Network
 from .writer import write
@@ -43,7 +43,9 @@ class OnnxBackend:
         max_pool=True,
         acc_bits=48,
         weight_bits=16,
-        products=frozenset({"Elementwise"}),
+        products=frozenset({"Elementwise", "Matmul"}),
+        adaptive=ADAPTIVE,
+        row_bits=63,
         note="integer ONNX graph for stock onnxruntime; standard operators, 8-bit kernels, exact by proof",
     )
 

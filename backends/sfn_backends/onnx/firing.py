@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfn_compile.program import Ladder, Population, Readout, Table, Uniform
+from sfn_compile.program import Ladder, Population, Ratio, Readout, RowTable, Table, Uniform
 
-from . import line, lookup
+from . import adaptive, line, lookup
 from .net import Net
 from .sums import EXACT, Sum
 from .values import TYPES, Values, fits_byte, integer_kind, zero_of
@@ -33,6 +33,8 @@ def room(ladder: Ladder) -> float:
     if isinstance(ladder, Uniform):
         shift = float(np.abs(shifts(ladder)).max())
         return EXACT // 2 - shift if rounds_exactly(ladder.theta, ladder.lo, ladder.hi) else -1
+    if isinstance(ladder, RowTable | Ratio):
+        return adaptive.room(ladder)
     return EXACT - (int(np.abs(ladder.offset).max()) if isinstance(ladder, Readout) else 0)
 
 
@@ -49,6 +51,9 @@ def fire(net: Net, values: Values, step: Population, acc: Sum) -> None:
         total = _plus(net, acc.tensor, ladder.offset, acc.kind)
         same = acc.kind == kind and total != acc.tensor
         values.hold(step.name, total if same else net.add("Cast", total, to=TYPES[kind]), kind)
+        return
+    if isinstance(ladder, RowTable | Ratio):
+        (adaptive.follow if isinstance(ladder, RowTable) else adaptive.share)(net, values, step, acc)
         return
     kind, zero = ("uint8", zero_of(info)) if fits_byte(info) else ("int32", 0)
     if isinstance(ladder, Table):

@@ -15,14 +15,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfn_compile.legalize import ungrouped
-from sfn_compile.program import Conv, Dense, Gather, Identity, Pads, Population, Product, Projection, SumPool, ValueInfo
-from sfn_compile.ranges import absolute_bound
+from sfn_compile.program import (
+    Conv,
+    Dense,
+    Gather,
+    Identity,
+    Matmul,
+    Pads,
+    Population,
+    Product,
+    Projection,
+    SumPool,
+    ValueInfo,
+)
+from sfn_compile.ranges import absolute_bound, product_bound
 
 from .net import Net
 from .values import TYPES, Values
 
 Array = NDArray[Any]
 EXACT = 2**24
+EXACT_DOUBLE = 2**53
 _DIGIT = 256
 
 
@@ -111,13 +124,18 @@ def _gather(net: Net, values: Values, p: Projection, kind: str) -> str:
 
 
 def _product(net: Net, values: Values, p: Product, kind: str) -> str:
-    both = net.add("Mul", values.number(p.left, kind), values.number(p.right, kind))
-    return _times(net, both, p.form.weight, kind)
+    if not isinstance(p.form, Matmul):
+        both = net.add("Mul", values.number(p.left, kind), values.number(p.right, kind))
+        return _times(net, both, p.form.weight, kind)
+    # An accumulator of this target has 48 bits, so without its weight the sum is exact in float64.
+    inner = "float32" if product_bound(p, values[p.left].info, values[p.right].info) < EXACT else "float64"
+    rows = net.add("MatMul", values.number(p.left, inner), values.number(p.right, inner))
+    return _times(net, rows if inner == kind else net.add("Cast", rows, to=TYPES[kind]), p.form.weight, kind)
 
 
 def _product_bound(values: Values, p: Product) -> int:
-    left, right = (max(abs(i.lo), abs(i.hi)) for i in (values[p.left].info, values[p.right].info))
-    return left * right * max(1, int(np.abs(p.form.weight.astype(np.int64)).max()))
+    weight = int(np.abs(p.form.weight.astype(np.int64)).max())
+    return product_bound(p, values[p.left].info, values[p.right].info) * max(1, weight)
 
 
 def _times(net: Net, tensor: str, weight: Array, kind: str) -> str:

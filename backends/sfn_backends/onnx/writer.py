@@ -8,9 +8,9 @@ import onnx
 from onnx import helper
 
 from sfn_compile.diagnostics import fail
-from sfn_compile.program import Encoding, Move, Population, Program
+from sfn_compile.program import Encoding, MaxPool, Move, Normalization, Program
 
-from . import firing, kernel
+from . import adaptive, firing, kernel
 from .moves import write_move, write_pool
 from .net import Net
 from .sums import accumulate
@@ -34,8 +34,10 @@ def write(program: Program) -> onnx.ModelProto:
         net.scope = step.name
         if isinstance(step, Move):
             write_move(net, values, step)
-        elif not isinstance(step, Population):
+        elif isinstance(step, MaxPool):
             write_pool(net, values, step)
+        elif isinstance(step, Normalization):
+            adaptive.normalize(net, values, step)
         elif not kernel.write(net, values, step):
             firing.fire(net, values, step, accumulate(net, values, step, firing.room(step.ladder)))
     outputs = [

@@ -22,7 +22,8 @@ from layout import lava_shape, sources, to_time_last
 from scipy.sparse import csr_matrix
 from sfnproc.neurons import Readout, Table, Uniform
 from sfnproc.pool import MaxPool
-from sfnproc.product import Product
+from sfnproc.product import Matmul, Product
+from sfnproc.rows import Normalization, Ratio, RowSum, RowTable
 from sfnproc.sink import FileSink
 
 _DOUBLED = {"weight_exp": -1, "num_weight_bits": 8, "num_message_bits": 24, "sign_mode": SignMode.MIXED}
@@ -60,7 +61,8 @@ class Network:
         if kind == "flatten":  # only another view of the same port: Dense columns are in Lava's order
             self.ports.setdefault(name, self.ports[layer["source"]])
             return
-        port, depth = self._population(layer) if kind == "population" else self._max_pool(layer)
+        makers = {"population": self._population, "normalization": self._normalization, "max_pool": self._max_pool}
+        port, depth = makers[kind](layer)
         self.ports.setdefault(name, [(port, depth)])
         path = self.folder / f"{number}.npy"
         self.last = FileSink(shape=port.shape, path=path, skip=depth, count=self.count)
@@ -78,7 +80,7 @@ class Network:
     def _population(self, layer):
         depth = max(self.ports[name][0][1] for name in sources(layer))
         shape = lava_shape(layer["shape"])
-        neuron = self._neuron(layer["neuron"], shape)
+        neuron = self._neuron(layer, shape)
         for connection in layer["connections"]:
             port = self._delayed(connection["source"], depth)
             process = self._connection(connection, port, shape)
@@ -86,20 +88,42 @@ class Network:
             _reshaped(process.a_out, shape).connect(neuron.a_in)
         for product in layer["products"]:
             self._product(product, depth, shape).connect(neuron.a_in)
+        if layer["norm"]:
+            norm = layer["norm"]
+            process = RowSum(sample=norm["shape"], axis=norm["axis"])
+            _reshaped(self._delayed(norm["source"], depth), process.s_in.shape).connect(process.s_in)
+            process.a_out.connect(neuron.r_in)
         return neuron.s_out, depth + 1
 
+    def _normalization(self, layer):
+        port, depth = self.ports[layer["source"]][0]
+        fields = {key: layer[key] for key in ("axes", "centred", "epsilon", "bits", "lo", "hi")}
+        arrays = {key: self.tensors[layer[key]] for key in ("weight", "gain", "theta", "offset")}
+        process = Normalization(sample=layer["shape"], **fields, **arrays)
+        _reshaped(port, process.s_in.shape).connect(process.s_in)
+        return process.s_out, depth + 1
+
     def _product(self, product, depth, shape):
-        shapes = [lava_shape(product[f"{side}_shape"]) for side in ("left", "right")]
-        weight = self.tensors[product["weight"]]
-        process = Product(shape=shape, shape_left=shapes[0], shape_right=shapes[1], weight=weight)
+        sides = product["left_shape"], product["right_shape"]
+        options = {"shape": shape, "shape_left": lava_shape(sides[0]), "shape_right": lava_shape(sides[1])}
+        options["weight"] = self.tensors[product["weight"]]
+        matrices = product["form"] == "Matmul"
+        process = Matmul(left=sides[0], right=sides[1], **options) if matrices else Product(**options)
         for name, port in ((product["left"], process.left_in), (product["right"], process.right_in)):
             _reshaped(self._delayed(name, depth), port.shape).connect(port)
         return process.a_out
 
-    def _neuron(self, neuron, shape):
+    def _neuron(self, layer, shape):
+        neuron = layer["neuron"]
         arrays = {key: self.tensors[neuron[key]] for key in ("theta", "offset", "thresholds", "codes") if key in neuron}
         if neuron["kind"] == "uniform":
             return Uniform(shape=shape, lo=neuron["lo"], hi=neuron["hi"], **arrays)
+        if neuron["kind"] == "rowtable":
+            return RowTable(sample=layer["shape"], axis=neuron["axis"], **arrays)
+        if neuron["kind"] == "ratio":
+            rows = list(layer["norm"]["shape"])
+            rows[layer["norm"]["axis"]] = 1
+            return Ratio(sample=layer["shape"], rows=rows, lo=neuron["lo"], hi=neuron["hi"], **arrays)
         return (Table if neuron["kind"] == "table" else Readout)(shape=shape, **arrays)
 
     def _connection(self, connection, port, shape):

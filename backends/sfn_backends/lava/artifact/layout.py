@@ -22,12 +22,27 @@ def lava_shape(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(reversed(shape)) or (1,)
 
 
+def to_sample(x: Array, shape: Sequence[int]) -> Array:
+    """Return what one port carries in one step as a sample of ``shape``, int64."""
+    return x.astype(np.int64).reshape(tuple(reversed(shape))).transpose()
+
+
+def to_port(sample: Array, shape: Sequence[int]) -> Array:
+    """Return a sample as a port of ``shape`` carries it, int32: the inverse of :func:`to_sample`."""
+    return np.ascontiguousarray(sample.transpose().reshape(tuple(shape)), dtype=np.int32)
+
+
 def sources(layer: Mapping[str, Any]) -> list[str]:
     """Return the names of the values that a layer of the manifest reads."""
     if "source" in layer:
         return [layer["source"]]
     pairs = [product[side] for product in layer["products"] for side in ("left", "right")]
-    return [*(connection["source"] for connection in layer["connections"]), *pairs]
+    return [*(connection["source"] for connection in layer["connections"]), *pairs, *norm_source(layer)]
+
+
+def norm_source(layer: Mapping[str, Any]) -> list[str]:
+    """Return the name of the value whose row sum scales the thresholds of a layer, if any."""
+    return [layer["norm"]["source"]] if layer.get("norm") else []
 
 
 def to_time_last(samples: Array, shape: Sequence[int]) -> Array:

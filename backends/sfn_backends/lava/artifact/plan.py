@@ -38,6 +38,7 @@ def n_processes(manifest: Json) -> int:
         count += 0 if layer["kind"] == "flatten" else 2
         count += sum(1 + int(c["delay"]) for c in layer.get("connections", ()))
         count += sum(1 + sum(p["delays"]) for p in layer.get("products", ()))
+        count += 1 + int(layer["norm"]["delay"]) if layer.get("norm") else 0
     return count
 
 
