@@ -74,7 +74,8 @@ CASES: dict[str, tuple[str, dict, str, str]] = {
     "an Add of branches of different rank": (
         "s = Relu(x) p = ReduceMean<axes=[1], keepdims=0>(x) [bad] y = Add(s, p)",
         {"opset": 13}, "SFN203", "the batch of one meets"),
-    "an Add that enlarges": ("[bad] y = Add(x, c)", {"x": (1, 6), "c": noise(3, 6)}, "SFN202", "does not broadcast"),
+    "an Add that adds an axis": (
+        "[bad] y = Add(x, c)", {"x": (6,), "c": noise(3, 1, 6)}, "SFN202", "does not broadcast"),
     "an Add of a constant that does not fit": ("[bad] y = Add(x, c)", {"c": noise(5)}, "SFN202", "does not broadcast"),
     "an Add of a constant that differs along the batch": (
         "[bad] y = Add(x, c)", {"c": noise(2, 3, 6, 6)}, "SFN203", "along the batch"),

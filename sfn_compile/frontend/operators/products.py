@@ -196,11 +196,17 @@ def attention(node: OnnxNode) -> None:
     return node.move(Reshape((n, heads * shapes[2][2])), joined)
 
 
+_KNOWN = {"is_causal", "kv_num_heads", "q_num_heads", "qk_matmul_output_mode", "scale", "softcap", "softmax_precision"}
+
+
 def _check_attention(node: OnnxNode) -> None:
     if node.has_input(4) or node.has_input(5):
         raise node.refuse("it keeps keys and values of the past", "export the model without a cache")
     if node.has_input(6):
         raise node.refuse("it is told at run time how many keys there are", "export it with sequences of full length")
+    other = sorted(set(node.node.attributes) - _KNOWN)
+    if other:
+        raise node.refuse(f"its attribute {other[0]} is not known", "give the mask that it stands for as a constant")
     if float(node.attr("softcap", 0.0)) != 0.0:
         raise node.refuse(f"softcap = {node.attr('softcap')}", "train without a cap on the scores")
     ranks = {len(node.shape(i)) for i in range(3)}
