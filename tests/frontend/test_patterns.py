@@ -175,7 +175,6 @@ REFUSED = {
     '[bad] y = Einsum<equation="...i->...i">(x)': ({"x": (4, 4)}, "unnamed"),
     'a = Tanh(x) [bad] y = Einsum<equation="bij,cij->bij">(x, a)': ({"x": (4, 4)}, "different letters"),
     '[bad] y = Einsum<equation="bij,bij->bij">(x, w)': ({"x": (4, 4), "w": noise(1, 4, 4)}, "constant along it"),
-    '[bad] y = Einsum<equation="bhi,hio->bho">(x, w)': ({"x": (2, 4), "w": noise(2, 4, 3)}, "axis that the result"),
 }  # fmt: skip
 
 
