@@ -22,8 +22,9 @@ Array = NDArray[Any]
 Piece = dict[str, Array]
 
 PIECE = 16  # samples that the plain engine computes at a time
-MOST_AT_A_TIME = 32  # and the fast one: more samples bring nothing
-BYTES_AT_A_TIME = 256 << 20  # what one thread of the fast engine may hold, beside weights and the values asked for
+CACHED_BYTES = 3 << 19  # what one thread of the fast engine has in hand at its widest step, so that it stays in cache
+WORTHWHILE, MOST = 8, 256  # but not fewer samples than fill a vector register, and not more than bring anything
+HELD_BYTES = 512 << 20  # and never more than this for one thread, beside weights and the values asked for
 
 
 def run_codes(
@@ -74,9 +75,15 @@ def _engine(
     if engine != "fast":
         return partial(_run_piece, program, info, _bounds(program, info), wanted, engine), PIECE
     runs = _prepared(program)
-    fit = max(1, min(MOST_AT_A_TIME, BYTES_AT_A_TIME // fast.bytes_per_sample(program, info)))
+    fit = _samples_at_a_time(fast.bytes_per_sample(program, info))
     rounds = max(1, -(-share // fit))
     return partial(_run_fast, program, runs, wanted), max(1, -(-share // rounds))
+
+
+def _samples_at_a_time(bytes_each: int) -> int:
+    """Return how many samples of which each takes ``bytes_each`` at its widest step are computed together."""
+    cached = min(max(CACHED_BYTES // bytes_each, WORTHWHILE), MOST)
+    return max(1, min(cached, HELD_BYTES // bytes_each))
 
 
 _PREPARED: WeakKeyDictionary[Program, list[fast.Run]] = WeakKeyDictionary()

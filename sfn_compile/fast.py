@@ -27,6 +27,11 @@ Values = Mapping[str, Array]
 Run = Callable[[Values], Array]
 Info = Mapping[str, ValueInfo]
 
+MAPS = frozenset(
+    {Dense, Conv, SumPool, Identity, Gather}
+)  # of which a kernel is known; a subclass may mean another map
+LADDERS = frozenset({Uniform, Table, Readout})
+
 
 def prepare(program: Program, plain: Callable[[Step, Values], Array]) -> list[Run]:
     """Return one function per step, from the values so far ``(*shape, n)`` to the step's value.
@@ -82,7 +87,11 @@ def accumulator_bound(step: Population, info: Info) -> int | None:
     known = {Dense, Conv, SumPool, Identity, Gather}
     if any(type(p.map) not in known or len(getattr(p.map, "pads", ())) > 2 for p in step.projections):
         return None
-    if any(type(p.form) is not Elementwise for p in step.products) or type(step.ladder) not in {Uniform, Table, Readout}:
+    if any(type(p.form) is not Elementwise for p in step.products) or type(step.ladder) not in {
+        Uniform,
+        Table,
+        Readout,
+    }:
         return None
     total = sum(absolute_bound(p.map, info[p.source]) for p in step.projections)
     return total + sum(_product_bound(p, info) for p in step.products)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Pads = tuple[tuple[int, int], ...]
-DType: TypeAlias = type[np.generic]
+DType: TypeAlias = type[Any]
 Kernel = Callable[[Array], Array]
 
 TILE_BYTES = 1 << 20  # of unrolled windows at a time: they are written, read once, and should not leave the cache
@@ -273,7 +273,7 @@ def table(thresholds: Array, codes: Array, rank: int, bound: int, dtype: DType) 
     answers = codes.astype(code_dtype(int(codes.min()), int(codes.max())))
     if n <= FEW_THRESHOLDS or not per_channel:
         steps = [beside(near[..., j], rank).astype(dtype) for j in range(n)]
-        return lambda acc: answers[_count(acc, steps)]
+        return lambda acc: answers.take(_count(acc, steps))
     axis = next((a for a, d in enumerate(lead) if d > 1), 0)
     rows = np.broadcast_to(near.reshape(-1, n), (near.size // n, n)).astype(dtype)
 
@@ -282,7 +282,7 @@ def table(thresholds: Array, codes: Array, rank: int, bound: int, dtype: DType) 
         fronts = np.moveaxis(acc, axis, 0), np.moveaxis(count, axis, 0)
         for i, (channel, found) in enumerate(zip(*fronts, strict=True)):
             found[...] = np.searchsorted(rows[i % len(rows)], channel, side="right")
-        return answers[count]
+        return answers.take(count)
 
     return search
 
