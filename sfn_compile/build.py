@@ -20,7 +20,7 @@ from .calibration.collect import FloatRunner, collect
 from .config import Options
 from .data import GENERATED, Data, generated, load_data, subset
 from .diagnostics import CompileError, Diagnostic, fail
-from .evaluate import compare, reference_of
+from .evaluate import compare
 from .execute import run_codes
 from .frontend import LoadedModel, load_model
 from .frontend.load import external_files
@@ -28,6 +28,7 @@ from .host import encode_all
 from .host_tail import check_tail, read_network
 from .ir import Graph
 from .legalize import check_widths, legalize
+from .pairs import reference_of
 from .passes.choose_ladders import ChooseLadders
 from .passes.correct_bias import CorrectBias
 from .passes.fold_thresholds import FoldThresholds

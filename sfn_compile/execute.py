@@ -74,7 +74,7 @@ def _engine(
     """Return what computes a piece of the batch, and of how many samples; ``share`` is what falls to one thread."""
     if engine != "fast":
         return partial(_run_piece, program, info, _bounds(program, info), wanted, engine), PIECE
-    runs = _prepared(program)
+    runs = prepare_kernels(program)
     fit = _samples_at_a_time(fast.bytes_per_sample(program, info))
     rounds = max(1, -(-share // fit))
     return partial(_run_fast, program, runs, wanted), max(1, -(-share // rounds))
@@ -89,7 +89,7 @@ def _samples_at_a_time(bytes_each: int) -> int:
 _PREPARED: WeakKeyDictionary[Program, list[fast.Run]] = WeakKeyDictionary()
 
 
-def _prepared(program: Program) -> list[fast.Run]:
+def prepare_kernels(program: Program) -> list[fast.Run]:
     """Return the kernels of a Program, made once: they hold its weights in the types that they compute in."""
     found = _PREPARED.get(program)
     if found is None:

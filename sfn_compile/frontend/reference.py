@@ -28,16 +28,17 @@ class FloatReference:
 
     ``inputs`` names those that samples are given for; any other is fed zeros. ``batch`` is the size of a batch where it
     is fixed; ``piece`` samples run at a time where it is None. ``only_taps``: the model's outputs are not computed.
+    ``threads``: of onnxruntime [default: one per core].
     """
 
     def __init__(
         self, path: Path, inputs: Sequence[str], batch: int | None, taps: Sequence[str] = (), piece: int = _BATCH,
-        only_taps: bool = False,
+        only_taps: bool = False, threads: int | None = None,
     ):  # fmt: skip
         self.inputs = tuple(inputs)
         self.batch = batch
         self.piece = piece
-        self.session = _session(path, taps, only_taps)
+        self.session = _session(path, taps, only_taps, threads)
         self.outputs = [o.name for o in self.session.get_outputs()]
         self.idle = [i for i in self.session.get_inputs() if i.name not in self.inputs]
 
@@ -79,12 +80,12 @@ def _zeros(source: ort.NodeArg, n: int) -> Array:
     return np.zeros(shape, {"float": "float32", "double": "float64"}.get(kind, kind))
 
 
-def _session(path: Path, taps: Sequence[str], only_taps: bool) -> ort.InferenceSession:
+def _session(path: Path, taps: Sequence[str], only_taps: bool, threads: int | None) -> ort.InferenceSession:
     import onnxruntime as ort  # here, because `sfnc check` answers without it
 
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = os.cpu_count() or 1
+    options.intra_op_num_threads = threads or os.cpu_count() or 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # onnxruntime reads weight data only from the model's folder, which it has to be told for a model in memory.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent.resolve()))
