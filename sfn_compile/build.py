@@ -21,7 +21,7 @@ from .config import Options
 from .data import GENERATED, Data, generated, load_data, subset
 from .diagnostics import CompileError, Diagnostic, fail
 from .evaluate import compare
-from .execute import run_codes
+from .execute import run_codes, single_threaded_blas
 from .frontend import LoadedModel, load_model
 from .frontend.load import external_files
 from .host import encode_all
@@ -88,6 +88,14 @@ def compile_model(
     """Return the Program of a model, nothing written. Raises CompileError with codes SFN1xx to SFN4xx and SFN605."""
     options.check()
     methods.check_options(options.method, options.method_options)
+    with single_threaded_blas():  # of many small matrices; threads that wait for each other cost more than they bring
+        return _compiled(model, options, calib, input_shapes, progress, after)
+
+
+def _compiled(
+    model: Path, options: Options, calib: Path | None, input_shapes: dict[str, tuple[int, ...]] | None,
+    progress: Progress, after: Callable[[str, Graph], None] | None,
+) -> Compilation:  # fmt: skip
     seconds: dict[str, float] = {}
     with _timed(seconds, "import"):
         loaded, graph = read_network(load_model(model, input_shapes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import cache, partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -48,7 +49,7 @@ def run_codes(
     threads = threads or n_cores()
     work, size = _engine(program, info, wanted, engine, -(-n // threads))
     pieces = [{k: v[i : i + size] for k, v in arrays.items()} for i in range(0, max(n, 1), size)]
-    with _blas().limit(limits=1, user_api="blas"):
+    with single_threaded_blas():
         if len(pieces) == 1 or threads == 1:
             done = [work(piece) for piece in pieces]
         else:
@@ -114,6 +115,23 @@ def _run_fast(program: Program, runs: list[fast.Run], wanted: set[str], inputs: 
             if source not in wanted and last_use[source] == i:
                 live.pop(source, None)
     return {name: np.moveaxis(live[name], -1, 0) for name in wanted}
+
+
+def single_threaded_blas() -> AbstractContextManager[Any]:
+    """Return a context in which each matrix product runs in the thread that asks for it."""
+    return _blas().limit(limits=1, user_api="blas")
+
+
+def in_pieces(function: Callable[..., Array], *xs: Array, size: int = PIECE) -> Array:
+    """Return ``function`` of arrays of equally many samples, computed piece by piece in threads.
+
+    The size of a piece depends on nothing, so that sums of floats do not depend on the machine.
+    """
+    pieces = [[x[i : i + size] for x in xs] for i in range(0, len(xs[0]), size)]
+    if len(pieces) == 1:
+        return function(*pieces[0])
+    with single_threaded_blas(), ThreadPoolExecutor(n_cores()) as pool:
+        return np.concatenate(list(pool.map(lambda piece: function(*piece), pieces)))
 
 
 @cache

@@ -56,7 +56,7 @@ def _by_blocks(stats: Statistics, choose_some: Callable[[Statistics], Array]) ->
 
 def _least_of_new(stats: Statistics, lo: int, hi: int) -> Array:
     moments = stats.moments()
-    tails = [(*stats.tail(side), side, end) for side, end in ((1, hi), (-1, lo))]
+    tails = [(*stats.tail(side), side, end) for side, end in ((1, hi), (-1, lo)) if end]
 
     def unseen(step: Array) -> Array:
         """Return by how much the tails lose more than the values that were seen."""

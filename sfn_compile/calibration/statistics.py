@@ -41,12 +41,15 @@ class Statistics:
         self.low = np.minimum(self.low, values.min(axis=1))
         self.high = np.maximum(self.high, values.max(axis=1))
         self._grow(np.maximum(np.abs(self.low), np.abs(self.high)))
-        live = values != 0
-        self.zeros += (~live).sum(axis=1)
-        width = np.where(self.span > 0, self.span, 1.0) / self.n_bins
-        index = np.floor(values / width[:, None]).astype(np.int64) + self.n_bins
-        index = np.clip(index, 0, 2 * self.n_bins - 1) + np.arange(len(self.span))[:, None] * (2 * self.n_bins)
-        self.counts += np.bincount(index[live], minlength=self.counts.size).reshape(self.counts.shape)
+        zeros = values.shape[1] - np.count_nonzero(values, axis=1)
+        self.zeros += zeros
+        index = values / (np.where(self.span > 0, self.span, 1.0) / self.n_bins)[:, None]
+        np.floor(index, out=index)
+        np.clip(index, -self.n_bins, self.n_bins - 1, out=index)
+        index += (np.arange(len(self.span)) * (2 * self.n_bins) + self.n_bins)[:, None]
+        found = np.bincount(index.astype(np.int64).ravel(), minlength=self.counts.size)
+        self.counts += found.reshape(self.counts.shape)
+        self.counts[:, self.n_bins] -= zeros  # they were counted with the smallest positive values
 
     def reach(self, arguments: Array) -> None:
         """Add arguments ``(c, m)`` of the site's function to ``reached``."""
@@ -146,6 +149,7 @@ class Moments:
         self.width = np.where(stats.span > 0, stats.span, 1.0)[:, None] / stats.n_bins
         centers = stats.centers
         self.sums = np.zeros((3, len(centers), centers.shape[1] + 1))
+        self.first = np.arange(len(centers))[:, None] * self.sums.shape[2]  # of each channel in a flat row of sums
         for power, out in enumerate(self.sums):
             np.cumsum(stats.counts * centers**power, axis=1, out=out[:, 1:])
 
@@ -155,7 +159,7 @@ class Moments:
         index = np.clip(np.ceil(edge / self.width - 0.5) + stats.n_bins, 0, n).astype(np.int64)
         index[edge <= stats.low[:, None]] = 0  # the outermost centres are drawn in to the extremes
         index[edge > stats.high[:, None]] = n
-        return np.take_along_axis(self.sums, index[None], axis=2)
+        return self.sums.reshape(3, -1).take(index + self.first, axis=1)
 
     def squared_error(self, step: Array, lo: int, hi: int) -> Array:
         """Return per channel the squared error of rounding to ``step`` ``(c,)`` times the codes lo..hi."""

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..calibration.collect import FloatRunner, RealValues
-from ..execute import accumulate
+from ..execute import accumulate, in_pieces
 from ..ir import Graph, Levels, Node
 from ..ops import Expression, Layer, MaxPool
-from ..program import Population, ValueInfo
+from ..program import Population, Readout, ValueInfo
 from ..samples import Samples, n_samples, part
 from .arrays import along
 from .fold_thresholds import ladder
@@ -76,9 +76,13 @@ class CorrectBias:
         form = layer.integer
         assert form is not None
         projections, products = form.terms(node.inputs)
-        driven = Population(node.name, projections, ladder(layer, form), node.type.shape, 0, 0, node.origin, products)
-        acc = accumulate(driven, codes, infos)
-        true = layer.drive(*(real[s] for s in node.inputs))
+        unfired = Readout(np.zeros((), np.int64))
+        driven = Population(node.name, projections, unfired, node.type.shape, 0, 0, node.origin, products)
+        sources = driven.sources
+        acc = in_pieces(
+            lambda *some: accumulate(driven, dict(zip(sources, some, strict=True)), infos), *(codes[s] for s in sources)
+        )
+        true = in_pieces(layer.drive, *(real[s] for s in node.inputs))
         shift = along(layer.axis, len(node.type.shape), _mean_error(layer, true, acc * form.alpha + layer.bias))
         stated = "imported" in form.notes  # such a network is computed as it is, its errors included
         better = layer if stated else replace(layer, bias=layer.bias + shift)
