@@ -6,12 +6,14 @@ Memory does not grow with the number of samples: one batch of taps and one histo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..diagnostics import fail
+from ..execute import n_cores
 from ..frontend.reference import FloatReference, original_names
 from ..host import prepare_all
 from ..ir import Graph, Node
@@ -117,17 +119,22 @@ def collect(graph: Graph, runner: FloatRunner, x: Samples, progress: Progress | 
     stats = {name: Statistics(types[name].shape[axis]) for name, axis in axes.items()}
     local = [n for n in graph.nodes if n.name in stats and _is_local(n)]
     done = 0
-    for n, values, _ in runner.stream(x):
-        for name, axis in axes.items():
-            front = np.moveaxis(values[name], axis + 1, 0)
-            stats[name].update(front.reshape(front.shape[0], -1))
-        for node in local:
-            arguments = np.moveaxis(_arguments(node, values), axes[node.name] + 1, 0)
-            stats[node.name].reach(arguments.reshape(arguments.shape[0], -1))
-        done += n
-        if progress is not None:
-            progress(done, n_samples(x))
+    with ThreadPoolExecutor(n_cores()) as pool:  # every site has statistics of its own
+        for n, values, _ in runner.stream(x):
+            sites_seen = [(stats[name], axis, values[name]) for name, axis in axes.items()]
+            list(pool.map(lambda seen: seen[0].update(_rows(seen[2], seen[1])), sites_seen))
+            for node in local:
+                stats[node.name].reach(_rows(_arguments(node, values), axes[node.name]))
+            done += n
+            if progress is not None:
+                progress(done, n_samples(x))
     return stats
+
+
+def _rows(values: Array, axis: int) -> Array:
+    """Return values ``(n, *shape)`` as one row per channel, which lie along ``axis`` of a sample."""
+    front = np.moveaxis(values, axis + 1, 0)
+    return front.reshape(front.shape[0], -1)
 
 
 def _is_local(node: Node) -> bool:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..diagnostics import fail
 from ..samples import Samples, by_name, n_samples, part
+from ..stored import release
 from . import qonnx
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class FloatReference:
                 found = self.session.run(self.outputs, feeds)
             except Exception as error:  # onnxruntime's exceptions share no base class
                 raise fail("SFN106", f"onnxruntime: {str(error).strip()[:300]}") from error
+            for values in x.values():
+                release(values)
             keep = slice(n - start) if isinstance(chosen, np.ndarray) else ...
             yield {name: np.asarray(value)[keep] for name, value in zip(self.outputs, found, strict=True)}
 
