@@ -21,6 +21,7 @@ from ..samples import Samples, n_samples, part
 
 Array = NDArray[Any]
 Pair = tuple[str, str]
+AT_A_TIME = 8  # samples that the simulator computes together, where the float network runs fewer
 
 
 def layers(graph: Graph, program: Program, runner: FloatRunner, x: Samples) -> list[dict[str, Any]]:
@@ -163,9 +164,12 @@ def _tally(
     entry = {i.name: i.levels for i in graph.inputs}
     found = {name: _Tally() for name in program.values()}
     both = {(p.left, p.right): 0.0 for s in program.populations() for p in s.products}
-    start = 0
+    start, ready = 0, slice(0, 0)  # of which samples integers are there
     for n, real, _ in runner.stream(x):
-        codes = run_codes(program, encode_all(program, part(x, slice(start, start + n))))
+        if start + n > ready.stop:
+            ready = slice(start, start + max(n, AT_A_TIME))
+            integers = run_codes(program, encode_all(program, part(x, ready)))
+        codes = part(integers, slice(start - ready.start, start - ready.start + n))
         start += n
         for name, tally in found.items():
             op = nodes[name].op if name in nodes else None
