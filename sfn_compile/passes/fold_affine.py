@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..diagnostics import Origin
 from ..ir import Graph, Node, TensorType, rebuild, unique_name
-from ..ops import Linear, MaxPool, Moved
+from ..ops import Add, Linear, MatMul, MaxPool, Moved, Mul
 from ..program import Concat, Conv, Identity, Reshape, Slice, SumPool, Take, Transpose
 from .arrays import ROUNDING, channel_vector, compress, move_array, unmove_array
 from .base import only_user
@@ -78,7 +78,9 @@ def _fold(node: Node, graph: Graph, users: dict[str, list[Node]], nodes: dict[st
     before = nodes.get(node.inputs[0])
     if before is not None and only_user(users, graph, before.name) is node:
         folded = (
-            _into_previous(node, before) or _swap(node, before, graph) or _into_branches(node, before, graph, users)
+            _into_previous(node, before)
+            or _swap(node, before, graph, users)
+            or _into_branches(node, before, graph, users)
         )
         if folded is not None:
             return {before.name: folded[0], node.name: folded[1]}, folded[2]
@@ -122,11 +124,13 @@ def _into_previous(node: Node, before: Node) -> Folded | None:
     return (), (made,), {}
 
 
-def _swap(node: Node, before: Node, graph: Graph) -> Folded | None:
+def _swap(node: Node, before: Node, graph: Graph, users: dict[str, list[Node]]) -> Folded | None:
     """Return the affine step in front of a move or max pool instead of behind it."""
     assert isinstance(node.op, Linear)
     if not isinstance(before.op, Moved | MaxPool):
         return None
+    if isinstance(before.op, Moved) and not _linear_before(before, graph, users):
+        return None  # in front of the move the step would meet nothing to go into
     shape = graph.types()[before.inputs[0]].shape
     scale, bias = node.op.map.weight, node.op.bias
     if isinstance(before.op, Moved):
@@ -141,6 +145,21 @@ def _swap(node: Node, before: Node, graph: Graph) -> Folded | None:
                  node.origin.touched_by("fold-affine"))  # fmt: skip
     second = Node(node.name, before.op, (name,), node.type, before.origin.touched_by("fold-affine"), node.tap)
     return (first,), (second,), {}
+
+
+def _linear_before(move: Node, graph: Graph, users: dict[str, list[Node]]) -> bool:
+    """Return whether moves that nobody else reads lead back to a linear value, a sum, a product or a Concat."""
+    nodes = graph.by_name()
+    before = nodes.get(move.inputs[0])
+    while before is not None and only_user(users, graph, before.name) is not None:
+        if isinstance(before.op, Linear | Add | Mul | MatMul | MaxPool):
+            return True
+        if not isinstance(before.op, Moved):
+            return False
+        if len(before.inputs) > 1:
+            return True
+        before = nodes.get(before.inputs[0])
+    return False
 
 
 def _into_branches(node: Node, concat: Node, graph: Graph, users: dict[str, list[Node]]) -> Folded | None:

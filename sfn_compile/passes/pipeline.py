@@ -15,6 +15,7 @@ from ..ir import Graph
 from ..program import HostOp
 from .base import Pass
 from .compose_linear import ComposeLinear
+from .compose_moves import ComposeMoves
 from .compose_pools import ComposePools
 from .fold_affine import FoldAffine
 from .fuse_quantizers import FuseQuantizers
@@ -29,7 +30,8 @@ Array = NDArray[Any]
 
 # The structural passes: real numbers in, the same real numbers out. Calibration follows them.
 STRUCTURE: tuple[Pass, ...] = (
-    FuseScalars(),  # first: a function written as several operators is one for everybody, the host included
+    ComposeMoves(),  # before everything: what stands at the two ends of a chain of moves is to meet
+    FuseScalars(),  # before the host: a function written as several operators is one for everybody
     SplitHost(),  # before folding: what the host does is not to be folded into weights or fired
     FuseQuantizers(),  # before hoisting: quantiser and activation move as one, and one that does nothing not at all
     FoldAffine(),  # before activations move: Conv-MaxPool-BatchNorm-Relu needs the affine step out of the way
@@ -41,7 +43,7 @@ STRUCTURE: tuple[Pass, ...] = (
 )
 
 # How many of them run before a probe input can be made: split-host changes what the network's input is.
-UNPROBED = 2
+UNPROBED = 3
 
 
 def structure(levels: int) -> tuple[Pass, ...]:
