@@ -182,12 +182,17 @@ def _masks(value: ir.Value, values: NDArray[Any]) -> bool:
     return all(n.op_type in _MASKING and (n.op_type == "Attention" or _to_softmax(n)) for n in uses)
 
 
-def _to_softmax(node: ir.Node, steps: int = 16) -> bool:
+def _to_softmax(node: ir.Node) -> bool:
     """Return whether a Softmax, named or written out, is all that reads a node, moves and sums in between."""
-    readers = [use.node for output in node.outputs for use in output.uses()]
-    return bool(readers) and steps > 0 and all(
-        n.op_type in ("Softmax", "Exp") or (n.op_type in _BETWEEN and _to_softmax(n, steps - 1)) for n in readers
-    )  # fmt: skip
+    waiting, seen = [node], {node}
+    while waiting:
+        readers = {use.node for output in waiting.pop().outputs for use in output.uses()}
+        between = {n for n in readers if n.op_type not in ("Softmax", "Exp")}
+        if not readers or any(n.op_type not in _BETWEEN for n in between):
+            return False
+        waiting += between - seen
+        seen |= between
+    return True
 
 
 def _not_finite(values: NDArray[Any]) -> int:

@@ -19,6 +19,7 @@ from .context import Array, Context
 _SEEN_THROUGH = frozenset({"Identity", "Cast", "Dropout"})
 _MEANS = ("ReduceMean", "ReduceSum")
 _REDUCTIONS = (*_MEANS, "ReduceMax")
+_MOST_INPUTS = 3  # of nodes that are compared: none of the patterns has more
 _DEPTH = 6  # how far two values are compared that may be the same, computed twice
 
 
@@ -297,7 +298,7 @@ def _alike(a: ir.Node, b: ir.Node) -> bool:
     """Return whether two nodes of one output compute the same of their inputs."""
     if (a.op_type, a.domain, len(a.inputs), len(a.outputs), len(b.outputs)) != (
         b.op_type, b.domain, len(b.inputs), 1, 1,
-    ):  # fmt: skip
+    ) or len(a.inputs) > _MOST_INPUTS:  # fmt: skip
         return False
     found = [{k: v.value for k, v in n.attributes.items()} for n in (a, b)]
     return found[0].keys() == found[1].keys() and all(
