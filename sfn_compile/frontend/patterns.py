@@ -230,10 +230,10 @@ class Matcher:
     def _changes_nothing(self, node: ir.Node) -> bool:
         if node.op_type in _SEEN_THROUGH:
             return True
-        names = [str(v.name) for v in (node.inputs[0], node.outputs[0]) if v is not None]
-        if node.op_type not in ("Expand", "Reshape") or any(n not in self.context.values for n in names):
+        if node.op_type not in ("Expand", "Reshape"):
             return False
-        return self.context.dims(names[0]) == self.context.dims(names[-1])
+        names = [str(v.name) for v in (node.inputs[0], node.outputs[0]) if v is not None]
+        return all(n in self.context.values for n in names) and len({self.context.dims(n) for n in names}) == 1
 
     def _made(self, value: ir.Value | None, op_type: str) -> ir.Node | None:
         made = self._producer(value)

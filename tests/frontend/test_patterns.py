@@ -55,6 +55,11 @@ NORMS: dict[str, tuple[str, dict, bool]] = {
         f"{CENTRED} q = Mul(d, d) u = ReduceMean<axes=[2], keepdims=0>(q) v = Mul(u, n) w = Div(v, k) "
         "a = Reshape(w, f) b = Expand(a, g) s = Add(b, e) r = Sqrt(s) y = Div(d, r)",
         {**EPS, "n": np.float32(6), "k": np.float32(5), "f": ints(-1, 4, 1), "g": ints(1, 4, 1)}, True),
+    "LayerNorm with one, a Constant of its own, divided by a root": (
+        f"o = Constant<value = float {{1}}>() {VARIANCE} r = Sqrt(s) i = Div(o, r) y = Mul(d, i)", EPS, True),
+    "RMSNorm by a power, and one, a Constant of its own": (
+        "o = Constant<value = float {1}>() t = Constant<value = float {2}>() q = Pow(x, t) "
+        "v = ReduceMean<axes=[-1]>(q) s = Add(v, e) r = Sqrt(s) i = Div(o, r) y = Mul(x, i)", EPS, False),
     "RMSNorm with Div": (f"{POWER} r = Sqrt(s) y = Div(x, r)", {**EPS, **TWO}, False),
     "RMSNorm with a reciprocal": (f"{POWER} r = Sqrt(s) i = Reciprocal(r) y = Mul(x, i)", {**EPS, **TWO}, False),
     "RMSNorm of a product": (
