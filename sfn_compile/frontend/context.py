@@ -295,9 +295,9 @@ class OnnxNode:
             raise self.refuse(f"its constant {what} of shape {array.shape} {text}", code="SFN203")
         if length == 1:
             return array if self.layout.merged else np.squeeze(array, axis)
-        apart_ = array.reshape(*array.shape[:axis], outer, batch, self.layout.inner, *array.shape[axis + 1 :])
-        one = np.take(apart_, 0, axis + 1)
-        if (apart_ != np.expand_dims(one, axis + 1)).any():
+        pieces = array.reshape(*array.shape[:axis], outer, batch, self.layout.inner, *array.shape[axis + 1 :])
+        one = np.take(pieces, 0, axis + 1)
+        if (pieces != np.expand_dims(one, axis + 1)).any():
             raise self.refuse(f"its constant {what} of shape {array.shape} differs along the batch", code="SFN203")
         merged = (outer * self.layout.inner,) if self.layout.merged else ()
         return one.reshape(*array.shape[:axis], *merged, *array.shape[axis + 1 :])

@@ -83,9 +83,9 @@ def placements(dims: Sequence[int], before: int, batch: int) -> list[Layout]:
 def likeliest(found: Sequence[Layout], dims: Sequence[int], behind: int | None, stated: int | None) -> Layout:
     """Return which of several placements the exporter will have meant; any of them is right for a batch of one.
 
-    ``stated`` is the axis whose length the file leaves open, ``behind`` what stood right behind the batch so far. An
-    axis of the batch alone is the likeliest; then the axis left open; a last axis is seldom merged, and neither is one
-    that stays as long as it was. :func:`apart` takes another where an operator shows that the guess was wrong.
+    ``stated`` is the axis whose length the file leaves open, ``behind`` the length of an axis right behind the batch so
+    far. An axis of the batch alone is the likeliest; then the axis left open; a last axis is seldom merged, and neither
+    is one that stays as long as it was. :func:`apart` takes another where an operator shows that the guess was wrong.
     """
 
     def unlikely(layout: Layout) -> tuple[bool, ...]:

@@ -182,12 +182,17 @@ def _masks(value: ir.Value, values: NDArray[Any]) -> bool:
     return all(n.op_type in _MASKING and (n.op_type == "Attention" or _to_softmax(n)) for n in uses)
 
 
-def _to_softmax(node: ir.Node, steps: int = 16) -> bool:
+def _to_softmax(node: ir.Node) -> bool:
     """Return whether a Softmax, named or written out, is all that reads a node, moves and sums in between."""
-    readers = [use.node for output in node.outputs for use in output.uses()]
-    return bool(readers) and steps > 0 and all(
-        n.op_type in ("Softmax", "Exp") or (n.op_type in _BETWEEN and _to_softmax(n, steps - 1)) for n in readers
-    )  # fmt: skip
+    waiting, seen = [node], {node}
+    while waiting:
+        readers = {use.node for output in waiting.pop().outputs for use in output.uses()}
+        between = {n for n in readers if n.op_type not in ("Softmax", "Exp")}
+        if not readers or any(n.op_type not in _BETWEEN for n in between):
+            return False
+        waiting += between - seen
+        seen |= between
+    return True
 
 
 def _not_finite(values: NDArray[Any]) -> int:
@@ -235,6 +240,8 @@ def _fold(model: ir.Model) -> None:
             node.domain = ""
         if lists and all(_few_pieces(node) for node in lists):
             _fold_constants(model, should_fold)
+        while _split_constants(model):
+            _fold_constants(model, should_fold)
         common.RemoveUnusedNodesPass()(model)
     except CompileError:
         raise
@@ -248,6 +255,29 @@ def _fold_constants(model: ir.Model, should_fold: Callable[[ir.Node], bool]) -> 
         model, onnx_shape_inference=True, should_fold=should_fold,
         input_size_limit=_NO_LIMIT, output_size_limit=_NO_LIMIT,
     )  # fmt: skip
+
+
+def _split_constants(model: ir.Model) -> bool:
+    """Cut the constants that are split (weights of queries, keys and values in one), which the folder leaves alone."""
+    found = False
+    for node in list(model.graph):
+        values = [None if v is None or v.const_value is None else v.const_value.numpy() for v in node.inputs]
+        if node.op_type != "Split" or node.domain not in ("", "ai.onnx") or not values or values[0] is None:
+            continue
+        if any(o.is_graph_output() for o in node.outputs):
+            continue
+        whole, n = values[0], len(node.outputs)
+        axis = int(node.attributes["axis"].value) if "axis" in node.attributes else 0
+        size = -(-whole.shape[axis] // n)
+        sizes = node.attributes["split"].value if "split" in node.attributes else [size] * n
+        sizes = sizes if len(values) < 2 or values[1] is None else values[1].tolist()
+        for old, piece in zip(node.outputs, np.split(whole, np.cumsum(sizes)[:-1], axis), strict=True):
+            made = ir.Value(name=f"{old.name}/split", const_value=ir.tensor(np.ascontiguousarray(piece)))
+            model.graph.register_initializer(made)
+            ir.convenience.replace_all_uses_with(old, made)
+        model.graph.remove(node, safe=True)
+        found = True
+    return found
 
 
 def _few_pieces(node: ir.Node) -> bool:

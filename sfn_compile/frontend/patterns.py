@@ -17,6 +17,9 @@ import onnx_ir as ir
 from .context import Array, Context
 
 _SEEN_THROUGH = frozenset({"Identity", "Cast", "Dropout"})
+_MEANS = ("ReduceMean", "ReduceSum")
+_REDUCTIONS = (*_MEANS, "ReduceMax")
+_MOST_INPUTS = 3  # of nodes that are compared: none of the patterns has more
 _DEPTH = 6  # how far two values are compared that may be the same, computed twice
 
 
@@ -78,7 +81,7 @@ class Matcher:
         self, x: ir.Value | None, mean: ir.Value | None, inverse: ir.Value | None
     ) -> tuple[Norm, Array | None] | None:
         """Return (normalisation, scale) of ``(x - mean) * inverse``, None where it is none."""
-        centre, scaled = self._made(mean, "ReduceMean"), self._made(inverse, "Mul")
+        centre, scaled = self._mean(mean), self._made(inverse, "Mul")
         scale, root = None, inverse
         for i in (0, 1) if scaled is not None else ():
             found = self._constant(scaled.inputs[i])  # type: ignore[union-attr]
@@ -87,7 +90,7 @@ class Matcher:
         power = self._inverse_root(root)
         if centre is None or power is None or not self._same(centre.inputs[0], x):
             return None
-        average, _ = self._unscaled(self._less_constant(power)[0])
+        average, _ = self._reduced(self._less_constant(power)[0], *_MEANS)
         square = None if average is None else self._producer(average.inputs[0])
         norm = None if square is None or square.inputs[0] is None else self._norm(square.inputs[0], power)
         if norm is None or not norm.centred or norm.axes != self._axes(centre) or not self._same(norm.source, x):
@@ -97,18 +100,19 @@ class Matcher:
     def softmax(self, node: ir.Node) -> SoftmaxOf | None:
         """Return the softmax whose last node is ``node`` (Div), None where it is none."""
         above, below = node.inputs[:2]
-        total = self._made(below, "ReduceSum")
+        total, factor = self._reduced(below, "ReduceSum")
         exp = self._made(above, "Exp")
-        if total is None or exp is None or not self._same(total.inputs[0], above):
+        if total is None or exp is None or factor != 1.0 or not self._same(total.inputs[0], above):
             return None
         axes = self._axes(total)
         if not axes or exp.inputs[0] is None:
             return None
         shifted = self._made(exp.inputs[0], "Sub")
         if shifted is not None:
-            top = self._made(shifted.inputs[1], "ReduceMax")
+            top, factor = self._reduced(shifted.inputs[1], "ReduceMax")
             source = shifted.inputs[0]
-            if top is not None and source is not None and self._same(top.inputs[0], source) and self._axes(top) == axes:
+            is_top = top is not None and factor == 1.0 and self._same(top.inputs[0], source) and self._axes(top) == axes
+            if is_top and source is not None:
                 return SoftmaxOf(source, axes)
         return SoftmaxOf(exp.inputs[0], axes)
 
@@ -117,13 +121,13 @@ class Matcher:
         if power is None:
             return None
         power, epsilon = self._less_constant(power)
-        mean, factor = self._unscaled(power)
+        mean, factor = self._reduced(power, *_MEANS)
         axes = () if mean is None else self._axes(mean)
         if mean is None or not axes or epsilon < 0 or not factor > 0 or not self._is_square(mean.inputs[0], above):
             return None
         factor *= self._count(mean, axes)
         difference = self._made(above, "Sub")
-        centre = None if difference is None else self._made(difference.inputs[1], "ReduceMean")
+        centre = None if difference is None else self._mean(difference.inputs[1])
         if difference is not None and centre is not None:
             source = difference.inputs[0]
             if source is not None and self._same(centre.inputs[0], source) and self._axes(centre) == axes:
@@ -163,21 +167,40 @@ class Matcher:
                 return other, number
         return value, 0.0
 
-    def _unscaled(self, value: ir.Value | None) -> tuple[ir.Node | None, float]:
-        """Return the ReduceMean or ReduceSum that a value is a positive multiple of, and the multiple."""
-        factor = 1.0
+    def _reduced(self, value: ir.Value | None, *kinds: str) -> tuple[ir.Node | None, float]:
+        """Return the reduction that a value is a positive multiple of, with its axes kept, and the multiple.
+
+        The axes may be dropped and put back by any reshape, which keeps the order of the numbers.
+        """
+        factor, last = 1.0, value
         for _ in range(_DEPTH):
             made = self._producer(value)
-            if made is None or made.op_type in ("ReduceMean", "ReduceSum"):
-                return made, factor
+            if made is None or made.op_type in kinds:
+                return (made if made is not None and self._keeps_axes(made, last) else None), factor
             numbers = [self._number(v) for v in made.inputs]
-            if made.op_type == "Div" and numbers[1]:
+            if made.op_type in ("Reshape", "Unsqueeze", "Squeeze"):
+                value = made.inputs[0]
+            elif made.op_type == "Div" and numbers[1]:
                 value, factor = made.inputs[0], factor / numbers[1]
             elif made.op_type == "Mul" and (numbers[0] is None) != (numbers[1] is None):
                 value, factor = made.inputs[numbers.index(None)], factor * (numbers[0] or numbers[1] or 0.0)
             else:
                 return None, factor
         return None, factor
+
+    def _keeps_axes(self, reduce: ir.Node, value: ir.Value | None) -> bool:
+        """Return whether a value has the shape that a reduction would have if it kept its axes."""
+        axes, source = self._axes(reduce), reduce.inputs[0]
+        if not axes or source is None or value is None or str(value.name) not in self.context.values:
+            return False
+        kept = tuple(1 if a in axes else d for a, d in enumerate(self.context.dims(str(source.name))))
+        return self.context.dims(str(value.name)) == kept
+
+    def _mean(self, value: ir.Value | None) -> ir.Node | None:
+        """Return the reduction that a value is the mean of."""
+        found, factor = self._reduced(value, *_MEANS)
+        axes = () if found is None else self._axes(found)
+        return found if found is not None and math.isclose(factor * self._count(found, axes), 1.0) else None
 
     def _is_square(self, value: ir.Value | None, base: ir.Value) -> bool:
         power = self._made(value, "Pow")
@@ -199,10 +222,18 @@ class Matcher:
         """Return the node that computes a value, those that change nothing left out."""
         for _ in range(64):
             made = None if value is None or str(value.name) in self.context.constants else value.producer()
-            if made is None or made.domain not in ("", "ai.onnx") or made.op_type not in _SEEN_THROUGH:
+            if made is None or made.domain not in ("", "ai.onnx") or not self._changes_nothing(made):
                 return made if made is not None and made.domain in ("", "ai.onnx") else None
             value = made.inputs[0]
         return None
+
+    def _changes_nothing(self, node: ir.Node) -> bool:
+        if node.op_type in _SEEN_THROUGH:
+            return True
+        if node.op_type not in ("Expand", "Reshape"):
+            return False
+        names = [str(v.name) for v in (node.inputs[0], node.outputs[0]) if v is not None]
+        return all(n in self.context.values for n in names) and len({self.context.dims(n) for n in names}) == 1
 
     def _made(self, value: ir.Value | None, op_type: str) -> ir.Node | None:
         made = self._producer(value)
@@ -218,7 +249,7 @@ class Matcher:
         return None if value is None else self.context.constants.get(str(value.name))
 
     def _axes(self, reduce: ir.Node) -> tuple[int, ...]:
-        """Return the axes of a reduction that keeps them, counted from 0; empty for any other reduction."""
+        """Return the axes of a reduction, counted from 0; empty where they are not constant."""
         source = reduce.inputs[0]
         if source is None or str(source.name) not in self.context.values:
             return ()
@@ -227,8 +258,7 @@ class Matcher:
         listed = None if given is None else np.asarray(given.value)
         if len(reduce.inputs) > 1 and reduce.inputs[1] is not None:
             listed = self.context.constants.get(str(reduce.inputs[1].name))
-        kept = reduce.attributes.get("keepdims")
-        if listed is None or (kept is not None and not kept.value):
+        if listed is None:
             return ()
         return tuple(sorted({int(a) % rank for a in np.atleast_1d(listed)}))
 
@@ -246,6 +276,10 @@ class Matcher:
             return self._plain(left) is self._plain(right)
         if a is b:
             return a.outputs[0] is self._plain(left) is self._plain(right)
+        if a.op_type == b.op_type and a.op_type in _REDUCTIONS:
+            kept = [n.attributes["keepdims"].value if "keepdims" in n.attributes else 1 for n in (a, b)]
+            return (self._axes(a) == self._axes(b) != () and kept[0] == kept[1] and depth > 0
+                    and self._same(a.inputs[0], b.inputs[0], depth - 1))  # fmt: skip
         return depth > 0 and _alike(a, b) and all(
             self._same(x, y, depth - 1) for x, y in zip(a.inputs, b.inputs, strict=True)
         )  # fmt: skip
@@ -254,7 +288,7 @@ class Matcher:
         """Return the value that nodes which change nothing pass on."""
         for _ in range(64):
             made = value.producer()
-            if made is None or made.domain not in ("", "ai.onnx") or made.op_type not in _SEEN_THROUGH:
+            if made is None or made.domain not in ("", "ai.onnx") or not self._changes_nothing(made):
                 return value
             value = made.inputs[0]  # type: ignore[assignment]
         return value
@@ -264,7 +298,7 @@ def _alike(a: ir.Node, b: ir.Node) -> bool:
     """Return whether two nodes of one output compute the same of their inputs."""
     if (a.op_type, a.domain, len(a.inputs), len(a.outputs), len(b.outputs)) != (
         b.op_type, b.domain, len(b.inputs), 1, 1,
-    ):  # fmt: skip
+    ) or len(a.inputs) > _MOST_INPUTS:  # fmt: skip
         return False
     found = [{k: v.value for k, v in n.attributes.items()} for n in (a, b)]
     return found[0].keys() == found[1].keys() and all(

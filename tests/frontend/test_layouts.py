@@ -179,6 +179,9 @@ def test_a_batch_of_one_may_stand_in_either_neighbour():
     assert placements((8, 15), 5, 3) == []
     assert likeliest(placements((5, 8), 5, 1), (5, 8), 8, None) == Layout(0, 5)
     assert likeliest(placements((5, 2, 4), 5, 1), (5, 2, 4), 8, None) == Layout(1, 1, 2)
+    assert likeliest(placements((5, 2, 8), 5, 1), (5, 2, 8), None, None) == Layout(1, 1, 2)
+    assert likeliest(placements((5, 2, 8), 5, 1), (5, 2, 8), 2, None) == Layout(0, 5)
+    assert likeliest(placements((1, 1, 8), 1, 1), (1, 1, 8), None, 1) == Layout(1)
     assert apart(Layout(1, 1, 8), (5, 8), (1,)) == Layout(0, 5)
     assert apart(Layout(0, 1, 8), (8,), (0,)) is None
     assert common([FRONT, Layout(1)], [(4, 6), (4, 6)], False) is None

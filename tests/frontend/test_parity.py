@@ -293,6 +293,9 @@ CASES: dict[str, tuple[str, dict]] = {
         "y = AveragePool<kernel_shape=[2,2], dilations=[2,2], pads=[1,0,0,1], count_include_pad=1>(x)",
         {"opset": 19}),
     # -- moves
+    "Split of a constant": (
+        "a, b = Split<axis=1>(w, s) c = MatMul(x, a) d = MatMul(x, b) y = Sub(c, d)",
+        {"x": (3, 5), "w": noise(5, 8), "s": ints(4, 4)}),
     "Split into equal pieces": ("y, z, u = Split<axis=1>(x)", {"outputs": ("y", "z", "u"), "opset": 13}),
     "Split into uneven pieces by attribute": (
         "y, z = Split<axis=-1, split=[1,5]>(x)", {"outputs": ("y", "z"), "opset": 11}),

@@ -36,7 +36,7 @@ NORMS: dict[str, tuple[str, dict, bool]] = {
     "LayerNorm whose difference is computed twice": (
         f"{VARIANCE} r = Sqrt(s) d2 = Sub(x, m) y = Div(d2, r)", EPS, True),
     "LayerNorm whose mean is computed twice": (
-        f"{VARIANCE} r = Sqrt(s) n = ReduceMean<axes=[-1]>(x) d2 = Sub(x, n) y = Div(d2, r)", EPS, True),
+        f"{VARIANCE} r = Sqrt(s) n = ReduceMean<axes=[2]>(x) d2 = Sub(x, n) y = Div(d2, r)", EPS, True),
     "LayerNorm with casts": (
         "c = Cast<to=1>(x) m = ReduceMean<axes=[-1]>(c) d = Sub(c, m) q = Pow(d, t) v = ReduceMean<axes=[-1]>(q) "
         "s = Add(v, e) r = Sqrt(s) f = Cast<to=1>(d) y = Div(f, r)", {**EPS, **TWO}, True),
@@ -48,6 +48,18 @@ NORMS: dict[str, tuple[str, dict, bool]] = {
     "LayerNorm by a sum and a divisor": (
         f"{CENTRED} q = Mul(d, d) u = ReduceSum(q, l) v = Div(u, n) s = Add(v, e) r = Sqrt(s) y = Div(d, r)",
         {**EPS, **LAST, "n": np.float32(5)}, True),
+    "LayerNorm whose variance loses its axis and gets it back": (
+        f"{CENTRED} q = Mul(d, d) u = ReduceMean<axes=[2], keepdims=0>(q) v = Unsqueeze(u, l) s = Add(v, e) "
+        "r = Sqrt(s) y = Div(d, r)", {**EPS, **LAST}, True),
+    "LayerNorm by the unbiased variance, reshaped and expanded": (
+        f"{CENTRED} q = Mul(d, d) u = ReduceMean<axes=[2], keepdims=0>(q) v = Mul(u, n) w = Div(v, k) "
+        "a = Reshape(w, f) b = Expand(a, g) s = Add(b, e) r = Sqrt(s) y = Div(d, r)",
+        {**EPS, "n": np.float32(6), "k": np.float32(5), "f": ints(-1, 4, 1), "g": ints(1, 4, 1)}, True),
+    "LayerNorm with one, a Constant of its own, divided by a root": (
+        f"o = Constant<value = float {{1}}>() {VARIANCE} r = Sqrt(s) i = Div(o, r) y = Mul(d, i)", EPS, True),
+    "RMSNorm by a power, and one, a Constant of its own": (
+        "o = Constant<value = float {1}>() t = Constant<value = float {2}>() q = Pow(x, t) "
+        "v = ReduceMean<axes=[-1]>(q) s = Add(v, e) r = Sqrt(s) i = Div(o, r) y = Mul(x, i)", EPS, False),
     "RMSNorm with Div": (f"{POWER} r = Sqrt(s) y = Div(x, r)", {**EPS, **TWO}, False),
     "RMSNorm with a reciprocal": (f"{POWER} r = Sqrt(s) i = Reciprocal(r) y = Mul(x, i)", {**EPS, **TWO}, False),
     "RMSNorm of a product": (
@@ -102,6 +114,8 @@ OTHERS = {
     "another mean moved": SHIFTED.replace(
         "c = Mul(m, f)", "h = Tanh(x) n = ReduceMean<axes=[-1]>(h) c = Mul(n, f)"),
     "another deviation moved": SHIFTED.replace("c = Mul(m, f)", "k = Tanh(i) h = Mul(k, w) c = Mul(m, h)"),
+    "another axis put back": f"{CENTRED} q = Mul(d, d) u = ReduceMean<axes=[2], keepdims=0>(q) "
+                             "v = Unsqueeze(u, z) s = Add(v, e) r = Sqrt(s) y = Div(d, r)",
     "a cube root": f"{VARIANCE} r = Pow(s, p) y = Div(d, r)",
     "a sum of other exponentials": "a = Exp(x) t = Tanh(x) c2 = Exp(t) z = ReduceSum(c2, l) y = Div(a, z)",
 }  # fmt: skip
@@ -110,7 +124,9 @@ OTHERS = {
 @pytest.mark.parametrize("name", list(OTHERS))
 def test_what_only_looks_like_one_is_left_as_it_stands(name, tmp_path):
     keywords = {**EPS, "p": np.float32(1 / 3), **LAST, "w": noise(6), "b": noise(6, seed=1)}
-    graph = assert_parity(tiny(OTHERS[name], (4, 6), opset=13, **keywords), tmp_path)
+    square = (4, 4) if "put back" in name else (4, 6)
+    keywords = {"z": ints(1)} | EPS if "put back" in name else keywords
+    graph = assert_parity(tiny(OTHERS[name], square, opset=13, **keywords), tmp_path)
     assert not any(isinstance(n.op, Normalize | Softmax) for n in graph.nodes)
 
 

@@ -35,6 +35,10 @@ FOLLOW = {"u": noise(4, 4, 3, 3, seed=5), "c": noise(4, seed=6)}
 
 # sentence -> (body, keywords of `tiny`)
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "windows split off and merged again": (
+        "a = Reshape(x, s) d = Reshape(a, t) e = Transpose<perm=[0,2,1]>(d) f = Transpose<perm=[0,2,1]>(e)"
+        "g = MatMul(f, k) h = Reshape(g, t) r = Relu(h) y = MatMul(r, l)",
+        {"x": (4, 6), "s": ints(0, 2, 2, 6), "t": ints(0, 4, 6), "k": noise(6, 6), "l": noise(6, 3)}),
     "conv, batch norm, relu, conv": (
         "a = Conv(x, w, b) d = BatchNormalization(a, g, h, m, v) r = Relu(d) y = Conv(r, u, c)",
         {**CONV, **BN, **FOLLOW}),

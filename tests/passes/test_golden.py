@@ -16,6 +16,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 # pass -> the network that shows it best. `SFN_WRITE_GOLDEN=1 pytest` writes the files anew, to be read before a commit.
 SHOWN = {
+    "compose-moves": "windows split off and merged again",
     "fuse-scalars": "a gelu written out behind a residual",
     "split-host": "host work on both ends",
     "fuse-quantizers": "quantisers around a max pool",

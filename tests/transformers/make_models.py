@@ -22,8 +22,8 @@ HERE = Path(__file__).parent
 KEPT = (
     "encoder_pre_bf_gelu-script-n", "encoder_post_tf_relu-dynamo-n", "encoder_post_tf_relu-script-1", "mha_tf-script-n",
     "mha_masked-dynamo-2", "sdpa_masked-dynamo-n", "sdpa_causal-script-n", "vit-script-n", "vit_fused-dynamo-n",
-    "swin-script-n", "decoder-dynamo-n", "groupnorm-script-n", "instancenorm-dynamo-n", "mixer-dynamo-n",
-    "kwt_small-script-n", "einsum-script-n",
+    "swin-script-n", "decoder-dynamo-n", "decoder-script-n", "groupnorm-script-n", "instancenorm-dynamo-n",
+    "mixer-dynamo-n", "kwt_small-script-n", "einsum-script-n",
 )  # fmt: skip
 
 

@@ -93,11 +93,9 @@ def _samples(batch: int) -> str:
 
 
 def _behind(node: OnnxNode) -> int | None:
-    """Return the length of what stands right behind the batch."""
+    """Return the length of the axis right behind the batch; None where the batch is merged with what is behind it."""
     layout, dims = node.layout, node.layout.dims(node.shape())
-    if layout.inner > 1:
-        return layout.inner
-    return dims[layout.axis + 1] if layout.axis + 1 < len(dims) else None
+    return dims[layout.axis + 1] if layout.inner == 1 and layout.axis + 1 < len(dims) else None
 
 
 def transpose(node: OnnxNode) -> None:
