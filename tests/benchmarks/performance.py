@@ -281,8 +281,8 @@ Wanted: simulator 0.4 on ResNets, 0.2 on depthwise networks; target onnx 1.0 eve
 
 The simulator is NumPy: its matrix products run at the speed of float32 BLAS, and every other step of a layer
 (unrolling windows, adding, dividing by thresholds, cutting to codes) is a pass over memory of its own, where
-onnxruntime fuses them into the convolution. [ADR 0022](adr/0022-kernels-with-the-batch-last.md) says what else was looked at.
-A float model of fixed batch 1 (mnist_mlp_256x2) runs one sample at a time in onnxruntime, a call for each.
+onnxruntime fuses them into the convolution. [ADR 0022](adr/0022-kernels-with-the-batch-last.md) says what else was
+looked at. A float model of fixed batch 1 (mnist_mlp_256x2) runs one sample at a time in onnxruntime, a call for each.
 
 ## Compile time
 
