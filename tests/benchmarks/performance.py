@@ -281,9 +281,8 @@ Wanted: simulator 0.4 on ResNets, 0.2 on depthwise networks; target onnx 1.0 eve
 
 The simulator is NumPy: its matrix products run at the speed of float32 BLAS, and every other step of a layer
 (unrolling windows, adding, dividing by thresholds, cutting to codes) is a pass over memory of its own, where
-onnxruntime fuses them into the convolution. [ADR 0022](adr/0022-kernels-with-the-batch-last.md) says what was tried.
-A float model of fixed batch 1 (mnist_mlp_256x2) runs one sample at a time in onnxruntime; most of that time is the
-call.
+onnxruntime fuses them into the convolution. [ADR 0022](adr/0022-kernels-with-the-batch-last.md) says what else was
+looked at. A float model of fixed batch 1 (mnist_mlp_256x2) runs one sample at a time in onnxruntime, a call for each.
 
 ## Compile time
 
@@ -316,7 +315,8 @@ Of a process that runs a network once, above one that only imports everything, M
 {running}
 
 Of a process that compiles, MiB. Statistics are of fixed size. Samples of more than 64 MiB in an uncompressed `.npz` or
-`.npy` stay in the file; smaller ones are read.
+`.npy` stay in the file; smaller ones are read. Biases are corrected on at most 256 samples, so up to there memory grows
+with their number, and no further.
 
 | network | {few} images | {many} images | growth | the samples' own growth |
 |---|---|---|---|---|
