@@ -252,21 +252,18 @@ def isqrt(x: Array) -> Array:
     return r
 
 
-def moments(
-    s: Array, weight: Array, axes: Sequence[int], centred: bool, epsilon: int, bits: int
-) -> tuple[Array, Array]:
-    """Return (deviations, root) of the rows of ``x = weight * s`` over ``axes`` of one sample, n numbers each.
+def moments(x: Array, axes: Sequence[int], centred: bool, epsilon: int, bits: int) -> tuple[Array, Array]:
+    """Return (deviations, root) of the rows of the integers ``x`` over ``axes`` of one sample, n numbers each.
 
     Deviations are ``n * x - sum(x)`` (``n * x`` where not ``centred``) and the root is the integer square root of
     ``((n * sum(x**2) - sum(x)**2) << (2 * bits)) + epsilon``: the standard deviation times ``n << bits``.
 
-    >>> [v.tolist() for v in moments(np.array([[1, 3]]), np.array([1]), (0,), True, 0, 8)]
+    >>> [v.tolist() for v in moments(np.array([[1, 3]]), (0,), True, 0, 8)]
     [[[-2, 2]], [[512]]]
     """
-    over = _batched(axes, s.ndim)
-    x = s.astype(np.int64) * weight.astype(np.int64)
-    n = int(np.prod([s.shape[a] for a in over]))
-    total = x.sum(axis=over, keepdims=True) if centred else np.zeros_like(x, shape=(1,) * s.ndim)
+    over, x = _batched(axes, x.ndim), x.astype(np.int64)
+    n = int(np.prod([x.shape[a] for a in over]))
+    total = x.sum(axis=over, keepdims=True) if centred else np.zeros_like(x, shape=(1,) * x.ndim)
     squares = n * (x * x).sum(axis=over, keepdims=True) - total * total
     return n * x - total, isqrt((squares << (2 * bits)) + epsilon)
 

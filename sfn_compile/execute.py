@@ -112,7 +112,7 @@ def _run_step(
     if isinstance(step, Population):
         return fire(step, _accumulate(step, values, bounds[step.name], engine), values, engine)
     if isinstance(step, Normalization):
-        return step.apply(values[step.source])
+        return step.apply(*(values[s] for s in step.sources))
     if isinstance(step, Move):
         return step.op.apply(*(values[s] for s in step.sources))
     lo = info[step.source].lo

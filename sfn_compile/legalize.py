@@ -104,7 +104,8 @@ class _Rewriter:
             elif isinstance(step, MaxPool):
                 self.steps.append(self._pool(step))
             elif isinstance(step, Normalization):
-                self.steps.append(replace(step, source=self._concrete(step.source)))
+                read = (replace(p, source=self._concrete(p.source)) for p in step.projections)
+                self.steps.append(replace(step, projections=tuple(read)))
             else:
                 self.steps.append(self._population(step))
         for out in self.program.outputs:
@@ -400,7 +401,7 @@ def _problems(step: Step, target: str, capabilities: Capabilities) -> list[Diagn
 def _adaptive(step: Population | Normalization) -> list[tuple[str, str]]:
     """Return (class name, what it is in words) of every threshold that follows a row of neurons."""
     if isinstance(step, Normalization):
-        return [("Normalization", f"normalisation by a row's standard deviation ({step.source} into {step.name})")]
+        return [("Normalization", f"normalisation by a row's standard deviation ({step.sources[0]} into {step.name})")]
     if isinstance(step.ladder, RowTable):
         return [("RowTable", f"thresholds that follow the maximum of a row, as softmax needs ({step.name})")]
     if isinstance(step.ladder, Ratio):
@@ -430,7 +431,7 @@ def _check_rows(program: Program, target: str, capabilities: Capabilities) -> No
     for step in program.steps:
         reach: dict[str, tuple[int, int]] = {}
         if isinstance(step, Normalization):
-            reach = normalization_reach(step, values[step.source])
+            reach = normalization_reach(step, values)
         elif isinstance(step, Population) and isinstance(step.ladder, Ratio):
             norm = norm_top(step, values)
             reach = {"threshold": ratio_reach(step.ladder, (step.acc_min, step.acc_max), norm)}

@@ -57,9 +57,9 @@ def _step(step: Step) -> str:
         norm = "" if step.norm is None else f" / sum of %{step.norm.source} over {step.norm.axis}"
         return f"{head}population {terms}{norm} -> {_attributes(step.ladder)} acc {step.acc_min}..{step.acc_max}"
     if isinstance(step, Normalization):
-        what = f"weight={_array(step.weight)} axes={step.axes} epsilon={step.epsilon} bits={step.bits}"
+        what = f"axes={step.axes} epsilon={step.epsilon} bits={step.bits} gain={_array(step.gain)}"
         kind = "normalization" if step.centred else "root_mean_square"
-        return f"{head}{kind} {what} gain={_array(step.gain)} %{step.source} -> {_attributes(step.ladder)}"
+        return f"{head}{kind} {what} {_terms(step.projections, ())} -> {_attributes(step.ladder)}"
     if isinstance(step, MaxPool):
         pool = f"kernel={step.kernel} strides={step.strides} pads={step.pads} dilations={step.dilations}"
         return f"{head}max_pool {pool} %{step.source}"

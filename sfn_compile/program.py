@@ -74,14 +74,14 @@ class Population:
 class Normalization:
     """Deviations from the row's mean, fired against a threshold that is scaled by the row's standard deviation.
 
-    ``(d, r) = moments(weight * source)`` over ``axes``, then ``clip((gain * d + offset * r) floordiv (theta * r), lo,
-    hi)`` with r at least 1 (:func:`~sfn_compile.arith.moments`). LayerNorm, InstanceNorm, GroupNorm; RMSNorm where not
-    ``centred``. ``weight``, ``gain``, and the ladder's theta and offset broadcast against one sample.
+    ``(d, r) = moments(sum of the projections)`` over ``axes``, then ``clip((gain * d + offset * r) floordiv (theta *
+    r), lo, hi)`` with r at least 1 (:func:`~sfn_compile.arith.moments`). LayerNorm, InstanceNorm, GroupNorm; RMSNorm
+    where not ``centred``. Every projection is an :class:`~sfn_compile.maps.Identity`: the same codes, weighted.
+    ``gain``, and the ladder's theta and offset, broadcast against one sample.
     """
 
     name: str
-    source: str
-    weight: Array
+    projections: tuple[Projection, ...]
     axes: tuple[int, ...]
     centred: bool
     epsilon: int
@@ -94,11 +94,12 @@ class Normalization:
     @property
     def sources(self) -> tuple[str, ...]:
         """Names of the values it reads."""
-        return (self.source,)
+        return tuple(p.source for p in self.projections)
 
-    def apply(self, s: Array) -> Array:
-        """Return the codes for source codes ``(n, *shape)``, int32."""
-        d, root = arith.moments(s, self.weight, self.axes, self.centred, self.epsilon, self.bits)
+    def apply(self, *codes: Array) -> Array:
+        """Return the codes for those of every source ``(n, *shape)``, int32."""
+        x = sum(p.map.apply(s, 0, "reference") for p, s in zip(self.projections, codes, strict=True))
+        d, root = arith.moments(np.asarray(x), self.axes, self.centred, self.epsilon, self.bits)
         return self.ladder.fire(d * self.gain.astype(np.int64), root)
 
 

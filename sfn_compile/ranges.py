@@ -121,13 +121,14 @@ def norm_top(population: Population, values: Mapping[str, ValueInfo]) -> int:
     return source.shape[population.norm.axis] * source.hi
 
 
-def normalization_reach(step: Normalization, source: ValueInfo) -> dict[str, tuple[int, int]]:
+def normalization_reach(step: Normalization, values: Mapping[str, ValueInfo]) -> dict[str, tuple[int, int]]:
     """Return the proved range of every integer that a normalisation computes, by name, for all source codes.
 
     ``squares`` is what stands before the shift, ``radicand`` what the root is taken of.
     """
-    n = int(np.prod([source.shape[a] for a in step.axes]))
-    top = max(abs(source.lo), abs(source.hi)) * int(np.abs(step.weight.astype(np.int64)).max())
+    n = int(np.prod([step.shape[a] for a in step.axes]))
+    low, high = driven_range(step.projections, (), values)
+    top = max(-int(low.min()), int(high.max()))
     spread = n * top * (2 if step.centred else 1)
     squares = n * n * top * top
     radicand = (squares << (2 * step.bits)) + step.epsilon

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from .context import Context
+from .context import Array, Context
 
 _SEEN_THROUGH = frozenset({"Identity", "Cast", "Dropout"})
 _DEPTH = 6  # how far two values are compared that may be the same, computed twice
@@ -55,6 +55,44 @@ class Matcher:
             return self._norm(left, self._root(right))
         pairs = (left, self._inverse_root(right)), (right, self._inverse_root(left))
         return next((found for n, power in pairs if (found := self._norm(n, power)) is not None), None)
+
+    def shifted_norm(self, node: ir.Node) -> tuple[Norm, Array | None, Array] | None:
+        """Return (normalisation, scale, bias) of ``x * r + (bias - mean * r)``, r being ``scale / sqrt(..)``, or None.
+
+        So TensorFlow writes LayerNorm; ``node`` is its last, the Add.
+        """
+        for left, right in (node.inputs[:2], node.inputs[1::-1]):
+            product, rest = self._made(left, "Mul"), self._made(right, "Sub")
+            moved = None if rest is None else self._made(rest.inputs[1], "Mul")
+            bias = None if rest is None else self._constant(rest.inputs[0])
+            if product is None or moved is None or bias is None:
+                continue
+            for x, inverse in (product.inputs, product.inputs[::-1]):
+                for mean, other in (moved.inputs, moved.inputs[::-1]):
+                    found = self._centred_at(x, mean, inverse) if self._same(inverse, other) else None
+                    if found is not None:
+                        return (*found, bias)
+        return None
+
+    def _centred_at(
+        self, x: ir.Value | None, mean: ir.Value | None, inverse: ir.Value | None
+    ) -> tuple[Norm, Array | None] | None:
+        """Return (normalisation, scale) of ``(x - mean) * inverse``, None where it is none."""
+        centre, scaled = self._made(mean, "ReduceMean"), self._made(inverse, "Mul")
+        scale, root = None, inverse
+        for i in (0, 1) if scaled is not None else ():
+            found = self._constant(scaled.inputs[i])  # type: ignore[union-attr]
+            if found is not None:
+                scale, root = found, scaled.inputs[1 - i]  # type: ignore[union-attr]
+        power = self._inverse_root(root)
+        if centre is None or power is None or not self._same(centre.inputs[0], x):
+            return None
+        average, _ = self._unscaled(self._less_constant(power)[0])
+        square = None if average is None else self._producer(average.inputs[0])
+        norm = None if square is None or square.inputs[0] is None else self._norm(square.inputs[0], power)
+        if norm is None or not norm.centred or norm.axes != self._axes(centre) or not self._same(norm.source, x):
+            return None
+        return norm, scale
 
     def softmax(self, node: ir.Node) -> SoftmaxOf | None:
         """Return the softmax whose last node is ``node`` (Div), None where it is none."""
@@ -172,10 +210,12 @@ class Matcher:
 
     def _number(self, value: ir.Value | None) -> float | None:
         """Return the one number that a constant holds, None for anything else."""
-        found = None if value is None else self.context.constants.get(str(value.name))
-        return (
-            float(found.reshape(-1)[0]) if found is not None and found.size == 1 and found.dtype.kind in "fiu" else None
-        )
+        found = self._constant(value)
+        one = found is not None and found.size == 1 and found.dtype.kind in "fiu"
+        return float(found.reshape(-1)[0]) if found is not None and one else None
+
+    def _constant(self, value: ir.Value | None) -> Array | None:
+        return None if value is None else self.context.constants.get(str(value.name))
 
     def _axes(self, reduce: ir.Node) -> tuple[int, ...]:
         """Return the axes of a reduction that keeps them, counted from 0; empty for any other reduction."""

@@ -37,7 +37,7 @@ class MatMul:
 class NormalForm:
     """The integers of a normalisation; meaning in :class:`~sfn_compile.program.Normalization`."""
 
-    weight: Array
+    weights: tuple[Array, ...]
     gain: Array
     epsilon: int
     bits: int
@@ -50,8 +50,9 @@ class Normalize:
 
     LayerNorm over the last axis, InstanceNorm over the space axes, GroupNorm over the last axis of ``(groups, rest)``.
     Not ``centred``: ``scale * x / sqrt(mean(x**2) + epsilon) + bias``, which is RMSNorm. ``epsilon`` is at least 0;
-    ``scale`` and ``bias`` broadcast against one sample. ``activation`` (identity or relu) follows. ``axis`` is the
-    channel axis, along which thresholds are chosen. ``levels`` and ``integer`` once they are chosen.
+    ``scale`` and ``bias`` broadcast against one sample. A second input is added to the first. ``activation`` (identity
+    or relu) follows. ``axis`` is the channel axis, along which thresholds are chosen. ``levels`` and ``integer`` once
+    they are chosen.
     """
 
     axes: tuple[int, ...]
@@ -71,7 +72,7 @@ class Normalize:
     def evaluate(self, *xs: Array) -> Array:
         """Return the normalised batch, in float64; where variance and epsilon are 0 it is the bias."""
         axes = tuple(a + 1 for a in self.axes)
-        x = np.asarray(xs[0], np.float64)
+        x = np.asarray(sum(xs), np.float64)
         centred = x - x.mean(axis=axes, keepdims=True) if self.centred else x
         root = np.sqrt((centred**2).mean(axis=axes, keepdims=True) + self.epsilon)
         return self.activation.evaluate(self.scale * centred / np.where(root > 0, root, 1.0) + self.bias)

@@ -63,7 +63,7 @@ class CorrectBias:
             if isinstance(node.op, Layer):
                 node = self._corrected(node, node.op, real, codes, infos)
             elif isinstance(node.op, Normalize):
-                codes[node.name] = normalization(node, node.op).apply(codes[node.inputs[0]])
+                codes[node.name] = normalization(node, node.op).apply(*(codes[s] for s in node.inputs))
             else:
                 codes[node.name] = _moved(node, codes, infos)
             infos[node.name] = info_behind(node, infos)

@@ -10,7 +10,19 @@ from numpy.typing import NDArray
 
 from ..ir import Graph, Node
 from ..ops import Layer, MaxPool, Moved, Normalize
-from ..program import Decoding, Encoding, Move, Normalization, Pad, Population, Program, Step, ValueInfo
+from ..program import (
+    Decoding,
+    Encoding,
+    Identity,
+    Move,
+    Normalization,
+    Pad,
+    Population,
+    Program,
+    Projection,
+    Step,
+    ValueInfo,
+)
 from ..program import MaxPool as PoolStep
 from ..serialize import smallest_int
 from .arrays import compress
@@ -66,9 +78,11 @@ def normalization(node: Node, op: Normalize) -> Normalization:
     """Return the step of a normalisation with integers."""
     form = op.integer
     assert form is not None
+    weighted = zip(node.inputs, form.weights, strict=True)
+    read = tuple(Projection(s, Identity(smallest_int(w))) for s, w in weighted)
     return Normalization(
-        node.name, node.inputs[0], smallest_int(form.weight), op.axes, op.centred, form.epsilon, form.bits,
-        smallest_int(form.gain), form.ladder, node.type.shape, node.origin,
+        node.name, read, op.axes, op.centred, form.epsilon, form.bits, smallest_int(form.gain), form.ladder,
+        node.type.shape, node.origin,
     )  # fmt: skip
 
 

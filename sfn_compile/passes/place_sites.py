@@ -125,6 +125,7 @@ class _Placer:
             if isinstance(node.op, Normalize):
                 self.axes[node.name] = _axis_of_rows(node.op, len(node.type.shape))
                 node = replace(node, op=replace(node.op, axis=self.axes[node.name]))
+                sources = tuple(s for s in (*sources, self.carried.get(node.inputs[0])) if s is not None)
             self._append(replace(node, inputs=sources, type=replace(node.type, kind="spikes")))
             self.spikes[node.name] = node.name
             if isinstance(node.op, Moved) and len(node.inputs) == 1 and node.inputs[0] in self.carried:

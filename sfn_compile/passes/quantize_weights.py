@@ -65,7 +65,7 @@ class QuantizeWeights:
             if isinstance(node.op, Layer):
                 node = self._quantized(node, node.op, steps, infos)
             elif isinstance(node.op, Normalize):
-                op = normalized(node.op, steps[node.inputs[0]], infos[node.inputs[0]])
+                op = normalized(node.op, [steps[s] for s in node.inputs], [infos[s] for s in node.inputs])
                 node = replace(node, op=op, origin=node.origin.touched_by(self.name))
             infos[node.name] = info_behind(node, infos)
             nodes.append(node)

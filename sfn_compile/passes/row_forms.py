@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -19,6 +19,7 @@ from ..ops.layer import Terms
 from ..program import Ratio, RowTable, ValueInfo
 from ..ranges import driven_range
 from .arrays import compress
+from .steps import top_code
 
 Array = NDArray[Any]
 
@@ -77,21 +78,21 @@ def _ones(weight: Array) -> Array:
     return np.ones_like(weight, np.int64)
 
 
-def normalized(op: Normalize, step: Array, source: ValueInfo) -> Normalize:
-    """Return the normalisation with integers for source codes of real value ``step`` each. Raises SFN401.
+def normalized(op: Normalize, steps: Sequence[Array], sources: Sequence[ValueInfo]) -> Normalize:
+    """Return the normalisation with integers for codes of its sources of real value ``steps`` each. Raises SFN401.
 
-    With u the real value of one unit of ``x = weight * code``, deviations d are worth u/n and the root r is worth
+    With u the real value of one unit of ``x = sum(weight * code)``, deviations d are worth u/n and the root r is worth
     u / (n * 2**bits), so ``scale * deviation / root + bias`` in codes of the site's step D is ``(scale * 2**bits / D) *
     d / r + bias / D``. All of it times theta is integer.
     """
-    levels, rank = op.levels, len(source.shape)
+    levels, shape = op.levels, sources[0].shape
     assert levels is not None
-    step = compress(np.broadcast_to(step, source.shape))
-    n = math.prod(source.shape[a] for a in op.axes)
-    code = max(abs(source.lo), abs(source.hi))
-    top, bits = _precision(n, code, step.size > 1)
-    unit = float(step.max()) / top
-    weight = np.rint(step / unit).astype(np.int64)
+    rank, n = len(shape), math.prod(shape[a] for a in op.axes)
+    steps = [compress(np.broadcast_to(s, shape)) for s in steps]
+    code = sum(top_code(s) for s in sources)
+    top, bits = _precision(n, code, len(steps) > 1 or steps[0].size > 1)
+    unit = max(float(s.max()) for s in steps) / top
+    weights = tuple(np.rint(s / unit).astype(np.int64) for s in steps)
     epsilon = round(Fraction(op.epsilon) * n * n * 4**bits / Fraction(unit) ** 2)
     if (n * n * code * code * top * top << (2 * bits)) + epsilon >= ISQRT_LIMIT:
         what = f"the variance of {n} numbers of {code} levels needs more than 62 bits"
@@ -101,7 +102,7 @@ def normalized(op: Normalize, step: Array, source: ValueInfo) -> Normalize:
     offset = np.floor(THETA / 2 + THETA * bias / size).astype(np.int64)
     theta = np.full((1,) * rank, THETA, np.int64)
     ladder = Ratio(theta, compress(offset), levels.lo, levels.hi)
-    return replace(op, integer=NormalForm(weight, compress(gain), epsilon, bits, ladder))
+    return replace(op, integer=NormalForm(weights, compress(gain), epsilon, bits, ladder))
 
 
 def _precision(n: int, code: int, weighted: bool) -> tuple[int, int]:

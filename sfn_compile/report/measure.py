@@ -25,6 +25,7 @@ from ..program import (
     Product,
     ProductForm,
     Program,
+    Projection,
     Ratio,
     Readout,
     RowTable,
@@ -94,11 +95,7 @@ def _static(population: Population, node: Node, info: Mapping[str, ValueInfo]) -
     layer = node.op
     assert isinstance(layer, Layer)
     ladder, levels = population.ladder, layer.levels
-    projections: list[dict[str, Any]] = [
-        {"source": p.source, "kind": type(p.map).__name__, "weights": int(p.map.weight.size),
-         "weight_bits": bits_for(-weight_top(p.map), weight_top(p.map)), "macs": macs(p.map, info[p.source])}
-        for p in population.projections
-    ]  # fmt: skip
+    projections = _projections(population.projections, info)
     products: list[dict[str, Any]] = [
         {"sources": [p.left, p.right], "kind": type(p.form).__name__, "weights": int(p.form.weight.size),
          "weight_bits": bits_for(-weight_top(p.form), weight_top(p.form)), "macs": product_macs(p, info)}
@@ -123,20 +120,29 @@ def _static(population: Population, node: Node, info: Mapping[str, ValueInfo]) -
     }  # fmt: skip
 
 
+def _projections(projections: tuple[Projection, ...], info: Mapping[str, ValueInfo]) -> list[dict[str, Any]]:
+    return [
+        {"source": p.source, "kind": type(p.map).__name__, "weights": int(p.map.weight.size),
+         "weight_bits": bits_for(-weight_top(p.map), weight_top(p.map)), "macs": macs(p.map, info[p.source])}
+        for p in projections
+    ]  # fmt: skip
+
+
 def _normalization(step: Normalization, node: Node, info: Mapping[str, ValueInfo]) -> dict[str, Any]:
-    op, reach = node.op, normalization_reach(step, info[step.source])
+    op, reach = node.op, normalization_reach(step, info)
     assert isinstance(op, Normalize)
     assert op.levels is not None
     size = int(np.prod(step.shape))
     widest = max(bits_for(lo, hi) for lo, hi in reach.values())
     lo, hi = reach["deviation"]
+    projections = _projections(step.projections, info)
     return {
         "name": step.name, "kind": "normalization", "origin": list(step.origin.nodes),
         "activation": op.activation.label, "shape": list(step.shape),
         "lo": op.levels.lo, "hi": op.levels.hi, "levels": op.levels.hi - op.levels.lo, "reason": op.levels.reason,
         "dead": int(op.levels.dead.sum()), "theta_min": int(step.ladder.theta.min()),
         "theta_max": int(step.ladder.theta.max()), "acc_min": lo, "acc_max": hi, "acc_bits": bits_for(lo, hi),
-        "weight_bits": bits_for(-int(step.weight.max()), int(step.weight.max())), "projections": [], "products": [],
+        "weight_bits": max(r["weight_bits"] for r in projections), "projections": projections, "products": [],
         "macs": 3 * size, "synops": float(3 * size),
         "notes": [f"the widest integer behind its thresholds has {widest} bits"],
     }  # fmt: skip

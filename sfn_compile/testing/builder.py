@@ -12,6 +12,7 @@ from ..diagnostics import Origin
 from ..program import (
     Decoding,
     Encoding,
+    Identity,
     Ladder,
     MaxPool,
     Move,
@@ -111,17 +112,21 @@ class Builder:
 
     def normalize(
         self, name: str, source: str, axes: Shape, gain: Array, centred: bool = True, epsilon: int = 1, bits: int = 8,
-        weight: Array | None = None, lo: int = -16, hi: int = 15,
+        weight: Array | None = None, lo: int = -16, hi: int = 15, carry: str | None = None,
     ) -> str:  # fmt: skip
-        """Add a normalisation over ``axes``; thresholds so that three standard deviations pass all of them."""
+        """Add a normalisation over ``axes``; thresholds so that three standard deviations pass all of them.
+
+        ``carry`` names a second value that is added, with weight 1.
+        """
         info = self.info(source)
         weight = np.ones((), np.int64) if weight is None else weight
         theta = np.maximum(np.abs(gain) * 3 // (max(hi, -lo) << bits), 1)
         ladder = Ratio(theta, self.rng.integers(-4 * theta, 4 * theta + 1), lo, hi)
-        step = Normalization(
-            name, source, weight, axes, centred, epsilon, bits, gain, ladder, info.shape, Origin((name,))
-        )
-        assert normalization_reach(step, info)["radicand"][1] < 2**62
+        read: tuple[Projection, ...] = (Projection(source, Identity(weight)),)
+        if carry is not None:
+            read += (Projection(carry, Identity(np.ones((), np.int64))),)
+        step = Normalization(name, read, axes, centred, epsilon, bits, gain, ladder, info.shape, Origin((name,)))
+        assert normalization_reach(step, self._program().values())["radicand"][1] < 2**62
         self.steps.append(step)
         return name
 

@@ -396,7 +396,10 @@ def attention() -> Program:
     b.share("mix", Product("exp", "v", Matmul(_ones((2, 5, 4), 7))), norm="exp", axis=2, lo=-16)
     b.move("join", Reshape((5, 8)), b.move("back", Transpose((1, 0, 2)), "mix"))
     b.fire("r", Projection("join", Dense(b.weights(8, 8))), Projection("x", Identity(_ones((5, 8), 55))), lo=-16, hi=15)
-    b.normalize("m", "r", (1,), b.weights(8) * 64)
+    left = Projection("r", Identity(_ones((5, 8), -32)))
+    b.fire("c", Projection("join", Dense(b.weights(8, 8))), Projection("x", Identity(_ones((5, 8), 55))), left, lo=-8,
+           hi=7)  # fmt: skip
+    b.normalize("m", "r", (1,), b.weights(8) * 64, weight=np.array(16), carry="c")
     b.fire("up", Projection("m", Dense(b.weights(16, 8))), hi=15)
     b.fire("s", Projection("up", Dense(b.weights(8, 16))), Projection("r", Identity(_ones((5, 8), 99))), lo=-16, hi=15)
     b.move("first", Reshape((8,)), b.move("head", Slice(((0, 1, 1), (0, 8, 1))), "s"))

@@ -42,6 +42,9 @@ CASES: dict[str, tuple[str, dict]] = {
     "MatMul with a constant right of rank 3": ("y = MatMul(x, w)", {"x": (3, 5), "w": noise(1, 5, 4)}),
     "MatMul with a constant left": ("y = MatMul(w, x)", {"x": (3, 5), "w": noise(4, 3)}),
     "MatMul with a constant left of maps": ("y = MatMul(w, x)", {"x": (2, 3, 5), "w": noise(1, 4, 3)}),
+    "MatMul with a constant left for each head": ("y = MatMul(w, x)", {"x": (2, 3, 5), "w": noise(1, 2, 4, 3)}),
+    "MatMul with constants left that enlarge": ("y = MatMul(w, x)", {"x": (1, 3, 5), "w": noise(2, 4, 3)}),
+    "MatMul with a constant right for each head": ("y = MatMul(x, w)", {"x": (2, 3, 5), "w": noise(2, 5, 4)}),
     "MatMul of two values": ("a = Tanh(x) b = Transpose<perm=[0,1,3,2]>(x) y = MatMul(a, b)", {"x": (2, 3, 5)}),
     "MatMul of values that broadcast": (
         "a = ReduceMean<axes=[1], keepdims=1>(x) y = MatMul(x, a)", {"x": (2, 4, 4), "opset": 13}),
@@ -67,6 +70,8 @@ CASES: dict[str, tuple[str, dict]] = {
                                      {"x": (2, 5, 3), "w": noise(4, 2, 5)}),
     "Einsum with a constant that is summed": ('y = Einsum<equation="bij,jkl->bik">(x, w)',
                                               {"x": (3, 5), "w": noise(5, 4, 2)}),
+    "Einsum with a matrix for each head": (
+        'y = Einsum<equation="bqhd,hdo->bhqo">(x, w)', {"x": (3, 2, 4), "w": noise(2, 4, 5)}),
     "Einsum with a scale": ('y = Einsum<equation="bij,j->bij">(x, w)', {"x": (3, 5), "w": noise(5)}),
     # -- normalisation
     "LayerNormalization": ("y = LayerNormalization(x, w, b)", {"x": (4, 6), "w": noise(6), "b": noise(6, seed=1)}),
@@ -108,6 +113,8 @@ CASES: dict[str, tuple[str, dict]] = {
     "Add of a scalar": ("y = Add(x, c)", {"c": np.float32(0.5)}),
     "Add of a column on the left": ("y = Add(c, x)", {"c": noise(3, 1, 1)}),
     "Add of a batch of one": ("y = Add(x, c)", {"c": noise(1, 3, 1, 6)}),
+    "Add of a constant that enlarges": ("y = Add(x, c)", {"x": (1, 4, 1), "c": noise(1, 3, 1, 2)}),
+    "Mul by a constant that enlarges": ("y = Mul(c, x)", {"x": (1, 6), "c": noise(3, 1)}),
     "Sub of a constant": ("y = Sub(x, c)", {"c": noise(6)}),
     "Sub from a constant": ("y = Sub(c, x)", {"c": noise(3, 6, 6)}),
     "Mul by a row": ("y = Mul(x, c)", {"c": noise(1, 6)}),

@@ -61,7 +61,11 @@ CASES: dict[str, tuple[str, dict, str, str]] = {
     "a MatMul whose constant right does not fit": (
         "[bad] y = MatMul(x, w)", {"x": (5,), "w": noise(4, 5)}, "SFN202", "does not fit a sample"),
     "a MatMul whose constant left does not fit": (
-        "[bad] y = MatMul(w, x)", {"x": (5, 2), "w": noise(2, 3, 5)}, "SFN202", "not a matrix product"),
+        "[bad] y = MatMul(w, x)", {"x": (5, 2), "w": noise(3, 4)}, "SFN202", "not a matrix product"),
+    "a MatMul with a constant matrix for each sample": (
+        "[bad] y = MatMul(w, x)", {"x": (5, 2), "w": noise(3, 3, 5), "batch": 3}, "SFN203", "along the batch"),
+    "a MatMul with several matrices of another rank": (
+        "[bad] y = MatMul(x, w)", {"x": (5, 2), "w": noise(3, 1, 2, 4)}, "SFN202", "does not fit a sample"),
     "a BatchNormalization in training mode": (
         "[bad] y = BatchNormalization<training_mode=1>(x, g, h, m, v)", BN, "SFN202", "training_mode"),
     "a BatchNormalization of other channels": (
@@ -74,7 +78,8 @@ CASES: dict[str, tuple[str, dict, str, str]] = {
     "an Add of branches of different rank": (
         "s = Relu(x) p = ReduceMean<axes=[1], keepdims=0>(x) [bad] y = Add(s, p)",
         {"opset": 13}, "SFN203", "the batch of one meets"),
-    "an Add that enlarges": ("[bad] y = Add(x, c)", {"x": (1, 6), "c": noise(3, 6)}, "SFN202", "does not broadcast"),
+    "an Add that adds an axis": (
+        "[bad] y = Add(x, c)", {"x": (6,), "c": noise(3, 1, 6)}, "SFN202", "does not broadcast"),
     "an Add of a constant that does not fit": ("[bad] y = Add(x, c)", {"c": noise(5)}, "SFN202", "does not broadcast"),
     "an Add of a constant that differs along the batch": (
         "[bad] y = Add(x, c)", {"c": noise(2, 3, 6, 6)}, "SFN203", "along the batch"),

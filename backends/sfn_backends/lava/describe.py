@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 
 from sfn_compile.diagnostics import Origin
 from sfn_compile.program import (
+    Identity,
     MaxPool,
     Move,
     Normalization,
     Population,
     Program,
+    Projection,
     Ratio,
     Reshape,
     RowSum,
@@ -66,7 +68,7 @@ class _Describer:
         if isinstance(step, Population):
             return record | self._population(record["id"], step, before)
         if isinstance(step, Normalization):
-            return record | self._normalization(record["id"], step)
+            return record | self._normalization(record["id"], step, before)
         return record | self._other(step)
 
     def _population(self, key: str, step: Population, before: int) -> Json:
@@ -93,12 +95,14 @@ class _Describer:
         shape, delay = self.info[norm.source].shape, before - self.depth[norm.source]
         return {"source": norm.source, "axis": norm.axis, "shape": shape, "delay": delay}
 
-    def _normalization(self, key: str, step: Normalization) -> Json:
+    def _normalization(self, key: str, step: Normalization, before: int) -> Json:
         ladder = step.ladder
-        arrays = {"weight": step.weight, "gain": step.gain, "theta": ladder.theta, "offset": ladder.offset}
+        arrays = {"gain": step.gain, "theta": ladder.theta, "offset": ladder.offset}
+        arrays |= {f"weight{i}": p.map.weight for i, p in enumerate(step.projections)}
         self.tensors |= {f"{key}_{name}": smallest_int(x) for name, x in arrays.items()}
         plain = {"axes": step.axes, "centred": step.centred, "epsilon": step.epsilon, "bits": step.bits}
-        record = {"kind": "normalization", "source": step.source, **plain, "lo": ladder.lo, "hi": ladder.hi}
+        sources = [{"source": s, "delay": before - self.depth[s]} for s in step.sources]
+        record = {"kind": "normalization", "sources": sources, **plain, "lo": ladder.lo, "hi": ladder.hi}
         return record | {name: f"{key}_{name}" for name in arrays}
 
     def _other(self, step: MaxPool | Move) -> Json:
@@ -136,11 +140,13 @@ def rebuild(network: Json, tensors: Tensors) -> tuple[Step, ...]:
 
 
 def _normalization(record: Json, tensors: Tensors, origin: Origin) -> Normalization:
-    weight, gain, theta, offset = (tensors[record[k]] for k in ("weight", "gain", "theta", "offset"))
+    gain, theta, offset = (tensors[record[k]] for k in ("gain", "theta", "offset"))
+    weighted = ((s["source"], tensors[record[f"weight{i}"]]) for i, s in enumerate(record["sources"]))
+    read = tuple(Projection(source, Identity(weight)) for source, weight in weighted)
     axes, shape = tuple(record["axes"]), tuple(record["shape"])
     ladder = Ratio(theta, offset, record["lo"], record["hi"])
     plain = record["centred"], record["epsilon"], record["bits"]
-    return Normalization(record["name"], record["source"], weight, axes, *plain, gain, ladder, shape, origin)
+    return Normalization(record["name"], read, axes, *plain, gain, ladder, shape, origin)
 
 
 def _max_pool(record: Json, name: str, shape: Shape, origin: Origin) -> MaxPool:

@@ -64,7 +64,7 @@ def share(net: Net, values: Values, step: Population, acc: Sum) -> None:
 
 def normalize(net: Net, values: Values, step: Normalization) -> None:
     """Add a normalisation and hold its codes."""
-    ends = normalization_reach(step, values.info[step.source])
+    ends = normalization_reach(step, values.info)
     reach = {name: max(-lo, hi) for name, (lo, hi) in ends.items()}
     gain = step.gain.astype(np.int64)
     scaled = reach["deviation"] * max(int(np.abs(gain).max()), 1)
@@ -112,15 +112,24 @@ def _divide(
 
 def _moments(net: Net, values: Values, step: Normalization, kind: str) -> tuple[str, str]:
     """Return deviations and the sum of their squares, as :func:`sfn_compile.arith.moments` has them."""
-    shape = values.info[step.source].shape
+    shape = step.shape
     n = np.array(int(np.prod([shape[a] for a in step.axes])))
-    x = _scaled(net, values.number(step.source, kind), step.weight.astype(np.int64), kind)
+    x = _added(net, values, step, kind)
     squares = _scaled(net, _reduced(net, "ReduceSum", net.add("Mul", x, x), step.axes, len(shape)), n, kind)
     if not step.centred:
         return _scaled(net, x, n, kind), squares
     total = _reduced(net, "ReduceSum", x, step.axes, len(shape))
     deviation = net.add("Sub", _scaled(net, x, n, kind), total)
     return deviation, net.add("Sub", squares, net.add("Mul", total, total))
+
+
+def _added(net: Net, values: Values, step: Normalization, kind: str) -> str:
+    """Return the sum of the weighted codes that a normalisation reads."""
+    terms = [_scaled(net, values.number(p.source, kind), p.map.weight.astype(np.int64), kind) for p in step.projections]
+    x = terms[0]
+    for term in terms[1:]:
+        x = net.add("Add", x, term)
+    return x
 
 
 def _root(net: Net, radicand: str, epsilon: int, kind: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ...ops import Linear, MatMul, Moved
@@ -88,19 +90,61 @@ def matmul(node: OnnxNode) -> None:
 def _times_constant(node: OnnxNode) -> None:
     matrix, shape = np.asarray(node.constant(1), np.float64), node.shape(0)
     node.sample_axis(-1, node.rank(0))
-    node.result(dense_map(node, shape, matrix, node.unit(1)), node.value(0))
+    if not _several(matrix):
+        return node.result(dense_map(node, shape, matrix, node.unit(1)), node.value(0))
+    lead, matrices = _matrices(node, matrix, shape, shape[-1], matrix.shape[-2])
+    value = expanded(node, node.value(0), (*lead, *shape[-2:]))
+    turned = node.emit(Moved(Transpose(_turned(len(shape)))), value)
+    product = grouped(node, turned, np.swapaxes(matrices, -1, -2))
+    return node.result(Moved(Transpose(_turned(len(shape)))), product)
 
 
 def _constant_times(node: OnnxNode) -> None:
     matrix, shape, rank = np.asarray(node.constant(0), np.float64), node.shape(1), node.rank(1)
-    if matrix.shape[:-2] == (1,) * (matrix.ndim - 2) and 2 < matrix.ndim <= rank:
-        matrix = matrix.reshape(matrix.shape[-2:])
-    if matrix.ndim != 2 or rank < 2 or len(shape) < 2 or matrix.shape[1] != shape[-2]:
+    if matrix.ndim < 2 or min(rank, len(shape)) < 2 or matrix.shape[-1] != shape[-2]:
         raise node.refuse(f"constant {matrix.shape} times a sample of shape {shape} is not a matrix product")
     node.sample_axes((-2, -1), rank)
-    last = (*range(len(shape) - 2), len(shape) - 1, len(shape) - 2)
+    if _several(matrix):
+        lead, matrices = _matrices(node, matrix, shape, shape[-2], matrix.shape[-1])
+        product = grouped(node, expanded(node, node.value(1), (*lead, *shape[-2:])), matrices)
+        return node.move(Reshape((*lead, matrix.shape[-2], shape[-1])), product)
+    matrix = matrix.reshape(matrix.shape[-2:])
+    last = _turned(len(shape))
     product = node.emit(Linear(Dense(matrix), np.zeros(matrix.shape[0])), node.transpose(node.value(1), last))
-    node.result(Moved(Transpose(last)), product)
+    return node.result(Moved(Transpose(last)), product)
+
+
+def _turned(rank: int) -> tuple[int, ...]:
+    """Return the permutation that swaps the last two axes."""
+    return (*range(rank - 2), rank - 1, rank - 2)
+
+
+def _several(matrix: Array) -> bool:
+    """Return whether a constant holds more than one matrix: one for each head, say."""
+    return matrix.ndim > 2 and math.prod(matrix.shape[:-2]) > 1
+
+
+def _matrices(node: OnnxNode, constant: Array, shape: Shape, over: int, own: int) -> tuple[Shape, Array]:
+    """Return (leading axes of the product, a matrix for every place along them) for a sample of ``shape``."""
+    rank = node.layout.rank(shape)
+    one = constant if constant.ndim > rank else node.one_sample(constant, rank, "factor")
+    one = one.reshape((1,) * (len(shape) - one.ndim) + one.shape)
+    if one.ndim != len(shape) or over != own:
+        raise node.refuse(f"constant factor {constant.shape} does not fit a sample of shape {shape}")
+    lead = tuple(int(n) for n in np.broadcast_shapes(one.shape[:-2], shape[:-2]))
+    node.check_size((*lead, *shape[-2:]))
+    return lead, np.broadcast_to(one, (*lead, *one.shape[-2:]))
+
+
+def grouped(node: OnnxNode, value: str, matrices: Array) -> str:
+    """Return every matrix of ``(*lead, m, k)`` times its own ``(k, n)`` of a value: one convolution of width 1."""
+    shape, lead = node.context.types[value].shape, matrices.shape[:-2]
+    m, k = matrices.shape[-2:]
+    groups = math.prod(lead)
+    rows = node.emit(Moved(Reshape((groups * k, shape[-1]))), value)
+    weight = matrices.reshape(groups * m, k, 1)
+    product = node.emit(Linear(Conv(weight, (1,), ((0, 0),), (1,), groups), np.zeros((groups * m, 1))), rows)
+    return node.emit(Moved(Reshape((*lead, m, shape[-1]))), product)
 
 
 def _of_values(node: OnnxNode) -> None:

@@ -13,6 +13,7 @@ from ...ops import Linear, MatMul, Moved, Mul, Softmax
 from ...program import Dense, Reshape, Shape, Transpose
 from ..context import Array, OnnxNode
 from ..layout import Layout
+from .linear import grouped
 from .picks import expanded
 
 # -- Einsum --------------------------------------------------------------------------------------------------------
@@ -164,13 +165,29 @@ def _with_matrices(node: OnnxNode, x: _Term, c: _Term, wanted: str, layout: Layo
     """The same with a constant of its own for each place along a letter that both have and the result keeps."""
     assert c.array is not None
     if any(letter not in x.letters or letter not in wanted for letter in c.letters):
-        what = "its constant differs along an axis that the result keeps, and is summed over another"
-        raise node.refuse(what, "split the value along that axis, one MatMul for each part")
+        return _with_heads(node, x, c, wanted, layout)
     order = [c.letters.index(letter) for letter in x.letters if letter in c.letters]
     lengths = [c.array.shape[c.letters.index(i)] if i in c.letters else 1 for i in x.letters]
     scale = c.array.transpose(order).reshape(lengths)
     scaled = node.affine(x.value, scale, np.zeros(()))
-    _ordered(node, scaled, (x.value,), _sides(_sizes(node, x), x.letters), wanted, layout)
+    return _ordered(node, scaled, (x.value,), _sides(_sizes(node, x), x.letters), wanted, layout)
+
+
+def _with_heads(node: OnnxNode, x: _Term, c: _Term, wanted: str, layout: Layout) -> None:
+    """The same with a matrix of its own for each place along such a letter."""
+    assert c.array is not None
+    sizes = _sizes(node, x, c)
+    lead = "".join(i for i in c.letters if i in x.letters and i in wanted)
+    over = "".join(i for i in c.letters if i in x.letters and i not in wanted)
+    rows = "".join(i for i in x.letters if i not in c.letters)
+    columns = "".join(i for i in c.letters if i not in x.letters)
+    ordered = c.array.transpose([c.letters.index(i) for i in lead + columns + over])
+    n_out, n_in, n_rows = (math.prod(sizes[i] for i in letters) for letters in (columns, over, rows))
+    matrices = ordered.reshape(*(sizes[i] for i in lead), n_out, n_in)
+    shape = (*(sizes[i] for i in lead), n_in, n_rows)
+    turned = node.emit(Moved(Reshape(shape)), node.transpose(x.value, [x.letters.index(i) for i in lead + over + rows]))
+    apart = Moved(Reshape(_sides(sizes, lead + columns + rows)[1]))
+    _ordered(node, apart, (grouped(node, turned, matrices),), _sides(sizes, lead + columns + rows), wanted, layout)
 
 
 # -- Attention -------------------------------------------------------------------------------------------------------
@@ -196,11 +213,17 @@ def attention(node: OnnxNode) -> None:
     return node.move(Reshape((n, heads * shapes[2][2])), joined)
 
 
+_KNOWN = {"is_causal", "kv_num_heads", "q_num_heads", "qk_matmul_output_mode", "scale", "softcap", "softmax_precision"}
+
+
 def _check_attention(node: OnnxNode) -> None:
     if node.has_input(4) or node.has_input(5):
         raise node.refuse("it keeps keys and values of the past", "export the model without a cache")
     if node.has_input(6):
         raise node.refuse("it is told at run time how many keys there are", "export it with sequences of full length")
+    other = sorted(set(node.node.attributes) - _KNOWN)
+    if other:
+        raise node.refuse(f"its attribute {other[0]} is not known", "give the mask that it stands for as a constant")
     if float(node.attr("softcap", 0.0)) != 0.0:
         raise node.refuse(f"softcap = {node.attr('softcap')}", "train without a cap on the scores")
     ranks = {len(node.shape(i)) for i in range(3)}

@@ -96,11 +96,13 @@ class Network:
         return neuron.s_out, depth + 1
 
     def _normalization(self, layer):
-        port, depth = self.ports[layer["source"]][0]
+        depth = max(self.ports[s["source"]][0][1] for s in layer["sources"])
         fields = {key: layer[key] for key in ("axes", "centred", "epsilon", "bits", "lo", "hi")}
-        arrays = {key: self.tensors[layer[key]] for key in ("weight", "gain", "theta", "offset")}
-        process = Normalization(sample=layer["shape"], **fields, **arrays)
-        _reshaped(port, process.s_in.shape).connect(process.s_in)
+        arrays = {key: self.tensors[layer[key]] for key in ("gain", "theta", "offset")}
+        weights = [self.tensors[layer[f"weight{i}"]] for i in range(len(layer["sources"]))]
+        process = Normalization(sample=layer["shape"], weights=weights, **fields, **arrays)
+        for source, port in zip(layer["sources"], (process.s_in, process.t_in), strict=False):
+            _reshaped(self._delayed(source["source"], depth), port.shape).connect(port)
         return process.s_out, depth + 1
 
     def _product(self, product, depth, shape):

@@ -36,6 +36,8 @@ def sources(layer: Mapping[str, Any]) -> list[str]:
     """Return the names of the values that a layer of the manifest reads."""
     if "source" in layer:
         return [layer["source"]]
+    if "sources" in layer:
+        return [read["source"] for read in layer["sources"]]
     pairs = [product[side] for product in layer["products"] for side in ("left", "right")]
     return [*(connection["source"] for connection in layer["connections"]), *pairs, *norm_source(layer)]
 

@@ -68,17 +68,23 @@ class Ratio(AbstractProcess):
 class Normalization(AbstractProcess):
     """``s = clip((gain * d + offset * r) floordiv (theta * r), lo, hi)`` of the step before.
 
-    With ``x = weight * message``, n numbers to a row over ``axes``: ``d = n * x - sum(x)`` and r at least 1 is the
-    integer square root of ``((n * sum(x ** 2) - sum(x) ** 2) << (2 * bits)) + epsilon``; where not ``centred``, without
-    ``sum(x)``. It reads messages of neurons as a connection does, and answers one time step later.
+    With ``x`` the sum of ``weight * message`` of one or two ports, n numbers to a row over ``axes``: ``d = n * x -
+    sum(x)`` and r at least 1 is the integer square root of ``((n * sum(x ** 2) - sum(x) ** 2) << (2 * bits)) +
+    epsilon``; where not ``centred``, without ``sum(x)``. It reads messages of neurons as a connection does, and answers
+    one time step later.
     """
 
-    def __init__(self, *, sample, axes, centred, epsilon, bits, weight, gain, theta, offset, lo, hi, name=None):
-        """Make neurons of the shape ``sample``; every array broadcasts against it."""
+    def __init__(self, *, sample, axes, centred, epsilon, bits, weights, gain, theta, offset, lo, hi, name=None):
+        """Make neurons of the shape ``sample``; every array broadcasts against it.
+
+        The second port stays open where there is one weight: an open port receives zeros.
+        """
         super().__init__(sample=tuple(sample), axes=tuple(axes), centred=centred, bits=bits, name=name)
         self.s_in = InPort(shape=lava_shape(sample))
+        self.t_in = InPort(shape=lava_shape(sample))
         self.s_out = OutPort(shape=lava_shape(sample))
-        self.weight = _var(weight)
+        self.weight = _var(weights[0])
+        self.weight_t = _var(weights[1] if len(weights) > 1 else 0)
         self.gain = _var(gain)
         self.theta = _var(theta)
         self.offset = _var(offset)
@@ -166,8 +172,10 @@ class PyNormalization(PyLoihiProcessModel):
     """CPU model of :class:`Normalization`."""
 
     s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
+    t_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
     weight: np.ndarray = LavaPyType(np.ndarray, np.int64)
+    weight_t: np.ndarray = LavaPyType(np.ndarray, np.int64)
     gain: np.ndarray = LavaPyType(np.ndarray, np.int64)
     theta: np.ndarray = LavaPyType(np.ndarray, np.int64)
     offset: np.ndarray = LavaPyType(np.ndarray, np.int64)
@@ -180,6 +188,7 @@ class PyNormalization(PyLoihiProcessModel):
         self.s_out.send(self.s_buff)
         p = self.proc_params
         x = to_sample(self.s_in.recv(), p["sample"]) * self.weight
+        x = x + to_sample(self.t_in.recv(), p["sample"]) * self.weight_t
         n = int(np.prod([x.shape[a] for a in p["axes"]]))
         total = x.sum(axis=p["axes"], keepdims=True) * int(p["centred"])
         squares = n * (x * x).sum(axis=p["axes"], keepdims=True) - total * total
