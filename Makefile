@@ -18,6 +18,7 @@ help:
 	@echo "make lint      ruff and mypy"
 	@echo "make fuzz      40,000 damaged models through check and compile; every case must end in a diagnostic"
 	@echo "make results   measure docs/results.md anew (needs the corpus)"
+	@echo "make benchmarks measure docs/performance.md anew: speed and memory beside other programs (needs the corpus)"
 
 setup: $(VENV)/.done
 $(VENV)/.done: pyproject.toml
@@ -60,6 +61,9 @@ lint: setup
 
 results: setup lava
 	$(BIN)/python tests/benchmarks/corpus_results.py --write docs/results.md
+
+benchmarks: setup lava
+	$(BIN)/python tests/benchmarks/performance.py --write docs/performance.md
 
 fuzz: setup
 	$(BIN)/python tests/fuzz/campaign.py --cases 40000 --first $$(date +%s)

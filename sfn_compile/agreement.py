@@ -48,6 +48,15 @@ class Agreement:
         self.noise += float(((a - b) ** 2).sum())
         self.max_error = max(self.max_error, float(np.abs(a - b).max(initial=0)))
 
+    def merge(self, other: Agreement) -> None:
+        """Add the sums of other samples. Float sums depend on the order of merging; keep it that of the samples."""
+        self.signal += other.signal
+        self.noise += other.noise
+        self.max_error = max(self.max_error, other.max_error)
+        self.agree += other.agree
+        self.same_shape += other.same_shape
+        self.n += other.n
+
     def row(self) -> dict[str, Any]:
         """Return what is reported: places have no signal and no error."""
         row: dict[str, Any] = {"agreement": self.agree / self.n}

@@ -3,8 +3,8 @@
 Every function takes arrays with a leading batch axis. Two engines compute the same integers:
 
 * ``reference``: int64 throughout, written to be read. It is the specification (``docs/spec/arithmetic.md``).
-* ``fast``: BLAS on floats, used only where a proved bound makes every partial sum exact
-  (below 2**24 in float32, below 2**53 in float64), else the reference.
+* ``fast``: the kernels of :mod:`sfn_compile.kernels` on floats, used only where a proved bound makes every partial
+  sum exact (below 2**24 in float32, below 2**53 in float64), else the reference.
 
 A third, ``real``, runs the same linear maps in float64 on the float graph, before anything is an integer.
 
@@ -20,13 +20,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from . import kernels
+
 Engine = Literal["fast", "reference", "real"]
 Array = NDArray[Any]
 Pads = tuple[tuple[int, int], ...]
 
 FLOAT32_EXACT = 2**24
 FLOAT64_EXACT = 2**53
-_TILE_BYTES = 8 << 20
 FEW_THRESHOLDS = 12  # below this, comparing with each costs less than a binary search
 
 
@@ -46,7 +47,9 @@ def exact_dtype(bound: int, engine: Engine) -> type[np.generic]:
 def dense(s: Array, weight: Array, bound: int, engine: Engine = "fast") -> Array:
     """Return ``s @ weight.T`` over the last axis: s ``(n, ..., n_in)``, weight ``(n_out, n_in)``, int64 result."""
     dtype = exact_dtype(bound, engine)
-    return _result(s.astype(dtype) @ weight.T.astype(dtype), engine)
+    if dtype is not np.int64:
+        return _through(kernels.dense(weight, dtype), s, engine)
+    return s.astype(np.int64) @ weight.T.astype(np.int64)
 
 
 def windows(
@@ -79,32 +82,16 @@ def conv(
 ) -> Array:
     """Return the zero-padded cross-correlation of ONNX ``Conv``: s ``(n, c, *space)``, weight ``(o, c/groups, *k)``."""
     dtype = exact_dtype(bound, engine)
+    if dtype is not np.int64:
+        return _through(kernels.conv(weight, strides, pads, dilations, groups, dtype), s, engine)
     kernel = weight.shape[2:]
-    cols = windows(s.astype(dtype), kernel, strides, dilations, pads)
-    n, c, space = cols.shape[0], cols.shape[1], cols.shape[2 : 2 + len(kernel)]
-    w = weight.reshape(groups, weight.shape[0] // groups, -1).astype(dtype)
-    if c == groups == weight.shape[0]:  # depthwise: one multiply-add per kernel tap, nothing to contract
-        return _result(
-            np.einsum(
-                cols,
-                [0, 1, *range(2, cols.ndim)],
-                weight[:, 0].astype(dtype),
-                [1, *range(2 + len(kernel), cols.ndim)],
-                [0, 1, *range(2, 2 + len(kernel))],
-            ),
-            engine,
-        )
-    out = np.empty((n, weight.shape[0], *space), _number(engine))
-    last = tuple(range(2, 2 + len(kernel)))
-    order = (0, 1, *(a + len(kernel) for a in last), *last)  # (n, c, *k, *space)
-    per_sample = c * int(np.prod(kernel)) * int(np.prod(space)) * np.dtype(dtype).itemsize
-    tile = max(1, _TILE_BYTES // max(per_sample, 1))
-    for i in range(0, n, tile):
-        part = cols[i : i + tile].transpose(order)
-        m = part.shape[0]
-        part = part.reshape(m, groups, c // groups * int(np.prod(kernel)), int(np.prod(space)))
-        out[i : i + m] = np.matmul(w[None], part).reshape(m, weight.shape[0], *space)
-    return out
+    read = windows(s.astype(np.int64), kernel, strides, dilations, pads)  # (n, c, *space, *k)
+    n, c, space = read.shape[0], read.shape[1], read.shape[2 : 2 + len(kernel)]
+    fan_in = weight[0].size
+    columns = np.moveaxis(read.reshape(n, groups, c // groups, *read.shape[2:]), 2, 2 + len(kernel))
+    columns = columns.reshape(n, groups, int(np.prod(space)), fan_in)  # (n, g, *space, c/g, *k)
+    rows = weight.reshape(groups, weight.shape[0] // groups, fan_in).astype(np.int64)
+    return np.matmul(rows, columns.swapaxes(2, 3)).reshape(n, weight.shape[0], *space)
 
 
 def sum_pool(
@@ -186,8 +173,9 @@ def _number(engine: Engine) -> type[np.generic]:
     return np.float64 if engine == "real" else np.int64
 
 
-def _result(x: Array, engine: Engine) -> Array:
-    return x.astype(_number(engine), copy=False)
+def _through(kernel: kernels.Kernel, s: Array, engine: Engine) -> Array:
+    """Return what a kernel, which takes the batch axis last, makes of ``s``, which has it first."""
+    return np.moveaxis(kernel(np.moveaxis(s, 0, -1)), -1, 0).astype(_number(engine), copy=False)
 
 
 # -- rows: what a neuron compares itself with -----------------------------------------------------------------------
@@ -203,7 +191,8 @@ def matmul(left: Array, right: Array, weight: Array, bound: int, engine: Engine 
     [[[70]]]
     """
     dtype = exact_dtype(bound, engine)
-    return _result(np.matmul(left.astype(dtype), right.astype(dtype)), engine) * weight.astype(_number(engine))
+    product = np.matmul(left.astype(dtype), right.astype(dtype)).astype(_number(engine), copy=False)
+    return product * weight.astype(_number(engine))
 
 
 def row_sum(s: Array, axis: int, engine: Engine = "fast") -> Array:

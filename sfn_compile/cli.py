@@ -15,7 +15,7 @@ import click
 
 from . import __version__
 from .codes import CODES, EXIT_BUG, EXIT_ENVIRONMENT, EXIT_USAGE
-from .config import METHOD_NAMES, NIR_FORMS, Options
+from .config import ENGINES, METHOD_NAMES, NIR_FORMS, Machine, Options
 from .diagnostics import CompileError, Diagnostic, fail
 
 FILE = click.Path(path_type=Path)
@@ -115,6 +115,9 @@ def _names(text: str | None) -> tuple[str, ...]:
 
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print data instead of text.")
+_threads_option = click.option("--threads", type=int, help="Threads of the simulator. [default: one per core]")
+_engine_option = click.option("--engine", type=click.Choice(ENGINES), default="fast", show_default=True,
+                              help="How the simulator computes; reference is plain int64.")  # fmt: skip
 _quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
 
 
@@ -197,13 +200,15 @@ def check_command(model: Path, target: str, input_shape: tuple[str, ...], as_jso
 @click.option("-o", "--output", type=FILE, required=True, help="Where the outputs go (.npz).")
 @click.option("--on", default="sim", show_default=True, help="The target that computes them.")
 @click.option("--codes", is_flag=True, help="Write the raw integers of every layer instead of real outputs.")
+@_threads_option
+@_engine_option
 @_quiet_option
 @_guarded
-def run_command(build_folder: Path, data: Path, output: Path, on: str, codes: bool, quiet: bool) -> int:
+def run_command(build_folder: Path, data: Path, output: Path, on: str, codes: bool, quiet: bool, **machine: Any) -> int:
     """Run a build on inputs and write its outputs."""
     from .evaluate import run_build, save_outputs
 
-    found = run_build(build_folder, data, on, codes)
+    found = run_build(build_folder, data, on, codes, machine=Machine(**machine))
     save_outputs(output, found)
     if not quiet:
         click.echo(f"wrote {len(found)} arrays to {output}", err=True)
@@ -217,18 +222,20 @@ def run_command(build_folder: Path, data: Path, output: Path, on: str, codes: bo
 @click.option("--seed", type=int, default=0, show_default=True, help="Chooses them.")
 @click.option("--on", help="Targets to verify. [default: all in the build]")
 @click.option("--time-limit", type=float, default=1800.0, show_default=True, help="Seconds a target may run.")
+@_threads_option
+@_engine_option
 @_quiet_option
 @_json_option
 @_guarded
 def verify_command(
     build_folder: Path, data: Path | None, samples: int | None, seed: int, on: str | None, time_limit: float,
-    quiet: bool, as_json: bool,
+    quiet: bool, as_json: bool, **machine: Any,
 ) -> int:  # fmt: skip
     """Prove that every emitted target computes the simulator's integers, layer by layer."""
     from .report.terminal import Console
     from .verify import verify
 
-    proof = verify(build_folder, data, samples, _names(on) or None, seed, time_limit)
+    proof = verify(build_folder, data, samples, _names(on) or None, seed, time_limit, Machine(**machine))
     if as_json:
         click.echo(json.dumps(proof.document, indent=1))
     else:
@@ -243,11 +250,15 @@ def verify_command(
 @click.option("--samples", type=int, help="Use this many. [default: all]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Chooses them.")
 @click.option("--on", default="sim", show_default=True, help="The target that computes the spiking network.")
+@click.option("--workers", type=int, default=1, show_default=True, help="Processes that share the samples.")
+@click.option("--cluster", metavar="ADDRESS", help="A dask scheduler, whose workers share the samples instead.")
+@_threads_option
+@_engine_option
 @_quiet_option
 @_json_option
 @_guarded
 def eval_command(
-    build_folder: Path, data: Path, samples: int | None, seed: int, on: str, quiet: bool, as_json: bool
+    build_folder: Path, data: Path, samples: int | None, seed: int, on: str, quiet: bool, as_json: bool, **machine: Any
 ) -> int:
     """Measure accuracy and agreement: the float model (onnxruntime) beside the spiking network."""
     from .evaluate import evaluate
@@ -255,7 +266,7 @@ def eval_command(
 
     console = Console(quiet or as_json)
     with console.progress() as progress:
-        found = evaluate(build_folder, data, samples, seed, progress, on)
+        found = evaluate(build_folder, data, samples, seed, progress, on, machine=Machine(**machine))
     if as_json:
         click.echo(json.dumps(found, indent=1))
     else:

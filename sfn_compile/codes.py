@@ -203,6 +203,13 @@ CODES: dict[str, Code] = {
         "The network or the data is larger than this machine's memory holds. Use fewer --samples, an input of smaller "
         "height and width, or a machine with more memory.",
     ),
+    "SFN607": Code(
+        EXIT_ENVIRONMENT,
+        "the workers could not do it",
+        "Worker processes ended again and again, or the cluster cannot be reached, has no workers, or runs another "
+        "version of sfnc. `--cluster ADDRESS` needs dask (`pip install 'sfnc[cluster]'`) and a scheduler whose workers "
+        "have sfnc installed. Without --workers and --cluster everything runs in one process.",
+    ),
     "SFN901": Code(
         EXIT_BUG,
         "internal error",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from .diagnostics import fail
 
 METHOD_NAMES = ("mse", "minmax", "percentile", "sfn")
 NIR_FORMS = ("binary", "unary", "sar")
+ENGINES = ("fast", "reference")
 
 
 def check_choice(samples: int | None, seed: int) -> None:
@@ -19,6 +20,38 @@ def check_choice(samples: int | None, seed: int) -> None:
         raise fail("SFN605", f"--samples {samples}; at least 1 is needed")
     if seed < 0:
         raise fail("SFN605", f"--seed {seed}; it must not be negative")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How the simulator runs; no number in any result depends on it.
+
+    ``threads``: of each process [default: one per core]; ``engine``: ``fast``, or ``reference`` for plain int64;
+    ``workers``: processes on this machine; ``cluster``: address of a dask scheduler whose workers are used instead.
+    """
+
+    threads: int | None = None
+    engine: Literal["fast", "reference"] = "fast"
+    workers: int = 1
+    cluster: str | None = None
+
+    def check(self) -> Machine:
+        """Return self. Raises SFN605 for a value out of range."""
+        if self.threads is not None and self.threads < 1:
+            raise fail("SFN605", f"--threads {self.threads}; at least 1 is needed")
+        if self.workers < 1:
+            raise fail("SFN605", f"--workers {self.workers}; at least 1 is needed")
+        if self.workers > 1 and self.cluster is not None:
+            raise fail("SFN605", "--workers are of this machine, --cluster has its own", fix="leave one of them out")
+        return self
+
+    @property
+    def spreads(self) -> bool:
+        """Whether the work goes to other processes."""
+        return self.workers > 1 or self.cluster is not None
+
+
+ONE_PROCESS = Machine()
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import stored
 from .diagnostics import fail
 from .samples import ModelInput, Samples, n_samples, part
+from .stored import release
 
 Array = NDArray[Any]
 GENERATED = "generated"  # the source of samples that no file was given for
@@ -91,9 +93,7 @@ def _read(path: Path) -> dict[str, Array]:
     if not path.is_file():
         raise fail("SFN301", "there is no such file", str(path))
     try:
-        with path.open("rb") as file:  # NumPy itself leaves a damaged file open
-            found = np.load(file, allow_pickle=False)
-            return {"x": found} if isinstance(found, np.ndarray) else {k: found[k] for k in found.files}
+        return stored.read(path)
     except READ_ERRORS as error:
         raise fail("SFN301", f"not a readable .npz or .npy: {error}", str(path)) from error
 
@@ -121,10 +121,20 @@ def _checked(x: Array, source: ModelInput, where: str) -> Array:
         raise fail("SFN304", f"its type is {x.dtype}, the model takes {dtype}", where)
     with np.errstate(over="ignore"):  # a number too large for the model's type becomes infinite
         x = x.astype(dtype, copy=False)
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        bad = int((~np.isfinite(x.reshape(len(x), -1))).any(axis=1).sum())
+    bad = _not_finite(x) if x.dtype.kind == "f" else 0
+    if bad:
         raise fail("SFN305", f"{bad} of {len(x)} samples hold NaN or infinity as {dtype}", where)
     return x
+
+
+def _not_finite(x: Array) -> int:
+    """Return how many samples hold NaN or infinity, without a second array of their size."""
+    found = 0
+    for start in range(0, len(x), 64):
+        some = x[start : start + 64]
+        found += int((~np.isfinite(some.reshape(len(some), -1))).any(axis=1).sum())
+        release(x)
+    return found
 
 
 def _fits(x: Array, dtype: str) -> bool:

@@ -62,6 +62,10 @@ class CompileError(Exception):
         self.diagnostics = (diagnostics,) if isinstance(diagnostics, Diagnostic) else tuple(diagnostics)
         super().__init__("\n".join(str(d) for d in self.diagnostics))
 
+    def __reduce__(self) -> tuple[type[CompileError], tuple[tuple[Diagnostic, ...]]]:
+        """Return how to make it again: it crosses from a worker process to the one that prints it."""
+        return CompileError, (self.diagnostics,)
+
     @property
     def exit_code(self) -> int:
         """The process exit status of the contract (``docs/spec/files.md``)."""

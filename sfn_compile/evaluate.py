@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from . import artifact, backend
-from .agreement import Agreement, top1
 from .backend import RunRequest
-from .config import check_choice
+from .config import ONE_PROCESS, Machine, check_choice
 from .data import load_data, subset
 from .diagnostics import fail
 from .ending import Ending, named, open_ending
 from .execute import run_codes
-from .frontend.reference import FloatReference, original_names
-from .host import answer, decode, encode_all
+from .frontend.reference import FloatReference
+from .host import answer, encode_all
 from .legalize import legalize
+from .pairs import PIECE, Build, Compute, Pair, Progress, measure
 from .program import Program
-from .samples import Samples, by_name, n_samples, part
+from .samples import Samples, by_name, n_samples
 from .serialize import npz_bytes
+from .workers import spread
 
 Array = NDArray[Any]
-Progress = Callable[[str, int, int], None]
-Compute = Callable[[Mapping[str, Array]], Mapping[str, Array]]
-_BATCH, _BATCH_ELSEWHERE = 64, 1024  # a target is started once per piece
+PIECE_ELSEWHERE = 1024  # a target is started once per piece
 
 
 def run_build(
-    folder: Path, data: Path, on: str = "sim", codes: bool = False, time_limit: float = 1800.0
-) -> dict[str, Array]:
+    folder: Path, data: Path, on: str = "sim", codes: bool = False, time_limit: float = 1800.0,
+    machine: Machine = ONE_PROCESS,
+) -> dict[str, Array]:  # fmt: skip
     """Return the outputs ``(n, ...)`` of a build on a target, by ONNX output name (``name/i`` for sample i where the
     shape of an output differs from sample to sample).
 
-    ``codes``: the raw integers of every population and the input instead of decoded real outputs.
+    ``codes``: the raw integers of every population and the input instead of decoded real outputs. ``machine``: engine
+    and threads of the simulator.
     """
+    machine.check()
     manifest, program = artifact.open_build(folder)
     ending = open_ending(folder, manifest, program)
     x = load_data(data, artifact.model_inputs(manifest)).x
-    values = _execute(program, folder, on, encode_all(program, x), codes, time_limit)
+    values = _execute(program, folder, on, encode_all(program, x), codes, time_limit, machine)
     if codes:
         return dict(values)
     outputs = program.outputs
@@ -53,10 +53,12 @@ def run_build(
 
 
 def _execute(
-    program: Program, folder: Path, on: str, codes: Mapping[str, Array], every: bool, time_limit: float
-) -> Mapping[str, Array]:
+    program: Program, folder: Path, on: str, codes: Mapping[str, Array], every: bool, time_limit: float,
+    machine: Machine = ONE_PROCESS,
+) -> Mapping[str, Array]:  # fmt: skip
     if on == "sim":
-        return run_codes(program, codes, None if every else [d.value for d in program.outputs])
+        wanted_here = None if every else [d.value for d in program.outputs]
+        return run_codes(program, codes, wanted_here, machine.engine, machine.threads)
     target = backend.load(on)
     if not (folder / on).is_dir():
         raise fail("SFN604", f"the build holds no target {on!r}", str(folder), f"compile with --target {on}")
@@ -70,21 +72,25 @@ def _execute(
 
 def evaluate(
     folder: Path, data: Path, samples: int | None = None, seed: int = 0, progress: Progress | None = None,
-    on: str = "sim", time_limit: float = 1800.0,
+    on: str = "sim", time_limit: float = 1800.0, machine: Machine = ONE_PROCESS,
 ) -> dict[str, Any]:  # fmt: skip
     """Return accuracy and agreement of float model and spiking network on ``data``, and write ``eval.json``.
 
     ``on``: the target that computes the spiking network; ``time_limit`` in seconds is for each piece of the data.
+    ``machine``: how many threads and processes, or which cluster; no number in the result depends on it. Raises SFN607
+    where workers could not do it.
     """
     check_choice(samples, seed)
+    if machine.check().spreads and on != "sim":
+        raise fail("SFN605", f"--on {on} runs in one process", fix="leave --workers and --cluster out")
     manifest, program = artifact.open_build(folder)
-    inputs = artifact.model_inputs(manifest)
-    found = subset(load_data(data, inputs), samples, seed)
-    ending = open_ending(folder, manifest, program)
-    names, batch = [i.name for i in inputs], manifest["model"]["batch"]
-    reference = reference_of(folder / "model.onnx", names, batch, program, ending)
-    compute = None if on == "sim" else _computer(program, folder, on, time_limit)
-    result = compare(program, reference, found.x, found.labels, progress, ending, compute)
+    found = subset(load_data(data, artifact.model_inputs(manifest)), samples, seed)
+    if machine.spreads:
+        result = spread(Build(folder, manifest, program), found.x, found.labels, machine, progress)
+    else:
+        compute = None if on == "sim" else _computer(program, folder, on, time_limit)
+        pair = Build(folder, manifest, program).open(machine, compute)
+        result = measure(pair, found.x, found.labels, progress, PIECE if on == "sim" else PIECE_ELSEWHERE)
     result["on"] = on
     result["data"] = {"source": found.source, "sha256": found.sha256, "samples": len(found), "seed": seed}
     artifact.write_json(folder / "eval.json", result)
@@ -102,84 +108,17 @@ def _computer(program: Program, folder: Path, on: str, time_limit: float) -> Com
     return compute
 
 
-def reference_of(
-    path: Path, inputs: Sequence[str], batch: int | None, program: Program, ending: Ending
-) -> FloatReference:
-    """Return the float model to compare with; with a tail sample by sample, and with the values at the cut."""
-    if ending.tail is None:
-        return FloatReference(path, inputs, batch)
-    known = original_names(path)
-    return FloatReference(path, inputs, 1, [d.name for d in program.outputs if d.name in known])
-
-
 def compare(
     program: Program, reference: FloatReference, x: Samples | Array, labels: Array | None = None,
-    progress: Progress | None = None, ending: Ending | None = None, compute: Compute | None = None,
+    progress: Progress | None = None, ending: Ending | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Return ``{"outputs": agreement per output, "cut": ... per value that a host tail is fed, "accuracy": ... where
-    labels are given}``; ``ending`` says how the model ends where it is not the network's own outputs, ``compute`` what
-    computes the integers where it is not the simulator."""
+    """Return the result of :func:`~.pairs.measure` for a Program that no folder holds.
+
+    ``ending`` says how the model ends where it is not the network's own outputs.
+    """
     x = by_name(x, [e.name for e in program.inputs])
-    batch = _BATCH if compute is None else _BATCH_ELSEWHERE
     ending = ending or Ending(tuple(d.name for d in program.outputs))
-    n, scores, hits = n_samples(x), _scores(program, ending), _Hits()
-    for start in range(0, n, batch):
-        piece, size = part(x, slice(start, start + batch)), min(batch, n - start)
-        want = reference.run(piece, ending.each)
-        codes = encode_all(program, piece)
-        values = compute(codes) if compute else run_codes(program, codes, [d.value for d in program.outputs])
-        answers = ending.answers({d.name: answer(d, values[d.value]) for d in program.outputs}, piece, size)
-        got = {**answers, **{d.name: decode(d, values[d.value]) for d in program.outputs}}
-        for name, score in scores.items():
-            if name in want:  # a value that only constant folding made is unknown to the file
-                score.add(want[name], got[name])
-        if labels is not None:
-            first = ending.outputs[0]
-            hits.add(labels[start : start + size], want[first], got[first], scores[first], first)
-        if progress is not None:
-            progress("evaluate", start + size, n)
-    rows = {name: score.row() for name, score in scores.items() if score.n}
-    result: dict[str, Any] = {"outputs": {name: rows.pop(name) for name in ending.outputs}}
-    if ending.tail is not None:
-        result["cut"] = rows
-    if labels is not None:
-        agreement = result["outputs"][ending.outputs[0]]["agreement"]
-        result["accuracy"] = {"n": n, "float_top1": hits.float_hits / n, "snn_top1": hits.snn_hits / n,
-                              "agreement": agreement}  # fmt: skip
-    return result
-
-
-def _scores(program: Program, ending: Ending) -> dict[str, Agreement]:
-    scores = {d.name: Agreement(places=d.is_place) for d in program.outputs}
-    if ending.tail is not None:
-        for name, kind in ending.tail.kinds.items():
-            scores[name] = Agreement(places=kind not in ("float", "double", "float16"), each=name in ending.each)
-    return scores
-
-
-@dataclass
-class _Hits:
-    float_hits: int = 0
-    snn_hits: int = 0
-
-    def add(self, labels: Array, want: Any, got: Any, score: Agreement, name: str) -> None:
-        """Count the samples of which the first output names the class. Raises SFN307 where it names none."""
-        if score.each or (score.places and want[0].size != 1):
-            what = f"output {name!r} is not one class or one row of scores per sample"
-            raise fail("SFN307", what, fix="leave the labels out")
-        a, b = (np.asarray(y).reshape(len(labels), -1) for y in (want, got))
-        if not score.places:
-            _check_labels(labels, a.shape[1])
-            a, b = top1(a)[:, None], top1(b)[:, None]
-        self.float_hits += int((a[:, 0] == labels).sum())
-        self.snn_hits += int((b[:, 0] == labels).sum())
-
-
-def _check_labels(labels: Array, n_outputs: int) -> None:
-    classes = max(n_outputs, 2)
-    if labels.min() < 0 or labels.max() >= classes:
-        what = f"labels run from {labels.min()} to {labels.max()}, the model has {classes} classes"
-        raise fail("SFN307", what, fix="give labels in the model's own numbering")
+    return measure(Pair(program, reference, ending), x, labels, progress)
 
 
 def save_outputs(path: Path, arrays: Mapping[str, Array]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from . import __version__, artifact, backend
 from .backend import RunRequest, RunResult
-from .config import check_choice
+from .config import ONE_PROCESS, Machine, check_choice
 from .data import load_data, subset
 from .diagnostics import CompileError, Diagnostic, fail
 from .execute import run_codes
@@ -35,20 +36,23 @@ class Proof:
 
 def verify(
     folder: Path, data: Path | None = None, samples: int | None = None, on: Sequence[str] | None = None,
-    seed: int = 0, time_limit: float = 1800.0,
+    seed: int = 0, time_limit: float = 1800.0, machine: Machine = ONE_PROCESS,
 ) -> Proof:  # fmt: skip
     """Return the proof for the targets ``on`` (default: all that the build holds) and write ``proof.json``.
 
-    Inputs are ``samples`` of ``data``, or the golden inputs of the build. A target that cannot be executed here is a
+    Inputs are ``samples`` of ``data``, or the golden inputs of the build; ``machine``: engine and threads of the
+    simulator. A target that cannot be executed here is a
     problem (SFN601, SFN603), never counted as verified. Raises SFN503 for a folder that is no build.
     """
     check_choice(samples, seed)
+    machine.check()
     if not time_limit > 0:
         raise fail("SFN605", f"--time-limit {time_limit:g}; it must be above 0")
     manifest, program = artifact.open_build(folder)
     x, golden_check = _inputs(folder, manifest, data, samples, seed)
     codes = encode_all(program, x)
-    expected = run_codes(program, codes)
+    simulate = partial(run_codes, engine=machine.engine, threads=machine.threads)
+    expected = simulate(program, codes)
     holds = {file.partition("/")[0] for file in manifest["files"] if "/" in file}
     built = [n for n in dict.fromkeys(manifest["options"]["targets"]) if n in holds]
     absent = sorted(set(on or ()) - set(built))
@@ -64,7 +68,7 @@ def verify(
     if golden_check is not None:
         _check_golden(golden_check, expected, proof)
     for name in on or built:
-        _verify_target(name, folder, program, codes, expected, proof, time_limit)
+        _verify_target(name, folder, program, codes, expected, proof, time_limit, simulate)
     artifact.write_json(folder / "proof.json", proof.document)
     return proof
 
@@ -91,7 +95,7 @@ def _check_golden(golden: Mapping[str, Array], expected: Mapping[str, Array], pr
 
 def _verify_target(
     name: str, folder: Path, program: Program, codes: Mapping[str, Array], expected: Mapping[str, Array],
-    proof: Proof, time_limit: float,
+    proof: Proof, time_limit: float, simulate: Callable[..., Mapping[str, Array]],
 ) -> None:  # fmt: skip
     target = backend.load(name)
     if not (folder / name).is_dir():
@@ -105,7 +109,7 @@ def _verify_target(
         proof.problems.append(Diagnostic("SFN601", f"target {name} was not executed: {why}", name))
         return
     legal = legalize(program, name, target.capabilities)
-    golden = dict(run_codes(legal, codes))
+    golden = dict(simulate(legal, codes))
     try:
         result = target.run(folder / name, RunRequest(codes, golden, time_limit))
     except CompileError as error:

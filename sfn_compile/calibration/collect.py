@@ -6,12 +6,14 @@ Memory does not grow with the number of samples: one batch of taps and one histo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..diagnostics import fail
+from ..execute import n_cores
 from ..frontend.reference import FloatReference, original_names
 from ..host import prepare_all
 from ..ir import Graph, Node
@@ -21,11 +23,13 @@ from ..samples import Samples, n_samples, part
 from .statistics import Statistics
 
 Array = NDArray[Any]
+Values = Mapping[str, Array]
 Progress = Callable[[int, int], None]
 
 # Real numbers alive at a time (8 bytes each): wide networks are streamed in smaller pieces.
 NUMBERS_AT_A_TIME = 16_000_000
 MOST_SAMPLES = 32
+JOINED_NUMBERS = 2_000_000  # short runs of the model are put together up to here
 
 
 def sites(graph: Graph) -> dict[str, Axis]:
@@ -63,6 +67,9 @@ def check_finite(values: Array, name: str) -> None:
         raise fail("SFN104", what, fix="look at the weights and at the data that lead to it")
 
 
+Seen = tuple[int, RealValues, Values]
+
+
 class FloatRunner:
     """The original model under onnxruntime, seen through the names of a graph."""
 
@@ -72,21 +79,40 @@ class FloatRunner:
         wanted = sorted(set(self.taps.values()))
         size = sum(int(np.prod(t.shape)) for t in graph.types().values())
         piece = max(1, min(MOST_SAMPLES, NUMBERS_AT_A_TIME // size))
+        self.joined = max(1, min(piece, JOINED_NUMBERS // size))
         names = [i.model_name for i in graph.inputs]
-        self.reference = FloatReference(model, names, batch, wanted, piece, bool(wanted), graph.before)
+        self.reference = FloatReference(model, names, batch, wanted, piece, bool(wanted), before=graph.before)
 
     def stream(self, x: Samples) -> Any:
         """Yield (number of samples, :class:`RealValues`, original outputs by name) for pieces of ``x``."""
-        start = 0
+        start, held = 0, list[Seen]()
         for found in self.reference.stream(x):
             n = len(next(iter(found.values())))
-            known = prepare_all(self.graph, part(x, slice(start, start + n)))
-            types = self.graph.types()
-            for name, tap in self.taps.items():
-                known[name] = found[tap].astype(np.float64).reshape(n, *types[name].shape)
-                check_finite(known[name], tap)
+            held.append((n, RealValues(self.graph, self._known(part(x, slice(start, start + n)), found, n)), found))
             start += n
-            yield n, RealValues(self.graph, known), found
+            if sum(n for n, *_ in held) >= self.joined:
+                yield self._joined(held)
+                held = []
+        if held:
+            yield self._joined(held)
+
+    def _known(self, x: Samples, found: Values, n: int) -> dict[str, Array]:
+        """Return the values of the graph that are known without computing, for one run of the model."""
+        known, types = prepare_all(self.graph, x), self.graph.types()
+        for name, tap in self.taps.items():
+            known[name] = found[tap].astype(np.float64).reshape(n, *types[name].shape)
+            check_finite(known[name], tap)
+        return known
+
+    def _joined(self, held: list[Seen]) -> Seen:
+        """Return several runs as one: a model of fixed batch 1 would make as many small pieces as samples."""
+        if len(held) == 1:
+            return held[0]
+        known, found = (
+            {k: np.concatenate([each[k] for each in some]) for k in some[0]}
+            for some in ([values.known for _, values, _ in held], [found for *_, found in held])
+        )
+        return sum(n for n, *_ in held), RealValues(self.graph, known), found
 
 
 def collect(graph: Graph, runner: FloatRunner, x: Samples, progress: Progress | None = None) -> dict[str, Statistics]:
@@ -95,15 +121,22 @@ def collect(graph: Graph, runner: FloatRunner, x: Samples, progress: Progress | 
     stats = {name: Statistics(n_channels(types[name].shape, axis)) for name, axis in axes.items()}
     local = [n for n in graph.nodes if n.name in stats and _is_local(n)]
     done = 0
-    for n, values, _ in runner.stream(x):
-        for name, axis in axes.items():
-            stats[name].update(channel_rows(values[name], axis, batched=True))
-        for node in local:
-            stats[node.name].reach(channel_rows(_arguments(node, values), axes[node.name], batched=True))
-        done += n
-        if progress is not None:
-            progress(done, n_samples(x))
+    with ThreadPoolExecutor(n_cores()) as pool:  # every site has statistics of its own
+        for n, values, _ in runner.stream(x):
+            seen = [(stats[name], channel_rows(values[name], axis, batched=True)) for name, axis in axes.items()]
+            list(pool.map(lambda one: one[0].update(one[1]), seen))
+            for node in local:
+                stats[node.name].reach(channel_rows(_arguments(node, values), axes[node.name], batched=True))
+            done += n
+            if progress is not None:
+                progress(done, n_samples(x))
     return stats
+
+
+def _rows(values: Array, axis: int) -> Array:
+    """Return values ``(n, *shape)`` as one row per channel, which lie along ``axis`` of a sample."""
+    front = np.moveaxis(values, axis + 1, 0)
+    return front.reshape(front.shape[0], -1)
 
 
 def _is_local(node: Node) -> bool:

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..diagnostics import fail
-from .statistics import Statistics
+from .statistics import Moments, Statistics
 
 Array = NDArray[Any]
 Options = Mapping[str, str]
 Method = Callable[[Statistics, int, int, Options], Array]
+BLOCK = 256  # channels whose running sums are in memory at a time
 
 
 def minmax(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
@@ -34,8 +35,7 @@ def percentile(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
 
 def mse(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
     """The step of least squared error (rounding plus saturation) on the histogram, searched on a geometric grid."""
-    full = minmax(stats, lo, hi, options)
-    return _least(stats, lo, hi, full, np.geomspace(1.0, 0.04, 96), lambda step: np.zeros(len(full)))
+    return _by_blocks(stats, lambda some: _least(some, some.moments(), lo, hi, np.geomspace(1.0, 0.04, 96)))
 
 
 def mse_of_new_samples(stats: Statistics, lo: int, hi: int) -> Array:
@@ -45,32 +45,41 @@ def mse_of_new_samples(stats: Statistics, lo: int, hi: int) -> Array:
     costs more than rounding it. What lies beyond is taken from the tails: exponential, with the mean excess of the
     largest values. Where values are many, as on maps, this is the step of the method ``mse``.
     """
-    full, centers = minmax(stats, lo, hi, {}), stats.centers
-    tails = [(*stats.tail(side), side, end) for side, end in ((1, hi), (-1, lo))]
+    return _by_blocks(stats, lambda some: _least_of_new(some, lo, hi))
+
+
+def _by_blocks(stats: Statistics, choose_some: Callable[[Statistics], Array]) -> Array:
+    """Return the steps of all channels, some channels at a time: running sums take several times the histogram."""
+    n = len(stats.span)
+    return np.concatenate([choose_some(stats.rows(slice(i, i + BLOCK))) for i in range(0, n, BLOCK)])
+
+
+def _least_of_new(stats: Statistics, lo: int, hi: int) -> Array:
+    moments = stats.moments()
+    tails = [(*stats.tail(side), side, end) for side, end in ((1, hi), (-1, lo)) if end]
 
     def unseen(step: Array) -> Array:
         """Return by how much the tails lose more than the values that were seen."""
-        lost = np.zeros(len(full))
+        lost = np.zeros(len(step))
         for start, excess, count, side, end in tails:
             scale, reach = np.where(excess > 0, excess, 1.0), abs(end) * step
-            beyond = np.maximum(side * centers - reach[:, None], 0.0)
             expected = np.where(excess > 0, 2 * count * scale**2 * np.exp(np.minimum(start - reach, 0.0) / scale), 0.0)
-            more = np.maximum(expected - (stats.counts * beyond**2).sum(axis=1), 0.0)
+            more = np.maximum(expected - moments.squared_beyond(reach, side), 0.0)
             lost += np.where(reach > start, more, 0.0)
         return lost
 
-    return _least(stats, lo, hi, full, np.geomspace(1.5, 0.04, 108), unseen)
+    return _least(stats, moments, lo, hi, np.geomspace(1.5, 0.04, 108), unseen)
 
 
 def _least(
-    stats: Statistics, lo: int, hi: int, full: Array, factors: Array, more: Callable[[Array], Array]
-) -> Array:  # fmt: skip
-    """Return the step, one of ``full * factors``, of least squared error on the histogram plus ``more(step)``."""
-    centers, best, error = stats.centers, full.copy(), np.full(len(full), np.inf)
+    stats: Statistics, moments: Moments, lo: int, hi: int, factors: Array, more: Callable[[Array], Array] | None = None
+) -> Array:
+    """Return the step, one of ``factors`` times that of minmax, of least squared error plus ``more(step)``."""
+    full = minmax(stats, lo, hi, {})
+    best, error = full.copy(), np.full(len(full), np.inf)
     for factor in factors:
         step = np.where(full > 0, full * factor, 1.0)
-        codes = np.clip(np.floor(centers / step[:, None] + 0.5), lo, hi)
-        found = (stats.counts * (centers - codes * step[:, None]) ** 2).sum(axis=1) + more(step)
+        found = moments.squared_error(step, lo, hi) + (0.0 if more is None else more(step))
         better = found < error
         best[better], error[better] = full[better] * factor, found[better]
     return best

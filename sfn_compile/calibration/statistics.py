@@ -6,6 +6,7 @@ what a ReLU emits and cost nothing to represent.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -40,12 +41,15 @@ class Statistics:
         self.low = np.minimum(self.low, values.min(axis=1))
         self.high = np.maximum(self.high, values.max(axis=1))
         self._grow(np.maximum(np.abs(self.low), np.abs(self.high)))
-        live = values != 0
-        self.zeros += (~live).sum(axis=1)
-        width = np.where(self.span > 0, self.span, 1.0) / self.n_bins
-        index = np.floor(values / width[:, None]).astype(np.int64) + self.n_bins
-        index = np.clip(index, 0, 2 * self.n_bins - 1) + np.arange(len(self.span))[:, None] * (2 * self.n_bins)
-        self.counts += np.bincount(index[live], minlength=self.counts.size).reshape(self.counts.shape)
+        zeros = values.shape[1] - np.count_nonzero(values, axis=1)
+        self.zeros += zeros
+        index = values / (np.where(self.span > 0, self.span, 1.0) / self.n_bins)[:, None]
+        np.floor(index, out=index)
+        np.clip(index, -self.n_bins, self.n_bins - 1, out=index)
+        index += (np.arange(len(self.span)) * (2 * self.n_bins) + self.n_bins)[:, None]
+        found = np.bincount(index.astype(np.int64).ravel(), minlength=self.counts.size)
+        self.counts += found.reshape(self.counts.shape)
+        self.counts[:, self.n_bins] -= zeros  # they were counted with the smallest positive values
 
     def reach(self, arguments: Array) -> None:
         """Add arguments ``(c, m)`` of the site's function to ``reached``."""
@@ -90,6 +94,15 @@ class Statistics:
         thin.span, thin.low, thin.high, thin.zeros = (a[kept] for a in (self.span, self.low, self.high, self.zeros))
         return thin
 
+    def rows(self, chosen: slice) -> Statistics:
+        """Return the statistics of some channels, as views."""
+        some = copy(self)
+        for name in ("counts", "span", "low", "high", "zeros"):
+            setattr(some, name, getattr(self, name)[chosen])
+        some.reached = self.reached[:, chosen]
+        some.n = self.n[chosen] if isinstance(self.n, np.ndarray) else self.n
+        return some
+
     @property
     def centers(self) -> Array:
         """Return the middle of every bin ``(c, 2 * n_bins)``, clipped to the extremes seen."""
@@ -113,6 +126,10 @@ class Statistics:
         total = (half * inside * (middle - start[:, None])).sum(axis=1)
         return start, np.where(count > 0, total / np.maximum(count, 1), 0.0), count
 
+    def moments(self) -> Moments:
+        """Return running sums over the bins, from which sums over any interval are differences."""
+        return Moments(self)
+
     def quantile_abs(self, p: float) -> Array:
         """Return per channel the smallest magnitude that a share ``p`` of all values does not exceed."""
         positive = self.counts[:, self.n_bins :]
@@ -122,3 +139,38 @@ class Statistics:
         edge = (first + 1) / self.n_bins * self.span
         top = np.maximum(np.abs(self.low), np.abs(self.high))
         return np.where(self.zeros >= p * self.n, 0.0, np.minimum(edge, top))
+
+
+class Moments:
+    """Running sums over a histogram's bins ``(c, bins + 1)``: of counts, of values, of squares."""
+
+    def __init__(self, stats: Statistics):
+        self.stats = stats
+        self.width = np.where(stats.span > 0, stats.span, 1.0)[:, None] / stats.n_bins
+        centers = stats.centers
+        self.sums = np.zeros((3, len(centers), centers.shape[1] + 1))
+        self.first = np.arange(len(centers))[:, None] * self.sums.shape[2]  # of each channel in a flat row of sums
+        for power, out in enumerate(self.sums):
+            np.cumsum(stats.counts * centers**power, axis=1, out=out[:, 1:])
+
+    def below(self, edge: Array) -> Array:
+        """Return the sums ``(3, c, k)`` over the bins whose centre lies below ``edge`` ``(c, k)``."""
+        stats, n = self.stats, self.sums.shape[2] - 1
+        index = np.clip(np.ceil(edge / self.width - 0.5) + stats.n_bins, 0, n).astype(np.int64)
+        index[edge <= stats.low[:, None]] = 0  # the outermost centres are drawn in to the extremes
+        index[edge > stats.high[:, None]] = n
+        return self.sums.reshape(3, -1).take(index + self.first, axis=1)
+
+    def squared_error(self, step: Array, lo: int, hi: int) -> Array:
+        """Return per channel the squared error of rounding to ``step`` ``(c,)`` times the codes lo..hi."""
+        edges = self.below((np.arange(lo, hi) + 0.5) * step[:, None])
+        ends = np.broadcast_to(self.sums[:, :, -1:], (*self.sums.shape[:2], 1))
+        n, first, second = np.diff(edges, axis=2, prepend=0.0, append=ends)
+        value = np.arange(lo, hi + 1) * step[:, None]
+        return (second - 2 * value * first + value**2 * n).sum(axis=1)
+
+    def squared_beyond(self, reach: Array, side: int) -> Array:
+        """Return per channel the sum of squared distances beyond ``reach`` ``(c,)`` on one side (1 or -1)."""
+        inside = self.below(side * reach[:, None])[:, :, 0]
+        n, first, second = inside if side < 0 else self.sums[:, :, -1] - inside
+        return second - 2 * side * reach * first + reach**2 * n

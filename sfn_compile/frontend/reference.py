@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..diagnostics import fail
 from ..samples import Samples, by_name, n_samples, part
+from ..stored import release
 from . import qonnx
 
 if TYPE_CHECKING:
@@ -29,17 +30,18 @@ class FloatReference:
     ``inputs`` names those that samples are given for; any other is fed zeros. ``batch`` is the size of a batch where it
     is fixed; ``piece`` samples run at a time where it is None. ``only_taps``: the model's outputs are not computed.
     ``before`` says of taps that do not have the batch in front how many numbers of one sample stand before it.
+    ``threads``: of onnxruntime [default: one per core].
     """
 
     def __init__(
         self, path: Path, inputs: Sequence[str], batch: int | None, taps: Sequence[str] = (), piece: int = _BATCH,
-        only_taps: bool = False, before: Mapping[str, int] | None = None,
+        only_taps: bool = False, threads: int | None = None, before: Mapping[str, int] | None = None,
     ):  # fmt: skip
         self.inputs = tuple(inputs)
         self.batch = batch
         self.piece = piece
         self.before = dict(before or {})
-        self.session = _session(path, taps, only_taps)
+        self.session = _session(path, taps, only_taps, threads)
         self.outputs = [o.name for o in self.session.get_outputs()]
         self.idle = [i for i in self.session.get_inputs() if i.name not in self.inputs]
 
@@ -68,6 +70,8 @@ class FloatReference:
                 found = self.session.run(self.outputs, feeds)
             except Exception as error:  # onnxruntime's exceptions share no base class
                 raise fail("SFN106", f"onnxruntime: {str(error).strip()[:300]}") from error
+            for values in x.values():
+                release(values)
             keep = slice(n - start) if isinstance(chosen, np.ndarray) else ...
             named = zip(self.outputs, found, strict=True)
             yield {name: self._in_front(name, np.asarray(value), n_samples(piece))[keep] for name, value in named}
@@ -92,12 +96,12 @@ def _zeros(source: ort.NodeArg, n: int) -> Array:
     return np.zeros(shape, {"float": "float32", "double": "float64"}.get(kind, kind))
 
 
-def _session(path: Path, taps: Sequence[str], only_taps: bool) -> ort.InferenceSession:
+def _session(path: Path, taps: Sequence[str], only_taps: bool, threads: int | None) -> ort.InferenceSession:
     import onnxruntime as ort  # here, because `sfnc check` answers without it
 
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = os.cpu_count() or 1
+    options.intra_op_num_threads = threads or os.cpu_count() or 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # onnxruntime reads weight data only from the model's folder, which it has to be told for a model in memory.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent.resolve()))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..calibration.collect import FloatRunner, RealValues
-from ..execute import accumulate, fire
+from ..execute import accumulate, fire, in_pieces
 from ..ir import Graph, Levels, Node
 from ..ops import Expression, Layer, MaxPool, Normalize, is_row_exp
 from ..ops.layer import channel_rows
@@ -89,14 +89,17 @@ class CorrectBias:
         projections, products = form.terms(node.inputs)
         driven = Population(node.name, projections, ladder(layer, form), node.type.shape, 0, 0, node.origin, products,
                             layer.norm(node.inputs))  # fmt: skip
-        acc = accumulate(driven, codes, infos)
+        sources = driven.sources
+        acc = in_pieces(
+            lambda *some: accumulate(driven, dict(zip(sources, some, strict=True)), infos), *(codes[s] for s in sources)
+        )
         if is_row_exp(layer):  # a shift of all scores changes nothing
             codes[node.name] = fire(driven, acc, codes)
             return node
-        got = acc if driven.norm is None else acc / driven.norm.apply(codes[driven.norm.source])
         if layer.carries:  # it carries on what the rounding of the same sum left, corrected like that
             return self._carried(node, layer, driven, acc, codes)
-        true = layer.drive(*(real[s] for s in node.inputs))
+        got = acc if driven.norm is None else acc / driven.norm.apply(codes[driven.norm.source])
+        true = in_pieces(layer.drive, *(real[s] for s in node.inputs))
         shift = spread(layer.axis, node.type.shape, _mean_error(layer, true, got * form.alpha + layer.bias))
         stated = "imported" in form.notes  # such a network is computed as it is, its errors included
         self.shifts[node.name] = shift

@@ -113,6 +113,9 @@ def _table(layer: Layer, form: IntegerForm, bias: Array) -> Table:
     rows = np.empty((len(kinds), hi - lo), np.int64)
     for row, i in zip(rows, kinds, strict=True):
         beta, size, unit = (Fraction(float(a.reshape(-1)[i])) for a in (bias, step, alpha))
+        if layer.activation.kind in ("identity", "relu", "clip"):
+            row[:] = _cut_line(layer.activation, range(lo + 1, hi + 1), beta, size, unit, form)
+            continue
         for j in range(lo + 1, hi + 1):
             row[j - lo - 1] = _finite_ceil(inverse(layer.activation, size * (2 * j - 1) / 2), beta, unit, form)
     return Table(rows[place].reshape(*bias.shape, hi - lo), np.arange(lo, hi + 1))
@@ -127,6 +130,34 @@ def _scalar_table(body: Expression, levels: Levels, form: IntegerForm, bias: Arr
     ends = (levels.lo, levels.hi, form.acc_min, form.acc_max)
     table, codes = scalar_table(Site(rowed, alpha, bias, step, *ends, levels.rounding))
     return Table(table[place].reshape(*shape, table.shape[1]), codes)
+
+
+def _cut_line(
+    activation: Activation, codes: range, beta: Fraction, size: Fraction, unit: Fraction, form: IntegerForm
+) -> list[int]:
+    """Return what :func:`_finite_ceil` of :func:`inverse` is for a straight line that is cut at one or two values.
+
+    Over a common denominator all of it is integers, which are many times faster than rationals.
+    """
+    least, most = (0.0, math.inf) if activation.kind == "relu" else (activation.a, activation.b)
+    if activation.kind == "identity":
+        least, most = -math.inf, math.inf
+    ends = [Fraction(e) if math.isfinite(e) else None for e in (least, most)]
+    known = [f for f in (beta, size, unit, *ends) if f is not None]
+    whole = math.lcm(*(f.denominator for f in known))
+    shift, width, by = (int(f * whole) for f in (beta, size, unit))
+    low, high = (None if e is None else int(e * whole) for e in ends)
+    found = []
+    for j in codes:
+        twice = width * (2 * j - 1)  # the real value, twice, where code j begins
+        if (low is None and least > 0) or (low is not None and twice <= 2 * low):
+            found.append(form.acc_min)
+        elif high is not None and twice > 2 * high:
+            found.append(form.acc_max + 1)
+        else:
+            tau = -((2 * shift - twice) // (2 * by))
+            found.append(min(max(tau, form.acc_min), form.acc_max + 1))
+    return found
 
 
 def _finite_ceil(least: Fraction | float, beta: Fraction, unit: Fraction, form: IntegerForm) -> int:

@@ -40,6 +40,7 @@ from ..samples import Samples, n_samples, part
 Array = NDArray[Any]
 Pair = tuple[str, str]
 _KINDS = {Uniform: "uniform", Table: "table", RowTable: "exponential", Ratio: "ratio", Readout: "readout"}
+AT_A_TIME = 8  # samples that the simulator computes together, where the float network runs fewer
 
 
 def layers(graph: Graph, program: Program, runner: FloatRunner, x: Samples) -> list[dict[str, Any]]:
@@ -213,9 +214,12 @@ def _tally(
     found = {name: _Tally() for name in program.values()}
     forms = {(p.left, p.right): p.form for s in program.populations() for p in s.products}
     both = dict.fromkeys(forms, 0.0)
-    start = 0
+    start, ready = 0, slice(0, 0)  # of which samples integers are there
     for n, real, _ in runner.stream(x):
-        codes = run_codes(program, encode_all(program, part(x, slice(start, start + n))))
+        if start + n > ready.stop:
+            ready = slice(start, start + max(n, AT_A_TIME))
+            integers = run_codes(program, encode_all(program, part(x, ready)))
+        codes = part(integers, slice(start - ready.start, start - ready.start + n))
         start += n
         for name, tally in found.items():
             op = nodes[name].op if name in nodes else None

@@ -9,7 +9,7 @@ from arith_examples import few, fixed, geometry, ints, worst_case_sum
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfn_compile import arith
+from sfn_compile import arith, kernels
 from sfn_compile.program import Elementwise
 
 ENGINES = ("fast", "reference")
@@ -154,7 +154,8 @@ def test_large_batches_cut_into_tiles_equal_one_sample_at_a_time(monkeypatch):
     s, w = rng.integers(-8, 8, (7, 2, 5, 5)), rng.integers(-9, 9, (3, 2, 3, 3))
     how = ((2, 1), ((1, 0), (0, 1)), (1, 1), 1, 9 * 2 * 9 * 8)
     whole = arith.conv(s, w, *how)
-    monkeypatch.setattr(arith, "_TILE_BYTES", 3 * 2 * 9 * 3 * 4 * 4)  # three samples, so the last tile is short
+    monkeypatch.setattr(kernels, "TILE_BYTES", 0)
+    monkeypatch.setattr(kernels, "TILE_COLUMNS", 2 * 5 * 7)  # two of three rows of the map, so the last tile is short
     assert np.array_equal(arith.conv(s, w, *how), whole)
     assert np.array_equal(np.concatenate([arith.conv(x[None], w, *how) for x in s]), whole)
 

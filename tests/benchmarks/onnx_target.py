@@ -133,7 +133,7 @@ def measure(model: Path, batch: int, rounds: int, folder: Path, threads: int, cl
     float_run = _session(model, {given.name: x}, loaded.batch, threads)
     spiking = _session(folder / FILE, codes, None, threads)
     wanted = [d.value for d in done.program.outputs]
-    simulate = lambda: run_codes(done.program, codes, wanted)  # noqa: E731
+    simulate = lambda: run_codes(done.program, codes, wanted, threads=threads)  # noqa: E731
     expected = simulate()
     found = dict(zip(wanted, spiking(), strict=True))
     assert all(np.array_equal(found[name], expected[name]) for name in wanted)

@@ -108,7 +108,7 @@ def _constant_times(node: OnnxNode) -> None:
         lead, matrices = _matrices(node, matrix, shape, shape[-2], matrix.shape[-1])
         product = grouped(node, expanded(node, node.value(1), (*lead, *shape[-2:])), matrices)
         return node.move(Reshape((*lead, matrix.shape[-2], shape[-1])), product)
-    matrix = matrix.reshape(matrix.shape[-2:])
+    matrix = matrix.reshape(-1, matrix.shape[-1])
     last = _turned(len(shape))
     product = node.emit(Linear(Dense(matrix), np.zeros(matrix.shape[0])), node.transpose(node.value(1), last))
     return node.result(Moved(Transpose(last)), product)

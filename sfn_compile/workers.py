@@ -1,0 +1,104 @@
+"""Evaluation over many processes: of this machine, or of a dask cluster. The same numbers as in one process.
+
+Work is cut into the pieces that one process computes too, and every piece has a number. What comes back is kept under
+that number, so a piece that was computed twice counts once; what a worker took with it when it ended is computed again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .config import Machine
+from .diagnostics import fail
+from .execute import n_cores, prepare_kernels
+from .pairs import Build, Pair, Progress, Tally, cuts, float_threads, merged, result
+from .samples import Samples, n_samples, part
+
+Array = NDArray[Any]
+ATTEMPTS = 3
+# Computes the pieces of these numbers; yields (number, tally) as they come; ends early where workers were lost.
+Crew = Callable[[Sequence[int]], Iterator[tuple[int, Tally]]]
+
+
+def spread(
+    build: Build, x: Samples, labels: Array | None, machine: Machine, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Return what ``pairs.measure`` returns, computed by the workers that ``machine`` names. Raises SFN607."""
+    if machine.cluster is not None:
+        from .cluster import crew_of
+
+        with crew_of(machine, build, x, labels) as crew:
+            found = gather(crew, n_samples(x), progress)
+    else:
+        found = gather(_processes(build, x, labels, machine), n_samples(x), progress)
+    outputs = build.manifest["host_tail"]["model_outputs"] if build.manifest.get("host_tail") else None
+    names = outputs or [d.name for d in build.program.outputs]
+    return result(merged(found[i] for i in sorted(found)), names, labels is not None)
+
+
+def gather(crew: Crew, n: int, progress: Progress | None = None) -> dict[int, Tally]:
+    """Return the tally of every piece of ``n`` samples by its number; pieces that were lost are given out again."""
+    pieces = cuts(n)
+    found: dict[int, Tally] = {}
+    for _ in range(ATTEMPTS):
+        missing = [i for i in range(len(pieces)) if i not in found]
+        for number, tally in crew(missing) if missing else ():
+            found[number] = tally
+            if progress is not None:
+                progress("evaluate", sum(t.n for t in found.values()), n)
+    if len(found) < len(pieces):
+        raise fail("SFN607", f"{len(pieces) - len(found)} of {len(pieces)} pieces were lost {ATTEMPTS} times")
+    return found
+
+
+# -- processes of this machine --------------------------------------------------------------------------------------
+_here: tuple[Pair, Samples, Array | None] | None = None  # of a worker process
+
+
+def _processes(build: Build, x: Samples, labels: Array | None, machine: Machine) -> Crew:
+    """Return a crew of processes that share weights, kernels and samples with this one where they can be forked."""
+    method = "fork" if sys.platform == "linux" else "spawn"
+    if method == "fork" and machine.engine == "fast":
+        prepare_kernels(build.program)  # before the fork: memory that nobody writes to stays one copy
+    threads = machine.threads or max(1, n_cores() // machine.workers)
+    given = build, x, labels, replace(machine, threads=threads), float_threads()
+
+    def crew(numbers: Sequence[int]) -> Iterator[tuple[int, Tally]]:
+        context = multiprocessing.get_context(method)
+        with ProcessPoolExecutor(min(machine.workers, len(numbers)), context, _begin, given) as pool:
+            jobs = [pool.submit(_piece, number) for number in numbers]
+            for job in as_completed(jobs):
+                try:
+                    yield job.result()
+                except BrokenProcessPool:  # every job that was not done says so; those that were are kept
+                    continue
+                except BaseException:
+                    pool.shutdown(cancel_futures=True)
+                    raise
+
+    return crew
+
+
+def _begin(build: Build, x: Samples, labels: Array | None, machine: Machine, n_float_threads: int) -> None:
+    global _here
+    _here = build.open(machine, float_threads=n_float_threads), x, labels
+
+
+def _piece(number: int) -> tuple[int, Tally]:
+    assert _here is not None
+    pair, x, labels = _here
+    return number, pair.tally(*samples_of(x, labels, number))
+
+
+def samples_of(x: Samples, labels: Array | None, number: int) -> tuple[Mapping[str, Array], Array | None]:
+    """Return the samples and labels of one piece."""
+    piece = cuts(n_samples(x))[number]
+    return part(x, piece), None if labels is None else labels[piece]
