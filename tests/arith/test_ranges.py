@@ -136,7 +136,7 @@ def test_a_product_reaches_both_ends_of_its_range_and_nothing_beyond(weights):
     for a, b in product(SMALL, SMALL):
         left, right = (np.arange(lo, hi + 1) for lo, hi in (a, b))
         pairs = np.array(list(product(left, right)))
-        values = form.apply(np.repeat(pairs[:, :1], len(weights), 1), np.repeat(pairs[:, 1:], len(weights), 1))
+        values = form.apply(np.repeat(pairs[:, :1], len(weights), 1), np.repeat(pairs[:, 1:], len(weights), 1), 9)
         shape = (len(weights),)
         low, high = ranges.product_reach(Product("a", "b", form), ValueInfo(shape, *a), ValueInfo(shape, *b))
         assert values.min(axis=0).tolist() == low.tolist(), (a, b)
@@ -150,7 +150,7 @@ def test_a_square_reaches_both_ends_of_its_range_and_nothing_beyond(weight):
         values = np.arange(codes[0], codes[1] + 1).reshape(-1, 1)
         info = ValueInfo((1,), *codes)
         low, high = ranges.product_reach(Product("a", "a", form), info, info)
-        squares = form.apply(values, values)
+        squares = form.apply(values, values, 9)
         assert (squares.min(), squares.max()) == (low.item(), high.item()), codes
 
 
