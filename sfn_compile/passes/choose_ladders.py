@@ -19,7 +19,7 @@ from ..config import Options
 from ..ir import Graph, GraphInput, Levels, Node
 from ..ops import Activation, Layer, MaxPool, Moved, Normalize, is_row_exp
 from ..ops.layer import Axis, channel_rows
-from ..program import Conv, Dense, LinearMap, Matmul, ProductForm, Shape, ValueInfo
+from ..program import Conv, Dense, Identity, LinearMap, Matmul, ProductForm, Shape, ValueInfo
 from .arrays import along, channel_vector, spread
 from .lower import info_behind
 from .row_forms import ratio_step, ratio_weight
@@ -55,7 +55,7 @@ class ChooseLadders:
     def _attempt(self, graph: Graph, ties: Ties) -> Graph | None:
         """Return the graph with levels, or None with more channels tied to one step."""
         shapes: dict[str, Shape] = {name: t.shape for name, t in graph.types().items()}
-        attended = factors(graph)
+        fine = fine_sites(graph)
         inputs = tuple(self._input(source, ties) for source in graph.inputs)
         steps: dict[str, Array] = {i.name: i.levels.step for i in inputs if i.levels is not None}
         infos = {i.name: ValueInfo(i.type.shape, i.levels.lo, i.levels.hi) for i in inputs if i.levels is not None}
@@ -74,13 +74,12 @@ class ChooseLadders:
                 if node.op.levels is not None:
                     steps[node.name] = node.op.levels.step
                 elif node.op.activation is not None:
-                    options = self._attention if node.name in attended else self.options
-                    levels = self._levels(node, node.op, steps, infos, ties, options)
+                    levels = self._levels(node, node.op, steps, infos, ties, fine.get(node.name, ""))
                     steps[node.name] = levels.step
                     chosen = replace(node.op, levels=levels, activation=self._reached(node, node.op.activation))
                     node = replace(node, op=chosen, origin=node.origin.touched_by(self.name))
             elif isinstance(node.op, Normalize):
-                levels = self._levels_of_rows(node, node.op, ties)
+                levels = self._levels_of_rows(node, node.op, ties, fine.get(node.name, ""))
                 steps[node.name] = levels.step
                 node = replace(node, op=replace(node.op, levels=levels), origin=node.origin.touched_by(self.name))
             else:
@@ -117,10 +116,14 @@ class ChooseLadders:
         low, high = (spread(node.op.axis, node.type.shape, v) for v in self.statistics[node.name].reached)
         return activation.within(low, high)
 
-    @property
-    def _attention(self) -> Options:
-        """The options with the levels of attention sites."""
-        return replace(self.options, levels=max(self.options.levels, self.options.attention_levels))
+    def _options(self, reason: str) -> Options:
+        """Return the options of a site; one that has a ``reason`` gets the levels of attention."""
+        fine = max(self.options.levels, self.options.attention_levels)
+        return replace(self.options, levels=fine) if reason else self.options
+
+    def _said(self, reason: str) -> str:
+        """Return the reason for other levels than asked for, none where they are the same."""
+        return "" if self._options(reason).levels == self.options.levels else reason
 
     def _left_over(self, node: Node, layer: Layer, steps: Mapping[str, Array]) -> Levels:
         """Return levels that divide one step of the site whose rounding is carried on."""
@@ -128,25 +131,28 @@ class ChooseLadders:
         step = steps[node.inputs[len(layer.maps) - 1]] / (n + 1)
         return Levels(step, -((n + 1) // 2), n // 2, np.zeros(step.shape, bool), "what rounding left of a residual")
 
-    def _levels_of_rows(self, node: Node, op: Normalize, ties: Ties) -> Levels:
+    def _levels_of_rows(self, node: Node, op: Normalize, ties: Ties, reason: str) -> Levels:
         stats, shape = self.statistics[node.name], node.type.shape
-        lo, hi = code_range(op.activation, stats, self.options)
-        step = _by_groups(stats, ties.groups(node.name), lo, hi, self.options, _of_site)
+        options = self._options(reason)
+        lo, hi = code_range(op.activation, stats, options)
+        step = _by_groups(stats, ties.groups(node.name), lo, hi, options, _of_site)
         dead = step <= 0
         step[dead] = step.max() if (step > 0).any() else 1.0
-        return Levels(spread(op.axis, shape, ties.tied(node.name, step)), lo, hi, spread(op.axis, shape, dead))
+        return Levels(
+            spread(op.axis, shape, ties.tied(node.name, step)), lo, hi, spread(op.axis, shape, dead), self._said(reason)
+        )
 
     def _levels(
         self, node: Node, layer: Layer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo], ties: Ties,
-        options: Options,
+        reason: str,
     ) -> Levels:  # fmt: skip
         assert layer.activation is not None
         if is_row_exp(layer):
-            one, top = np.ones((1,) * len(node.type.shape)), self._attention.levels
+            one, top = np.ones((1,) * len(node.type.shape)), self._options("softmax").levels
             return Levels(one / top, 0, top, one == 0, "exponential of a softmax: from 0 to the largest of its row")
         if layer.carries:
             return self._left_over(node, layer, steps)
-        stats = self.statistics[node.name]
+        stats, options = self.statistics[node.name], self._options(reason)
         lo, hi = code_range(layer.activation, stats, options)
         step = _by_groups(stats, ties.groups(node.name), lo, hi, options, _of_site)
         step = np.minimum(step, _longest(layer.activation, lo, hi))
@@ -165,13 +171,16 @@ class ChooseLadders:
             unit = np.abs(rows_of(term, node.type.shape, layer.axis)).max(axis=1)
             step = ratio_step(step, unit, ratio_weight(terms, infos, self.options))
         axis, shape = layer.axis, node.type.shape
-        reason = "" if options.levels == self.options.levels else "factor of a matrix product of spikes"
-        return Levels(spread(axis, shape, step), lo, hi, spread(axis, shape, dead), reason)
+        return Levels(spread(axis, shape, step), lo, hi, spread(axis, shape, dead), self._said(reason))
 
 
-def factors(graph: Graph) -> set[str]:
-    """Return the sites whose codes are factors of a matrix product, directly or through moves: attention's."""
-    nodes, found = graph.by_name(), set[str]()
+def fine_sites(graph: Graph) -> dict[str, str]:
+    """Return the sites that get the levels of attention, each with its reason.
+
+    Factors of matrix products, directly or through moves; what only normalisations read, since dividing by a small
+    deviation makes rounding large; and a normalisation that sums go on with, where rounding would add up.
+    """
+    nodes, users, found = graph.by_name(), graph.users(), dict[str, str]()
     waiting = [
         s for n in graph.nodes if isinstance(n.op, Layer) for q in n.op.terms(n.inputs)[1]
         if isinstance(q.form, Matmul) for s in (q.left, q.right)
@@ -181,8 +190,21 @@ def factors(graph: Graph) -> set[str]:
         if name in nodes and isinstance(nodes[name].op, Moved):
             waiting += nodes[name].inputs
         else:
-            found.add(name)
+            found[name] = "factor of a matrix product of spikes"
+    for node in graph.nodes:
+        readers = users[node.name]
+        if isinstance(node.op, Layer) and readers and all(isinstance(u.op, Normalize) for u in readers):
+            found.setdefault(node.name, "read by a normalisation alone")
+        if isinstance(node.op, Normalize) and any(_adds(u, node.name) for u in readers):
+            found.setdefault(node.name, "a normalisation that a sum goes on with")
     return found
+
+
+def _adds(reader: Node, value: str) -> bool:
+    """Return whether a Layer reads a value as it is, element by element."""
+    if not isinstance(reader.op, Layer):
+        return False
+    return any(p.source == value and isinstance(p.map, Identity) for p in reader.op.terms(reader.inputs)[0])
 
 
 def _longest(activation: Activation, lo: int, hi: int) -> float:
