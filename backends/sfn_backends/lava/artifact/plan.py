@@ -39,6 +39,7 @@ def n_processes(manifest: Json) -> int:
         count += sum(1 + int(c["delay"]) for c in layer.get("connections", ()))
         count += sum(1 + sum(p["delays"]) for p in layer.get("products", ()))
         count += 1 + int(layer["norm"]["delay"]) if layer.get("norm") else 0
+        count += sum(int(read["delay"]) for read in layer.get("sources", ()))
     return count
 
 
