@@ -104,7 +104,7 @@ def _compiled(
         check_import(graph, loaded, part(data.x, slice(2)))
         check_tail(graph, loaded, part(data.x, slice(2)))
     with _timed(seconds, "structure"):
-        passes = structure(options.levels)
+        passes = structure(options)
         graph = run_passes(graph, passes[:UNPROBED], after=after)
         rng = np.random.default_rng(options.seed)
         probe = {i.name: rng.standard_normal((1, *i.type.shape)) for i in graph.inputs}
