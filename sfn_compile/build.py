@@ -104,7 +104,7 @@ def _compiled(
         check_import(graph, loaded, part(data.x, slice(2)))
         check_tail(graph, loaded, part(data.x, slice(2)))
     with _timed(seconds, "structure"):
-        passes = structure(options.levels)
+        passes = structure(options)
         graph = run_passes(graph, passes[:UNPROBED], after=after)
         rng = np.random.default_rng(options.seed)
         probe = {i.name: rng.standard_normal((1, *i.type.shape)) for i in graph.inputs}
@@ -208,7 +208,7 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
     golden = part(x, slice(max(1, min(GOLDEN_SAMPLES, GOLDEN_LIMIT // max(size, 1)))))
     codes = encode_all(done.program, golden)
     artifact.save_golden(folder, golden, _golden(done.program, codes))
-    rows = measure.layers(done.graph, done.program, done.runner, part(x, slice(MEASURED_SAMPLES)))
+    rows, softmaxes = measure.layers(done.graph, done.program, done.runner, part(x, slice(MEASURED_SAMPLES)))
     progress("measure", 1, 1)
     return {
         "coverage": {
@@ -221,6 +221,7 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
         "decoder": [op.kind for d in done.program.outputs for op in d.host],
         "layers": rows,
         "totals": measure.totals(rows),
+        "attention": softmaxes,
         "measured_on": {"samples": min(n_samples(x), MEASURED_SAMPLES), "data": done.calibration.source},
         "options": done.options.as_dict(),
         "warnings": [w.as_dict() for w in done.warnings],

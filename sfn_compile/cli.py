@@ -15,7 +15,7 @@ import click
 
 from . import __version__
 from .codes import CODES, EXIT_BUG, EXIT_ENVIRONMENT, EXIT_USAGE
-from .config import ENGINES, METHOD_NAMES, NIR_FORMS, Machine, Options
+from .config import ATTENTION_FORMS, ENGINES, METHOD_NAMES, NIR_FORMS, Machine, Options
 from .diagnostics import CompileError, Diagnostic, fail
 
 FILE = click.Path(path_type=Path)
@@ -129,6 +129,26 @@ _quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print errors o
 @click.option("--samples", type=int, help="Use this many samples of the calibration data. [default: all]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Chooses those samples.")
 @click.option("--levels", type=int, default=31, show_default=True, help="Highest code of a population.")
+@click.option(
+    "--attention-levels",
+    type=int,
+    default=255,
+    show_default=True,
+    help="Highest code of what attention multiplies and of what normalisation depends on.",
+)
+@click.option(
+    "--attention",
+    type=click.Choice(ATTENTION_FORMS),
+    default="quotient",
+    show_default=True,
+    help="Divide behind the product with the values, or fire attention's weights first.",
+)
+@click.option(
+    "--carry/--no-carry",
+    default=True,
+    show_default=True,
+    help="Carry on what rounding left of a residual stream, in populations of its own.",
+)
 @click.option("--input-levels", type=int, default=255, show_default=True, help="Highest code of the input.")
 @click.option("--weight-bits", type=int, default=8, show_default=True, help="Bits of a weight, sign included.")
 @click.option("--method", type=click.Choice(METHOD_NAMES), default="mse", show_default=True, help="Chooses thresholds.")

@@ -11,6 +11,7 @@ from .diagnostics import fail
 
 METHOD_NAMES = ("mse", "minmax", "percentile", "sfn")
 NIR_FORMS = ("binary", "unary", "sar")
+ATTENTION_FORMS = ("quotient", "fired")
 ENGINES = ("fast", "reference")
 
 
@@ -61,6 +62,8 @@ class Options:
     targets: tuple[str, ...] = ("sim",)
     levels: int = 31
     attention_levels: int = 255
+    attention: str = "quotient"
+    carry: bool = True
     input_levels: int = 255
     weight_bits: int = 8
     method: str = "mse"
@@ -91,6 +94,8 @@ class Options:
             raise fail("SFN605", "--require-accuracy-drop is not a number")
         if self.nir_form not in NIR_FORMS:
             raise fail("SFN605", f"--nir-form {self.nir_form!r}", fix=f"one of {', '.join(NIR_FORMS)}")
+        if self.attention not in ATTENTION_FORMS:
+            raise fail("SFN605", f"--attention {self.attention!r}", fix=f"one of {', '.join(ATTENTION_FORMS)}")
         if not self.targets:
             raise fail("SFN605", "--target names no target")
         return self
@@ -99,6 +104,7 @@ class Options:
         """Return the JSON form for the report and the manifest."""
         return {
             "targets": list(self.targets), "levels": self.levels, "attention_levels": self.attention_levels,
+            "attention": self.attention, "carry": self.carry,
             "input_levels": self.input_levels,
             "weight_bits": self.weight_bits, "method": self.method, "method_options": dict(self.method_options),
             "timesteps": self.timesteps, "samples": self.samples, "seed": self.seed, "nir_form": self.nir_form,

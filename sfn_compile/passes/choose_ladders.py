@@ -154,7 +154,9 @@ class ChooseLadders:
             return self._left_over(node, layer, steps)
         stats, options = self.statistics[node.name], self._options(reason)
         lo, hi = code_range(layer.activation, stats, options)
-        step = _by_groups(stats, ties.groups(node.name), lo, hi, options, _of_site)
+        # SFormer's cap: the largest weight of attention is the one that must not be cut.
+        method = _of_largest if layer.norm_axis is not None and layer.maps else _of_site
+        step = _by_groups(stats, ties.groups(node.name), lo, hi, options, method)
         step = np.minimum(step, _longest(layer.activation, lo, hi))
         dead = step <= 0
         rows = _rows_on_codes(node, layer, steps, infos)
@@ -218,6 +220,10 @@ def _of_site(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
     if options.method == "mse":
         return methods.mse_of_new_samples(stats, lo, hi)
     return methods.choose(options.method, stats, lo, hi, options.method_options)
+
+
+def _of_largest(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
+    return methods.choose("minmax", stats, lo, hi, {})
 
 
 def _of_input(stats: Statistics, lo: int, hi: int, options: Options) -> Array:

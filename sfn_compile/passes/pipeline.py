@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config import Options
 from ..host import apply_host
 from ..ir import Graph
 from ..program import HostOp
@@ -46,9 +47,9 @@ STRUCTURE: tuple[Pass, ...] = (
 UNPROBED = 3
 
 
-def structure(levels: int) -> tuple[Pass, ...]:
-    """Return the structural passes for a network of ``levels`` levels per site."""
-    return (*STRUCTURE[:-1], PlaceSites(levels))
+def structure(options: Options) -> tuple[Pass, ...]:
+    """Return the structural passes for what the user chose."""
+    return (*STRUCTURE[:-1], PlaceSites(options.levels, options.carry, options.attention == "fired"))
 
 
 # An exact pass may reorder float64 sums; values are compared relative to the largest. 2**-40 is 4096 units in the last

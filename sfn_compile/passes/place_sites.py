@@ -68,11 +68,14 @@ class _Form:
 class PlaceSites:
     """Turns linear ops, residual sums, products and activations into Layers.
 
-    ``levels`` (those asked for) decide whether a product can share an accumulator with linear terms.
+    ``levels`` (those asked for) decide whether a product can share an accumulator with linear terms. ``carry``: what
+    rounding left of a residual stream goes on beside it. ``fire_attention``: a softmax is fired before a matrix product
+    reads it, as SFormer has it, instead of dividing behind the product.
     """
 
     levels: int = 31
     carry: bool = True
+    fire_attention: bool = False
 
     name: ClassVar[str] = "place-sites"
     needs: ClassVar[frozenset[str]] = frozenset({"moves-sunk", "linear-composed", "pools-composed"})
@@ -81,7 +84,7 @@ class PlaceSites:
 
     def run(self, graph: Graph) -> Graph:
         """Return a graph of Layers, max pools and moves."""
-        return _Placer(graph, self.levels, self.carry).run()
+        return _Placer(graph, self.levels, self.carry, self.fire_attention).run()
 
 
 @dataclass
@@ -89,6 +92,7 @@ class _Placer:
     graph: Graph
     levels: int
     carry: bool
+    fire_attention: bool
     nodes: list[Node] = field(default_factory=list)
     forms: dict[str, _Form] = field(default_factory=dict)
     spikes: dict[str, str] = field(default_factory=dict)
@@ -212,7 +216,7 @@ class _Placer:
 
     def _matrix_product(self, node: Node) -> _Form:
         left, right = node.inputs
-        weights = None if left in self.spikes else self.forms.get(left)
+        weights = None if left in self.spikes or self.fire_attention else self.forms.get(left)
         norm = None
         if weights is not None and weights.norm is not None and _plain(weights, len(node.type.shape) - 1):
             norm, name, a, before = weights.norm, weights.norm.source, np.ones(()), weights.origin

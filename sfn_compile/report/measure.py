@@ -36,6 +36,7 @@ from ..program import (
 )
 from ..ranges import bits_for, normalization_reach
 from ..samples import Samples, n_samples, part
+from . import attention
 
 Array = NDArray[Any]
 Pair = tuple[str, str]
@@ -43,20 +44,26 @@ _KINDS = {Uniform: "uniform", Table: "table", RowTable: "exponential", Ratio: "r
 AT_A_TIME = 8  # samples that the simulator computes together, where the float network runs fewer
 
 
-def layers(graph: Graph, program: Program, runner: FloatRunner, x: Samples) -> list[dict[str, Any]]:
-    """Return one row per population (inputs first), measured on the samples ``x``, ``(n, *model_shape)`` per input."""
-    tally, both = _tally(graph, program, runner, x)
-    info, nodes = program.values(), graph.by_name()
+def layers(
+    graph: Graph, program: Program, runner: FloatRunner, x: Samples
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return one row per population (inputs first) and one per softmax, measured on the samples ``x``.
+
+    ``x`` is ``(n, *model_shape)`` per input.
+    """
+    seen = attention.softmaxes(program)
+    tally, both = _tally(graph, program, runner, x, seen)
+    info, nodes, carried = program.values(), graph.by_name(), _carried(graph)
     rows = [{**_input(source), **tally[source.name].row()} for source in graph.inputs]
     for step in program.steps:
         if isinstance(step, Population):
-            static = {**_static(step, nodes[step.name], info), **_activity(step, info, tally, both)}
+            static = {**_static(step, nodes[step.name], info, carried), **_activity(step, info, tally, both)}
         elif isinstance(step, Normalization):
-            static = _normalization(step, nodes[step.name], info)
+            static = _normalization(step, nodes[step.name], info, carried)
         else:
             continue
         rows.append({**static, **tally[step.name].row()})
-    return rows
+    return rows, attention.rows(program, seen, rows)
 
 
 def _input(source: GraphInput) -> dict[str, Any]:
@@ -92,11 +99,11 @@ def macs(linear: LinearMap, source: ValueInfo) -> int:
     return size * (int(np.prod(linear.kernel)) if isinstance(linear, SumPool) else 1)
 
 
-def _static(population: Population, node: Node, info: Mapping[str, ValueInfo]) -> dict[str, Any]:
+def _static(population: Population, node: Node, info: Mapping[str, ValueInfo], carried: set[str]) -> dict[str, Any]:
     layer = node.op
     assert isinstance(layer, Layer)
     ladder, levels = population.ladder, layer.levels
-    projections = _projections(population.projections, info)
+    projections = _projections(population.projections, info, carried)
     products: list[dict[str, Any]] = [
         {"sources": [p.left, p.right], "kind": type(p.form).__name__, "weights": int(p.form.weight.size),
          "weight_bits": bits_for(-weight_top(p.form), weight_top(p.form)), "macs": product_macs(p, info)}
@@ -116,27 +123,40 @@ def _static(population: Population, node: Node, info: Mapping[str, ValueInfo]) -
         "acc_bits": bits_for(population.acc_min, population.acc_max),
         "weight_bits": max(p["weight_bits"] for p in projections + products),
         "projections": projections, "products": products,
-        "macs": sum(p["macs"] for p in projections + products),
+        "macs": 0 if layer.carries else sum(p["macs"] for p in projections + products),
         "notes": list(layer.integer.notes) if layer.integer else [],
     }  # fmt: skip
 
 
-def _projections(projections: tuple[Projection, ...], info: Mapping[str, ValueInfo]) -> list[dict[str, Any]]:
+def _carried(graph: Graph) -> set[str]:
+    """Return the values that hold what rounding left: the float network has nothing like them, and no MACs for them."""
+    found: set[str] = set()
+    for node in graph.nodes:
+        moved = not isinstance(node.op, Layer | Normalize) and bool(node.inputs) and found.issuperset(node.inputs)
+        if moved or (isinstance(node.op, Layer) and node.op.carries):
+            found.add(node.name)
+    return found
+
+
+def _projections(
+    projections: tuple[Projection, ...], info: Mapping[str, ValueInfo], carried: set[str]
+) -> list[dict[str, Any]]:
     return [
         {"source": p.source, "kind": type(p.map).__name__, "weights": int(p.map.weight.size),
-         "weight_bits": bits_for(-weight_top(p.map), weight_top(p.map)), "macs": macs(p.map, info[p.source])}
+         "weight_bits": bits_for(-weight_top(p.map), weight_top(p.map)),
+         "macs": 0 if p.source in carried else macs(p.map, info[p.source])}
         for p in projections
     ]  # fmt: skip
 
 
-def _normalization(step: Normalization, node: Node, info: Mapping[str, ValueInfo]) -> dict[str, Any]:
+def _normalization(step: Normalization, node: Node, info: Mapping[str, ValueInfo], carried: set[str]) -> dict[str, Any]:
     op, reach = node.op, normalization_reach(step, info)
     assert isinstance(op, Normalize)
     assert op.levels is not None
     size = int(np.prod(step.shape))
     widest = max(bits_for(lo, hi) for lo, hi in reach.values())
     lo, hi = reach["deviation"]
-    projections = _projections(step.projections, info)
+    projections = _projections(step.projections, info, carried)
     return {
         "name": step.name, "kind": "normalization", "origin": list(step.origin.nodes),
         "activation": op.activation.label, "shape": list(step.shape),
@@ -206,7 +226,7 @@ def decibel(signal: float, noise: float) -> float | None:
 
 
 def _tally(
-    graph: Graph, program: Program, runner: FloatRunner, x: Samples
+    graph: Graph, program: Program, runner: FloatRunner, x: Samples, seen: Mapping[str, attention.Softmax]
 ) -> tuple[dict[str, _Tally], dict[Pair, float]]:
     """Return a tally of every value, and for the two factors of a product the share of places where both are not 0."""
     steps, nodes = all_steps(graph), graph.by_name()
@@ -227,8 +247,10 @@ def _tally(
             step = steps.get(name)
             if isinstance(op, Layer) and op.levels is None and op.integer is not None:
                 step = op.integer.alpha
-            measured = op is None or isinstance(op, Layer | Normalize)
+            measured = op is None or isinstance(op, Normalize) or (isinstance(op, Layer) and not op.carries)
             tally.add(real[name] if measured else None, codes[name], step, levels)
+        for name, softmax in seen.items():
+            softmax.add(codes[name])
         for left, right in both:
             both[left, right] += _met(codes[left], codes[right], forms[left, right]) * n / n_samples(x)
     return found, both

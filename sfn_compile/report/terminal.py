@@ -42,6 +42,8 @@ class Console:
         """Print the layers, the totals, and where the files are."""
         report = built.report
         self.out.print(_layer_table(report["layers"]))
+        if report["attention"]:
+            self.out.print(_attention_table(report["attention"]))
         total = report["totals"]
         self.out.print(
             f"{report['coverage']['mapped']} of {report['coverage']['nodes']} ONNX nodes mapped; "
@@ -98,6 +100,20 @@ def tail_line(tail: Mapping[str, Any]) -> str:
     return f"{len(nodes)} nodes run on the host (onnxruntime), cut at {cut}: {first}"
 
 
+def _attention_table(rows: list[dict[str, Any]]) -> Table:
+    """Return the softmaxes: shares of their codes, how much one place takes, and what was cut around them."""
+    titles = "softmax", "shape", "codes: 0", "quarters", "places per row", "largest weight", "saturated: q, k, v, out"
+    table = Table()
+    for title in titles:
+        table.add_column(title, no_wrap=True)
+    for r in rows:
+        zero, *quarters = (f"{100 * s:.0f}" for s in r["distribution"])
+        cut = ", ".join(f"{100 * s:.1f}" for s in r["saturation"].values())
+        table.add_row(_short(r["name"].removesuffix("/exp"), 24), "x".join(map(str, r["shape"])), f"{zero} %",
+                      f"{' '.join(quarters)} %", f"{r['places']:.1f}", f"{r['cap']:.2f}", f"{cut} %")  # fmt: skip
+    return table
+
+
 def _layer_table(rows: list[dict[str, Any]]) -> Table:
     """Return the populations; "SQNR here" is what the codes of a layer cost, "all" what has come together up to it."""
     titles = (
@@ -117,7 +133,7 @@ def _layer_table(rows: list[dict[str, Any]]) -> Table:
     for r in rows:
         origin = r["origin"][0] if r["origin"] else ""
         more = f" +{len(r['origin']) - 1}" if len(r["origin"]) > 1 else ""
-        theta = "table" if r["kind"] == "table" else _span(r.get("theta_min"), r.get("theta_max"))
+        theta = "table" if r["kind"] in ("table", "exponential") else _span(r.get("theta_min"), r.get("theta_max"))
         table.add_row(
             _short(r["name"], 17), _short(origin.rpartition(" (")[0] or origin, 17) + more,
             "x".join(map(str, r["shape"])), "acc" if r["lo"] is None else f"{r['lo']}..{r['hi']}", theta,

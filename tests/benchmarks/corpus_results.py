@@ -40,22 +40,33 @@ CALIBRATION = 512
 LARGE = 50_000  # neurons above which Lava and the stock readers get two samples
 TARGETS = ("sim", "onnx", "nir", "lava")
 REGRESSION = ("go1_policy", "super_resolution", "ultraface_rfb_320")
-LARGE_INPUTS = {*corpus_data.MOBILENETS, *REGRESSION[1:], *list(corpus_data.QUANTISED)[2:]}
+LARGE_INPUTS = {"fashion_vit", *corpus_data.MOBILENETS, *REGRESSION[1:], *list(corpus_data.QUANTISED)[2:]}
 
 
-def accuracy(name: str, folder: Path) -> dict[str, Any]:
-    """Return float top-1 and, per calibration seed, the points lost by the spiking network."""
+def accuracy(name: str, folder: Path, options: Options | None = None) -> dict[str, Any]:
+    """Return float top-1, mean agreement and, per calibration seed, the points lost by the spiking network."""
     model = corpus_data.model_path(name)
     x, y = corpus_data.samples(name, "test")
-    drops, float_top1 = [], 0.0
+    drops, same, float_top1 = [], [], 0.0
     for seed in SEEDS:
         data = corpus_data.write_npz(folder / f"calib{seed}.npz", name, "train", CALIBRATION, seed)
-        done = compile_model(model, Options(), data)
+        done = compile_model(model, options or Options(), data)
         reference = FloatReference(model, done.loaded.input_names, done.loaded.batch)
         found = compare(done.program, reference, x, y)["accuracy"]
         float_top1 = 100 * found["float_top1"]
         drops.append(100 * (found["float_top1"] - found["snn_top1"]))
-    return {"float": float_top1, "drops": drops}
+        same.append(100 * found["agreement"])
+    return {"float": float_top1, "drops": drops, "agreement": float(np.mean(same))}
+
+
+def transformer(name: str, folder: Path, attention: int) -> str:
+    """Return one line on a vision transformer with so many levels at attention sites, 31 elsewhere."""
+    found = accuracy(name, folder, Options(attention_levels=attention))
+    drops = np.array(found["drops"])
+    spread = ", ".join(f"{d:.2f}" for d in drops)
+    return (
+        f"| {name} | {attention} | {found['float']:.2f} | {drops.mean():+.2f} | {spread} | {found['agreement']:.1f} % |"
+    )
 
 
 def before_softmax(name: str, folder: Path, levels: int) -> str:
@@ -173,9 +184,18 @@ def main() -> None:
     args = parser.parse_args()
     if not corpus_data.present():
         sys.exit(corpus_data.MISSING)
-    tables: dict[str, list[str]] = {"scores": [], "mobile": [], "quantised": [], "regression": [], "proofs": []}
+    tables: dict[str, list[str]] = {
+        "scores": [],
+        "transformers": [],
+        "mobile": [],
+        "quantised": [],
+        "regression": [],
+        "proofs": [],
+    }
     jobs: list[tuple[str, str, Callable[[str, Path], str]]] = [
         *(("scores", n, lambda name, folder: accuracy_row(name, accuracy(name, folder))) for n in corpus_data.PROMISED),
+        *(("transformers", n, lambda name, folder: "\n".join(transformer(name, folder, k) for k in (255, 31)))
+          for n in corpus_data.TRANSFORMERS),
         *(("mobile", n, lambda name, folder: "\n".join(before_softmax(name, folder, levels) for levels in (63, 31)))
           for n in corpus_data.MOBILENETS),
         *(("quantised", n, against_itself) for n in corpus_data.QUANTISED),
@@ -213,6 +233,15 @@ negative means gained. One image is 0.02 points.
 | network | float top-1 | points lost, mean | per seed |
 |---|---|---|---|
 {scores}
+
+## Transformers
+
+As above. `fashion_vit` is `models/fashion_vit.onnx` (LayerNorm, GELU, class token), `cifar_vit_ibp` normalises by batch
+statistics. Levels of attention sites (queries, keys, values, exponentials of the softmax) differ; all others have 31.
+
+| network | attention levels | float top-1 | points lost, mean | per seed | agreement |
+|---|---|---|---|---|---|
+{transformers}
 
 ## MobileNets
 

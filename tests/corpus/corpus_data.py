@@ -37,6 +37,11 @@ QUANTISED = {
 MOBILENETS = ("imagenet_mobilenet_v1_025_128", "imagenet_mobilenet_v1_050_160")
 
 
+# Attention at one timestep; the second is this repository's own, trained on data of the corpus.
+TRANSFORMERS = ("cifar_vit_ibp", "fashion_vit")
+OWN = Path(__file__).resolve().parents[2] / "models"
+
+
 def present() -> bool:
     """Return whether the corpus is there."""
     return (ROOT / "manifest.json").is_file()
@@ -44,11 +49,14 @@ def present() -> bool:
 
 def model_path(name: str) -> Path:
     """Return the ONNX file of a model."""
-    return ROOT / "models" / f"{name}.onnx"
+    return OWN / f"{name}.onnx" if name == "fashion_vit" else ROOT / "models" / f"{name}.onnx"
 
 
 def facts(name: str) -> dict[str, Any]:
     """Return the manifest's entry of a model."""
+    if name == "fashion_vit":
+        plain = {"dtype": "float32", "scale": 1 / 255, "mean": 0.0, "std": 1.0, "layout": "NCHW"}
+        return {"data": "fashion_mnist", "preprocess": plain, "inputs": [["image", ["batch", 1, 28, 28]]]}
     manifest = json.loads((ROOT / "manifest.json").read_text(encoding="utf-8"))
     found: dict[str, Any] = manifest.get("models", manifest)[name]
     return found

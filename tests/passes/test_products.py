@@ -82,7 +82,7 @@ def test_products_that_meet_share_a_population(tmp_path):
 @pytest.mark.parametrize(("levels", "populations"), [(63, ["e"]), (64, ["m"])])
 def test_above_63_levels_a_product_beside_a_skip_has_a_site_of_its_own(levels, populations, tmp_path):
     original = imported(tiny(f"{GLU} e = Add(m, a) y = Conv(e, u)", **GATED, u=noise(2, 4, 1, 1)), tmp_path)
-    graph = run_passes(original, structure(levels))
+    graph = run_passes(original, structure(Options(levels=levels)))
     assert [n.name for n in graph.nodes if isinstance(n.op, Layer) and n.op.products] == populations
 
 
