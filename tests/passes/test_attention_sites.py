@@ -16,7 +16,7 @@ from sfn_compile.ops import Layer, Moved, Normalize, is_row_exp
 from sfn_compile.passes.choose_ladders import fine_sites
 from sfn_compile.passes.compose_moves import ComposeMoves
 from sfn_compile.passes.fold_affine import FoldAffine, foldable
-from sfn_compile.passes.place_sites import PlaceSites
+from sfn_compile.passes.pipeline import run_passes, structure
 from sfn_compile.passes.steps import all_steps
 from sfn_compile.program import Identity, Matmul, Normalization, Ratio, Reshape, RowTable, Transpose
 
@@ -67,6 +67,15 @@ def test_a_product_with_a_softmax_reads_its_exponentials_and_is_divided_by_their
     assert is_row_exp(graph.by_name()["p/exp"].op)
     assert "p" not in graph.by_name()  # attention weights are fired nowhere
     assert graph.by_name()["p/exp"].origin.nodes == ("s (MatMul)", "c (Mul)", "p (Softmax)")
+
+
+def test_weights_of_attention_are_fired_first_where_that_is_asked_for(tmp_path):
+    original = imported(tiny(f"{ATTEND} y = MatMul(a, wo)", **GIVEN), tmp_path)
+    graph = run_passes(original, structure(Options(attention="fired")))
+    assert graph.by_name()["a"].inputs == ("p", "v")
+    assert graph.by_name()["a"].op.norm_axis is None
+    assert graph.by_name()["p"].op.norm_axis == 1
+    assert fine_sites(graph)["p"] == "factor of a matrix product of spikes"
 
 
 def test_any_other_reader_of_a_softmax_gets_its_quotient_fired(tmp_path):
@@ -176,7 +185,7 @@ def test_without_a_later_sum_nothing_is_carried(tmp_path):
 
 def test_carrying_can_be_left_out(tmp_path):
     original = imported(tiny(STREAM, x=(4, 6), **PROJECTED, **NORM), tmp_path)
-    graph = PlaceSites(carry=False).run(original)
+    graph = run_passes(original, structure(Options(carry=False)))
     assert not any(isinstance(n.op, Layer) and n.op.carries for n in graph.nodes)
 
 

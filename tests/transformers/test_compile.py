@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from sfn_compile import serialize
 from sfn_compile.backend import load
 from sfn_compile.build import build, compile_model
 from sfn_compile.cli import cli
@@ -41,7 +42,7 @@ def test_a_transformer_is_built_whole_and_verified(path, tmp_path):
     coverage = built.report["coverage"]
     assert coverage["mapped"] == coverage["nodes"]
     assert coverage["host"] == 0
-    program = built.program
+    program = serialize.load(tmp_path / "out")
     inputs = edge_inputs(program, 3)
     fast, plain = run_codes(program, inputs), run_codes(program, inputs, engine="reference")
     assert [name for name in fast if not np.array_equal(fast[name], plain[name])] == []
@@ -80,6 +81,9 @@ def test_the_command_line_compiles_verifies_and_reports_attention(tmp_path):
     kinds = [r["kind"] for r in report["layers"]]
     assert (kinds.count("exponential"), kinds.count("ratio"), kinds.count("normalization")) == (1, 1, 3)
     (exponential,) = [r for r in report["layers"] if r["kind"] == "exponential"]
+    (softmax,) = report["attention"]
+    assert (softmax["name"], softmax["levels"]) == (exponential["name"], 63)
+    assert sum(softmax["distribution"]) == pytest.approx(1, abs=1e-3)
     assert (exponential["lo"], exponential["hi"], exponential["saturation"] > 0) == (0, 63, True)
     factors = [r for r in report["layers"] if "factor of a matrix product" in r.get("reason", "")]
     assert factors
