@@ -223,16 +223,23 @@ def normalization(weights, axes, shape, gain, ladder, centred=True, epsilon=0, b
 @fixed
 @given(st.data(), st.sampled_from(AXES), st.booleans(), st.sampled_from([0, 5, 10**6]), st.booleans())
 def test_a_normalisation_of_weighted_values_fires_what_plain_integers_fire(data, case, centred, epsilon, two):
-    shape, axes = case
+    (shape, axes), bits = case, data.draw(st.sampled_from([0, 1, 4]))
     weights = [column(data, shape, -7, 7) for _ in range(1 + two)]
     codes = [data.draw(ints((2, *shape), -16, 15)) for _ in weights]
-    gain, theta, offset = column(data, shape, -900, 900), column(data, shape, 1, 64), column(data, shape, -300, 300)
-    step = normalization(weights, axes, shape, gain, Ratio(theta, offset, -6, 7), centred, epsilon, 4)
+    gain, theta, offset = column(data, shape, -90, 90), column(data, shape, 1, 9), column(data, shape, -30, 30)
+    step = normalization(weights, axes, shape, gain, Ratio(theta, offset, -6, 7), centred, epsilon, bits)
     x = sum(w * c for w, c in zip(weights, codes, strict=True))
     want = oracle.normalize(
-        x.tolist(), axes, centred, epsilon, 4, gain.tolist(), offset.tolist(), theta.tolist(), -6, 7
+        x.tolist(), axes, centred, epsilon, bits, gain.tolist(), offset.tolist(), theta.tolist(), -6, 7
     )
     same(step.apply(*codes), want)
+
+
+def test_a_deviation_at_a_threshold_fires_and_one_below_does_not():
+    """Deviations -4, -4, -4, 12; V = 48, so r = isqrt(48 << 16) = 1773."""
+    for gain, code in ((1773, 1), (1772, 0)):
+        step = normalization([np.array([1])], (0,), (4,), np.array([gain]), Ratio(np.array([12]), np.array([0]), 0, 9))
+        assert step.apply(np.array([[0, 0, 0, 4]])).tolist() == [[0, 0, 0, code]]
 
 
 def test_a_row_of_equal_numbers_is_its_offset_alone():

@@ -146,7 +146,9 @@ def test_a_relu_behind_a_normalisation_is_its_lower_end(tmp_path):
 
 
 def test_a_relu_beside_another_reader_of_a_normalisation_is_not(tmp_path):
-    body = "h = MatMul(x, wq) n = LayerNormalization(h, g) r = Relu(n) s = Add(n, r) y = MatMul(s, wo)"
+    body = (
+        "h = MatMul(x, wq) n = LayerNormalization(h, g) r = Relu(n) m = MatMul(n, wk) s = Add(m, r) y = MatMul(s, wo)"
+    )
     graph = placed(body, tmp_path, x=(4, 6), **PROJECTED, **NORM)
     assert [n.op.activation.kind for n in graph.nodes if isinstance(n.op, Normalize)] == ["identity"]
 
