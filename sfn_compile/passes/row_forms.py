@@ -42,7 +42,7 @@ def row_table(layer: Layer, form: IntegerForm, bias: Array) -> RowTable:
     assert levels is not None
     assert layer.activation is not None
     logs = np.log((np.arange(1, levels.hi + 1) - 0.5) / levels.hi)
-    alpha = np.asarray(form.alpha, np.float64)
+    alpha = compress(np.asarray(form.alpha, np.float64))
     thresholds = np.ceil(logs / alpha[..., None]).astype(np.int64)
     reach = form.acc_max - form.acc_min - int(thresholds.min()) + 1
     units = np.where(np.isfinite(bias), bias, 0.0) / alpha
@@ -53,7 +53,7 @@ def row_table(layer: Layer, form: IntegerForm, bias: Array) -> RowTable:
         raise fail("SFN202", "a mask leaves a row of the softmax nothing to choose from")
     floor = offset.min(where=~masked, initial=np.iinfo(np.int64).max) - reach
     offset = np.where(masked, floor, offset)
-    return RowTable(compress(thresholds), np.arange(levels.hi + 1), compress(offset), layer.activation.axis)
+    return RowTable(thresholds, np.arange(levels.hi + 1), compress(offset), layer.activation.axis)
 
 
 def ratio_weight(terms: Terms, infos: Mapping[str, ValueInfo], options: Options) -> int:
@@ -93,8 +93,11 @@ def normalized(op: Normalize, steps: Sequence[Array], sources: Sequence[ValueInf
     top, bits = _precision(n, code, len(steps) > 1 or steps[0].size > 1)
     unit = max(float(s.max()) for s in steps) / top
     weights = tuple(np.rint(s / unit).astype(np.int64) for s in steps)
-    epsilon = round(Fraction(op.epsilon) * n * n * 4**bits / Fraction(unit) ** 2)
-    if (n * n * code * code * top * top << (2 * bits)) + epsilon >= ISQRT_LIMIT:
+    squares, added = (n * code * top) ** 2, Fraction(op.epsilon) * (n / Fraction(unit)) ** 2
+    while bits > 0 and squares + added >= Fraction(ISQRT_LIMIT, 4**bits) and added > squares:
+        bits -= 1  # an epsilon above every variance: so long a root needs no fraction
+    epsilon = round(added * 4**bits)
+    if (squares << (2 * bits)) + epsilon >= ISQRT_LIMIT:
         what = f"the variance of {n} numbers of {code} levels needs more than 62 bits"
         raise fail("SFN401", what, fix="lower --levels")
     scale, bias, size = (_ranked(a, rank) for a in (op.scale, op.bias, levels.step))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
-from math import prod
+from math import isqrt, prod
 from typing import Any
 
 Nested = Any  # int, or a list of Nested
@@ -176,3 +176,77 @@ def fire_table(acc: Nested, thresholds: Nested, codes: list[int]) -> Nested:
         return codes[sum(1 for j in range(n) if at(acc, index) >= broadcast(thresholds, (*index[1:], j)))]
 
     return build(shape_of(acc), one)
+
+
+# -- rows: what a neuron compares itself with -------------------------------------------------------------------------
+def matmul(left: Nested, right: Nested, weight: Nested) -> Nested:
+    """``weight * (left @ right)`` of every sample, leading axes place by place."""
+    n, *lead, rows, inner = shape_of(left)
+
+    def one(sample: int, *place: int) -> int:
+        *front, i, j = place
+        row, matrix = at(left[sample], (*front, i)), at(right[sample], front)
+        return broadcast(weight, place) * sum(row[k] * matrix[k][j] for k in range(inner))
+
+    return build((n, *lead, rows, shape_of(right)[-1]), one)
+
+
+def row_places(shape: Sequence[int], place: Sequence[int], axes: Sequence[int]) -> list[Index]:
+    """The places of a sample that differ from ``place`` along ``axes`` only, itself included."""
+    axes = [a % len(shape) for a in axes]
+    return list(product(*(range(n) if a in axes else [place[a]] for a, n in enumerate(shape))))
+
+
+def row_sum(s: Nested, axis: int) -> Nested:
+    n, *shape = shape_of(s)
+    kept = [1 if a == axis % len(shape) else d for a, d in enumerate(shape)]
+    return build((n, *kept), lambda i, *place: sum(at(s[i], p) for p in row_places(shape, place, (axis,))))
+
+
+def fire_row_table(acc: Nested, offset: Nested, axis: int, thresholds: Nested, codes: list[int]) -> Nested:
+    shape = shape_of(acc)[1:]
+
+    def moved(sample: int, place: Index) -> int:
+        return int(at(acc[sample], place)) + broadcast(offset, place)
+
+    def one(sample: int, *place: int) -> int:
+        left = moved(sample, place) - max(moved(sample, p) for p in row_places(shape, place, (axis,)))
+        return codes[sum(1 for j in range(len(codes) - 1) if left >= broadcast(thresholds, (*place, j)))]
+
+    return build(shape_of(acc), one)
+
+
+def fire_ratio(acc: Nested, norm: Nested, offset: Nested, theta: Nested, lo: int, hi: int) -> Nested:
+    """Count the thresholds ``level * theta * r`` one by one."""
+
+    def one(sample: int, *place: int) -> int:
+        r = max(broadcast(norm[sample], place), 1)
+        x = at(acc[sample], place) + broadcast(offset, place) * r
+        return lo + sum(1 for level in range(lo + 1, hi + 1) if x >= level * broadcast(theta, place) * r)
+
+    return build(shape_of(acc), one)
+
+
+def spread_of(numbers: Sequence[int], centred: bool) -> int:
+    """n**2 times the variance, as squares of the differences of all pairs; or times the mean of the squares."""
+    if not centred:
+        return len(numbers) * sum(x * x for x in numbers)
+    return sum((a - b) ** 2 for i, a in enumerate(numbers) for b in numbers[:i])
+
+
+def normalize(
+    x: Nested, axes: Sequence[int], centred: bool, epsilon: int, bits: int, gain: Nested, offset: Nested, theta: Nested,
+    lo: int, hi: int,
+) -> Nested:  # fmt: skip
+    """Codes of a normalisation of the integers ``x``."""
+    shape = shape_of(x)[1:]
+
+    def one(sample: int, *place: int) -> int:
+        row = [at(x[sample], p) for p in row_places(shape, place, axes)]
+        mean_times_n = sum(row) if centred else 0
+        d = broadcast(gain, place) * (len(row) * at(x[sample], place) - mean_times_n)
+        r = max(isqrt(spread_of(row, centred) * 4**bits + epsilon), 1)
+        x_off = d + broadcast(offset, place) * r
+        return lo + sum(1 for level in range(lo + 1, hi + 1) if x_off >= level * broadcast(theta, place) * r)
+
+    return build(shape_of(x), one)

@@ -65,6 +65,24 @@ def test_resnet20_is_proved_equal_on_sim_and_in_lava(tmp_path):
     assert document["targets"]["lava"]["compared"] > 188_000
 
 
+def test_a_vision_transformer_stays_close_to_its_float_model_at_31_levels_everywhere(tmp_path):
+    """With 31 levels at the attention sites too.
+
+    Where the tolerance comes from: on 5,000 images the drop is 0.3 points in the mean of three seeds, with a standard
+    error of 0.4 (of images that only one of both networks gets right). On 2,000 images that is 0.6, and 1.5 points are
+    two of those above the mean.
+    """
+    data = corpus_data.write_npz(tmp_path / "c.npz", "cifar_vit_ibp", "train", 512, 0)
+    done = compile_model(corpus_data.model_path("cifar_vit_ibp"), Options(attention_levels=31), data)
+    rows = {type(s.ladder).__name__ for s in done.program.populations()}
+    assert rows >= {"RowTable", "Ratio"}  # it has batch norms where others have layer norms
+    x, y = corpus_data.samples("cifar_vit_ibp", "test")
+    reference = FloatReference(corpus_data.model_path("cifar_vit_ibp"), done.loaded.input_names, done.loaded.batch)
+    found = compare(done.program, reference, x[:2000], y[:2000])["accuracy"]
+    assert 100 * (found["float_top1"] - found["snn_top1"]) <= 1.5
+    assert found["agreement"] >= 0.8
+
+
 # Between them their layers take all formulations of the target onnx: byte kernels with skips, depthwise ones, tables
 # that a quantised model brings along.
 @pytest.mark.parametrize("name", ["cifar_resnet20_op13", "cifar_resnet8_mlperf_qdq", "imagenet_mobilenet_v1_025_128"])
@@ -86,7 +104,6 @@ def test_onnxruntime_computes_every_layer_of_a_real_network_bit_for_bit(name, tm
     [
         ("refuse_silero_vad_if", ("If", "LSTM")),
         ("refuse_dtln_lstm", ("LSTM",)),
-        ("cifar_vit_ibp", ("MatMul", "attention")),
     ],
 )
 def test_a_network_out_of_reach_is_refused_with_its_operators_named(name, words):
