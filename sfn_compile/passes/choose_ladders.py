@@ -6,7 +6,7 @@ Not a pass over the graph alone: it takes the statistics as a field, so that the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,6 +27,7 @@ from .steps import contracted, effective, moved_step, on_codes, rows_of, top_cod
 from .ties import Ties
 
 Array = NDArray[Any]
+Method = Callable[[Statistics, int, int, Options], Array]
 
 # The smallest step in units of the noise that a channel's inputs bring along. A step far below the noise shows nothing
 # but noise, and its threshold is too small an integer: one such channel would make a table of the whole population.
@@ -39,6 +40,7 @@ class ChooseLadders:
 
     statistics: Mapping[str, Statistics]
     options: Options
+    searched: dict[tuple[Any, ...], Any] = field(default_factory=dict)  # no site is searched twice for the same ties
 
     name: ClassVar[str] = "choose-ladders"
     needs: ClassVar[frozenset[str]] = frozenset({"sites-placed"})
@@ -116,6 +118,22 @@ class ChooseLadders:
         low, high = (spread(node.op.axis, node.type.shape, v) for v in self.statistics[node.name].reached)
         return activation.within(low, high)
 
+    def _range(self, site: str, activation: Activation, options: Options) -> tuple[int, int]:
+        """Return the lowest and highest code of a site."""
+        key = (site, options.levels)
+        if key not in self.searched:
+            self.searched[key] = code_range(activation, self.statistics[site], options)
+        found: tuple[int, int] = self.searched[key]
+        return found
+
+    def _search(self, site: str, groups: Array | None, lo: int, hi: int, options: Options, method: Method) -> Array:
+        """Return the step of every channel, one for all channels of a group."""
+        key = (site, lo, hi, options.levels, None if groups is None else groups.tobytes())
+        if key not in self.searched:
+            self.searched[key] = _by_groups(self.statistics[site], groups, lo, hi, options, method)
+        found: Array = self.searched[key].copy()
+        return found
+
     def _options(self, reason: str) -> Options:
         """Return the options of a site; one that has a ``reason`` gets the levels of attention."""
         fine = max(self.options.levels, self.options.attention_levels)
@@ -132,10 +150,9 @@ class ChooseLadders:
         return Levels(step, -((n + 1) // 2), n // 2, np.zeros(step.shape, bool), "what rounding left of a residual")
 
     def _levels_of_rows(self, node: Node, op: Normalize, ties: Ties, reason: str) -> Levels:
-        stats, shape = self.statistics[node.name], node.type.shape
-        options = self._options(reason)
-        lo, hi = code_range(op.activation, stats, options)
-        step = _by_groups(stats, ties.groups(node.name), lo, hi, options, _of_site)
+        shape, options = node.type.shape, self._options(reason)
+        lo, hi = self._range(node.name, op.activation, options)
+        step = self._search(node.name, ties.groups(node.name), lo, hi, options, _of_site)
         dead = step <= 0
         step[dead] = step.max() if (step > 0).any() else 1.0
         return Levels(
@@ -152,11 +169,11 @@ class ChooseLadders:
             return Levels(one / top, 0, top, one == 0, "exponential of a softmax: from 0 to the largest of its row")
         if layer.carries:
             return self._left_over(node, layer, steps)
-        stats, options = self.statistics[node.name], self._options(reason)
-        lo, hi = code_range(layer.activation, stats, options)
+        options = self._options(reason)
+        lo, hi = self._range(node.name, layer.activation, options)
         # SFormer's cap: the largest weight of attention is the one that must not be cut.
         method = _of_largest if layer.norm_axis is not None and layer.maps else _of_site
-        step = _by_groups(stats, ties.groups(node.name), lo, hi, options, method)
+        step = self._search(node.name, ties.groups(node.name), lo, hi, options, method)
         step = np.minimum(step, _longest(layer.activation, lo, hi))
         dead = step <= 0
         rows = _rows_on_codes(node, layer, steps, infos)
@@ -247,7 +264,7 @@ def _of_input(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
 
 def _by_groups(
     stats: Statistics, groups: Array | None, lo: int, hi: int, options: Options,
-    choose: Callable[[Statistics, int, int, Options], Array],
+    choose: Method,
 ) -> Array:  # fmt: skip
     """Return the method's step per channel, one for all channels of a group."""
     if groups is None:
