@@ -17,6 +17,7 @@ from .frontend.tail import blockers, lasting, make_tail, tail_nodes, wide_nodes
 from .frontend.tail_runner import TailRunner
 from .host import prepare_all
 from .ir import Graph
+from .ops import Softmax
 from .passes.split_host import SplitHost
 from .probe import TOLERANCE
 from .samples import Samples, n_samples
@@ -36,16 +37,20 @@ def read_network(loaded: LoadedModel) -> tuple[LoadedModel, Graph]:
 def survey_network(loaded: LoadedModel) -> Survey:
     """Return (model with its tail, graph or None, problems, state per node) without refusing.
 
-    The tail begins with nothing but what cannot be mapped; where cutting there leaves something else without a place
-    (a Softmax that is now in the middle), it grows.
+    The tail begins with nothing but what cannot be mapped; where cutting there leaves something else without a place,
+    it grows. A Softmax behind which there is nothing but a tail is part of it: inside it would be rounded to codes.
     """
     asked = wide_nodes(loaded.model)
     while True:
         cut = _with_tail(loaded, asked)
         graph, problems, states = survey(cut)
+        fresh: set[str] = set()
         if graph is not None:
-            problems = _misplaced(graph)
-        fresh = {p.where for p in problems if _for_host(p, loaded)} - asked
+            problems, rounded = _inside(graph)
+            if loaded.batch in (None, 1):  # a tail answers for one sample
+                blocked = blockers(loaded.model)
+                fresh = {where for where in rounded if blocked.get(where) == ""} - asked
+        fresh |= {p.where for p in problems if _for_host(p, loaded)} - asked
         if not fresh:
             blocked = blockers(loaded.model) if problems else {}
             return cut, graph, [lasting(p, blocked) for p in problems], states
@@ -65,13 +70,13 @@ def _with_tail(loaded: LoadedModel, asked: Collection[str]) -> LoadedModel:
     return replace(loaded, tail=tail) if tail.cuts else loaded  # without a cut there is no network before it
 
 
-def _misplaced(graph: Graph) -> list[Diagnostic]:
-    """Return what stands inside the network and only the host can compute."""
+def _inside(graph: Graph) -> tuple[list[Diagnostic], set[str]]:
+    """Return what stands inside the network and only the host can compute, and the ONNX nodes of Softmaxes there."""
     try:
-        SplitHost().run(graph)
+        split = SplitHost().run(graph)
     except CompileError as error:
-        return list(error.diagnostics)
-    return []
+        return list(error.diagnostics), set()
+    return [], {n.origin.nodes[0] for n in split.nodes if isinstance(n.op, Softmax)}
 
 
 def check_tail(graph: Graph, loaded: LoadedModel, x: Samples) -> None:
