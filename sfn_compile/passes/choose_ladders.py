@@ -199,7 +199,21 @@ def fine_sites(graph: Graph) -> dict[str, str]:
             found.setdefault(node.name, "read by a normalisation alone")
         if isinstance(node.op, Normalize) and any(_adds(u, node.name) for u in readers):
             found.setdefault(node.name, "a normalisation that a sum goes on with")
+        if isinstance(node.op, Layer) and _is_signed(node.op) and _only_added(node.name, users):
+            found.setdefault(node.name, "only read as it is, and rounded again there")
     return found
+
+
+def _is_signed(layer: Layer) -> bool:
+    """Return whether a Layer fires a sum as it is."""
+    return layer.activation is not None and layer.activation.kind == "identity" and not layer.carries
+
+
+def _only_added(value: str, users: Mapping[str, list[Node]]) -> bool:
+    """Return whether all that reads a value, through moves, are sums of single codes."""
+    readers = users[value]
+    moved = all(_only_added(u.name, users) if isinstance(u.op, Moved) else _adds(u, value) for u in readers)
+    return bool(readers) and moved
 
 
 def _adds(reader: Node, value: str) -> bool:

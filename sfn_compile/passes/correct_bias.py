@@ -8,28 +8,31 @@ thresholds. The light bias calibration of SNN Calibration (Li et al., ICML 2021)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..calibration.collect import FloatRunner, RealValues
+from ..calibration.collect import FloatRunner
 from ..execute import accumulate, fire, in_pieces
+from ..host import prepare_all
 from ..ir import Graph, Levels, Node
-from ..ops import Expression, Layer, MaxPool, Normalize, is_row_exp
+from ..ops import Expression, IntegerForm, Layer, MaxPool, Normalize, is_row_exp
 from ..ops.layer import channel_rows
 from ..program import Population, ValueInfo
 from ..samples import Samples, n_samples, part
+from ..serialize import smallest_int
 from .arrays import spread
 from .fold_thresholds import ladder
 from .lower import info_behind, normalization
 
 Array = NDArray[Any]
 
-MAX_NUMBERS = 32_000_000  # real numbers held at a time; wide networks are corrected on fewer samples
 MAX_SAMPLES = 256
+MAX_NUMBERS = 48_000_000  # real numbers held at a time: of large values only the first samples are
+MAX_CODES = 200_000_000  # codes of one value held at a time: a very wide network is corrected on fewer samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,16 +50,17 @@ class CorrectBias:
 
     def run(self, graph: Graph) -> Graph:
         """Return the graph with corrected biases."""
-        size = sum(int(np.prod(t.shape)) for t in graph.types().values())
-        n = max(1, min(n_samples(self.x), MAX_SAMPLES, MAX_NUMBERS // size))
-        real = _real_values(graph, self.runner, part(self.x, slice(n)))
+        widest = max(int(np.prod(t.shape)) for t in graph.types().values())
+        n = max(1, min(n_samples(self.x), MAX_SAMPLES, MAX_CODES // widest))
+        x = part(self.x, slice(n))
+        real, entered = _real_values(graph, self.runner, x, n), prepare_all(graph, x)
         codes: dict[str, Array] = {}
         infos: dict[str, ValueInfo] = {}
         for source in graph.inputs:
             assert source.levels is not None
             infos[source.name] = ValueInfo(source.type.shape, source.levels.lo, source.levels.hi)
             if source.name in real:
-                codes[source.name] = source.levels.quantize(real[source.name])
+                codes[source.name] = smallest_int(source.levels.quantize(entered[source.name]))
         last_use = {s: i for i, node in enumerate(graph.nodes) for s in node.inputs}
         nodes = []
         for i, node in enumerate(graph.nodes):
@@ -73,13 +77,6 @@ class CorrectBias:
                 real.pop(done, None)
         return replace(graph, nodes=tuple(nodes))
 
-    def _carried(self, node: Node, layer: Layer, driven: Population, acc: Array, codes: dict[str, Array]) -> Node:
-        form = layer.integer
-        assert form is not None
-        better = replace(layer, bias=layer.bias + self.shifts[node.inputs[len(layer.maps) - 1]])
-        codes[node.name] = fire(replace(driven, ladder=ladder(better, form)), acc, codes)
-        return replace(node, op=better, origin=node.origin.touched_by(self.name))
-
     def _corrected(
         self, node: Node, layer: Layer, real: Mapping[str, Array], codes: dict[str, Array],
         infos: Mapping[str, ValueInfo],
@@ -89,24 +86,43 @@ class CorrectBias:
         projections, products = form.terms(node.inputs)
         driven = Population(node.name, projections, ladder(layer, form), node.type.shape, 0, 0, node.origin, products,
                             layer.norm(node.inputs))  # fmt: skip
-        sources = driven.sources
-        acc = in_pieces(
-            lambda *some: accumulate(driven, dict(zip(sources, some, strict=True)), infos), *(codes[s] for s in sources)
-        )
-        if is_row_exp(layer):  # a shift of all scores changes nothing
-            codes[node.name] = fire(driven, acc, codes)
-            return node
-        if layer.carries:  # it carries on what the rounding of the same sum left, corrected like that
-            return self._carried(node, layer, driven, acc, codes)
-        got = acc if driven.norm is None else acc / driven.norm.apply(codes[driven.norm.source])
-        true = in_pieces(layer.drive, *(real[s] for s in node.inputs))
-        shift = spread(layer.axis, node.type.shape, _mean_error(layer, true, got * form.alpha + layer.bias))
-        stated = "imported" in form.notes  # such a network is computed as it is, its errors included
-        self.shifts[node.name] = shift
-        better = layer if stated else replace(layer, bias=layer.bias + shift)
+        better = replace(layer, bias=layer.bias + self._shift(node, layer, form, driven, real, codes, infos))
         if layer.levels is not None:
-            codes[node.name] = fire(replace(driven, ladder=ladder(better, form)), acc, codes)
+            fired = replace(driven, ladder=ladder(better, form))
+            codes[node.name] = _each(lambda at: _fired(fired, at, infos), driven.sources, codes)
         return replace(node, op=better, origin=node.origin.touched_by(self.name))
+
+    def _shift(
+        self, node: Node, layer: Layer, form: IntegerForm, driven: Population, real: Mapping[str, Array],
+        codes: Mapping[str, Array], infos: Mapping[str, ValueInfo],
+    ) -> Array:  # fmt: skip
+        """Return what is added to the bias, and keep it for the population that carries on what rounding left."""
+        if layer.carries:  # the same sum, so it is wrong by the same
+            return self.shifts[node.inputs[len(layer.maps) - 1]]
+        if is_row_exp(layer) or "imported" in form.notes:
+            return np.zeros(())  # a shift of all scores changes nothing; a stated network is computed as it is
+        n = min(len(real[s]) for s in node.inputs)
+        acc = _each(lambda at: _divided(driven, at, infos), driven.sources, {s: codes[s][:n] for s in driven.sources})
+        true = in_pieces(layer.drive, *(real[s][:n] for s in node.inputs))
+        error = _mean_error(layer, true, acc * form.alpha + layer.bias)
+        self.shifts[node.name] = spread(layer.axis, node.type.shape, error)
+        return self.shifts[node.name]
+
+
+def _each(function: Callable[[dict[str, Array]], Array], names: Sequence[str], values: Mapping[str, Array]) -> Array:
+    """Return ``function`` of the values ``names``, computed in pieces of the samples."""
+    return in_pieces(lambda *some: function(dict(zip(names, some, strict=True))), *(values[s] for s in names))
+
+
+def _divided(driven: Population, codes: Mapping[str, Array], infos: Mapping[str, ValueInfo]) -> Array:
+    """Return the accumulators, divided by the sum of a row where the threshold is scaled by it."""
+    acc = accumulate(driven, codes, infos)
+    return acc if driven.norm is None else acc / driven.norm.apply(codes[driven.norm.source])
+
+
+def _fired(population: Population, codes: Mapping[str, Array], infos: Mapping[str, ValueInfo]) -> Array:
+    """Return the codes of a population in a type that is small: those of all samples are held at a time."""
+    return smallest_int(fire(population, accumulate(population, codes, infos), codes))
 
 
 def _mean_error(layer: Layer, true: Array, got: Array) -> Array:
@@ -137,10 +153,34 @@ def _slope(body: Expression, z: Array, levels: Levels) -> Array:
     return np.abs(above - below) / levels.step
 
 
-def _real_values(graph: Graph, runner: FloatRunner, x: Samples) -> dict[str, Array]:
-    parts: list[RealValues] = [values for _, values, _ in runner.stream(x)]
-    wanted = {s for node in graph.nodes for s in node.inputs}
-    return {name: np.concatenate([p[name] for p in parts]) for name in wanted}
+def _real_values(graph: Graph, runner: FloatRunner, x: Samples, n: int) -> dict[str, Array]:
+    """Return what Layers read, of the first samples: as many as fit, all ``n`` of small values."""
+    types = graph.types()
+    wanted = {s for node in graph.nodes if isinstance(node.op, Layer) for s in node.inputs}
+    sizes = {s: int(np.prod(types[s].shape)) for s in wanted}
+    most = _fair_share(list(sizes.values()), n)
+    kept: dict[str, list[Array]] = {s: [] for s in wanted}
+    start = 0
+    for count, values, _ in runner.stream(x):
+        for name, parts in kept.items():
+            room = max(1, int(most // sizes[name])) - start
+            if room > 0:
+                parts.append(values[name][:room])
+        start += count
+    return {name: np.concatenate(parts) for name, parts in kept.items()}
+
+
+def _fair_share(sizes: list[int], n: int) -> float:
+    """Return the numbers that one value may take, of ``n`` samples: what small values leave, large ones share.
+
+    >>> _fair_share([1, 10, 30_000_000, 90_000_000], 2)
+    23999989.0
+    """
+    left, share = float(MAX_NUMBERS), 0.0
+    for i, size in enumerate(sorted(sizes)):
+        share = left / (len(sizes) - i)
+        left -= min(float(n * size), share)
+    return share
 
 
 def _moved(node: Node, codes: Mapping[str, Array], infos: Mapping[str, ValueInfo]) -> Array:

@@ -46,6 +46,9 @@ Array = NDArray[Any]
 # bits. Above so many levels the product's weight would vanish; there a site of its own costs little precision.
 MOST_LEVELS_OF_A_MIX = 63
 
+# Above so many levels, what rounding leaves of a residual stream is too little to carry on.
+MOST_LEVELS_OF_A_CARRY = 63
+
 
 @dataclass(frozen=True, eq=False)
 class _Form:
@@ -114,7 +117,7 @@ class _Placer:
             self.forms[node.name] = self._form(node)
             if self._shared(node):
                 self._fire(node.name, node.name)
-                if self.carry and self._is_stream(node):
+                if self.carry and self.levels <= MOST_LEVELS_OF_A_CARRY and self._is_stream(node):
                     self._carry(node.name)
         elif isinstance(node.op, Activation):
             if not self._normalized(node):
