@@ -59,8 +59,7 @@ class CorrectBias:
         for source in graph.inputs:
             assert source.levels is not None
             infos[source.name] = ValueInfo(source.type.shape, source.levels.lo, source.levels.hi)
-            if source.name in real:
-                codes[source.name] = smallest_int(source.levels.quantize(entered[source.name]))
+            codes[source.name] = smallest_int(source.levels.quantize(entered[source.name]))
         last_use = {s: i for i, node in enumerate(graph.nodes) for s in node.inputs}
         nodes = []
         for i, node in enumerate(graph.nodes):

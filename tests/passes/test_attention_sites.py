@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from pass_examples import mapped, program_of, structured, worst_lie
+from pass_examples import EvaluatedRunner, mapped, program_of, structured, worst_lie
 from tiny_onnx import imported, ints, noise, samples, tiny
 
 from sfn_compile.config import Options
@@ -15,7 +15,9 @@ from sfn_compile.host import encode_all
 from sfn_compile.ops import Layer, Moved, Normalize, is_row_exp
 from sfn_compile.passes.choose_ladders import fine_sites
 from sfn_compile.passes.compose_moves import ComposeMoves
+from sfn_compile.passes.correct_bias import CorrectBias
 from sfn_compile.passes.fold_affine import FoldAffine, foldable
+from sfn_compile.passes.fold_thresholds import FoldThresholds
 from sfn_compile.passes.pipeline import run_passes, structure
 from sfn_compile.passes.steps import all_steps
 from sfn_compile.program import Identity, Matmul, Normalization, Ratio, Reshape, RowTable, Transpose
@@ -343,3 +345,13 @@ def test_an_encoder_block_has_the_populations_that_it_should(tmp_path):
     assert kinds[Ratio] == kinds[RowTable] == 1
     assert {s.name for s in program.steps if isinstance(s, Normalization)} == {"n", "n2"}
     assert {s.name for s in program.populations()} == {"q", "k", "v", "p/exp", "a", "h", "h/carry", "u", "e2", "y"}
+
+
+def test_biases_are_corrected_where_no_layer_reads_the_input(tmp_path):
+    """A normalisation does: there are codes of the input all the same."""
+    body = "n = LayerNormalization(x, g) h = MatMul(n, w) y = Relu(h)"
+    original = imported(tiny(body, (6, 6), g=noise(6), w=noise(6, 6)), tmp_path)
+    x = samples(original, 16)
+    graph = mapped(structured(original), x)
+    corrected = run_passes(graph, (CorrectBias(EvaluatedRunner(graph), {"x": x}), FoldThresholds()))
+    assert "bias-corrected" in corrected.invariants
