@@ -187,6 +187,13 @@ def test_without_a_later_sum_nothing_is_carried(tmp_path):
     assert not any(isinstance(n.op, Layer) and n.op.carries for n in graph.nodes)
 
 
+@pytest.mark.parametrize(("levels", "carried"), [(63, ["h/carry"]), (64, [])])
+def test_above_63_levels_too_little_is_left_to_carry(levels, carried, tmp_path):
+    original = imported(tiny(STREAM, x=(4, 6), **PROJECTED, **NORM), tmp_path)
+    graph = run_passes(original, structure(Options(levels=levels)))
+    assert [n.name for n in graph.nodes if isinstance(n.op, Layer) and n.op.carries] == carried
+
+
 def test_carrying_can_be_left_out(tmp_path):
     original = imported(tiny(STREAM, x=(4, 6), **PROJECTED, **NORM), tmp_path)
     graph = run_passes(original, structure(Options(carry=False)))
