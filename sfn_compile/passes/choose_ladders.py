@@ -199,14 +199,15 @@ def fine_sites(graph: Graph) -> dict[str, str]:
             found.setdefault(node.name, "read by a normalisation alone")
         if isinstance(node.op, Normalize) and any(_adds(u, node.name) for u in readers):
             found.setdefault(node.name, "a normalisation that a sum goes on with")
-        if isinstance(node.op, Layer) and _is_signed(node.op) and _only_added(node.name, users):
+        if isinstance(node.op, Layer) and _is_signed(node.op, users[node.name]) and _only_added(node.name, users):
             found.setdefault(node.name, "only read as it is, and rounded again there")
     return found
 
 
-def _is_signed(layer: Layer) -> bool:
-    """Return whether a Layer fires a sum as it is."""
-    return layer.activation is not None and layer.activation.kind == "identity" and not layer.carries
+def _is_signed(layer: Layer, readers: list[Node]) -> bool:
+    """Return whether a Layer fires a sum as it is, and nothing carries on what its rounding leaves."""
+    carried = layer.carries or any(isinstance(u.op, Layer) and u.op.carries for u in readers)
+    return layer.activation is not None and layer.activation.kind == "identity" and not carried
 
 
 def _only_added(value: str, users: Mapping[str, list[Node]]) -> bool:

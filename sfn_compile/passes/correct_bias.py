@@ -54,13 +54,14 @@ class CorrectBias:
         n = max(1, min(n_samples(self.x), MAX_SAMPLES, MAX_CODES // widest))
         x = part(self.x, slice(n))
         real, entered = _real_values(graph, self.runner, x, n), prepare_all(graph, x)
+        last_use = {s: i for i, node in enumerate(graph.nodes) for s in node.inputs}
         codes: dict[str, Array] = {}
         infos: dict[str, ValueInfo] = {}
         for source in graph.inputs:
             assert source.levels is not None
             infos[source.name] = ValueInfo(source.type.shape, source.levels.lo, source.levels.hi)
-            codes[source.name] = smallest_int(source.levels.quantize(entered[source.name]))
-        last_use = {s: i for i, node in enumerate(graph.nodes) for s in node.inputs}
+            if source.name in last_use:
+                codes[source.name] = smallest_int(source.levels.quantize(entered[source.name]))
         nodes = []
         for i, node in enumerate(graph.nodes):
             if isinstance(node.op, Layer):
