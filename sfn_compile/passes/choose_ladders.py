@@ -143,6 +143,16 @@ class ChooseLadders:
         """Return the reason for other levels than asked for, none where they are the same."""
         return "" if self._options(reason).levels == self.options.levels else reason
 
+    def _exponentials(self, node: Node, layer: Layer) -> int:
+        """Return the highest code of a softmax's exponentials: so many that a row of them times values still fits.
+
+        Values are taken to be signed, as those of attention are.
+        """
+        assert layer.activation is not None
+        wanted = self._options("softmax").levels
+        row = node.type.shape[layer.activation.axis] * ((wanted + 1) // 2)
+        return max(1, min(wanted, (2 ** (self.options.acc_bits - 1) - 1) // row))
+
     def _left_over(self, node: Node, layer: Layer, steps: Mapping[str, Array]) -> Levels:
         """Return levels that divide one step of the site whose rounding is carried on."""
         n = self.options.levels
@@ -165,7 +175,7 @@ class ChooseLadders:
     ) -> Levels:  # fmt: skip
         assert layer.activation is not None
         if is_row_exp(layer):
-            one, top = np.ones((1,) * len(node.type.shape)), self._options("softmax").levels
+            one, top = np.ones((1,) * len(node.type.shape)), self._exponentials(node, layer)
             return Levels(one / top, 0, top, one == 0, "exponential of a softmax: from 0 to the largest of its row")
         if layer.carries:
             return self._left_over(node, layer, steps)

@@ -12,9 +12,11 @@ import pytest
 from arith_examples import fixed, ints
 from hypothesis import given
 from hypothesis import strategies as st
+from sfn_backends.sim import SimBackend
 
 from sfn_compile import arith, ranges, serialize
-from sfn_compile.diagnostics import Origin
+from sfn_compile.diagnostics import CompileError, Origin
+from sfn_compile.legalize import check_widths
 from sfn_compile.printer import print_program
 from sfn_compile.program import (
     Elementwise,
@@ -309,6 +311,23 @@ def test_the_text_of_a_program_says_what_a_threshold_follows():
         "Identity(weight=2) %u -> Ratio(theta=64, offset=32, lo=-8, hi=7)",
         "%o : 2x3 = population Identity(weight=1) %n -> Readout(offset=0) acc -8..7",
     ]
+
+
+@pytest.mark.parametrize(("bits", "where", "what"), [
+    (8, "dot", "threshold of an adaptive threshold"), (10, "norm", "squares"), (20, "norm", "radicand"),
+])  # fmt: skip
+def test_a_target_with_narrow_integers_refuses_by_the_name_of_what_is_too_wide(bits, where, what):
+    program = attention()
+    narrow = replace(SimBackend.capabilities, row_bits=bits)
+    with pytest.raises(CompileError) as caught:
+        check_widths(program, "chip", narrow)
+    said = str(caught.value)
+    assert "SFN401" in said
+    assert where in said
+    assert what in said
+    assert f"target chip holds {bits}" in said
+    widest = ranges.normalization_reach(program.steps[2], program.values()).values()
+    check_widths(program, "chip", replace(narrow, row_bits=max(ranges.bits_for(*ends) for ends in widest)))
 
 
 def test_a_norm_counts_as_something_that_is_read():

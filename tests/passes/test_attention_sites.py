@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from pass_examples import mapped, program_of, structured, worst_lie
+from pass_examples import EvaluatedRunner, mapped, program_of, structured, worst_lie
 from tiny_onnx import imported, ints, noise, samples, tiny
 
 from sfn_compile.config import Options
@@ -15,7 +15,9 @@ from sfn_compile.host import encode_all
 from sfn_compile.ops import Layer, Moved, Normalize, is_row_exp
 from sfn_compile.passes.choose_ladders import fine_sites
 from sfn_compile.passes.compose_moves import ComposeMoves
+from sfn_compile.passes.correct_bias import CorrectBias
 from sfn_compile.passes.fold_affine import FoldAffine, foldable
+from sfn_compile.passes.fold_thresholds import FoldThresholds
 from sfn_compile.passes.pipeline import run_passes, structure
 from sfn_compile.passes.steps import all_steps
 from sfn_compile.program import Identity, Matmul, Normalization, Ratio, Reshape, RowTable, Transpose
@@ -185,6 +187,13 @@ def test_without_a_later_sum_nothing_is_carried(tmp_path):
     assert not any(isinstance(n.op, Layer) and n.op.carries for n in graph.nodes)
 
 
+@pytest.mark.parametrize(("levels", "carried"), [(63, ["h/carry"]), (64, [])])
+def test_above_63_levels_too_little_is_left_to_carry(levels, carried, tmp_path):
+    original = imported(tiny(STREAM, x=(4, 6), **PROJECTED, **NORM), tmp_path)
+    graph = run_passes(original, structure(Options(levels=levels)))
+    assert [n.name for n in graph.nodes if isinstance(n.op, Layer) and n.op.carries] == carried
+
+
 def test_carrying_can_be_left_out(tmp_path):
     original = imported(tiny(STREAM, x=(4, 6), **PROJECTED, **NORM), tmp_path)
     graph = run_passes(original, structure(Options(carry=False)))
@@ -234,6 +243,13 @@ def test_factors_of_products_and_exponentials_get_the_levels_of_attention(levels
     said = "factor of a matrix product of spikes" if fine > levels else ""
     assert [reasons[n] for n in "qkva"] == [said] * 3 + [""]
     assert "exponential" in reasons["p/exp"]
+
+
+def test_a_long_row_has_fewer_exponentials_so_that_its_product_with_the_values_fits(tmp_path):
+    row = Options(attention_levels=255, acc_bits=17)
+    graph = chosen(f"{HEADS} y = MatMul(f, wo)", tmp_path, row, **SPLIT)
+    n = graph.by_name()["p/exp"].type.shape[-1]
+    assert graph.by_name()["p/exp"].op.levels.hi == (2**16 - 1) // (n * 128)
 
 
 def test_sites_for_norms_alone_and_norms_for_sums_are_fine_too(tmp_path):
@@ -343,3 +359,13 @@ def test_an_encoder_block_has_the_populations_that_it_should(tmp_path):
     assert kinds[Ratio] == kinds[RowTable] == 1
     assert {s.name for s in program.steps if isinstance(s, Normalization)} == {"n", "n2"}
     assert {s.name for s in program.populations()} == {"q", "k", "v", "p/exp", "a", "h", "h/carry", "u", "e2", "y"}
+
+
+def test_biases_are_corrected_where_no_layer_reads_the_input(tmp_path):
+    """A normalisation does: there are codes of the input all the same."""
+    body = "n = LayerNormalization(x, g) h = MatMul(n, w) y = Relu(h)"
+    original = imported(tiny(body, (6, 6), g=noise(6), w=noise(6, 6)), tmp_path)
+    x = samples(original, 16)
+    graph = mapped(structured(original), x)
+    corrected = run_passes(graph, (CorrectBias(EvaluatedRunner(graph), {"x": x}), FoldThresholds()))
+    assert "bias-corrected" in corrected.invariants

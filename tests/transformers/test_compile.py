@@ -88,6 +88,7 @@ def test_the_command_line_compiles_verifies_and_reports_attention(tmp_path):
     factors = [r for r in report["layers"] if "factor of a matrix product" in r.get("reason", "")]
     assert factors
     assert {r["levels"] for r in factors} == {63}
+    assert rows["/patch/Conv_output_0"]["reason"] == "only read as it is, and rounded again there"
     assert all(set(p) >= {"sources", "kind", "macs"} for r in rows.values() for p in r.get("products", []))
 
 
