@@ -18,7 +18,8 @@ from .statistics import Moments, Statistics
 Array = NDArray[Any]
 Options = Mapping[str, str]
 Method = Callable[[Statistics, int, int, Options], Array]
-BLOCK = 256  # channels whose running sums are in memory at a time
+BLOCK = 64  # channels whose running sums are in memory at a time
+TRIED_AT_A_TIME = 1 << 14  # levels of candidate steps: enough to outweigh a call, few enough to stay in cache
 
 
 def minmax(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
@@ -56,11 +57,11 @@ def _by_blocks(stats: Statistics, choose_some: Callable[[Statistics], Array]) ->
 
 def _least_of_new(stats: Statistics, lo: int, hi: int) -> Array:
     moments = stats.moments()
-    tails = [(*stats.tail(side), side, end) for side, end in ((1, hi), (-1, lo)) if end]
+    tails = [(*(t[:, None] for t in stats.tail(side)), side, end) for side, end in ((1, hi), (-1, lo)) if end]
 
     def unseen(step: Array) -> Array:
-        """Return by how much the tails lose more than the values that were seen."""
-        lost = np.zeros(len(step))
+        """Return by how much the tails lose more than the values that were seen, for steps ``(c, k)``."""
+        lost = np.zeros(step.shape)
         for start, excess, count, side, end in tails:
             scale, reach = np.where(excess > 0, excess, 1.0), abs(end) * step
             expected = np.where(excess > 0, 2 * count * scale**2 * np.exp(np.minimum(start - reach, 0.0) / scale), 0.0)
@@ -77,11 +78,13 @@ def _least(
     """Return the step, one of ``factors`` times that of minmax, of least squared error plus ``more(step)``."""
     full = minmax(stats, lo, hi, {})
     best, error = full.copy(), np.full(len(full), np.inf)
-    for factor in factors:
-        step = np.where(full > 0, full * factor, 1.0)
-        found = moments.squared_error(step, lo, hi) + (0.0 if more is None else more(step))
-        better = found < error
-        best[better], error[better] = full[better] * factor, found[better]
+    size = max(1, TRIED_AT_A_TIME // (len(full) * (hi - lo + 1)))
+    for some in (factors[i : i + size] for i in range(0, len(factors), size)):
+        steps = np.where(full[:, None] > 0, full[:, None] * some, 1.0)
+        found = moments.squared_error(steps, lo, hi) + (0.0 if more is None else more(steps))
+        for factor, lost in zip(some, found.T, strict=True):
+            better = lost < error
+            best[better], error[better] = full[better] * factor, lost[better]
     return best
 
 

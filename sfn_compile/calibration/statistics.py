@@ -166,27 +166,31 @@ class Moments:
         centers = stats.centers
         self.sums = np.zeros((3, len(centers), centers.shape[1] + 1))
         self.first = np.arange(len(centers))[:, None] * self.sums.shape[2]  # of each channel in a flat row of sums
-        for power, out in enumerate(self.sums):
-            np.cumsum(stats.counts * centers**power, axis=1, out=out[:, 1:])
+        # Where nothing is negative, the sums over the bins below zero are zero.
+        start = stats.n_bins if (stats.low >= 0).all() else 0
+        counts, centers = stats.counts[:, start:].astype(np.float64), centers[:, start:]
+        for weight, out in zip((1.0, centers, centers**2), self.sums, strict=True):
+            np.cumsum(counts * weight, axis=1, out=out[:, start + 1 :])
 
     def below(self, edge: Array) -> Array:
         """Return the sums ``(3, c, k)`` over the bins whose centre lies below ``edge`` ``(c, k)``."""
         stats, n = self.stats, self.sums.shape[2] - 1
         index = np.clip(np.ceil(edge / self.width - 0.5) + stats.n_bins, 0, n).astype(np.int64)
-        index[edge <= stats.low[:, None]] = 0  # the outermost centres are drawn in to the extremes
-        index[edge > stats.high[:, None]] = n
+        np.copyto(index, 0, where=edge <= stats.low[:, None])  # the outermost centres are drawn in to the extremes
+        np.copyto(index, n, where=edge > stats.high[:, None])
         return self.sums.reshape(3, -1).take(index + self.first, axis=1)
 
     def squared_error(self, step: Array, lo: int, hi: int) -> Array:
-        """Return per channel the squared error of rounding to ``step`` ``(c,)`` times the codes lo..hi."""
-        edges = self.below((np.arange(lo, hi) + 0.5) * step[:, None])
-        ends = np.broadcast_to(self.sums[:, :, -1:], (*self.sums.shape[:2], 1))
-        n, first, second = np.diff(edges, axis=2, prepend=0.0, append=ends)
-        value = np.arange(lo, hi + 1) * step[:, None]
-        return (second - 2 * value * first + value**2 * n).sum(axis=1)
+        """Return per channel the squared error of rounding to each ``step`` ``(c, k)`` times the codes lo..hi."""
+        edges = (np.arange(lo, hi) + 0.5) * step[..., None]
+        below = self.below(edges.reshape(len(step), -1)).reshape(3, *edges.shape)
+        ends = np.broadcast_to(self.sums[:, :, None, -1:], (3, *step.shape, 1))
+        n, first, second = np.diff(below, axis=3, prepend=0.0, append=ends)
+        value = np.arange(lo, hi + 1) * step[..., None]
+        return (second - 2 * value * first + value**2 * n).sum(axis=2)
 
     def squared_beyond(self, reach: Array, side: int) -> Array:
-        """Return per channel the sum of squared distances beyond ``reach`` ``(c,)`` on one side (1 or -1)."""
-        inside = self.below(side * reach[:, None])[:, :, 0]
-        n, first, second = inside if side < 0 else self.sums[:, :, -1] - inside
+        """Return per channel the sum of squared distances beyond each ``reach`` ``(c, k)`` on one side (1 or -1)."""
+        inside = self.below(side * reach)
+        n, first, second = inside if side < 0 else self.sums[:, :, -1:] - inside
         return second - 2 * side * reach * first + reach**2 * n
