@@ -57,12 +57,13 @@ def _by_blocks(stats: Statistics, choose_some: Callable[[Statistics], Array]) ->
 
 def _least_of_new(stats: Statistics, lo: int, hi: int) -> Array:
     moments = stats.moments()
-    tails = [(*(t[:, None] for t in stats.tail(side)), side, end) for side, end in ((1, hi), (-1, lo)) if end]
+    tails = [(stats.tail(side), side, end) for side, end in ((1, hi), (-1, lo)) if end]
 
     def unseen(step: Array) -> Array:
         """Return by how much the tails lose more than the values that were seen, for steps ``(c, k)``."""
         lost = np.zeros(step.shape)
-        for start, excess, count, side, end in tails:
+        for tail, side, end in tails:
+            start, excess, count = (t[:, None] for t in tail)
             scale, reach = np.where(excess > 0, excess, 1.0), abs(end) * step
             expected = np.where(excess > 0, 2 * count * scale**2 * np.exp(np.minimum(start - reach, 0.0) / scale), 0.0)
             more = np.maximum(expected - moments.squared_beyond(reach, side), 0.0)

@@ -55,8 +55,8 @@ class Statistics:
         span = np.where(self.span[rows] > 0, self.span[rows], 1.0)
         # Scaling by a power of two is exact where it goes up. A single type for all: float32 where it has the room.
         narrow = values.dtype == np.float32 and (span <= self.n_bins).all() and (span >= 2.0**-100).all()
-        number = np.float32 if narrow else np.float64
-        scaled = values.astype(number, copy=False) * (self.n_bins / span).astype(number)[:, None]
+        number: type[Any] = np.float32 if narrow else np.float64
+        scaled: Array = values.astype(number, copy=False) * (self.n_bins / span).astype(number)[:, None]
         if (self.low[rows] < 0).any():  # else cutting off is rounding down
             np.floor(scaled, out=scaled)
         index = scaled.astype(np.int64)
@@ -169,8 +169,8 @@ class Moments:
         # Where nothing is negative, the sums over the bins below zero are zero.
         start = stats.n_bins if (stats.low >= 0).all() else 0
         counts, centers = stats.counts[:, start:].astype(np.float64), centers[:, start:]
-        for weight, out in zip((1.0, centers, centers**2), self.sums, strict=True):
-            np.cumsum(counts * weight, axis=1, out=out[:, start + 1 :])
+        for terms, out in zip((counts, counts * centers, counts * centers**2), self.sums, strict=True):
+            np.cumsum(terms, axis=1, out=out[:, start + 1 :])
 
     def below(self, edge: Array) -> Array:
         """Return the sums ``(3, c, k)`` over the bins whose centre lies below ``edge`` ``(c, k)``."""
