@@ -27,9 +27,8 @@ Values = Mapping[str, Array]
 Run = Callable[[Values], Array]
 Info = Mapping[str, ValueInfo]
 
-MAPS = frozenset(
-    {Dense, Conv, SumPool, Identity, Gather}
-)  # of which a kernel is known; a subclass may mean another map
+# What has a kernel; a subclass may mean something else.
+MAPS = frozenset({Dense, Conv, SumPool, Identity, Gather})
 LADDERS = frozenset({Uniform, Table, Readout})
 
 
@@ -84,14 +83,9 @@ def _population(step: Population, info: Info) -> Run | None:
 
 def accumulator_bound(step: Population, info: Info) -> int | None:
     """Return what no partial sum of a population exceeds in magnitude; None where a part of it is of unknown kind."""
-    known = {Dense, Conv, SumPool, Identity, Gather}
-    if any(type(p.map) not in known or len(getattr(p.map, "pads", ())) > 2 for p in step.projections):
+    if any(type(p.map) not in MAPS or len(getattr(p.map, "pads", ())) > 2 for p in step.projections):
         return None
-    if any(type(p.form) is not Elementwise for p in step.products) or type(step.ladder) not in {
-        Uniform,
-        Table,
-        Readout,
-    }:
+    if any(type(p.form) is not Elementwise for p in step.products) or type(step.ladder) not in LADDERS:
         return None
     total = sum(absolute_bound(p.map, info[p.source]) for p in step.projections)
     return total + sum(_product_bound(p, info) for p in step.products)

@@ -370,9 +370,9 @@ def _plain(weights: _Form, axis: int) -> bool:
 
 
 def _axis_of_rows(op: Normalize, rank: int) -> int:
-    """Return the channel axis of a normalisation: where its scales differ, else the last, or the first of an image."""
+    """Return the channel axis of a normalisation: where its scales differ, else the first: rows are all alike then."""
     varying = [a + rank - op.scale.ndim for a, d in enumerate(op.scale.shape) if d > 1]
-    return varying[0] if len(varying) == 1 else rank - 1 if len(op.axes) == 1 else 0
+    return varying[0] if len(varying) == 1 else 0
 
 
 def _repeated(shape: Shape, wanted: Shape) -> Array:
