@@ -31,7 +31,7 @@ from .lower import info_behind, normalization
 Array = NDArray[Any]
 
 MAX_SAMPLES = 256
-MAX_NUMBERS = 48_000_000  # real numbers held at a time: of large values only the first samples are
+MAX_NUMBERS = 96_000_000  # real numbers held at a time, in float32: of large values only the first samples are
 MAX_CODES = 200_000_000  # codes of one value held at a time: a very wide network is corrected on fewer samples
 
 
@@ -103,7 +103,9 @@ class CorrectBias:
             return np.zeros(())  # a shift of all scores changes nothing; a stated network is computed as it is
         n = min(len(real[s]) for s in node.inputs)
         acc = _each(lambda at: _divided(driven, at, infos), driven.sources, {s: codes[s][:n] for s in driven.sources})
-        true = in_pieces(layer.drive, *(real[s][:n] for s in node.inputs))
+        true = in_pieces(
+            lambda *xs: layer.drive(*(x.astype(np.float64) for x in xs)), *(real[s][:n] for s in node.inputs)
+        )
         error = _mean_error(layer, true, acc * form.alpha + layer.bias)
         self.shifts[node.name] = spread(layer.axis, node.type.shape, error)
         return self.shifts[node.name]
@@ -165,7 +167,7 @@ def _real_values(graph: Graph, runner: FloatRunner, x: Samples, n: int) -> dict[
         for name, parts in kept.items():
             room = max(1, int(most // sizes[name])) - start
             if room > 0:
-                parts.append(values[name][:room])
+                parts.append(values[name][:room].astype(np.float32))
         start += count
     return {name: np.concatenate(parts) for name, parts in kept.items()}
 
@@ -174,7 +176,7 @@ def _fair_share(sizes: list[int], n: int) -> float:
     """Return the numbers that one value may take, of ``n`` samples: what small values leave, large ones share.
 
     >>> _fair_share([1, 10, 30_000_000, 90_000_000], 2)
-    23999989.0
+    47999989.0
     """
     left, share = float(MAX_NUMBERS), 0.0
     for i, size in enumerate(sorted(sizes)):
