@@ -56,7 +56,7 @@ def tanh(node: OnnxNode) -> None:
 
 
 def softmax(node: OnnxNode) -> None:
-    """Along any axis but the batch; the decoder computes it at the end, integers inside the network (no logarithm there)."""
+    """Along any axis but the batch. The decoder computes it at the end; inside it is integers (not its logarithm)."""
     rank, old = node.rank(), node.context.opset < 13
     axis = int(node.attr("axis", 1 if old else -1))
     # Before opset 13 the tensor was flattened to two axes at `axis`, so all axes from there on share one sum.
