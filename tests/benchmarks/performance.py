@@ -306,8 +306,7 @@ fills histograms of every channel, searches every channel's step and threshold o
 integer network and a float64 one layer by layer on up to 256 samples to correct biases, measures every layer for the
 report, and computes golden integers with two engines. None of that is left out to be faster.
 
-What onnxruntime computes for the first samples (up to 32 million numbers) is kept, in float32, for biases and the
-report; only samples behind them run again for the report. Passes are probed on what they changed. What is left of the
+Passes are probed on what they changed. Biases and the report run the float network once more each. What is left of the
 largest network, ResNet-18, are convolutions: in float64 beside every layer whose bias is corrected (in float32 other
 biases would come out) and in the two checks of the import, in int64 by the plain engine for one golden sample, by the
 fast one for biases and the report. For MobileNet it is histograms, the search for steps, biases and the report.
@@ -329,8 +328,8 @@ Of a process that runs a network once, above one that only imports everything, M
 {running}
 
 Of a process that compiles, MiB. Statistics are of fixed size. Samples of more than 64 MiB in an uncompressed `.npz` or
-`.npy` stay in the file; smaller ones are read. Biases are corrected on at most 256 samples
-(and 32 million numbers), whose values are kept in float32: up to there memory grows with their number, and no further.
+`.npy` stay in the file; smaller ones are read. Biases are corrected on at most 256 samples, of which up to 96 million
+real numbers are held in float32: up to there memory grows with the samples, and no further.
 
 | network | {few} images | {many} images | growth | the samples' own growth |
 |---|---|---|---|---|
