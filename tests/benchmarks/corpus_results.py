@@ -136,7 +136,7 @@ def _normaliser(model: Path) -> tuple[np.ndarray, np.ndarray]:
 def proof(name: str, folder: Path) -> dict[str, Any]:
     """Return ``proof.json`` of a build for every target and its coverage."""
     data = folder / "calib0.npz"
-    if not data.exists() and corpus_data.facts(name)["data"]:
+    if not data.exists() and corpus_data.facts(name).get("data"):
         corpus_data.write_npz(data, name, "train", 64, 0)
     elif not data.exists():
         shape = corpus_data.facts(name)["inputs"][0][1][1:]
@@ -237,7 +237,8 @@ negative means gained. One image is 0.02 points.
 ## Transformers
 
 As above. `fashion_vit` is `models/fashion_vit.onnx` (LayerNorm, GELU, class token), `cifar_vit_ibp` normalises by batch
-statistics. Levels of attention sites (queries, keys, values, exponentials of the softmax) differ; all others have 31.
+statistics. The levels are those of attention sites (queries, keys, values, exponentials of the softmax) and of the few
+sites for which the report gives a reason; all others have 31.
 
 | network | attention levels | float top-1 | points lost, mean | per seed | agreement |
 |---|---|---|---|---|---|
