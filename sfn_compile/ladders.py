@@ -38,11 +38,9 @@ class Uniform:
         return np.arange(self.lo, self.hi + 1)
 
 
-@dataclass(frozen=True, eq=False)
-class Table:
-    """``s = codes[number of thresholds reached]``; thresholds ``(*broadcastable, n)`` sorted, codes ``(n + 1,)``."""
+class _Coded:
+    """What tables share: their codes, in ascending order of thresholds passed."""
 
-    table: Array
     codes: Array
 
     @property
@@ -54,6 +52,14 @@ class Table:
     def hi(self) -> int:
         """Largest code."""
         return int(self.codes.max())
+
+
+@dataclass(frozen=True, eq=False)
+class Table(_Coded):
+    """``s = codes[number of thresholds reached]``; thresholds ``(*broadcastable, n)`` sorted, codes ``(n + 1,)``."""
+
+    table: Array
+    codes: Array
 
     def fire(self, acc: Array) -> Array:
         """Return the codes of accumulators ``(n, *shape)``, int32."""
@@ -70,7 +76,7 @@ class Table:
 
 
 @dataclass(frozen=True, eq=False)
-class RowTable:
+class RowTable(_Coded):
     """A table whose thresholds follow the maximum of the row: the exponential of a softmax.
 
     ``s = codes[number of thresholds reached by a - max(a over axis)]`` with ``a = acc + offset``; thresholds as in
@@ -81,16 +87,6 @@ class RowTable:
     codes: Array
     offset: Array
     axis: int
-
-    @property
-    def lo(self) -> int:
-        """Smallest code."""
-        return int(self.codes.min())
-
-    @property
-    def hi(self) -> int:
-        """Largest code."""
-        return int(self.codes.max())
 
     def fire(self, acc: Array) -> Array:
         """Return the codes of accumulators ``(n, *shape)``, int32."""

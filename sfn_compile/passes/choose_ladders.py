@@ -40,7 +40,7 @@ class ChooseLadders:
 
     statistics: Mapping[str, Statistics]
     options: Options
-    searched: dict[tuple[Any, ...], Any] = field(default_factory=dict)  # no site is searched twice for the same ties
+    searched: dict[tuple[Any, ...], Any] = field(default_factory=dict, init=False)  # once for the same ties
 
     name: ClassVar[str] = "choose-ladders"
     needs: ClassVar[frozenset[str]] = frozenset({"sites-placed"})
@@ -207,7 +207,8 @@ def fine_sites(graph: Graph) -> dict[str, str]:
     """Return the sites that get the levels of attention, each with its reason.
 
     Factors of matrix products, directly or through moves; what only normalisations read, since dividing by a small
-    deviation makes rounding large; and a normalisation that sums go on with, where rounding would add up.
+    deviation makes rounding large; a normalisation that sums go on with, where rounding would add up; and a signed site
+    that is only read as it is, so that it is rounded again, unless what its rounding left is carried on.
     """
     nodes, users, found = graph.by_name(), graph.users(), dict[str, str]()
     waiting = [

@@ -21,7 +21,7 @@ from ..host import prepare_all
 from ..ir import Graph, Levels, Node
 from ..ops import Expression, IntegerForm, Layer, MaxPool, Normalize, is_row_exp
 from ..ops.layer import channel_rows
-from ..program import Population, ValueInfo
+from ..program import Normalization, Population, ValueInfo
 from ..samples import Samples, n_samples, part
 from ..serialize import smallest_int
 from .arrays import spread
@@ -41,7 +41,7 @@ class CorrectBias:
 
     runner: FloatRunner
     x: Samples
-    shifts: dict[str, Array] = field(default_factory=dict)
+    shifts: dict[str, Array] = field(default_factory=dict, init=False)  # of this run, by site
 
     name: ClassVar[str] = "correct-bias"
     needs: ClassVar[frozenset[str]] = frozenset({"weights-integer"})
@@ -67,7 +67,7 @@ class CorrectBias:
             if isinstance(node.op, Layer):
                 node = self._corrected(node, node.op, real, codes, infos)
             elif isinstance(node.op, Normalize):
-                codes[node.name] = normalization(node, node.op).apply(*(codes[s] for s in node.inputs))
+                codes[node.name] = _normalized(normalization(node, node.op), codes)
             else:
                 codes[node.name] = _moved(node, codes, infos)
             infos[node.name] = info_behind(node, infos)
@@ -120,6 +120,11 @@ def _divided(driven: Population, codes: Mapping[str, Array], infos: Mapping[str,
     """Return the accumulators, divided by the sum of a row where the threshold is scaled by it."""
     acc = accumulate(driven, codes, infos)
     return acc if driven.norm is None else acc / driven.norm.apply(codes[driven.norm.source])
+
+
+def _normalized(step: Normalization, codes: Mapping[str, Array]) -> Array:
+    """Return the codes of a normalisation, in a small type."""
+    return _each(lambda at: smallest_int(step.apply(*(at[s] for s in step.sources))), step.sources, codes)
 
 
 def _fired(population: Population, codes: Mapping[str, Array], infos: Mapping[str, ValueInfo]) -> Array:

@@ -209,10 +209,9 @@ def main() -> None:
             tables[table].append(measure(name, Path(folder)))
             print(tables[table][-1], flush=True)
             if not args.no_proof:
-                tables["proofs"] += proof_rows(name, proof(name, Path(folder)))
-                print(
-                    "\n".join(r for r in tables["proofs"][-9:]), f"\n({time.perf_counter() - start:.0f} s)", flush=True
-                )
+                rows = proof_rows(name, proof(name, Path(folder)))
+                tables["proofs"] += rows
+                print("\n".join(rows), f"\n({time.perf_counter() - start:.0f} s)", flush=True)
     page = PAGE.format(version=__version__, python=platform.python_version(), numpy=np.__version__, ort=ort.__version__,
                        **{k: "\n".join(v) for k, v in tables.items()})  # fmt: skip
     if args.write:

@@ -266,6 +266,14 @@ def test_sites_for_norms_alone_and_norms_for_sums_are_fine_too(tmp_path):
     assert spans == {"h": 255, "s": 255, "n": 255, "n2": 31, "u": 31}
 
 
+def test_a_site_that_is_only_rounded_again_is_fine_too(tmp_path):
+    """A patch embedding: a token in front, positions added."""
+    body = "h = MatMul(x, wq) t = Pad(h, front) s = Add(t, places) u = Relu(s) y = MatMul(u, wo)"
+    graph = chosen(body, tmp_path, x=(4, 6), front=ints(0, 1, 0, 0, 0, 0), places=noise(5, 6), **PROJECTED)
+    assert fine_sites(graph) == {"h": "only read as it is, and rounded again there"}
+    assert {n: op.levels.hi - op.levels.lo for n, op in layers(graph).items() if op.levels} == {"h": 255, "u": 31}
+
+
 def test_no_weight_of_attention_is_rounded(tmp_path):
     """Real weight over unit is the integer itself, a power of two in a quotient; its theta is step over unit."""
     graph = chosen(f"{HEADS} y = MatMul(f, wo)", tmp_path, **SPLIT)

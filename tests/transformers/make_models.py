@@ -81,7 +81,9 @@ def main() -> None:
         if chosen.only in name:
             try:
                 print(export(name, chosen.all or HERE).stat().st_size, name, flush=True)
-            except Exception as error:  # an exporter may not know a network: say so, go on
+            except Exception as error:  # an exporter may not know a network: say so, go on; what is kept has to be made
+                if not chosen.all:
+                    raise
                 print(f"{name}: {type(error).__name__}: {str(error).splitlines()[:1]}", flush=True)
 
 
