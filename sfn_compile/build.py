@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import platform
 import shutil
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,53 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import __version__, artifact, backend, ending, serialize
-from .calibration import methods
-from .calibration.collect import FloatRunner, collect
+from .compilation import Compilation, Progress, compile_model, silent, timed
 from .config import Options
-from .data import GENERATED, Data, generated, load_data, subset
-from .diagnostics import CompileError, Diagnostic, fail
+from .diagnostics import CompileError, fail
 from .evaluate import compare
-from .execute import run_codes, single_threaded_blas
-from .frontend import LoadedModel, load_model
+from .execute import run_codes
 from .frontend.load import external_files
 from .host import encode_all
-from .host_tail import check_tail, read_network
-from .ir import Graph
 from .legalize import check_widths, legalize
 from .pairs import reference_of
-from .passes.choose_ladders import ChooseLadders
-from .passes.correct_bias import CorrectBias
-from .passes.fold_thresholds import FoldThresholds
-from .passes.lower import lower
-from .passes.pipeline import UNPROBED, run_passes, structure
-from .passes.quantize_weights import QuantizeWeights
-from .probe import check_import
 from .program import Program
 from .report import measure
 from .samples import ModelInput, n_samples, part
 
 Array = NDArray[Any]
-Progress = Callable[[str, int, int], None]
 
-GENERATED_SAMPLES = 64
 MEASURED_SAMPLES = 64
 GOLDEN_SAMPLES = 8
 GOLDEN_LIMIT = 20_000_000  # integers; fewer samples are kept of a network that would pass it
-FEW_SAMPLES = 100
-
-
-@dataclass
-class Compilation:
-    """Everything a compilation made, before and beside what stands in files."""
-
-    loaded: LoadedModel
-    graph: Graph
-    program: Program
-    runner: FloatRunner
-    calibration: Data
-    options: Options
-    warnings: list[Diagnostic] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -73,63 +41,13 @@ class Built:
     refusals: dict[str, CompileError]
 
 
-def _silent(stage: str, done: int, total: int) -> None:
-    return None
-
-
-def compile_model(
-    model: Path,
-    options: Options,
-    calib: Path | None = None,
-    input_shapes: dict[str, tuple[int, ...]] | None = None,
-    progress: Progress = _silent,
-    after: Callable[[str, Graph], None] | None = None,
-) -> Compilation:
-    """Return the Program of a model, nothing written. Raises CompileError with codes SFN1xx to SFN4xx and SFN605."""
-    options.check()
-    methods.check_options(options.method, options.method_options)
-    with single_threaded_blas():  # of many small matrices; threads that wait for each other cost more than they bring
-        return _compiled(model, options, calib, input_shapes, progress, after)
-
-
-def _compiled(
-    model: Path, options: Options, calib: Path | None, input_shapes: dict[str, tuple[int, ...]] | None,
-    progress: Progress, after: Callable[[str, Graph], None] | None,
-) -> Compilation:  # fmt: skip
-    seconds: dict[str, float] = {}
-    with _timed(seconds, "import"):
-        loaded, graph = read_network(load_model(model, input_shapes))
-    data = _calibration_data(loaded, options, calib)
-    with _timed(seconds, "check import"):
-        check_import(graph, loaded, part(data.x, slice(2)))
-        check_tail(graph, loaded, part(data.x, slice(2)))
-    with _timed(seconds, "structure"):
-        passes = structure(options)
-        graph = run_passes(graph, passes[:UNPROBED], after=after)
-        rng = np.random.default_rng(options.seed)
-        probe = {i.name: rng.standard_normal((1, *i.type.shape)) for i in graph.inputs}
-        graph = run_passes(graph, passes[UNPROBED:], probe, after)
-        # Again after the passes: calibration trusts that a tap holds the numbers of the node that names it.
-        check_import(graph, loaded, part(data.x, slice(2)))
-    with _timed(seconds, "calibrate"):
-        runner = FloatRunner(graph, model, loaded.batch)
-        statistics = collect(graph, runner, data.x, lambda i, n: progress("calibrate", i, n))
-    with _timed(seconds, "map"):
-        correct = CorrectBias(runner, data.x)
-        mapping = (ChooseLadders(statistics, options), QuantizeWeights(options), correct, FoldThresholds())
-        graph = run_passes(graph, mapping, after=after)
-        program = lower(graph)
-    warnings = _data_warnings(data) if statistics else []
-    return Compilation(loaded, graph, program, runner, data, options, warnings, seconds)
-
-
 def build(
     model: Path,
     out: Path,
     options: Options,
     calib: Path | None = None,
     input_shapes: dict[str, tuple[int, ...]] | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Built:
     """Compile ``model`` into the folder ``out`` for every target of the options.
 
@@ -140,11 +58,11 @@ def build(
     done = compile_model(model, options, calib, input_shapes, progress)
     accuracy = _required_accuracy(done, progress)
     with artifact.replacing(out) as folder:
-        with _timed(done.seconds, "report"):
+        with timed(done.seconds, "report"):
             report = {**_write_common(done, folder, progress), **accuracy}
         refusals: dict[str, CompileError] = {}
         for name, target in backends.items():
-            with _timed(done.seconds, f"emit {name}"):
+            with timed(done.seconds, f"emit {name}"):
                 try:
                     report["targets"][name] = _emit(target, done.program, folder, options)
                 except CompileError as error:
@@ -159,22 +77,6 @@ def build(
     return Built(out, report, refusals)
 
 
-def _calibration_data(loaded: LoadedModel, options: Options, calib: Path | None) -> Data:
-    if calib is None:
-        n = options.samples or GENERATED_SAMPLES
-        return generated(loaded.inputs, n, options.seed)
-    return subset(load_data(calib, loaded.inputs), options.samples, options.seed)
-
-
-def _data_warnings(data: Data) -> list[Diagnostic]:
-    """Return what to say of the samples that thresholds were chosen on; a network that states its own needs none."""
-    n = len(data)
-    if data.source == GENERATED:
-        what = f"no --calib was given: thresholds come from {n} generated inputs and fit no real data"
-        return [Diagnostic("SFN308", what, fix="pass real samples: --calib data.npz")]
-    return [Diagnostic("SFN309", f"{n} samples", data.source, "512 are a good number")] if n < FEW_SAMPLES else []
-
-
 def _required_accuracy(done: Compilation, progress: Progress) -> dict[str, Any]:
     """Return ``{"accuracy": ...}`` on the calibration data where a largest drop is asked for. Raises SFN307, SFN502."""
     limit, data, loaded = done.options.require_accuracy_drop, done.calibration, done.loaded
@@ -184,7 +86,7 @@ def _required_accuracy(done: Compilation, progress: Progress) -> dict[str, Any]:
         raise fail("SFN307", "--require-accuracy-drop needs labels beside the samples", data.source, "add `labels`")
     end = ending.ending_of(loaded.output_names, loaded.tail)
     reference = reference_of(loaded.path, loaded.input_names, loaded.batch, done.program, end)
-    with _timed(done.seconds, "accuracy"):
+    with timed(done.seconds, "accuracy"):
         found = compare(done.program, reference, data.x, data.labels, progress, end)["accuracy"]
     drop = 100 * (found["float_top1"] - found["snn_top1"])
     if drop > limit:
@@ -281,12 +183,3 @@ def _input_facts(inputs: tuple[ModelInput, ...]) -> dict[str, Any]:
     rows = [{"name": i.name, "shape": list(i.shape), "dtype": i.dtype} for i in inputs]
     only = rows[0] if len(rows) == 1 else {"name": None, "shape": None, "dtype": None}
     return {"inputs": rows, "input": only["name"], "shape": only["shape"], "dtype": only["dtype"]}
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start

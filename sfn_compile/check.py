@@ -78,7 +78,7 @@ def check(model: Path, targets: Sequence[str] = (), input_shapes: dict[str, tupl
 
 def _dry_run(model: Path, name: str, input_shapes: dict[str, tuple[int, ...]] | None) -> None:
     """Emit the target into a folder that is thrown away, with thresholds from a few generated inputs."""
-    from .build import compile_model
+    from .compilation import compile_model
 
     target = backend.load(name)
     options = Options(targets=(name,), samples=4)

@@ -15,7 +15,7 @@ import click
 
 from . import __version__
 from .codes import CODES, EXIT_BUG, EXIT_ENVIRONMENT, EXIT_USAGE
-from .config import ATTENTION_FORMS, ENGINES, METHOD_NAMES, NIR_FORMS, Machine, Options
+from .config import ATTENTION_FORMS, ENGINES, METHOD_NAMES, NIR_FORMS, Machine, Options, SiteOptions
 from .diagnostics import CompileError, Diagnostic, fail
 
 FILE = click.Path(path_type=Path)
@@ -110,6 +110,25 @@ def _pairs(values: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+def _sites(values: tuple[str, ...]) -> dict[str, SiteOptions]:
+    """Read ``NAME:levels=15,weight-bits=4``; a name may hold colons itself."""
+    kinds: dict[str, Callable[[str], Any]] = {"levels": int, "weight-bits": int, "method": str, "stretch": float}
+    found = {}
+    for text in values:
+        name, _, settings = text.rpartition(":")
+        try:
+            pairs = [one.split("=") for one in settings.split(",")]
+            given = {key.replace("-", "_"): kinds[key](value) for key, value in pairs}
+        except (ValueError, KeyError):
+            name, given = "", {}
+        if not name:
+            raise fail(
+                "SFN605", f"--site {text!r}", fix="write it as NAME:levels=15,weight-bits=4,method=mse,stretch=1.5"
+            )
+        found[name] = SiteOptions(**given)
+    return found
+
+
 def _names(text: str | None) -> tuple[str, ...]:
     return tuple(t.strip() for t in (text or "").split(",") if t.strip())
 
@@ -153,6 +172,8 @@ _quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print errors o
 @click.option("--weight-bits", type=int, default=8, show_default=True, help="Bits of a weight, sign included.")
 @click.option("--method", type=click.Choice(METHOD_NAMES), default="mse", show_default=True, help="Chooses thresholds.")
 @click.option("--method-option", multiple=True, metavar="KEY=VALUE", help="p (percentile, sfn), lambda, reading (sfn).")
+@click.option("--site", multiple=True, metavar="NAME:KEY=VALUE,...",
+              help="One population's own levels, weight-bits, method, stretch (factor of its step).")  # fmt: skip
 @click.option("--timesteps", type=int, default=1, show_default=True, help="Only 1 exists.")
 @click.option("--nir-form", type=click.Choice(NIR_FORMS), default="binary", show_default=True, help="NIR spelling.")
 @click.option("--input-shape", multiple=True, metavar="NAME=1,3,32,32", help="Pins symbolic axes of the input.")
@@ -166,10 +187,10 @@ _quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print errors o
 @_guarded
 def compile_command(
     model: Path, target: str, output: Path | None, calib: Path | None, input_shape: tuple[str, ...],
-    method_option: tuple[str, ...], quiet: bool, as_json: bool, **rest: Any,
+    method_option: tuple[str, ...], site: tuple[str, ...], quiet: bool, as_json: bool, **rest: Any,
 ) -> int:  # fmt: skip
     """Compile MODEL.onnx (the verb may be left out)."""
-    options = Options(targets=_names(target), method_options=_pairs(method_option), **rest).check()
+    options = Options(targets=_names(target), method_options=_pairs(method_option), sites=_sites(site), **rest).check()
     from .build import build
     from .report.terminal import Console
 

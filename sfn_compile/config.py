@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from .diagnostics import fail
@@ -56,6 +56,25 @@ ONE_PROCESS = Machine()
 
 
 @dataclass(frozen=True)
+class SiteOptions:
+    """What one population has instead of the options of the whole network; None: as the network.
+
+    ``stretch``: factor of the step that the method chose; above 1 makes fewer, larger spikes (AdaFire's compression).
+    """
+
+    levels: int | None = None
+    weight_bits: int | None = None
+    method: str | None = None
+    stretch: float = 1.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what differs from the network's options, as JSON."""
+        found = {"levels": self.levels, "weight_bits": self.weight_bits, "method": self.method}
+        stretch = {} if self.stretch == 1.0 else {"stretch": self.stretch}
+        return {**{k: v for k, v in found.items() if v is not None}, **stretch}
+
+
+@dataclass(frozen=True)
 class Options:
     """Compile options with the defaults of the command line; see ``sfnc compile --help``."""
 
@@ -74,6 +93,19 @@ class Options:
     nir_form: str = "binary"
     acc_bits: int = 24
     require_accuracy_drop: float | None = None
+    sites: Mapping[str, SiteOptions] = field(default_factory=dict)
+
+    def at(self, site: str) -> Options:
+        """Return the options of one population, by the name it has in the report."""
+        own = self.sites.get(site)
+        if own is None:
+            return self
+        given: dict[str, Any] = {"levels": own.levels, "weight_bits": own.weight_bits, "method": own.method}
+        return replace(self, **{k: v for k, v in given.items() if v is not None})
+
+    def stretch(self, site: str) -> float:
+        """Return the factor of one population's step."""
+        return self.sites[site].stretch if site in self.sites else 1.0
 
     def check(self) -> Options:
         """Return self. Raises SFN605 for a value out of range."""
@@ -83,10 +115,16 @@ class Options:
             ("--input-levels", self.input_levels, 1, 255),
             ("--weight-bits", self.weight_bits, 2, 8),
             ("--acc-bits", self.acc_bits, 8, 31),
+            *_site_ranges(self.sites),
         )
         for name, value, lowest, highest in ranges:
             if not lowest <= value <= highest:
                 raise fail("SFN605", f"{name} = {value}; it must lie in {lowest}..{highest}")
+        for site, own in self.sites.items():
+            if own.method is not None and own.method not in METHOD_NAMES:
+                raise fail(
+                    "SFN605", f"--site {site}: no method {own.method!r}", fix=f"one of {', '.join(METHOD_NAMES)}"
+                )
         if self.timesteps != 1:
             raise fail("SFN605", f"--timesteps {self.timesteps}: only 1 exists", fix="leave the option out")
         check_choice(self.samples, self.seed)
@@ -109,4 +147,16 @@ class Options:
             "weight_bits": self.weight_bits, "method": self.method, "method_options": dict(self.method_options),
             "timesteps": self.timesteps, "samples": self.samples, "seed": self.seed, "nir_form": self.nir_form,
             "acc_bits": self.acc_bits, "require_accuracy_drop": self.require_accuracy_drop,
+            "sites": {name: own.as_dict() for name, own in sorted(self.sites.items())},
         }  # fmt: skip
+
+
+def _site_ranges(sites: Mapping[str, SiteOptions]) -> list[tuple[str, float, float, float]]:
+    """Return (what, value, lowest, highest) of every number that a population has of its own."""
+    limits = (("levels", 1, 255), ("weight_bits", 2, 8), ("stretch", 0.01, 100))
+    return [
+        (f"--site {site}: {name.replace('_', '-')}", getattr(own, name), low, high)
+        for site, own in sites.items()
+        for name, low, high in limits
+        if getattr(own, name) is not None
+    ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..calibration import methods
 from ..calibration.code_range import code_range
 from ..calibration.statistics import Statistics
 from ..config import Options
+from ..diagnostics import fail
 from ..ir import Graph, GraphInput, Levels, Node
 from ..ops import Activation, Layer, MaxPool, Moved, Normalize, is_row_exp
 from ..ops.layer import Axis, channel_rows
@@ -48,7 +50,16 @@ class ChooseLadders:
     exact: ClassVar[bool] = False
 
     def run(self, graph: Graph) -> Graph:
-        """Return the graph with levels; sites whose readers need one common step get it."""
+        """Return the graph with levels; sites whose readers need one common step get it.
+
+        Raises SFN605 where an option is for a population that does not exist.
+        """
+        known = [n.name for n in graph.nodes if isinstance(n.op, Layer | Normalize)]
+        for name in sorted(set(self.options.sites) - set(known)):
+            near = get_close_matches(name, known, 3, 0.3) or known[:3]
+            raise fail(
+                "SFN605", f"--site {name}: no such population", fix=f"names are in the report: {', '.join(near)}"
+            )
         ties = Ties(graph)
         while (chosen := self._attempt(graph, ties)) is None:
             pass
@@ -120,7 +131,7 @@ class ChooseLadders:
 
     def _range(self, site: str, activation: Activation, options: Options) -> tuple[int, int]:
         """Return the lowest and highest code of a site."""
-        key = (site, options.levels)
+        key = (site, options.levels, options.method)
         if key not in self.searched:
             self.searched[key] = code_range(activation, self.statistics[site], options)
         found: tuple[int, int] = self.searched[key]
@@ -128,20 +139,26 @@ class ChooseLadders:
 
     def _search(self, site: str, groups: Array | None, lo: int, hi: int, options: Options, method: Method) -> Array:
         """Return the step of every channel, one for all channels of a group."""
-        key = (site, lo, hi, options.levels, None if groups is None else groups.tobytes())
+        key = (site, lo, hi, options.levels, options.method, None if groups is None else groups.tobytes())
         if key not in self.searched:
             self.searched[key] = _by_groups(self.statistics[site], groups, lo, hi, options, method)
-        found: Array = self.searched[key].copy()
+        found: Array = self.searched[key] * self.options.stretch(site)
         return found
 
-    def _options(self, reason: str) -> Options:
-        """Return the options of a site; one that has a ``reason`` gets the levels of attention."""
-        fine = max(self.options.levels, self.options.attention_levels)
-        return replace(self.options, levels=fine) if reason else self.options
+    def _options(self, site: str, reason: str) -> Options:
+        """Return the options of a site; one that has a ``reason`` gets the levels of attention, or those of its own."""
+        own, given = self.options.at(site), self.options.sites.get(site)
+        if not reason or (given is not None and given.levels is not None):
+            return own
+        return replace(own, levels=max(own.levels, own.attention_levels))
 
-    def _said(self, reason: str) -> str:
+    def _said(self, site: str, reason: str) -> str:
         """Return the reason for other levels than asked for, none where they are the same."""
-        return "" if self._options(reason).levels == self.options.levels else reason
+        levels = self._options(site, reason).levels
+        if levels == self.options.levels:
+            return ""
+        given = self.options.sites.get(site)
+        return "asked for by --site" if given is not None and given.levels is not None else reason
 
     def _exponentials(self, node: Node, layer: Layer) -> int:
         """Return the highest code of a softmax's exponentials: so many that a row of them times values still fits.
@@ -149,25 +166,24 @@ class ChooseLadders:
         Values are taken to be signed, as those of attention are.
         """
         assert layer.activation is not None
-        wanted = self._options("softmax").levels
+        wanted = self._options(node.name, "softmax").levels
         row = node.type.shape[layer.activation.axis] * ((wanted + 1) // 2)
         return max(1, min(wanted, (2 ** (self.options.acc_bits - 1) - 1) // row))
 
     def _left_over(self, node: Node, layer: Layer, steps: Mapping[str, Array]) -> Levels:
         """Return levels that divide one step of the site whose rounding is carried on."""
-        n = self.options.levels
+        n = self.options.at(node.name).levels
         step = steps[node.inputs[len(layer.maps) - 1]] / (n + 1)
         return Levels(step, -((n + 1) // 2), n // 2, np.zeros(step.shape, bool), "what rounding left of a residual")
 
     def _levels_of_rows(self, node: Node, op: Normalize, ties: Ties, reason: str) -> Levels:
-        shape, options = node.type.shape, self._options(reason)
+        shape, options = node.type.shape, self._options(node.name, reason)
         lo, hi = self._range(node.name, op.activation, options)
         step = self._search(node.name, ties.groups(node.name), lo, hi, options, _of_site)
         dead = step <= 0
         step[dead] = step.max() if (step > 0).any() else 1.0
-        return Levels(
-            spread(op.axis, shape, ties.tied(node.name, step)), lo, hi, spread(op.axis, shape, dead), self._said(reason)
-        )
+        step, said = spread(op.axis, shape, ties.tied(node.name, step)), self._said(node.name, reason)
+        return Levels(step, lo, hi, spread(op.axis, shape, dead), said)
 
     def _levels(
         self, node: Node, layer: Layer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo], ties: Ties,
@@ -179,7 +195,7 @@ class ChooseLadders:
             return Levels(one / top, 0, top, one == 0, "exponential of a softmax: from 0 to the largest of its row")
         if layer.carries:
             return self._left_over(node, layer, steps)
-        options = self._options(reason)
+        options = self._options(node.name, reason)
         lo, hi = self._range(node.name, layer.activation, options)
         # SFormer's cap: the largest weight of attention is the one that must not be cut.
         method = _of_largest if layer.norm_axis is not None and layer.maps else _of_site
@@ -198,9 +214,9 @@ class ChooseLadders:
             terms = on_codes(node, steps, infos)
             term: LinearMap | ProductForm = terms[1][0].form if terms[1] else terms[0][0].map
             unit = np.abs(rows_of(term, node.type.shape, layer.axis)).max(axis=1)
-            step = ratio_step(step, unit, ratio_weight(terms, infos, self.options))
+            step = ratio_step(step, unit, ratio_weight(terms, infos, options))
         axis, shape = layer.axis, node.type.shape
-        return Levels(spread(axis, shape, step), lo, hi, spread(axis, shape, dead), self._said(reason))
+        return Levels(spread(axis, shape, step), lo, hi, spread(axis, shape, dead), self._said(node.name, reason))
 
 
 def fine_sites(graph: Graph) -> dict[str, str]:

@@ -63,7 +63,7 @@ class QuantizeWeights:
             infos[source.name] = ValueInfo(source.type.shape, source.levels.lo, source.levels.hi)
         for node in graph.nodes:
             if isinstance(node.op, Layer):
-                node = self._quantized(node, node.op, steps, infos)
+                node = replace(self, options=self.options.at(node.name))._quantized(node, node.op, steps, infos)
             elif isinstance(node.op, Normalize):
                 op = normalized(node.op, [steps[s] for s in node.inputs], [infos[s] for s in node.inputs])
                 node = replace(node, op=op, origin=node.origin.touched_by(self.name))

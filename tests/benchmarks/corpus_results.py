@@ -27,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "corpus"))
 import corpus_data
 
 from sfn_compile import __version__
-from sfn_compile.build import build, compile_model
+from sfn_compile.build import build
+from sfn_compile.compilation import compile_model
 from sfn_compile.config import Options
 from sfn_compile.evaluate import compare, evaluate
 from sfn_compile.execute import run_codes

@@ -27,7 +27,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 from sfn_backends.onnx import FILE, OnnxBackend
 
-from sfn_compile.build import compile_model
+from sfn_compile.compilation import compile_model
 from sfn_compile.config import Options
 from sfn_compile.execute import run_codes
 from sfn_compile.host import encode

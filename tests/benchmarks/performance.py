@@ -30,7 +30,8 @@ from sfn_backends.lava import LavaBackend
 
 from sfn_compile import __version__
 from sfn_compile.backend import RunRequest
-from sfn_compile.build import build, compile_model
+from sfn_compile.build import build
+from sfn_compile.compilation import compile_model
 from sfn_compile.config import Options
 from sfn_compile.execute import n_cores, run_codes
 from sfn_compile.host import encode_all

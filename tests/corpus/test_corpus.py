@@ -9,7 +9,8 @@ from sfn_backends.onnx import OnnxBackend
 
 from sfn_compile import backend, serialize
 from sfn_compile.backend import RunRequest
-from sfn_compile.build import build, compile_model
+from sfn_compile.build import build
+from sfn_compile.compilation import compile_model
 from sfn_compile.config import Options
 from sfn_compile.diagnostics import CompileError
 from sfn_compile.evaluate import compare, evaluate

@@ -96,7 +96,7 @@ def test_the_back_end_of_the_howto_passes_the_conformance_suite_or_refuses(case,
 
 def test_the_operator_of_the_howto_is_imported_as_onnxruntime_computes_it(tmp_path, monkeypatch):
     onnx = pytest.importorskip("onnx")
-    from sfn_compile.build import compile_model
+    from sfn_compile.compilation import compile_model
     from sfn_compile.config import Options
     from sfn_compile.frontend.operators import activations
 

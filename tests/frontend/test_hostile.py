@@ -415,7 +415,7 @@ def chain(n: int, kinds: tuple[str, ...]) -> onnx.ModelProto:
 
 # -- numbers that overflow -------------------------------------------------------------------------------------------
 def test_a_network_whose_own_values_overflow_is_refused(tmp_path):
-    from sfn_compile.build import compile_model
+    from sfn_compile.compilation import compile_model
     from sfn_compile.config import Options
 
     model = tiny("a = Conv(x, w) b = Relu(a) y = Conv(b, v)", w=noise(4, 3, 3, 3) * 1e30, v=noise(2, 4, 1, 1) * 1e30)
@@ -426,7 +426,7 @@ def test_a_network_whose_own_values_overflow_is_refused(tmp_path):
 
 @pytest.mark.parametrize("layer", ["hidden", "last"])
 def test_a_bias_beyond_every_accumulator_is_always_or_is_refused(layer, tmp_path):
-    from sfn_compile.build import compile_model
+    from sfn_compile.compilation import compile_model
     from sfn_compile.config import Options
 
     bias = {"b": noise(4) * (1e30 if layer == "hidden" else 0), "d": noise(2) * (1e30 if layer == "last" else 0)}

@@ -7,7 +7,8 @@ import pytest
 from quantised_models import HIDDEN_SCALE, SINGLE, halves, joined, qdq_residual, qonnx, single, tensorrt
 from quantised_models import qoperator as qoperator_model
 
-from sfn_compile.build import Compilation, build, compile_model
+from sfn_compile.build import build
+from sfn_compile.compilation import Compilation, compile_model
 from sfn_compile.config import Options
 from sfn_compile.diagnostics import CompileError
 from sfn_compile.evaluate import evaluate

@@ -28,8 +28,8 @@ sys.path[:0] = [str(HERE.parent / "frontend")]
 
 from mutate import SEEDS, damaged, damaged_bytes  # noqa: E402
 
-from sfn_compile.build import compile_model  # noqa: E402
 from sfn_compile.check import check  # noqa: E402
+from sfn_compile.compilation import compile_model  # noqa: E402
 from sfn_compile.config import Options  # noqa: E402
 from sfn_compile.diagnostics import CompileError  # noqa: E402
 from sfn_compile.frontend import load_model  # noqa: E402

@@ -11,8 +11,9 @@ from click.testing import CliRunner
 
 from sfn_compile import serialize
 from sfn_compile.backend import load
-from sfn_compile.build import build, compile_model
+from sfn_compile.build import build
 from sfn_compile.cli import cli
+from sfn_compile.compilation import compile_model
 from sfn_compile.config import Options
 from sfn_compile.diagnostics import CompileError
 from sfn_compile.execute import run_codes

@@ -12,7 +12,7 @@ from sfn_backends.nir import NirBackend
 from sfn_backends.onnx import OnnxBackend
 
 from sfn_compile.backend import RunRequest
-from sfn_compile.build import compile_model
+from sfn_compile.compilation import compile_model
 from sfn_compile.config import Options
 from sfn_compile.diagnostics import CompileError
 from sfn_compile.execute import run_codes
