@@ -122,6 +122,7 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
         "encoder": [op.kind for e in done.program.inputs for op in e.host],
         "decoder": [op.kind for d in done.program.outputs for op in d.host],
         "layers": rows,
+        "corrections": done.corrections,
         "totals": measure.totals(rows),
         "attention": softmaxes,
         "measured_on": {"samples": min(n_samples(x), MEASURED_SAMPLES), "data": done.calibration.source},

@@ -174,6 +174,11 @@ _quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print errors o
 @click.option("--method-option", multiple=True, metavar="KEY=VALUE", help="p (percentile, sfn), lambda, reading (sfn).")
 @click.option("--site", multiple=True, metavar="NAME:KEY=VALUE,...",
               help="One population's own levels, weight-bits, method, stretch (factor of its step).")  # fmt: skip
+@click.option("--reconstruct/--no-reconstruct", default=None,
+              help="Learn weights and steps from the float network. [default: below 31 levels or 8 bits]")  # fmt: skip
+@click.option("--epochs", type=int, default=8, show_default=True, help="How often --reconstruct sees every sample.")
+@click.option("--fine-share", type=float, metavar="SHARE",
+              help="Neurons that may have more levels. [default: 0.1 with --reconstruct, else 0]")  # fmt: skip
 @click.option("--timesteps", type=int, default=1, show_default=True, help="Only 1 exists.")
 @click.option("--nir-form", type=click.Choice(NIR_FORMS), default="binary", show_default=True, help="NIR spelling.")
 @click.option("--input-shape", multiple=True, metavar="NAME=1,3,32,32", help="Pins symbolic axes of the input.")

@@ -158,7 +158,7 @@ class ChooseLadders:
         if levels == self.options.levels:
             return ""
         given = self.options.sites.get(site)
-        return "asked for by --site" if given is not None and given.levels is not None else reason
+        return given.reason if given is not None and given.levels is not None else reason
 
     def _exponentials(self, node: Node, layer: Layer) -> int:
         """Return the highest code of a softmax's exponentials: so many that a row of them times values still fits.
