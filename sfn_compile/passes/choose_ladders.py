@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..calibration import methods
 from ..calibration.code_range import code_range
+from ..calibration.collect import sites
 from ..calibration.methods import RealLadder
 from ..calibration.statistics import Statistics
 from ..config import Options
@@ -26,6 +27,7 @@ from ..program import Conv, Dense, Identity, LinearMap, Matmul, ProductForm, Sha
 from .arrays import along, channel_vector, spread
 from .lower import info_behind
 from .row_forms import ratio_step, ratio_weight
+from .shift_steps import moved_steps, power_of, weighted
 from .steps import contracted, effective, moved_step, on_codes, rows_of, top_code
 from .ties import Ties
 
@@ -44,6 +46,7 @@ class ChooseLadders:
     statistics: Mapping[str, Statistics]
     options: Options
     searched: dict[tuple[Any, ...], Any] = field(default_factory=dict, init=False)  # once for the same ties
+    axes: dict[str, Axis] = field(default_factory=dict, init=False)  # of the sites of this run
 
     name: ClassVar[str] = "choose-ladders"
     needs: ClassVar[frozenset[str]] = frozenset({"sites-placed"})
@@ -62,6 +65,7 @@ class ChooseLadders:
                 "SFN605", f"--site {name}: no such population", fix=f"names are in the report: {', '.join(near)}"
             )
         ties = Ties(graph)
+        self.axes.update(sites(graph))
         if self.options.granularity == "tensor":
             ties.join_all()
         while (chosen := self._attempt(graph, ties)) is None:
@@ -170,6 +174,28 @@ class ChooseLadders:
         given = self.options.sites.get(site)
         return "asked for by --site" if given is not None and given.levels is not None else reason
 
+    def _for_shifts(
+        self, node: Node, layer: Layer, found: RealLadder, codes: range, steps: Mapping[str, Array],
+        infos: Mapping[str, ValueInfo],
+    ) -> Array:  # fmt: skip
+        """Return the steps of a site, moved to where thresholds of 2^k serve best if its ladder is to be uniform."""
+        activation, shape = layer.activation, node.type.shape
+        assert activation is not None
+        plain = activation.kind == "identity" or activation.linear_above_zero
+        if not plain or found.book is not None or layer.norm_axis is not None:
+            return found.step
+
+        def power(source: str) -> float:
+            step = channel_vector(steps[source], infos[source].shape, self.axes.get(source, 0))
+            if source not in self.axes or step is None:
+                return top_code(infos[source]) ** 2 / 3  # codes spread evenly
+            return power_of(self.statistics[source], step)
+
+        longest = _longest(activation, codes[0], codes[-1])
+        terms = weighted(on_codes(node, steps, infos), shape, layer.axis, power)
+        bits = self.options.at(node.name).weight_bits
+        return moved_steps(found.step, longest, self.statistics[node.name], codes, found.offset, terms, bits)
+
     def _exponentials(self, node: Node, layer: Layer) -> int:
         """Return the highest code of a softmax's exponentials: so many that a row of them times values still fits.
 
@@ -222,6 +248,8 @@ class ChooseLadders:
             step[dead] = np.minimum(_step_of_weights(node, layer, rows)[dead], most)
         if layer.activation.linear_above_zero:
             step = np.maximum(step, FLOOR * rounding_noise(rows))
+        if options.threshold == "pow2" and self.options.stretch(node.name) == 1 and ties.groups(node.name) is None:
+            step = self._for_shifts(node, layer, replace(found, step=step), range(lo, hi + 1), steps, infos)
         step = ties.tied(node.name, step)
         if layer.norm_axis is not None:
             terms = on_codes(node, steps, infos)

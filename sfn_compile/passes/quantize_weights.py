@@ -31,6 +31,7 @@ from .choose_ladders import levels_vector
 from .lower import info_behind
 from .row_forms import normalized, ratio_weight
 from .scale import scale_output, scale_product
+from .shift_steps import power_of_two
 from .steps import all_steps, on_codes, rows_of, top_code
 
 Array = NDArray[Any]
@@ -157,8 +158,8 @@ class QuantizeWeights:
         if not uniform_site(layer):  # a single weight needs no rounding: it is the unit
             return (np.where(largest > 0, largest, 1.0) if rows.shape[1] == 1 else free), ["table ladder"]
         theta = self._theta(rows, worth, step, largest)
-        if (theta < SMALLEST_UNIFORM_THETA).any():
-            small = theta < SMALLEST_UNIFORM_THETA
+        small = theta < (1 if self.options.threshold == "pow2" else SMALLEST_UNIFORM_THETA)
+        if small.any():
             return np.where(small, free, step / np.maximum(theta, 1)), [
                 "table ladder: no integer threshold is fine enough"
             ]
@@ -192,7 +193,7 @@ class QuantizeWeights:
 
     def _grid(self, x: Array) -> Array:
         """Return the largest threshold allowed that is not above ``x``, 0 below 1."""
-        return _power_of_two(x) if self.options.threshold == "pow2" else _odd(x)
+        return power_of_two(x) if self.options.threshold == "pow2" else _odd(x)
 
     def _headroom(self, layer: Layer, alpha: Array, shape: Shape) -> Array:
         """Return what offset and threshold add to an accumulator, per channel."""
@@ -227,11 +228,6 @@ def _odd(x: Array) -> Array:
     """Return the largest odd integer not above x, 0 below 1."""
     whole = np.floor(x)
     return np.where(whole < 1, 0, whole - (whole % 2 == 0))
-
-
-def _power_of_two(x: Array) -> Array:
-    """Return the largest power of two not above x, 0 below 1."""
-    return np.where(x < 1, 0, 2.0 ** np.floor(np.log2(np.maximum(x, 1))))
 
 
 def _repeated(node: Node, layer: Layer, n: int) -> Node:
