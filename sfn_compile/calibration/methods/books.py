@@ -85,7 +85,7 @@ def equal_mass(points: Points, below: int, above: int) -> Array:
         cell = np.minimum((mass * n / max(total, 1e-300) - 1e-9).astype(int), n - 1)
         share = np.diff(mass, prepend=0.0)
         found = np.bincount(cell, share * size, n) / np.maximum(np.bincount(cell, share, n), 1e-300)
-        sides.append(_strict(found if total else np.arange(1.0, n + 1)))
+        sides.append(np.maximum.accumulate(found if total else np.arange(1.0, n + 1)))
     return np.concatenate([-sides[0][::-1], [0.0], sides[1]])
 
 
@@ -142,12 +142,6 @@ def _distinct(book: Array, zero: int, limit: int) -> Array:
         spread = np.maximum.accumulate(np.maximum(side - place, 0)) + place
         sides.append(np.minimum(spread, most - len(side) + place))
     return np.concatenate([-sides[0][::-1], [0], sides[1]])
-
-
-def _strict(levels: Array) -> Array:
-    """Return ascending levels with those that do not rise put a little above the one before."""
-    rise = max(float(levels.max(initial=0.0)), 1e-300) * 1e-6 * np.arange(1, len(levels) + 1)
-    return np.asarray(np.maximum.accumulate(levels) + rise)
 
 
 def _scaled(stats: Statistics, book: Book, step: Array) -> Array:
