@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 from .diagnostics import fail
 
-METHOD_NAMES = ("mse", "minmax", "percentile", "sfn")
+METHOD_NAMES = ("mse", "minmax", "percentile", "kl", "sfn", "qcfs", "pmsm", "opi")
+GRANULARITIES = ("channel", "tensor")
+THRESHOLDS = ("odd", "pow2")
 NIR_FORMS = ("binary", "unary", "sar")
 ATTENTION_FORMS = ("quotient", "fired")
 ENGINES = ("fast", "reference")
@@ -89,6 +91,8 @@ class Options:
     weight_bits: int = 8
     method: str = "mse"
     method_options: Mapping[str, str] = field(default_factory=dict)
+    granularity: str = "channel"
+    threshold: str = "odd"
     timesteps: int = 1
     samples: int | None = None
     seed: int = 0
@@ -153,10 +157,15 @@ class Options:
         check_choice(self.samples, self.seed)
         if self.require_accuracy_drop is not None and math.isnan(self.require_accuracy_drop):
             raise fail("SFN605", "--require-accuracy-drop is not a number")
-        if self.nir_form not in NIR_FORMS:
-            raise fail("SFN605", f"--nir-form {self.nir_form!r}", fix=f"one of {', '.join(NIR_FORMS)}")
-        if self.attention not in ATTENTION_FORMS:
-            raise fail("SFN605", f"--attention {self.attention!r}", fix=f"one of {', '.join(ATTENTION_FORMS)}")
+        words = (
+            ("--nir-form", self.nir_form, NIR_FORMS),
+            ("--attention", self.attention, ATTENTION_FORMS),
+            ("--granularity", self.granularity, GRANULARITIES),
+            ("--threshold", self.threshold, THRESHOLDS),
+        )
+        for name, word, known in words:
+            if word not in known:
+                raise fail("SFN605", f"{name} {word!r}", fix=f"one of {', '.join(known)}")
         if not self.targets:
             raise fail("SFN605", "--target names no target")
         return self
@@ -168,6 +177,7 @@ class Options:
             "attention": self.attention, "carry": self.carry,
             "input_levels": self.input_levels,
             "weight_bits": self.weight_bits, "method": self.method, "method_options": dict(self.method_options),
+            "granularity": self.granularity, "threshold": self.threshold,
             "timesteps": self.timesteps, "samples": self.samples, "seed": self.seed, "nir_form": self.nir_form,
             "acc_bits": self.acc_bits, "require_accuracy_drop": self.require_accuracy_drop,
             "reconstruct": self.reconstructs, "epochs": self.epochs, "fine_share": self.share_of_fine,
