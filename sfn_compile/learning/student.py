@@ -1,6 +1,6 @@
 """A graph of Layers as a network that computes real values with or without rounding, and slopes of what may be learnt.
 
-Codes are simulated in real numbers: a site gives ``step * clip(round(f(z) / step), lo, hi)``. Backwards, rounding is
+Codes are simulated in real numbers: a site gives ``step * clip(floor(f(z) / step + offset), lo, hi)``. Backwards, rounding is
 taken to be a straight line inside the codes' range (the straight-through estimator, Bengio et al., arXiv 1308.3432),
 and a step has the slope of LSQ (Esser et al., arXiv 1902.08153): ``code - f(z) / step`` inside the range, at its ends
 the code. All arrays have the batch axis last and are float32.
@@ -61,7 +61,8 @@ def _is_known(node: Node) -> bool:
     if isinstance(op, Layer):
         stated = op.levels is not None and op.levels.imported
         rows = op.products or op.norm_axis is not None
-        return not (stated or rows or any(u is not None for u in op.units))
+        book = op.levels is not None and op.levels.book is not None
+        return not (stated or book or rows or any(u is not None for u in op.units))
     return isinstance(op, MaxPool | Moved)
 
 
@@ -213,7 +214,8 @@ class Student:
         if op.levels is not None:
             step = beside(at.steps[node.name].astype(F32), len(node.type.shape))
             ratio = _real(op, z) / step
-            inside = (ratio >= op.levels.lo - 0.5) & (ratio <= op.levels.hi + 0.5)
+            shifted = ratio + F32(op.levels.offset)
+            inside = (shifted >= op.levels.lo) & (shifted <= op.levels.hi + 1)
             found.steps[node.name] = _like(at.steps[node.name], g * (fired / step - ratio * inside))
             g = g * inside
         if op.activation is not None:
@@ -223,9 +225,9 @@ class Student:
 
 
 def _to_levels(y: Array, step: Array, levels: Levels) -> Array:
-    """Return ``step * clip(round(y / step), lo, hi)``."""
+    """Return ``step * clip(floor(y / step + offset), lo, hi)``."""
     y = y / step
-    y += F32(0.5)
+    y += F32(levels.offset)
     np.floor(y, out=y)
     np.clip(y, levels.lo, levels.hi, out=y)
     y *= step
