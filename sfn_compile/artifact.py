@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,13 +23,15 @@ from .samples import ModelInput, Samples
 
 Array = NDArray[Any]
 MANIFEST = "manifest.json"
+_NUMBERS = re.compile(r"\[\n[-+\d.eE,\s]*\]")  # no string holds a line break, so this is a list
 # Written after or beside the build: they depend on the clock or on later commands, so the manifest leaves them out.
 OUTSIDE = {MANIFEST, "timing.json", "proof.json", "eval.json", "bisect.json", "report.html"}
 
 
 def dumps(obj: Any) -> str:
-    """Return JSON text that is the same for the same content."""
-    return json.dumps(obj, indent=1, sort_keys=True, default=_plain) + "\n"
+    """Return JSON text that is the same for the same content; lists of numbers stand on one line."""
+    text = json.dumps(obj, indent=1, sort_keys=True, default=_plain)
+    return _NUMBERS.sub(lambda found: " ".join(found[0].split()), text) + "\n"
 
 
 def _plain(value: Any) -> Any:

@@ -110,7 +110,7 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
     golden = part(x, slice(max(1, min(GOLDEN_SAMPLES, GOLDEN_LIMIT // max(size, 1)))))
     codes = encode_all(done.program, golden)
     artifact.save_golden(folder, golden, _golden(done.program, codes))
-    rows, softmaxes = measure.layers(done.graph, done.program, done.runner, part(x, slice(MEASURED_SAMPLES)))
+    measured = measure.layers(done.graph, done.program, done.runner, part(x, slice(MEASURED_SAMPLES)))
     progress("measure", 1, 1)
     return {
         "coverage": {
@@ -121,9 +121,10 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
         "host_tail": ending.facts(done.loaded.output_names, tail),
         "encoder": [op.kind for e in done.program.inputs for op in e.host],
         "decoder": [op.kind for d in done.program.outputs for op in d.host],
-        "layers": rows,
-        "totals": measure.totals(rows),
-        "attention": softmaxes,
+        "layers": measured.layers,
+        "totals": measure.totals(measured.layers),
+        "attention": measured.attention,
+        "energy": measured.energy,
         "measured_on": {"samples": min(n_samples(x), MEASURED_SAMPLES), "data": done.calibration.source},
         "options": done.options.as_dict(),
         "warnings": [w.as_dict() for w in done.warnings],
