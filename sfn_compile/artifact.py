@@ -23,6 +23,7 @@ from .samples import ModelInput, Samples
 
 Array = NDArray[Any]
 MANIFEST = "manifest.json"
+SCALES = "scales.npz"
 _NUMBERS = re.compile(r"\[\n[-+\d.eE,\s]*\]")  # no string holds a line break, so this is a list
 # Written after or beside the build: they depend on the clock or on later commands, so the manifest leaves them out.
 OUTSIDE = {MANIFEST, "timing.json", "proof.json", "eval.json", "bisect.json", "report.html"}
@@ -179,3 +180,19 @@ def load_golden(folder: Path) -> tuple[dict[str, Array], dict[str, Array]]:
             return x, {str(n): npz[f"v{i:05d}"] for i, n in enumerate(npz["names"])}
     except READ_ERRORS as error:
         raise fail("SFN503", f"golden.npz cannot be read: {error}", str(folder), "compile again") from error
+
+
+def save_scales(folder: Path, steps: Mapping[str, Array]) -> None:
+    """Write ``scales.npz``: the real value of one integer of every value, ``s<i>`` that of ``names[i]``."""
+    arrays = {f"s{i:05d}": np.asarray(step, np.float64) for i, step in enumerate(steps.values())}
+    arrays["names"] = np.array(list(steps), dtype=np.str_)
+    (folder / SCALES).write_bytes(serialize.npz_bytes(arrays))
+
+
+def load_scales(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Array]:
+    """Return the real value of one integer of every value. Raises SFN503."""
+    file = folder / SCALES
+    if not file.is_file() or file_sha256(file) != manifest["files"].get(SCALES):
+        raise fail("SFN503", f"{SCALES} is not the file that compile wrote", str(folder), "compile again")
+    with file.open("rb") as opened, np.load(opened, allow_pickle=False) as npz:
+        return {str(n): npz[f"s{i:05d}"] for i, n in enumerate(npz["names"])}

@@ -22,7 +22,8 @@ from .host import encode_all
 from .legalize import check_widths, legalize
 from .pairs import reference_of
 from .program import Program
-from .report import measure
+from .report import likeness, measure
+from .report.activity import real_steps
 from .samples import ModelInput, n_samples, part
 
 Array = NDArray[Any]
@@ -106,10 +107,12 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
     if tail is not None:
         (folder / ending.FILE).write_bytes(tail.model)
     x = done.calibration.x
-    size = sum(int(np.prod(v.shape)) for v in done.program.values().values())
+    values = done.program.values()
+    size = sum(int(np.prod(v.shape)) for v in values.values())
     golden = part(x, slice(max(1, min(GOLDEN_SAMPLES, GOLDEN_LIMIT // max(size, 1)))))
     codes = encode_all(done.program, golden)
     artifact.save_golden(folder, golden, _golden(done.program, codes))
+    artifact.save_scales(folder, {name: s for name, s in real_steps(done.graph).items() if name in values})
     measured = measure.layers(done.graph, done.program, done.runner, part(x, slice(MEASURED_SAMPLES)))
     progress("measure", 1, 1)
     return {
@@ -125,6 +128,7 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
         "totals": measure.totals(measured.layers),
         "attention": measured.attention,
         "energy": measured.energy,
+        "calibration": {"samples": n_samples(x), "inputs": likeness.input_facts(done.program, x)},
         "measured_on": {"samples": min(n_samples(x), MEASURED_SAMPLES), "data": done.calibration.source},
         "options": done.options.as_dict(),
         "warnings": [w.as_dict() for w in done.warnings],

@@ -92,6 +92,21 @@ class Console:
             self.out.print(f"{kind} {name}{shapes}: agreement {100 * o['agreement']:.2f} %, signal to noise {snr}, "
                            f"largest error {o['max_error']:.4g}")  # fmt: skip
 
+    def bisection(self, found: Mapping[str, Any]) -> None:
+        """Print where the network was cut, every layer's error, and the answer."""
+        table = Table(
+            "layer", "SQNR own", "with all before", "rounding", "cut off", "weights", "outputs, spiking to here"
+        )
+        shown = {p["up_to"]: _db(p["output_db"]) + " dB" for p in found["probes"]}
+        for row in found["layers"]:
+            mark = "» " if row["name"] == found["layer"] else ""
+            decibels = (_db(row[f"{part}_db"]) for part in ("own", "accumulated", "rounding", "cut", "weights"))
+            table.add_row(mark + _short(row["name"], 34), *decibels, shown.get(row["name"], ""))
+        self.out.print(table)
+        if found["within"]:
+            best = "no error" if found["output_db"] is None else f"{found['output_db']:.1f} dB"
+            self.out.print(f"the outputs stay within {found['limit_db']:g} dB of the float model: {best}")
+
 
 def tail_line(tail: Mapping[str, Any]) -> str:
     """Return the line that says what the host computes behind the network."""
