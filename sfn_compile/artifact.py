@@ -26,7 +26,8 @@ MANIFEST = "manifest.json"
 SCALES = "scales.npz"
 _NUMBERS = re.compile(r"\[\n[-+\d.eE,\s]*\]")  # no string holds a line break, so this is a list
 # Written after or beside the build: they depend on the clock or on later commands, so the manifest leaves them out.
-OUTSIDE = {MANIFEST, "timing.json", "proof.json", "eval.json", "bisect.json", "report.html"}
+OUTSIDE = {MANIFEST, "timing.json", "proof.json", "eval.json", "bisect.json"}
+REWRITTEN = {"report.html"}  # by `sfnc report`: another page is no change of the build
 
 
 def dumps(obj: Any) -> str:
@@ -43,9 +44,14 @@ def _plain(value: Any) -> Any:
 
 def write_json(path: Path, obj: Any) -> None:
     """Write ``obj`` as JSON, replacing the file in one step."""
+    write_text(path, dumps(obj))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one step. Raises SFN602."""
     with _disk(path):
         scratch = path.with_name(f".{path.name}.tmp")
-        scratch.write_text(dumps(obj), encoding="utf-8")
+        scratch.write_text(text, encoding="utf-8")
         scratch.replace(path)
 
 
@@ -126,7 +132,7 @@ def open_build(folder: Path) -> tuple[dict[str, Any], Program]:
 def changed_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     """Return the files of a build that are missing, new or no longer what compile wrote."""
     now, then = file_hashes(folder), dict(manifest["files"])
-    return sorted(n for n in now.keys() | then.keys() if now.get(n) != then.get(n))
+    return sorted(n for n in now.keys() | then.keys() if now.get(n) != then.get(n) and n not in REWRITTEN)
 
 
 def copy_file(source: Path, target: Path) -> None:

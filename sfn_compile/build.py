@@ -22,7 +22,7 @@ from .host import encode_all
 from .legalize import check_widths, legalize
 from .pairs import reference_of
 from .program import Program
-from .report import likeness, measure
+from .report import likeness, measure, page
 from .report.activity import real_steps
 from .samples import ModelInput, n_samples, part
 
@@ -73,6 +73,8 @@ def build(
         if len(refusals) == len(backends):
             raise CompileError([d for e in refusals.values() for d in e.diagnostics])
         artifact.write_json(folder / "report.json", report)
+        with timed(done.seconds, "report"):
+            artifact.write_text(folder / page.FILE, page.render(_facts(done), report))
         artifact.write_manifest(folder, _facts(done))
         artifact.write_json(folder / "timing.json", {k: round(v, 3) for k, v in done.seconds.items()})
     return Built(out, report, refusals)

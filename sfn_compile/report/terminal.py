@@ -11,6 +11,9 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ..codes import CODES
+from .units import energy, ratio
+
 if TYPE_CHECKING:
     from ..build import Built
 
@@ -50,6 +53,9 @@ class Console:
             f"{total['neurons']:,} neurons in {total['populations']} populations, {total['weights']:,} weights, "
             f"{total['synops']:,.0f} synaptic operations per sample ({total['macs']:,} MACs in the float network)"
         )
+        self.out.print(_energy_table(report["energy"]["totals"]))
+        for line in _warning_lines(report["layers"]):
+            self.out.print(line)
         if report["host_tail"] is not None:
             self.out.print(tail_line(report["host_tail"]))
         for name, target in report["targets"].items():
@@ -127,6 +133,30 @@ def _attention_table(rows: list[dict[str, Any]]) -> Table:
         table.add_row(_short(r["name"].removesuffix("/exp"), 24), "x".join(map(str, r["shape"])), f"{zero} %",
                       f"{' '.join(quarters)} %", f"{r['places']:.1f}", f"{r['cap']:.2f}", f"{cut} %")  # fmt: skip
     return table
+
+
+ESTIMATED = (("E1", "events", "events"), ("E2", "spikes", "unary spikes"), ("E3", "set_bits", "set bits"),
+             ("E4", "events", "events, small multiplications"))  # fmt: skip
+
+
+def _energy_table(totals: Mapping[str, Any]) -> Table:
+    """Return the four prices beside the float network and the equally quantised one; details are in ``report.html``."""
+    table = Table("estimate", "per sample", "as in literature", "to float", "in integers", "to the same, quantised")
+    for price, count, what in ESTIMATED:
+        literature, to_float = totals["literature"].get(price), totals["to_float"].get(price)
+        table.add_row(f"{price} {what}", f"{totals[count]:,.0f}", "-" if literature is None else energy(literature),
+                      ratio(to_float), energy(totals["integer"][price]), ratio(totals["to_matched"][price]))  # fmt: skip
+    return table
+
+
+def _warning_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """Return one line per code of the layers' warnings, with the layers that it concerns."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for warning in row["warnings"]:
+            found.setdefault(warning["code"], []).append(row["name"])
+    return [f"{code} {CODES[code].title}: {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}"
+            for code, names in found.items()]  # fmt: skip
 
 
 def _layer_table(rows: list[dict[str, Any]]) -> Table:
