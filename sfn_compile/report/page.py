@@ -51,6 +51,7 @@ def render(
     proof: Mapping[str, Any] | None = None, bisect: Mapping[str, Any] | None = None,
 ) -> str:  # fmt: skip
     """Return the page. ``facts``: model, calibration, options and versions as in ``manifest.json``."""
+    facts, report = (json.loads(artifact.dumps(one)) for one in (facts, report))  # as read from their files
     page = _environment().get_template("page.html.j2")
     return page.render(
         model=facts["model"], versions=facts["versions"], options=facts["options"], data=facts["calibration"],

@@ -143,9 +143,10 @@ def _energy_table(totals: Mapping[str, Any]) -> Table:
     """Return the four prices beside the float network and the equally quantised one; details are in ``report.html``."""
     table = Table("estimate", "per sample", "as in literature", "to float", "in integers", "to the same, quantised")
     for price, count, what in ESTIMATED:
-        literature, to_float = totals["literature"].get(price), totals["to_float"].get(price)
-        table.add_row(f"{price} {what}", f"{totals[count]:,.0f}", "-" if literature is None else energy(literature),
-                      ratio(to_float), energy(totals["integer"][price]), ratio(totals["to_matched"][price]))  # fmt: skip
+        literature = energy(totals["literature"][price]) if price in totals["literature"] else "-"
+        to_float, to_matched = (ratio(totals[name].get(price)) for name in ("to_float", "to_matched"))
+        cells = f"{totals[count]:,.0f}", literature, to_float, energy(totals["integer"][price]), to_matched
+        table.add_row(f"{price} {what}", *cells)
     return table
 
 
