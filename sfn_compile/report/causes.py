@@ -112,17 +112,20 @@ def cause_of(parts: Parts, levels: int, is_unlike: bool) -> str:
 
 
 def advice(cause: str, name: str, kind: str, levels: int, parts: Parts, options: Mapping[str, Any]) -> Try:
-    """Return options of ``sfnc compile`` that make this cause smaller, the most promising first."""
+    """Return options of ``sfnc compile`` that make this cause smaller, the most promising first.
+
+    A stretch that was asked for is undone before another is proposed: steps have a smallest size, so the factor that
+    was asked for need not be the one that acts.
+    """
     own = options.get("sites", {}).get(name, {})
     site, stretch = f"--site {name}:", own.get("stretch", 1.0)
     if cause == "data":
         return ["--calib with samples prepared like these", "or prepare these as the calibration data was"]
     if cause == "saturation":
-        wider = stretch * parts.reach / max(levels, 1)
         if kind == "input":
             return ["--method minmax", "--calib with samples of every kind"]
-        return [f"{site}stretch={_rounded(wider)}" + (f" (it is {stretch:g} now)" if stretch != 1 else ""),
-                f"{site}method=minmax"]  # fmt: skip
+        wider = 1.0 if stretch < 1 else stretch * parts.reach / levels
+        return [f"{site}stretch={_rounded(wider)} (it is {stretch:g} now)", f"{site}method=minmax"]
     if cause == "weights":
         bits = own.get("weight_bits") or options["weight_bits"]
         if bits < 8:
@@ -131,9 +134,8 @@ def advice(cause: str, name: str, kind: str, levels: int, parts: Parts, options:
     if cause == "dead":
         return ["--calib with more samples, 512 or more, of every kind", f"{site}method=minmax"]
     if cause == "step":
-        smaller = stretch * max(parts.reach, parts.top, 1.0) / levels
-        return [f"{site}stretch={_rounded(smaller)}" + (f" (it is {stretch:g} now)" if stretch != 1 else ""),
-                f"{site}method=mse"]  # fmt: skip
+        smaller = 1.0 if stretch > 1 else stretch * max(parts.reach, parts.top, 1.0) / levels
+        return [f"{site}stretch={_rounded(smaller)} (it is {stretch:g} now)", f"{site}method=mse"]
     if cause == "levels" and kind == "input":
         return [f"--input-levels {_finer(levels)} (it has {levels})"]
     if cause == "levels":
