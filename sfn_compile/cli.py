@@ -41,6 +41,8 @@ def cli() -> None:
     sfnc model.onnx --calib data.npz --target sim,nir,lava -o out     compile
     sfnc verify out                                                   prove every target equal, bit for bit
     sfnc eval out --data test.npz                                     accuracy beside the float model
+    sfnc bisect out --data test.npz                                   where accuracy is lost, and what to change
+    sfnc report out                                                   everything on one page, out/report.html
     """
 
 

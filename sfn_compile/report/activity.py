@@ -131,7 +131,9 @@ class Error:
     def add(self, real: Array, codes: Array, step: Array, levels: Levels | None) -> None:
         """Add some samples: real values, the network's integers, real units per integer."""
         self.signal += _squares(real)
-        self.accumulated += _squares(codes * step - real)
+        off = codes * step
+        off -= real
+        self.accumulated += _squares(off)
         if levels is None or levels.imported:  # stated levels are the network, not an error
             return
         error = levels.quantize(real) * step
@@ -152,7 +154,7 @@ class Error:
 
 
 def _squares(x: Array) -> float:
-    flat = np.asarray(x).reshape(-1)
+    flat = np.asarray(x).ravel(order="K")
     return float(np.einsum("i,i->", flat, flat))
 
 
