@@ -51,6 +51,8 @@ def cli() -> None:
     sfnc model.onnx --calib data.npz --target sim,nir,lava -o out     compile
     sfnc verify out                                                   prove every target equal, bit for bit
     sfnc eval out --data test.npz                                     accuracy beside the float model
+    sfnc bisect out --data test.npz                                   where accuracy is lost, and what to change
+    sfnc report out                                                   everything on one page, out/report.html
     """
 
 
@@ -331,7 +333,50 @@ def eval_command(
     if as_json:
         click.echo(json.dumps(found, indent=1))
     else:
+        _print_problems([Diagnostic(w["code"], w["what"], w["where"], w["fix"]) for w in found["warnings"]])
         console.evaluation(found)
+    return 0
+
+
+@cli.command("bisect")
+@click.argument("build_folder", metavar="OUT", type=FILE)
+@click.option("--data", type=FILE, required=True, help="Samples to look at.")
+@click.option("--samples", type=int, help="Use this many. [default: 32]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Chooses them.")
+@click.option("--limit", type=float, default=15.0, show_default=True, metavar="DB",
+              help="Signal to noise of the outputs that is close enough.")  # fmt: skip
+@_quiet_option
+@_json_option
+@_guarded
+def bisect_command(
+    build_folder: Path, data: Path, samples: int | None, seed: int, limit: float, quiet: bool, as_json: bool
+) -> int:
+    """Name the first layer where the spiking network leaves the float model, why, and what to change."""
+    from .bisect import bisect
+    from .report.terminal import Console
+
+    found = bisect(build_folder, data, samples, seed, limit)
+    if as_json:
+        click.echo(json.dumps(found.document, indent=1))
+    else:
+        warnings = found.document["warnings"]
+        _print_problems([Diagnostic(w["code"], w["what"], w["where"], w["fix"]) for w in warnings])
+        Console(quiet).bisection(found.document)
+    _print_problems(found.problems, as_json)
+    return CODES[found.problems[0].code].exit_code if found.problems else 0
+
+
+@cli.command("report")
+@click.argument("build_folder", metavar="OUT", type=FILE)
+@_quiet_option
+@_guarded
+def report_command(build_folder: Path, quiet: bool) -> int:
+    """Write OUT/report.html anew, with accuracy and proof where eval and verify left them."""
+    from .report.page import write_page
+
+    path = write_page(build_folder)
+    if not quiet:
+        click.echo(f"wrote {path}")
     return 0
 
 

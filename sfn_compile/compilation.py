@@ -84,7 +84,7 @@ def compile_model(
         prepared = prepare(model, options, calib, input_shapes, progress, after)
         rows: list[dict[str, Any]] = []
         graph, program = mapped(prepared, options, after, progress, rows)
-    warnings = _data_warnings(prepared.calibration) if prepared.statistics else []
+    warnings = _data_warnings(prepared) if prepared.statistics else []
     return Compilation(prepared.loaded, graph, program, prepared.runner, prepared.calibration, options, warnings,
                        prepared.seconds, rows)  # fmt: skip
 
@@ -112,17 +112,22 @@ def prepare(
         check_import(graph, loaded, part(data.x, slice(2)))
         check_tail(graph, loaded, part(data.x, slice(2)))
     with timed(seconds, "structure"):
-        passes = structure(options)
-        graph = run_passes(graph, passes[:UNPROBED], after=after)
-        rng = np.random.default_rng(options.seed)
-        probe = {i.name: rng.standard_normal((1, *i.type.shape)) for i in graph.inputs}
-        graph = run_passes(graph, passes[UNPROBED:], probe, after)
+        graph = structured(graph, options, after)
         # Again after the passes: calibration trusts that a tap holds the numbers of the node that names it.
         check_import(graph, loaded, part(data.x, slice(2)))
     with timed(seconds, "calibrate"):
         runner = FloatRunner(graph, model, loaded.batch)
         statistics = collect(graph, runner, data.x, lambda i, n: progress("calibrate", i, n))
     return Prepared(loaded, graph, runner, statistics, data, seconds)
+
+
+def structured(graph: Graph, options: Options, after: After | None = None) -> Graph:
+    """Return the imported graph as Layers: the same for the same options, whatever the samples."""
+    passes = structure(options)
+    graph = run_passes(graph, passes[:UNPROBED], after=after)
+    rng = np.random.default_rng(options.seed)
+    probe = {i.name: rng.standard_normal((1, *i.type.shape)) for i in graph.inputs}
+    return run_passes(graph, passes[UNPROBED:], probe, after)
 
 
 def mapped(
@@ -150,13 +155,30 @@ def _calibration_data(loaded: LoadedModel, options: Options, calib: Path | None)
     return subset(load_data(calib, loaded.inputs), options.samples, options.seed)
 
 
-def _data_warnings(data: Data) -> list[Diagnostic]:
+def _data_warnings(prepared: Prepared) -> list[Diagnostic]:
     """Return what to say of the samples that thresholds were chosen on; a network that states its own needs none."""
-    n = len(data)
+    data, n = prepared.calibration, len(prepared.calibration)
     if data.source == GENERATED:
         what = f"no --calib was given: thresholds come from {n} generated inputs and fit no real data"
         return [Diagnostic("SFN308", what, fix="pass real samples: --calib data.npz")]
-    return [Diagnostic("SFN309", f"{n} samples", data.source, "512 are a good number")] if n < FEW_SAMPLES else []
+    few = [Diagnostic("SFN309", f"{n} samples", data.source, "512 are a good number")] if n < FEW_SAMPLES else []
+    return few + _constant_inputs(prepared)
+
+
+def _constant_inputs(prepared: Prepared) -> list[Diagnostic]:
+    """Return SFN310 for every input that is the same in all samples, or of which half the channels never change."""
+    found, x = [], prepared.calibration.x
+    for source in prepared.graph.inputs:
+        values, stats = x[source.model_name], prepared.statistics.get(source.name)
+        still = 0 if stats is None else int((stats.low == stats.high).sum())
+        if len(values) > 1 and all(np.array_equal(v, values[0]) for v in values[1:]):
+            what = f"all {len(values)} samples are the same"
+        elif stats is not None and 2 * still >= len(stats.low):
+            what = f"{still} of {len(stats.low)} channels hold one number in all samples"
+        else:
+            continue
+        found.append(Diagnostic("SFN310", what, f"input {source.model_name!r}", "calibrate on samples that differ"))
+    return found
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "corpus")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "corpus"))
 
 import corpus_data
 
@@ -36,6 +36,7 @@ from sfn_compile.report import measure
 from sfn_compile.samples import part
 
 SEEDS, CALIBRATION, CHARGED = 5, 1024, 64
+ENERGIES = ("E1 / float", "E2 / float", "E3 / float", "E4 / float", "E4 / matched")
 KEPT = Path("out/accuracy.json")
 RESNETS = ("cifar_resnet20_op13", "cifar_resnet32_unfolded_op11", "cifar_resnet8_mlperf", "cifar_resnet_4b")
 MOBILENET = "imagenet_mobilenet_v1_050_160"
@@ -45,18 +46,19 @@ HEAD = """# Accuracy at one timestep
 
 Made by `make accuracy`: integer networks, post-training, T = 1. {n:,} calibration samples from the training split, the
 whole test split (5,000 images; 375 photos for the MobileNet) evaluated once per row. Points of top-1 lost against the
-float network in onnxruntime: mean over {seeds} draws of the calibration samples ± their standard deviation. One image is
-0.02 points (one photo 0.27). "Error" is the standard error of one draw's difference, image by image. Methods, rates and
-numbers of epochs were chosen on training images.
+float network in onnxruntime: mean over {seeds} draws of the calibration samples ± their standard deviation. One image
+is 0.02 points (one photo 0.27). "Error" is the standard error of one draw's difference, image by image. Methods, rates
+and numbers of epochs were chosen on training images.
 
 ## Levels and weight bits
 
-*plain*: steps of least squared error per channel, corrected biases, every population at the stated levels. *learnt*: with
-`--reconstruct`, which is on by default below 31 levels or 8 bits. "Above": share of the neurons that have more levels than
-stated (at most 10 %, at most 255 levels), listed in the report with the reason; the input has 255.
+*plain*: steps of least squared error per channel, corrected biases, every population at the stated levels. *learnt*:
+with `--reconstruct`, which is on by default below 31 levels or 8 bits. "Above": share of the neurons that have more
+levels than stated (at most 10 %, at most 255 levels), listed in the report with the reason; the input has 255.
+Energies are estimates per sample ([what they count](spec/files.md)), those of the learnt network.
 
-| network (float top-1) | setting | plain | learnt | learnt, each draw | error | above | M synops, plain | M synops, learnt |
-|---|---|---|---|---|---|---|---|---|
+| network (float top-1) | setting | plain | learnt | learnt, each draw | error | above | M synops | {energies} |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|
 """
 METHODS = """
 ## How steps are chosen
@@ -122,7 +124,7 @@ LADDERS: dict[str, dict[str, Any]] = {
 
 
 def methods() -> Iterator[Row]:
-    """Return the rows of the second table: how steps are chosen, at 15 levels, with corrected biases and no learning."""
+    """Return the rows of the second table: how steps are chosen, at 15 levels, biases corrected, nothing learnt."""
     for name, options in LADDERS.items():
         yield Row("methods", name, {"levels": 15, "reconstruct": False, **options})
 
@@ -148,9 +150,9 @@ def prepared_on(network: str, seed: int, folder: Path) -> Prepared:
 
 
 def integers(program: Program, codes: dict[str, np.ndarray], folder: Path) -> np.ndarray:
-    """Return the first output's integers from the emitted target ``onnx``: faster than the simulator, the same integers.
+    """Return the first output's integers from the emitted target ``onnx``, which is faster than the simulator.
 
-    The first samples are computed by the simulator too.
+    The first samples are computed by the simulator too: they must be equal.
     """
     target, value = backend.load("onnx"), program.outputs[0].value
     legal = legalize(program, target.name, target.capabilities)
@@ -172,12 +174,14 @@ def measured(prepared: Prepared, row: Row, seed: int, hits: np.ndarray, test: An
     codes = encode_all(program, {prepared.loaded.input_names[0]: x})
     out = integers(program, codes, folder) * program.outputs[0].step
     lost = hits.astype(float) - (out.reshape(len(x), -1).argmax(axis=1) == labels)
-    layers, _ = measure.layers(graph, program, prepared.runner, part(prepared.calibration.x, slice(CHARGED)))
+    report = measure.layers(graph, program, prepared.runner, part(prepared.calibration.x, slice(CHARGED)))
+    layers, energy = report.layers, report.energy["totals"]
     fired = [r for r in layers if r["kind"] != "input" and r["levels"] is not None]
     above = [r for r in fired if r["levels"] > options.levels]
     return {
         "float": 100 * float(hits.mean()), "lost": 100 * float(lost.mean()),
         "se": 100 * float(lost.std() / np.sqrt(len(lost))), "totals": measure.totals(layers), "corrections": rows,
+        "energy": {**{f"{p} / float": r for p, r in energy["to_float"].items()}, "E4 / matched": energy["to_matched"]["E4"]},
         "above": [r["name"] for r in above],
         "share_above": float(sum(np.prod(r["shape"]) for r in above) / sum(np.prod(r["shape"]) for r in fired)),
     }  # fmt: skip
@@ -230,6 +234,11 @@ def synops(found: list[dict[str, Any]]) -> str:
     return f"{np.mean([f['totals']['synops'] for f in found]) / 1e6:.2f}" if found else ""
 
 
+def energies(found: list[dict[str, Any]]) -> list[str]:
+    """Return the mean ratios of the estimated energies."""
+    return [f"{np.mean([f['energy'][name] for f in found]):.2f}" if found else "" for name in ENERGIES]
+
+
 def jobs(rows: list[Row], seeds: int, kept: dict[str, Any]) -> Iterator[tuple[str, int, list[Row]]]:
     """Yield what is still to be measured: per network, draw and table, one draw of all before the next."""
     for seed in range(seeds):
@@ -257,7 +266,7 @@ def run(rows: list[Row], seeds: int, workers: int) -> dict[str, Any]:
 
 def page(kept: dict[str, Any]) -> str:
     """Return docs/accuracy.md."""
-    parts = [HEAD.format(n=CALIBRATION, seeds=SEEDS)]
+    parts = [HEAD.format(n=CALIBRATION, seeds=SEEDS, energies=" | ".join(ENERGIES))]
     by_label: dict[tuple[str, str], dict[str, Row]] = {}
     for row in settings():
         for network in row.networks:
@@ -267,8 +276,8 @@ def page(kept: dict[str, Any]) -> str:
         if plain or learnt:
             name = f"{network} ({(plain or learnt)[0]['float']:.2f})"
             share = f"{100 * np.mean([f['share_above'] for f in learnt]):.1f} %" if learnt else ""
-            parts.append(f"| {name} | {label} | {loss(plain)} | **{loss(learnt)}** | {each(learnt)} | {error(learnt)} | "
-                         f"{share} | {synops(plain)} | {synops(learnt)} |\n")  # fmt: skip
+            row = (name, label, loss(plain), f"**{loss(learnt)}**", each(learnt), error(learnt), share, synops(learnt))
+            parts.append(f"| {' | '.join((*row, *energies(learnt)))} |\n")
     for head, rows in ((METHODS, methods()), (CORRECTIONS, corrections())):
         parts.append(head)
         for row in rows:
