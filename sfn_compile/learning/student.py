@@ -2,8 +2,8 @@
 
 Codes are simulated in real numbers: a site gives ``step * clip(floor(f(z) / step + offset), lo, hi)``. Backwards,
 rounding is taken to be a straight line inside the codes' range (the straight-through estimator, Bengio et al.,
-arXiv 1308.3432), and a step has the slope of LSQ (Esser et al., arXiv 1902.08153): ``code - f(z) / step`` inside the range, at its ends
-the code. All arrays have the batch axis last and are float32.
+arXiv 1308.3432), and a step has the slope of LSQ (Esser et al., arXiv 1902.08153): ``code - f(z) / step`` inside the
+range, at its ends the code. All arrays have the batch axis last and are float32.
 """
 
 from __future__ import annotations

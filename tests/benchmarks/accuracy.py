@@ -181,7 +181,7 @@ def measured(prepared: Prepared, row: Row, seed: int, hits: np.ndarray, test: An
     return {
         "float": 100 * float(hits.mean()), "lost": 100 * float(lost.mean()),
         "se": 100 * float(lost.std() / np.sqrt(len(lost))), "totals": measure.totals(layers), "corrections": rows,
-        "energy": {**{f"{p} / float": r for p, r in energy["to_float"].items()}, "E4 / matched": energy["to_matched"]["E4"]},
+        "energy": {f"{p} / {other}": r for other in ("float", "matched") for p, r in energy[f"to_{other}"].items()},
         "above": [r["name"] for r in above],
         "share_above": float(sum(np.prod(r["shape"]) for r in above) / sum(np.prod(r["shape"]) for r in fired)),
     }  # fmt: skip
