@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from . import artifact
 from .calibration.collect import FloatRunner
 from .compilation import structured
-from .config import Options, SiteOptions, check_choice
+from .config import BISECT_LIMIT, Options, SiteOptions, check_choice
 from .data import Data, load_data, subset
 from .diagnostics import CompileError, Diagnostic, fail
 from .execute import run_codes, single_threaded_blas
@@ -35,7 +35,6 @@ from .samples import part
 
 Array = NDArray[Any]
 DEFAULT_SAMPLES = 32
-DEFAULT_LIMIT = 15.0  # decibels
 HELD = 64_000_000  # numbers of the float network that are held, 8 bytes each
 FEW_SAMPLES = 100
 
@@ -49,7 +48,7 @@ class Bisection:
 
 
 def bisect(
-    folder: Path, data: Path, samples: int | None = None, seed: int = 0, limit: float = DEFAULT_LIMIT
+    folder: Path, data: Path, samples: int | None = None, seed: int = 0, limit: float = BISECT_LIMIT
 ) -> Bisection:
     """Return the first layer that takes the outputs further from the float model than ``limit`` dB, and write
     ``bisect.json``.

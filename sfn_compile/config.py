@@ -13,6 +13,7 @@ METHOD_NAMES = ("mse", "minmax", "percentile", "sfn")
 NIR_FORMS = ("binary", "unary", "sar")
 ATTENTION_FORMS = ("quotient", "fired")
 ENGINES = ("fast", "reference")
+BISECT_LIMIT = 15.0  # decibels of the outputs' signal to noise; a network at 31 levels has 20 to 35
 
 
 def check_choice(samples: int | None, seed: int) -> None:

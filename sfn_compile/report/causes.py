@@ -106,7 +106,7 @@ def cause_of(parts: Parts, levels: int, is_unlike: bool) -> str:
         return "data" if is_unlike else "saturation"
     if worst == "weights":
         return "weights"
-    if parts.dead > parts.rounding / 2:
+    if parts.dead > parts.rounding / 2 and parts.top > 0:  # where nothing fires at all, it is the step
         return "dead"
     return "step" if levels > 1 and max(parts.reach, parts.top) <= HALF_THE_RANGE * levels else "levels"
 
