@@ -30,7 +30,7 @@ from .program import Normalization, Population, Program
 from .report import causes
 from .report.decibel import decibel
 from .report.halves import Halves, Piece
-from .report.likeness import data_warnings
+from .report.likeness import data_warnings, read_report
 from .samples import part
 
 Array = NDArray[Any]
@@ -86,7 +86,9 @@ def _halves(folder: Path, manifest: Mapping[str, Any], program: Program, data: D
         start += n
     sites = [i.name for i in graph.inputs]
     sites += [s.name for s in program.steps if isinstance(s, Population | Normalization)]
-    return Halves(graph, program, unit, pieces, sites)
+    said = read_report(folder).get("layers", [])
+    offsets = {row["name"]: row["offset"] for row in said if row.get("offset") is not None}
+    return Halves(graph, program, unit, pieces, sites, offsets)
 
 
 def _float_network(folder: Path, manifest: Mapping[str, Any]) -> tuple[Any, Graph]:

@@ -127,6 +127,7 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
         "encoder": [op.kind for e in done.program.inputs for op in e.host],
         "decoder": [op.kind for d in done.program.outputs for op in d.host],
         "layers": measured.layers,
+        "corrections": done.corrections,
         "totals": measure.totals(measured.layers),
         "attention": measured.attention,
         "energy": measured.energy,

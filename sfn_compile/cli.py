@@ -15,7 +15,18 @@ import click
 
 from . import __version__
 from .codes import CODES, EXIT_BUG, EXIT_ENVIRONMENT, EXIT_USAGE
-from .config import ATTENTION_FORMS, BISECT_LIMIT, ENGINES, METHOD_NAMES, NIR_FORMS, Machine, Options, SiteOptions
+from .config import (
+    ATTENTION_FORMS,
+    BISECT_LIMIT,
+    ENGINES,
+    GRANULARITIES,
+    METHOD_NAMES,
+    NIR_FORMS,
+    THRESHOLDS,
+    Machine,
+    Options,
+    SiteOptions,
+)
 from .diagnostics import CompileError, Diagnostic, fail
 
 FILE = click.Path(path_type=Path)
@@ -173,9 +184,19 @@ _quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print errors o
 @click.option("--input-levels", type=int, default=255, show_default=True, help="Highest code of the input.")
 @click.option("--weight-bits", type=int, default=8, show_default=True, help="Bits of a weight, sign included.")
 @click.option("--method", type=click.Choice(METHOD_NAMES), default="mse", show_default=True, help="Chooses thresholds.")
-@click.option("--method-option", multiple=True, metavar="KEY=VALUE", help="p (percentile, sfn), lambda, reading (sfn).")
+@click.option("--method-option", multiple=True, metavar="KEY=VALUE",
+              help="offset; p (percentile, sfn); lambda, ladder (sfn); reading, polarity (sfn, pmsm).")  # fmt: skip
+@click.option("--granularity", type=click.Choice(GRANULARITIES), default="channel", show_default=True,
+              help="One step per channel, or one per tensor.")  # fmt: skip
+@click.option("--threshold", type=click.Choice(THRESHOLDS), default="odd", show_default=True,
+              help="Integer thresholds that are odd, or powers of two: a shift on hardware.")  # fmt: skip
 @click.option("--site", multiple=True, metavar="NAME:KEY=VALUE,...",
               help="One population's own levels, weight-bits, method, stretch (factor of its step).")  # fmt: skip
+@click.option("--reconstruct/--no-reconstruct", default=None,
+              help="Learn weights and steps from the float network. [default: below 31 levels or 8 bits]")  # fmt: skip
+@click.option("--epochs", type=int, default=8, show_default=True, help="How often --reconstruct sees every sample.")
+@click.option("--fine-share", type=float, metavar="SHARE",
+              help="Neurons that may have more levels. [default: 0.1 with --reconstruct, else 0]")  # fmt: skip
 @click.option("--timesteps", type=int, default=1, show_default=True, help="Only 1 exists.")
 @click.option("--nir-form", type=click.Choice(NIR_FORMS), default="binary", show_default=True, help="NIR spelling.")
 @click.option("--input-shape", multiple=True, metavar="NAME=1,3,32,32", help="Pins symbolic axes of the input.")

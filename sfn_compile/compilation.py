@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,18 +19,16 @@ from .calibration import methods
 from .calibration.collect import FloatRunner, collect
 from .calibration.statistics import Statistics
 from .config import Options
+from .corrections import Correction, Gauge
 from .data import GENERATED, Data, generated, load_data, subset
 from .diagnostics import Diagnostic
 from .execute import single_threaded_blas
 from .frontend import LoadedModel, load_model
 from .host_tail import check_tail, read_network
 from .ir import Graph
-from .passes.choose_ladders import ChooseLadders
-from .passes.correct_bias import CorrectBias
 from .passes.fold_thresholds import FoldThresholds
 from .passes.lower import lower
 from .passes.pipeline import UNPROBED, run_passes, structure
-from .passes.quantize_weights import QuantizeWeights
 from .probe import check_import
 from .program import Program
 from .samples import part
@@ -69,6 +68,7 @@ class Compilation:
     options: Options
     warnings: list[Diagnostic] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    corrections: list[dict[str, Any]] = field(default_factory=list)
 
 
 def compile_model(
@@ -82,10 +82,11 @@ def compile_model(
     """Return the Program of a model, nothing written. Raises CompileError with codes SFN1xx to SFN4xx and SFN605."""
     with single_threaded_blas():  # of many small matrices; threads that wait for each other cost more than they bring
         prepared = prepare(model, options, calib, input_shapes, progress, after)
-        graph, program = mapped(prepared, options, after)
+        rows: list[dict[str, Any]] = []
+        graph, program = mapped(prepared, options, after, progress, rows)
     warnings = _data_warnings(prepared) if prepared.statistics else []
     return Compilation(prepared.loaded, graph, program, prepared.runner, prepared.calibration, options, warnings,
-                       prepared.seconds)  # fmt: skip
+                       prepared.seconds, rows)  # fmt: skip
 
 
 def prepare(
@@ -129,12 +130,21 @@ def structured(graph: Graph, options: Options, after: After | None = None) -> Gr
     return run_passes(graph, passes[UNPROBED:], probe, after)
 
 
-def mapped(prepared: Prepared, options: Options, after: After | None = None) -> tuple[Graph, Program]:
-    """Return the graph with integers, and the Program that it is, for one choice of options. Raises SFN4xx, SFN605."""
+def mapped(
+    prepared: Prepared, options: Options, after: After | None = None, progress: Progress = silent,
+    rows: list[dict[str, Any]] | None = None,
+) -> tuple[Graph, Program]:  # fmt: skip
+    """Return the graph with integers, and the Program that it is, for one choice of options. Raises SFN4xx, SFN605.
+
+    To ``rows`` is added what every correction did to the error of the outputs, for the report.
+    """
     with timed(prepared.seconds, "map"):
-        correct = CorrectBias(prepared.runner, prepared.calibration.x)
-        passes = (ChooseLadders(prepared.statistics, options), QuantizeWeights(options), correct, FoldThresholds())
-        graph = run_passes(prepared.graph, passes, after=after)
+        gauge = None if rows is None else Gauge(prepared.graph, prepared.runner, prepared.calibration.x)
+        chosen = Correction(prepared.graph, prepared.runner, prepared.statistics, prepared.calibration.x, options,
+                            after, progress, gauge)  # fmt: skip
+        graph = run_passes(chosen.run(), (FoldThresholds(),), after=after)
+        if rows is not None:
+            rows += chosen.rows
         return graph, lower(graph)
 
 

@@ -71,7 +71,7 @@ def _input(source: GraphInput) -> dict[str, Any]:
     assert levels is not None
     return {
         "name": source.name, "kind": "input", "origin": [source.model_name], "lo": levels.lo, "hi": levels.hi,
-        "levels": levels.hi - levels.lo, "reason": levels.reason, "shape": list(source.type.shape),
+        "levels": len(levels.codes) - 1, "reason": levels.reason, "shape": list(source.type.shape),
         "dead": int(levels.dead.sum()), "channels": int(levels.dead.size), "synops": 0, "macs": 0,
         "weight_bits": None, "acc_bits": None, "acc_min": None,
         "acc_max": None,
@@ -115,7 +115,9 @@ def _static(population: Population, node: Node, info: Mapping[str, ValueInfo], c
         "name": population.name, "kind": kind, "origin": list(population.origin.nodes),
         "activation": layer.activation.label if layer.activation else None, "shape": list(population.shape),
         "lo": None if levels is None else levels.lo, "hi": None if levels is None else levels.hi,
-        "levels": None if levels is None else levels.hi - levels.lo,
+        "levels": None if levels is None else len(levels.codes) - 1,
+        "codes": None if levels is None or levels.book is None else list(levels.book),
+        "offset": None if levels is None else levels.offset,
         "reason": "" if levels is None else levels.reason,
         "dead": 0 if levels is None else int(levels.dead.sum()),
         "channels": 0 if levels is None else int(levels.dead.size),
@@ -162,7 +164,7 @@ def _normalization(step: Normalization, node: Node, info: Mapping[str, ValueInfo
     return {
         "name": step.name, "kind": "normalization", "origin": list(step.origin.nodes),
         "activation": op.activation.label, "shape": list(step.shape),
-        "lo": op.levels.lo, "hi": op.levels.hi, "levels": op.levels.hi - op.levels.lo, "reason": op.levels.reason,
+        "lo": op.levels.lo, "hi": op.levels.hi, "levels": len(op.levels.codes) - 1, "reason": op.levels.reason,
         "dead": int(op.levels.dead.sum()), "channels": int(op.levels.dead.size),
         "theta_min": int(step.ladder.theta.min()),
         "theta_max": int(step.ladder.theta.max()), "acc_min": lo, "acc_max": hi, "acc_bits": bits_for(lo, hi),

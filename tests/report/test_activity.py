@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from report_examples import N, compiled
 
+from sfn_compile.ir import Levels
 from sfn_compile.program import Elementwise, Matmul, ValueInfo
 from sfn_compile.report import health
 from sfn_compile.report.activity import Counter, Error, _met
@@ -51,20 +52,22 @@ def test_a_counter_takes_pieces_of_any_layout():
     assert counter.synapse_count("r") == 10
 
 
-class Steps:
-    imported, lo, hi = False, 0, 3
-
-    @staticmethod
-    def quantize(x):
-        return np.clip(np.floor(x / 0.5 + 0.5), 0, 3).astype(np.int32)
-
-
-def test_values_beyond_the_last_code_are_counted():
-    error = Error()
-    real = np.array([[0.0, 0.74, 1.5, 1.74, 1.76, 9.0]])
-    error.add(real, Steps.quantize(real), np.array(0.5), Steps)
-    assert error.row()["beyond"] == pytest.approx(2 / 6)
+@pytest.mark.parametrize("offset", [0.5, 0.0])
+@pytest.mark.parametrize("book", [None, (0, 1, 3)])
+def test_values_beyond_the_last_code_are_counted(book, offset):
+    error, step = Error(), np.array(0.5)
+    levels = Levels(step, 0, 3, np.array(False), book=book, offset=offset)
+    real = np.array([[0.0, 0.49, 0.74, 0.9, 1.4, 1.5, 1.74, 1.76, 9.0]])
+    error.add(real, levels.quantize(real), step, levels)
+    assert error.row()["beyond"] == pytest.approx(2 / 9)
     assert error.here == pytest.approx(error.accumulated)
+
+
+def test_codes_that_a_book_does_not_have_are_not_unused():
+    counter = Counter(ValueInfo((4,), 0, 7), {})
+    counter.add(np.array([[0, 1, 7, 7]]))
+    assert counter.unused((0, 1, 3, 7)) == 0.25
+    assert counter.unused(range(8)) == 5 / 8
 
 
 def healthy(**changes):

@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sfn_compile.report.causes import Parts, advice, cause_of, nearest, parts_of
+from sfn_compile.report.causes import Parts, advice, cause_of, parts_of
 
 BOOK = np.arange(0, 8)
 FED = np.random.default_rng(0).uniform(0, 7, (50, 4, 3))
 OPTIONS = {"levels": 31, "weight_bits": 8, "acc_bits": 24, "sites": {"slow": {"weight_bits": 3}}}
+
+
+def nearest(scaled, book):
+    return book[np.abs(np.asarray(scaled)[..., None] - book).argmin(axis=-1)]
 
 
 def parts(fed=FED, codes=None, unit=1.0, real=None) -> Parts:
@@ -70,11 +74,15 @@ def test_samples_in_pieces_add_up():
     assert total.row() == pytest.approx(whole.row())
 
 
-def test_the_nearest_code_of_a_book_with_gaps():
+def test_a_book_with_gaps_and_another_offset_are_the_layers_own_rule():
     book = np.array([-4, 0, 1, 8])
-    numbers = np.linspace(-9, 12, 400)
-    distance = np.abs(numbers[:, None] - book)
-    assert (np.abs(nearest(numbers, book) - numbers) == distance.min(axis=1)).all()
+    fed = np.linspace(-9.03, 12, 400).reshape(4, 10, 10)
+    found = parts_of(fed, fed, nearest(fed, book), np.array(1.0), book, 0)
+    assert found.weights == 0
+    assert found.beyond == pytest.approx(((fed > 8.5) | (fed < -4.5)).mean())
+    down = parts_of(FED, FED, np.floor(FED), np.array(1.0), BOOK, 0, offset=0.0)
+    assert (down.weights, down.cut) == (0, 0)
+    assert down.rounding == pytest.approx(((FED - np.floor(FED)) ** 2).sum())
 
 
 @pytest.mark.parametrize(
