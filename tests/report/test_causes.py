@@ -103,3 +103,9 @@ def test_a_book_with_gaps_and_another_offset_are_the_layers_own_rule():
 )
 def test_every_cause_has_an_option(cause, name, kind, levels, first):
     assert advice(cause, name, kind, levels, Parts(reach=35.0), OPTIONS)[0] == first
+
+
+@pytest.mark.parametrize("learnt", [False, True])
+def test_reconstruction_is_proposed_where_it_was_not_used(learnt):
+    tries = advice("accumulated", "a", "layer", 7, Parts(), {**OPTIONS, "reconstruct": learnt})
+    assert any(t.startswith("--reconstruct") for t in tries) is not learnt
