@@ -86,7 +86,7 @@ def _warnings(report: Mapping[str, Any], found: Mapping[str, Any] | None) -> lis
     for row in report["layers"]:
         said += [
             {"code": w["code"], "where": f"layer {row['name']!r}",
-             "what": f"{CODES[w['code']].title}: {percent(w['value'])}, {percent(w['limit'])} are usual"}
+             "what": f"{CODES[w['code']].title}: {percent(w['value'])}, more than {percent(w['limit'])}"}
             for w in row["warnings"]
         ]  # fmt: skip
     return said

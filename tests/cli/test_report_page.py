@@ -114,6 +114,13 @@ def test_warnings_of_layers_are_shown_with_their_codes(tmp_path):
     assert "SFN404 many values lie beyond the last code: relu_3" in again.stdout
 
 
+def test_corrections_are_shown_with_the_error_before_and_after(made):
+    report, text = document(made / "report.json"), page(made).text
+    assert report["corrections"]
+    for row in report["corrections"]:
+        assert f"{row['correction']} {row['outputs_db_before']:.1f} {row['outputs_db_after']:.1f}" in text
+
+
 def test_names_are_escaped(tmp_path):
     model = tiny("a = Conv(x, w) r = Relu(a) f = Flatten(r) y = Gemm(f, k)", w=noise(4, 3, 3, 3), k=noise(64, 2))
     model.graph.node[0].name = "<script>alert('1 & 2')</script>"
