@@ -13,6 +13,7 @@ from mapped_layers import assert_the_program_follows_the_float_graph, ladder_of,
 from pass_examples import fixed, mapped, network, program_of, structured
 from tiny_onnx import imported, noise, samples, tiny
 
+from sfn_compile.calibration.methods import books
 from sfn_compile.calibration.statistics import Statistics
 from sfn_compile.config import Options
 from sfn_compile.execute import run_codes
@@ -71,6 +72,23 @@ def test_levels_round_as_the_neuron_does(book, offset):
     neuron = ladder(made, IntegerForm((), np.full(1, 1 / 64), None, -9000, 9000))
     acc = np.arange(-9000, 9001)[:, None]
     assert np.array_equal(levels.quantize(acc / 64), neuron.fire(acc))
+
+
+def test_the_example_of_the_specification():
+    """docs/spec/mapping.md, section 1: six values and three codes above 0."""
+    values = np.array([1, 1, 2, 2, 8, 9.0])
+    points = books.Points(values, np.ones(6))
+    levels = books.lloyd_max(points, 0, 3)
+    assert levels.tolist() == [0, 1, 2, 8.5]
+    assert points.squared_error(levels) == 0.5
+    assert books.frozen(points, levels, 0, 3) == ((0, 2, 4, 17), 0.5)
+    uniform = [((np.clip(np.floor(values / d + 0.5), 0, 3) * d - values) ** 2).sum() for d in np.arange(1, 801) / 200]
+    assert (min(uniform), np.argmin(uniform)) == (3.75, 549)
+    made = Layer((Dense(np.ones((1, 1))),), np.zeros(1), Activation("relu"), 0,
+                 Levels(np.full(1, 0.5), 0, 17, np.zeros(1, bool), book=(0, 2, 4, 17)))  # fmt: skip
+    found = ladder(made, IntegerForm((), np.full(1, 0.25), None, -99, 99))
+    assert found.table.tolist() == [[2, 6, 21]]
+    assert found.codes.tolist() == [0, 2, 4, 17]
 
 
 def graph_of(folder, name=RESIDUAL, **options):

@@ -76,10 +76,14 @@ def rounding_to_nearest(name: str, options: Options) -> tuple[str, dict[str, str
 
 
 def check_options(name: str, options: Mapping[str, str]) -> None:
-    """Raise SFN605 for an unknown method or an option that it does not have."""
+    """Raise SFN605 for an unknown method, or an option or a value of one that it does not have."""
     if name not in METHODS:
         raise fail("SFN605", f"no method called {name!r}", "--method", f"one of {', '.join(METHODS)}")
     unknown = sorted(set(options) - METHODS[name][1])
     if unknown:
         known = ", ".join(sorted(METHODS[name][1]))
         raise fail("SFN605", f"method {name} has no option {unknown[0]!r}", "--method-option", f"its options: {known}")
+    two_polarities(name, options)
+    one = Statistics(1)
+    one.update(np.ones((1, 1)))
+    METHODS[name][0](one, 0, 1, options)  # it reads its options whatever the values are
