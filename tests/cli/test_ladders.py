@@ -79,6 +79,13 @@ def test_the_report_shows_thresholds_of_powers_of_two_and_offsets(small, tmp_pat
     assert offsets == {0.0, None}
 
 
+def test_the_table_says_how_many_codes_a_book_has(small, tmp_path):
+    model, data = small
+    shown = succeeds(model, "--calib", data, "--levels", "15", "-o", tmp_path / "out", *LADDERS["lloyd-max"]).output
+    row = next(r for r in document(tmp_path / "out" / "report.json")["layers"] if r["name"] == "r")
+    assert f" 16: 0..{row['hi']} " in shown
+
+
 @pytest.mark.parametrize("method", METHOD_NAMES)
 def test_every_method_compiles_from_the_command_line(method, small, tmp_path):
     rows = built(small, tmp_path / "out", "--method", method)
