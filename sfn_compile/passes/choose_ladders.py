@@ -165,8 +165,8 @@ class ChooseLadders:
 
     def _said(self, site: str, reason: str, follows: str = "") -> str:
         """Return the reason for other levels than asked for, or for a plain ladder; none where all is as asked for."""
-        options = self.options.at(site).method_options
-        if follows and methods.rounding_to_nearest(options) != dict(options):
+        options = self.options.at(site)
+        if follows and _plain(options) != options:
             return f"uniform, rounding to nearest: {follows}"
         levels = self._options(site, reason).levels
         if levels == self.options.levels:
@@ -339,12 +339,16 @@ def _of_largest(stats: Statistics, lo: int, hi: int, options: Options) -> RealLa
 
 
 def _of_input(stats: Statistics, lo: int, hi: int, options: Options) -> RealLadder:
-    return methods.choose(options.method, stats, lo, hi, _plain(options).method_options)
+    if options.method not in methods.ENCODERS:
+        return methods.choose("mse", stats, lo, hi, {})
+    plain = _plain(options)
+    return methods.choose(plain.method, stats, lo, hi, plain.method_options)
 
 
 def _plain(options: Options) -> Options:
     """Return options of a uniform ladder that rounds to nearest: the encoder's, and where thresholds follow a row."""
-    return replace(options, method_options=methods.rounding_to_nearest(options.method_options))
+    method, how = methods.rounding_to_nearest(options.method, options.method_options)
+    return replace(options, method=method, method_options=how)
 
 
 def _by_groups(

@@ -182,11 +182,19 @@ def _layer_table(rows: list[dict[str, Any]]) -> Table:
         theta = "table" if r["kind"] in ("table", "exponential") else _span(r.get("theta_min"), r.get("theta_max"))
         table.add_row(
             _short(r["name"], 17), _short(origin.rpartition(" (")[0] or origin, 17) + more,
-            "x".join(map(str, r["shape"])), "acc" if r["lo"] is None else f"{r['lo']}..{r['hi']}", theta,
+            "x".join(map(str, r["shape"])), _codes(r), theta,
             str(r["acc_bits"] or ""), str(r["weight_bits"] or ""), f"{100 * r['density']:.0f} %",
             f"{_db(r['sqnr_db'])} / {_db(r['sqnr_accumulated_db'])} dB",
         )  # fmt: skip
     return table
+
+
+def _codes(row: Mapping[str, Any]) -> str:
+    """Return the codes of a population; of a book how many there are, and the lowest and highest."""
+    if row["lo"] is None:
+        return "acc"
+    book = row.get("codes")
+    return f"{row['lo']}..{row['hi']}" if book is None else f"{len(book)}: {row['lo']}..{row['hi']}"
 
 
 def _span(lo: int | None, hi: int | None) -> str:

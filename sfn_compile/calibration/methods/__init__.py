@@ -18,7 +18,7 @@ from .least_error import mse, mse_of_new, opi, qcfs
 from .real_ladder import Array, Method, Options, RealLadder, largest, longer_side, number, offset_of, word
 from .sfn import sfn
 
-__all__ = ["METHODS", "RealLadder", "check_options", "choose", "mse_of_new_samples", "rounding_to_nearest",
+__all__ = ["ENCODERS", "METHODS", "RealLadder", "check_options", "choose", "mse_of_new_samples", "rounding_to_nearest",
            "two_polarities"]  # fmt: skip
 
 
@@ -49,6 +49,7 @@ METHODS: dict[str, tuple[Method, frozenset[str]]] = {
 }
 
 
+ENCODERS = ("mse", "minmax", "percentile")  # methods that say how real numbers are encoded, not how a neuron fires
 mse_of_new_samples = _uniform(mse_of_new)
 
 
@@ -64,16 +65,25 @@ def two_polarities(name: str, options: Options) -> bool:
     return "polarity" in METHODS[name][1] and word(options, "polarity", words) == "two"
 
 
-def rounding_to_nearest(options: Options) -> dict[str, str]:
-    """Return method options without what a site cannot have whose thresholds follow something else at run time."""
-    return {k: v for k, v in options.items() if k not in ("ladder", "offset")}
+def rounding_to_nearest(name: str, options: Options) -> tuple[str, dict[str, str]]:
+    """Return (method, options) of a uniform ladder that rounds to nearest, in place of what was asked for.
+
+    Without its offset; a book gives way to the uniform ladder of least squared error.
+    """
+    if options.get("ladder", "uniform") != "uniform":
+        return "mse", {k: v for k, v in options.items() if k == "polarity"}
+    return name, {k: v for k, v in options.items() if k != "offset"}
 
 
 def check_options(name: str, options: Mapping[str, str]) -> None:
-    """Raise SFN605 for an unknown method or an option that it does not have."""
+    """Raise SFN605 for an unknown method, or an option or a value of one that it does not have."""
     if name not in METHODS:
         raise fail("SFN605", f"no method called {name!r}", "--method", f"one of {', '.join(METHODS)}")
     unknown = sorted(set(options) - METHODS[name][1])
     if unknown:
         known = ", ".join(sorted(METHODS[name][1]))
         raise fail("SFN605", f"method {name} has no option {unknown[0]!r}", "--method-option", f"its options: {known}")
+    two_polarities(name, options)
+    one = Statistics(1)
+    one.update(np.ones((1, 1)))
+    METHODS[name][0](one, 0, 1, options)  # it reads its options whatever the values are

@@ -17,7 +17,7 @@ Book = tuple[int, ...]
 SIGNED_LIMIT, LIMIT = 127, 255  # the largest integer of a book, of a site with codes below zero and of one without
 ROUNDED = 0.02  # of a ladder's squared error that rounding its levels to integers may add
 ITERATIONS = 400
-ROUNDS = 2  # of book, then scale of every channel
+ROUNDS = 3  # of book, then scale of every channel
 SCALES = np.geomspace(0.4, 2.5, 93)
 
 
@@ -60,15 +60,17 @@ def chosen(
 
 
 def pooled(stats: Statistics, scale: Array) -> Points:
-    """Return the histograms of all channels laid over each other, each in units of its ``scale``, each of weight 1.
+    """Return the histograms of all channels laid over each other, each in units of its ``scale``.
 
-    Exact zeros need no level: code 0 is there for them.
+    All have the same power, so that errors count in proportion to a channel's signal. Exact zeros need no level: code 0
+    is there for them.
     """
     live = scale > 0
-    counts, centers = stats.counts[live], stats.centers[live]
+    counts, values = stats.counts[live], stats.centers[live] / scale[live][:, None]
     row, column = np.nonzero(counts)
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    return Points(centers[row, column] / scale[live][row], share[row, column])
+    power = (counts * values**2).sum(axis=1)
+    weights = counts[row, column] / np.where(power > 0, power, 1.0)[row]
+    return Points(values[row, column], weights)
 
 
 def equal_mass(points: Points, below: int, above: int) -> Array:
