@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +83,7 @@ def compile_model(
     with single_threaded_blas():  # of many small matrices; threads that wait for each other cost more than they bring
         prepared = prepare(model, options, calib, input_shapes, progress, after)
         graph, program = mapped(prepared, options, after)
-    warnings = _data_warnings(prepared.calibration) if prepared.statistics else []
+    warnings = data_warnings(prepared.calibration) if prepared.statistics else []
     return Compilation(prepared.loaded, graph, program, prepared.runner, prepared.calibration, options, warnings,
                        prepared.seconds)  # fmt: skip
 
@@ -124,6 +124,12 @@ def prepare(
     return Prepared(loaded, graph, runner, statistics, data, seconds)
 
 
+def recalibrated(prepared: Prepared, data: Data) -> Prepared:
+    """Return the same model with the statistics of other samples."""
+    statistics = collect(prepared.graph, prepared.runner, data.x)
+    return replace(prepared, statistics=statistics, calibration=data, seconds={})
+
+
 def mapped(prepared: Prepared, options: Options, after: After | None = None) -> tuple[Graph, Program]:
     """Return the graph with integers, and the Program that it is, for one choice of options. Raises SFN4xx, SFN605."""
     with timed(prepared.seconds, "map"):
@@ -140,7 +146,7 @@ def _calibration_data(loaded: LoadedModel, options: Options, calib: Path | None)
     return subset(load_data(calib, loaded.inputs), options.samples, options.seed)
 
 
-def _data_warnings(data: Data) -> list[Diagnostic]:
+def data_warnings(data: Data) -> list[Diagnostic]:
     """Return what to say of the samples that thresholds were chosen on; a network that states its own needs none."""
     n = len(data)
     if data.source == GENERATED:

@@ -252,11 +252,11 @@ def _tally(
         for name, softmax in seen.items():
             softmax.add(codes[name])
         for left, right in both:
-            both[left, right] += _met(codes[left], codes[right], forms[left, right]) * n / n_samples(x)
+            both[left, right] += met(codes[left], codes[right], forms[left, right]) * n / n_samples(x)
     return found, both
 
 
-def _met(left: Array, right: Array, form: ProductForm) -> float:
+def met(left: Array, right: Array, form: ProductForm) -> float:
     """Return the share of a product's multiplications whose two codes are both not 0."""
     a, b = left != 0, right != 0
     if not isinstance(form, Matmul):

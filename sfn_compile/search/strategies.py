@@ -1,0 +1,124 @@
+"""Strategies: generators that yield choices to measure, a batch at a time, and are sent the trials that came of them.
+
+What a strategy asks for depends on the trials before alone, never on which process measured them or when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from itertools import islice, product
+
+from .pareto import cheapest_loss
+from .plan import LOSS, Search
+from .space import MOST_GROUPS, STRETCHES, Point, Space, put
+from .trial import Goal, Trial, goal_of
+
+Proposals = Generator[list[Point], list[Trial], None]
+GRID_STRETCHES = (1.0, 1.25, 0.8, 1.5)
+SLOPES = (0, 1, -1)  # places in the list of levels between the middle of the network and either end
+SHRUNK = (1.0, 0.97, 0.94, 0.9, 0.85, 0.8)  # of the allowance: costs of layers add up only nearly
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a strategy works on."""
+
+    space: Space
+    search: Search
+    seed: int
+
+
+def uniform(space: Space) -> list[Point]:
+    """Return the choices with the same levels everywhere, the plain one first."""
+    plain = space.plain()
+    return [replace(plain, levels=(n,) * len(space.groups)) for n in space.levels]
+
+
+def grid(task: Task) -> Proposals:
+    """Propose every combination of a few levels, slopes of levels over depth, stretches, methods and weight bits.
+
+    What comes first changes one thing only; ``n_trials`` are measured.
+    """
+    yield list(islice(dict.fromkeys(_grid(task.space)), task.search.n_trials))
+
+
+def _grid(space: Space) -> Generator[Point, None, None]:
+    n = len(space.groups)
+    for bits, method, stretch, slope in product(space.bits, space.methods, GRID_STRETCHES, SLOPES):
+        for i in range(len(space.levels)):
+            levels = tuple(space.levels[_clipped(i, slope, j, space)] for j in range(n))
+            yield Point(levels, (bits,) * n, (stretch,) * n, method)
+
+
+def _clipped(i: int, slope: int, j: int, space: Space) -> int:
+    """Return the place of group j's levels: i in the middle of the network, ``slope`` more or less at its ends."""
+    n = len(space.groups)
+    return min(max(i + round(slope * (2 * j / (n - 1) - 1)) if n > 1 else i, 0), len(space.levels) - 1)
+
+
+def allocate(task: Task) -> Proposals:
+    """Propose AdaFire's allocation: levels of each layer by its sensitivity, under the budget (section 3.4)."""
+    return _layerwise(task, lambda point, i, n: replace(point, levels=put(point.levels, i, int(n))), task.space.levels)
+
+
+def compress(task: Task) -> Proposals:
+    """Propose AdaFire's compression: thresholds of each layer stretched as far as the loss allows."""
+    return _layerwise(task, lambda point, i, r: replace(point, stretch=put(point.stretch, i, r)), STRETCHES)
+
+
+def _layerwise(task: Task, change: Callable[[Point, int, float], Point], choices: tuple[float, ...]) -> Proposals:
+    """Measure every choice in every group alone, then what the dynamic programme makes of them.
+
+    Loss and cost of a choice are those of the whole network less those of the plain one, and are taken to add up.
+    """
+    plain, groups = task.space.plain(), range(len(task.space.groups))
+    (first,) = yield [plain]
+    trials = yield [change(plain, i, choice) for i in groups for choice in choices[1:]]
+    goal, per_group = goal_of(task.search, first.measured), len(choices) - 1
+    rows = [[first, *trials[i * per_group : (i + 1) * per_group]] for i in groups]
+    yield list(dict.fromkeys(_made(plain, best, choices, change) for best in _choices(rows, first, goal)))
+
+
+def _made(
+    plain: Point, best: tuple[int, ...], choices: tuple[float, ...], change: Callable[[Point, int, float], Point]
+) -> Point:
+    for i, j in enumerate(best):
+        plain = change(plain, i, choices[j])
+    return plain
+
+
+def _choices(rows: list[list[Trial]], plain: Trial, goal: Goal) -> list[tuple[int, ...]]:
+    """Return the best choice of every group, for allowances from the whole one down."""
+    losses = [[_more(t, plain, LOSS) for t in row] for row in rows]
+    costs = [[_more(t, plain, goal.cost) for t in row] for row in rows]
+    if LOSS in goal.limits:
+        room = goal.limits[LOSS] - plain.measured.scores[LOSS]
+        return [tuple(cheapest_loss(losses, costs, share * room)) for share in SHRUNK]
+    limit, now = goal.limits[goal.cost], plain.measured.costs[goal.cost]
+    return [tuple(cheapest_loss(costs, losses, share * limit - now)) for share in SHRUNK]
+
+
+def _more(trial: Trial, plain: Trial, what: str) -> float:
+    """Return how much more a trial costs or loses than the plain one; a network that cannot be mapped, too much."""
+    if trial.measured.refused:
+        return 1e300
+    here, there = ({**m.scores, **m.costs}[what] for m in (trial.measured, plain.measured))
+    return max(0.0, here - there) if what == LOSS else here - there
+
+
+def groups_of(search: Search, n_choices: int, n_sites: int) -> int:
+    """Return in how many groups the layer-wise strategies tie layers: each is alone unless --trials are too few."""
+    if search.strategy not in ("allocate", "compress"):
+        return MOST_GROUPS
+    if search.trials is None:
+        return n_sites
+    return max(1, (search.trials - 1 - len(SHRUNK)) // (n_choices - 1))
+
+
+def expected(task: Task) -> int:
+    """Return how many trials a search makes, at most."""
+    if task.search.strategy in ("tpe", "grid"):
+        return task.search.n_trials
+    choices = task.space.levels if task.search.strategy == "allocate" else STRETCHES
+    return 1 + len(task.space.groups) * (len(choices) - 1) + len(SHRUNK)

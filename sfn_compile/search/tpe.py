@@ -1,0 +1,85 @@
+"""Bayesian optimisation by optuna's multi-objective TPE: objective against cost, limits as constraints.
+
+SFN chooses its scaling factor by Bayesian optimisation (arXiv 2510.23383). What is searched here: ``space``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .space import Point, Space
+from .strategies import Proposals, Task, uniform
+from .trial import Goal, Trial, goal_of
+
+BATCH = 4  # choices that are made before the next results are looked at, whatever the number of workers
+AT_RANDOM = 8  # trials before the sampler learns; those of uniform levels count
+LOWEST, HIGHEST = 0.6, 2.0  # stretch of the network, the lambda of SFN
+
+
+def tpe(task: Task) -> Proposals:
+    """Propose uniform levels first, and then what TPE suggests, in batches that depend on the results before alone."""
+    points = uniform(task.space)[: task.search.n_trials]
+    trials = yield points
+    goal = goal_of(task.search, trials[0].measured)
+    study, space = _study(task.seed), _distributions(task.space)
+    for point in points:
+        study.enqueue_trial(_parameters(task.space, point))
+    _tell(study, [study.ask(space) for _ in points], trials, goal)
+    while (left := task.search.n_trials - len(trials)) > 0:
+        asked = [study.ask(space) for _ in range(min(BATCH, left))]
+        found = yield [_point(task.space, one.params) for one in asked]
+        _tell(study, asked, found, goal)
+        trials = trials + found
+
+
+def _study(seed: int) -> Any:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    options: dict[str, Any] = {"seed": seed, "n_startup_trials": AT_RANDOM, "constant_liar": True}
+    if not hasattr(optuna.trial.Trial, "set_constraint"):  # before optuna 5
+        options["constraints_func"] = lambda trial: trial.user_attrs.get("excess", (0.0,))
+    sampler = optuna.samplers.TPESampler(**options)
+    return optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
+
+
+def _distributions(space: Space) -> dict[str, Any]:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    found: dict[str, Any] = {"stretch": FloatDistribution(LOWEST, HIGHEST, log=True)}
+    found["method"] = CategoricalDistribution(space.methods)
+    for i in range(len(space.groups)):
+        found[f"levels {i}"] = IntDistribution(0, len(space.levels) - 1)
+        if len(space.bits) > 1:
+            found[f"bits {i}"] = IntDistribution(0, len(space.bits) - 1)
+    return found
+
+
+def _parameters(space: Space, point: Point) -> dict[str, Any]:
+    levels = {f"levels {i}": space.levels.index(n) for i, n in enumerate(point.levels)}
+    bits = {f"bits {i}": space.bits.index(n) for i, n in enumerate(point.bits)} if len(space.bits) > 1 else {}
+    return {"stretch": point.stretch[0], "method": point.method, **levels, **bits}
+
+
+def _point(space: Space, parameters: dict[str, Any]) -> Point:
+    groups = range(len(space.groups))
+    levels = tuple(space.levels[parameters[f"levels {i}"]] for i in groups)
+    bits = tuple(space.bits[parameters.get(f"bits {i}", 0)] for i in groups)
+    return Point(levels, bits, (round(parameters["stretch"], 4),) * len(groups), parameters["method"])
+
+
+def _tell(study: Any, asked: list[Any], found: list[Trial], goal: Goal) -> None:
+    """Tell the results in the order of the numbers."""
+    from optuna.trial import TrialState
+
+    for one, trial in zip(asked, found, strict=True):
+        if trial.measured.refused:
+            study.tell(one, state=TrialState.FAIL)
+            continue
+        excess = [e if math.isfinite(e) else 1e9 for e in goal.excess(trial.measured)]
+        if hasattr(one, "set_constraint"):
+            for name, value in zip(goal.limits, excess, strict=True):
+                one.set_constraint(name, value)
+        one.set_user_attr("excess", excess or [0.0])
+        study.tell(one, [goal.poorness(trial.measured), trial.measured.costs[goal.cost]])
