@@ -23,7 +23,7 @@ T = TypeVar("T")
 MOST_GROUPS = 8
 SHARES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)  # of the codes that --levels allows
 BITS = (8, 6, 5, 4, 3)
-METHODS = ("mse", "percentile", "sfn")
+METHODS = ("mse", "percentile")  # times a stretch, a percentile is SFN's quantile times lambda
 STRETCHES = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)  # AdaFire tries 1 to 10; past 4 no network was of use
 
 

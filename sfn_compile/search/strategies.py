@@ -5,7 +5,7 @@ What a strategy asks for depends on the trials before alone, never on which proc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice, product
 
@@ -15,7 +15,6 @@ from .space import MOST_GROUPS, STRETCHES, Point, Space, put
 from .trial import Goal, Trial, goal_of
 
 Proposals = Generator[list[Point], list[Trial], None]
-GRID_STRETCHES = (1.0, 1.25, 0.8, 1.5)
 SLOPES = (0, 1, -1)  # places in the list of levels between the middle of the network and either end
 SHRUNK = (1.0, 0.97, 0.94, 0.9, 0.85, 0.8)  # of the allowance: costs of layers add up only nearly
 
@@ -29,26 +28,30 @@ class Task:
     seed: int
 
 
-def uniform(space: Space) -> list[Point]:
-    """Return the choices with the same levels everywhere, the plain one first."""
-    plain = space.plain()
-    return [replace(plain, levels=(n,) * len(space.groups)) for n in space.levels]
+def starts(space: Space) -> list[Point]:
+    """Return choices that are the same everywhere, for a sampler to begin with, the plain one first."""
+    plain, n = space.plain(), len(space.groups)
+    levels = [replace(plain, levels=(choice,) * n) for choice in space.levels[:3:2]]
+    stretched = [replace(plain, stretch=(choice,) * n) for choice in STRETCHES[2::2]]
+    bits = [replace(plain, bits=(choice,) * n) for choice in space.bits[1:]]
+    return list(dict.fromkeys((*levels, *stretched, *bits)))
 
 
 def grid(task: Task) -> Proposals:
-    """Propose every combination of a few levels, slopes of levels over depth, stretches, methods and weight bits.
+    """Propose combinations of levels, stretches, slopes of levels over depth, methods and weight bits.
 
-    What comes first changes one thing only; ``n_trials`` are measured.
+    Those that change fewer things of the plain choice come first; ``n_trials`` are measured.
     """
     yield list(islice(dict.fromkeys(_grid(task.space)), task.search.n_trials))
 
 
-def _grid(space: Space) -> Generator[Point, None, None]:
+def _grid(space: Space) -> Iterator[Point]:
     n = len(space.groups)
-    for bits, method, stretch, slope in product(space.bits, space.methods, GRID_STRETCHES, SLOPES):
-        for i in range(len(space.levels)):
-            levels = tuple(space.levels[_clipped(i, slope, j, space)] for j in range(n))
-            yield Point(levels, (bits,) * n, (stretch,) * n, method)
+    lengths = len(space.levels), len(STRETCHES), len(SLOPES), len(space.methods), len(space.bits)
+    every = product(*map(range, lengths))
+    for i, stretch, slope, method, bits in sorted(every, key=lambda places: sum(place > 0 for place in places)):
+        levels = tuple(space.levels[_clipped(i, SLOPES[slope], j, space)] for j in range(n))
+        yield Point(levels, (space.bits[bits],) * n, (STRETCHES[stretch],) * n, space.methods[method])
 
 
 def _clipped(i: int, slope: int, j: int, space: Space) -> int:

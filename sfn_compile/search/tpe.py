@@ -1,6 +1,7 @@
 """Bayesian optimisation by optuna's multi-objective TPE: objective against cost, limits as constraints.
 
-SFN chooses its scaling factor by Bayesian optimisation (arXiv 2510.23383). What is searched here: ``space``.
+SFN chooses its scaling factor by Bayesian optimisation (arXiv 2510.23383). Here the stretch of the network is that
+factor, each group deviates from it by its own, and has its own levels and, where memory counts, weight bits.
 """
 
 from __future__ import annotations
@@ -9,20 +10,24 @@ import math
 from typing import Any
 
 from .space import Point, Space
-from .strategies import Proposals, Task, uniform
+from .strategies import Proposals, Task, starts
 from .trial import Goal, Trial, goal_of
 
 BATCH = 4  # choices that are made before the next results are looked at, whatever the number of workers
-AT_RANDOM = 8  # trials before the sampler learns; those of uniform levels count
-LOWEST, HIGHEST = 0.6, 2.0  # stretch of the network, the lambda of SFN
+STRETCH, OWN = (0.7, 4.0), (0.75, 1.33)  # lowest and highest, of the network and of a group on top of it
+
+MOST_LEVELS = 4  # choices of levels, the highest: below a third of --levels a longer step does better
 
 
 def tpe(task: Task) -> Proposals:
-    """Propose uniform levels first, and then what TPE suggests, in batches that depend on the results before alone."""
-    points = uniform(task.space)[: task.search.n_trials]
+    """Propose choices that are the same everywhere first, and then what TPE suggests.
+
+    Suggestions come in batches that depend on the results before alone.
+    """
+    points = starts(task.space)[: task.search.n_trials]
     trials = yield points
     goal = goal_of(task.search, trials[0].measured)
-    study, space = _study(task.seed), _distributions(task.space)
+    study, space = _study(task.seed, len(points)), _distributions(task.space)
     for point in points:
         study.enqueue_trial(_parameters(task.space, point))
     _tell(study, [study.ask(space) for _ in points], trials, goal)
@@ -33,11 +38,11 @@ def tpe(task: Task) -> Proposals:
         trials = trials + found
 
 
-def _study(seed: int) -> Any:
+def _study(seed: int, n_starts: int) -> Any:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    options: dict[str, Any] = {"seed": seed, "n_startup_trials": AT_RANDOM, "constant_liar": True}
+    options: dict[str, Any] = {"seed": seed, "n_startup_trials": n_starts, "constant_liar": True}
     if not hasattr(optuna.trial.Trial, "set_constraint"):  # before optuna 5
         options["constraints_func"] = lambda trial: trial.user_attrs.get("excess", (0.0,))
     sampler = optuna.samplers.TPESampler(**options)
@@ -47,26 +52,30 @@ def _study(seed: int) -> Any:
 def _distributions(space: Space) -> dict[str, Any]:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    found: dict[str, Any] = {"stretch": FloatDistribution(LOWEST, HIGHEST, log=True)}
-    found["method"] = CategoricalDistribution(space.methods)
+    found: dict[str, Any] = {"method": CategoricalDistribution(space.methods)}
+    found["stretch"] = FloatDistribution(*STRETCH, log=True)
     for i in range(len(space.groups)):
-        found[f"levels {i}"] = IntDistribution(0, len(space.levels) - 1)
+        found[f"stretch {i}"] = FloatDistribution(*OWN, log=True)
+        found[f"levels {i}"] = IntDistribution(0, min(MOST_LEVELS, len(space.levels)) - 1)
         if len(space.bits) > 1:
             found[f"bits {i}"] = IntDistribution(0, len(space.bits) - 1)
     return found
 
 
 def _parameters(space: Space, point: Point) -> dict[str, Any]:
+    """Return the parameters of a choice whose stretch is the same everywhere."""
+    own = dict.fromkeys((f"stretch {i}" for i in range(len(space.groups))), 1.0)
     levels = {f"levels {i}": space.levels.index(n) for i, n in enumerate(point.levels)}
     bits = {f"bits {i}": space.bits.index(n) for i, n in enumerate(point.bits)} if len(space.bits) > 1 else {}
-    return {"stretch": point.stretch[0], "method": point.method, **levels, **bits}
+    return {"method": point.method, "stretch": point.stretch[0], **own, **levels, **bits}
 
 
 def _point(space: Space, parameters: dict[str, Any]) -> Point:
     groups = range(len(space.groups))
     levels = tuple(space.levels[parameters[f"levels {i}"]] for i in groups)
     bits = tuple(space.bits[parameters.get(f"bits {i}", 0)] for i in groups)
-    return Point(levels, bits, (round(parameters["stretch"], 4),) * len(groups), parameters["method"])
+    stretch = tuple(round(parameters["stretch"] * parameters[f"stretch {i}"], 4) for i in groups)
+    return Point(levels, bits, stretch, parameters["method"])
 
 
 def _tell(study: Any, asked: list[Any], found: list[Trial], goal: Goal) -> None:
@@ -82,4 +91,12 @@ def _tell(study: Any, asked: list[Any], found: list[Trial], goal: Goal) -> None:
             for name, value in zip(goal.limits, excess, strict=True):
                 one.set_constraint(name, value)
         one.set_user_attr("excess", excess or [0.0])
-        study.tell(one, [goal.poorness(trial.measured), trial.measured.costs[goal.cost]])
+        study.tell(one, [goal.poorness(trial.measured), max(trial.measured.costs[goal.cost], _least(goal))])
+
+
+def _least(goal: Goal) -> float:
+    """Return the cost below which a trial is not better for costing less: half of what is allowed.
+
+    Else the sampler would spend its trials where networks cost nearly nothing and answer at random.
+    """
+    return goal.limits.get(goal.cost, 0.0) / 2
