@@ -65,7 +65,8 @@ def rows(network: str, calib: Path, seed: int, scratch: Path) -> None:
         there, here = measured(program, tested), measured(program, held).costs["spikes"]
         print(f"| {seed} | {what} | {trials} | {seconds:.0f} | {100 * here / whole:.1f} % | "
               f"{there.costs['spikes']:,.0f} | {there.costs['synops'] / 1e6:.2f} M | "
-              f"{100 * there.scores['agreement']:.1f} % | {100 * there.scores['accuracy']:.1f} % |", flush=True)  # fmt: skip
+              f"{100 * there.scores['agreement']:.1f} % | {100 * there.scores['accuracy']:.1f} % |",
+              flush=True)  # fmt: skip
 
     print(f"| {seed} | float network | | | | | | | {float_top1(prepared, plain, on_test):.1f} % |")
     row("plain, 31 levels", "", 0, plain)
