@@ -32,7 +32,7 @@ def starts(space: Space) -> list[Point]:
     """Return choices that are the same everywhere, for a sampler to begin with, the plain one first."""
     plain, n = space.plain(), len(space.groups)
     levels = [replace(plain, levels=(choice,) * n) for choice in space.levels[:3:2]]
-    stretched = [replace(plain, stretch=(choice,) * n) for choice in STRETCHES[2::2]]
+    stretched = [replace(plain, stretch=(choice,) * n) for choice in STRETCHES[3::2]]
     bits = [replace(plain, bits=(choice,) * n) for choice in space.bits[1:]]
     return list(dict.fromkeys((*levels, *stretched, *bits)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -191,3 +192,17 @@ def test_suggestions_depend_on_the_seed_and_the_results_alone(seed):
     assert len(asked(seed)) == 18
     assert asked(seed) != asked(seed + 7)
     assert asked(seed)[0] == SPACE.plain()
+
+
+def test_the_stretch_that_keeps_the_budget_is_found_between_those_measured_and_looked_for_nearby():
+    pytest.importorskip("optuna", reason="optuna is not installed: pip install 'sfnc[search]'")
+    from sfn_compile.search.tpe import NEAR, STRETCH, stretches
+
+    points = [*starts(SPACE), replace(SPACE.plain(), levels=(3, 3))]
+    trials = [trial(i, 0.1, 300 * p.stretch[0] ** -0.9 * p.levels[0] / 31) for i, p in enumerate(points)]
+    lowest, middle, highest = stretches(SPACE, points, trials, Goal("error", {"spikes": 150.0}))
+    assert 300 * middle**-0.9 == pytest.approx(150, rel=0.006)
+    assert 300 * middle**-0.9 < 150
+    assert highest / lowest == pytest.approx(NEAR**2)
+    for limits in ({}, {"spikes": 1.0}, {"spikes": 1000.0}):
+        assert stretches(SPACE, points, trials, Goal("error", limits)) == (STRETCH[0], None, STRETCH[1])
