@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 from ..cluster import connected, finished
 from ..config import Machine, Options
@@ -25,8 +26,8 @@ def crew_of(evaluator: Evaluator, machine: Machine) -> Iterator[Measure]:
     if machine.cluster is not None:
         with connected(machine) as client:
             content = pickle.dumps(evaluator)
-            sent = Sent(content, hashlib.sha256(content).hexdigest())
-            yield lambda asked: complete(_cluster(client, sent, machine, asked), list(asked))
+            there = There(client, Sent(content, hashlib.sha256(content).hexdigest()), machine)
+            yield lambda asked: complete(there.crew(asked), list(asked))
     elif machine.workers > 1:
         yield lambda asked: complete(_processes(evaluator, machine, asked), list(asked))
     else:
@@ -62,16 +63,30 @@ class Sent:
     sha256: str
 
 
-def _cluster(client: object, sent: Sent, machine: Machine, asked: Mapping[int, Options]) -> Crew[Measured]:
-    def crew(numbers: Sequence[int]) -> Results[Measured]:
-        there = client.scatter(sent, broadcast=True, hash=False)  # type: ignore[attr-defined]
-        jobs = [
-            client.submit(_trial_there, n, asked[n], there, machine.threads, pure=False)  # type: ignore[attr-defined]
-            for n in numbers
-        ]
-        return finished(client, jobs)
+@dataclass
+class There:
+    """The workers of a cluster, and where the evaluator lies among them: it is sent once, and again after a loss."""
 
-    return crew
+    client: Any
+    sent: Sent
+    machine: Machine
+    place: Any = None
+
+    def crew(self, asked: Mapping[int, Options]) -> Crew[Measured]:
+        """Return a crew of the workers for trials of these numbers."""
+        rounds: list[Sequence[int]] = []
+
+        def crew(numbers: Sequence[int]) -> Results[Measured]:
+            if self.place is None or rounds:  # the workers that were lost may have been all that had it
+                self.place = self.client.scatter(self.sent, broadcast=True, hash=False)
+            rounds.append(numbers)
+            jobs = [
+                self.client.submit(_trial_there, n, asked[n], self.place, self.machine.threads, pure=False)
+                for n in numbers
+            ]
+            return finished(self.client, jobs)
+
+        return crew
 
 
 def _trial_there(number: int, options: Options, sent: Sent, threads: int | None) -> tuple[int, Measured]:

@@ -44,7 +44,7 @@ class Remembered(FloatRunner):
 
     def __init__(self, runner: FloatRunner, x: Samples):
         self.graph, self.taps, self.joined = runner.graph, runner.taps, runner.joined
-        self.pieces = [(n, dict(values.known), dict(found)) for n, values, found in runner.stream(x)]
+        self.pieces = [(n, _small(values.known), _small(found)) for n, values, found in runner.stream(x)]
 
     def stream(self, x: Samples) -> Iterator[Seen]:
         """Yield what the runner found for the first samples, of which ``x`` must be."""
@@ -52,10 +52,17 @@ class Remembered(FloatRunner):
         for n, known, found in self.pieces:
             n = min(n, left)
             if n:
-                yield n, RealValues(self.graph, part(known, slice(n))), part(found, slice(n))
+                real = {name: values[:n].astype(np.float64) for name, values in known.items()}
+                yield n, RealValues(self.graph, real), part(found, slice(n))
             left -= n
         if left:
             raise RuntimeError(f"{left} samples of the float network are not remembered")
+
+
+def _small(values: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the values in float32 where that loses nothing, as it does of a float32 model."""
+    narrow = {name: v.astype(np.float32) for name, v in values.items() if v.dtype == np.float64}
+    return {**values, **{name: v for name, v in narrow.items() if np.array_equal(v, values[name])}}
 
 
 @dataclass(frozen=True, eq=False)

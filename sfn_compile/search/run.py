@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from .evaluate import Evaluator, evaluator_of, measured
 from .journal import Journal, as_read
 from .plan import Search
 from .space import STRETCHES, Point, level_choices, space_of
-from .strategies import Proposals, Task, allocate, compress, expected, grid, groups_of
+from .strategies import Proposals, Task, allocate, compress, expected, expected_of, grid, groups_of
 from .tpe import tpe
 from .trial import Goal, Measured, Trial, differences, front, goal_of
 
@@ -69,6 +70,9 @@ def task_of(prepared: Prepared, options: Options, search: Search) -> Task:
     """Return what a search chooses from."""
     choices = STRETCHES if search.strategy == "compress" else level_choices(options.levels)
     most = groups_of(search, len(choices), len(prepared.graph.nodes))
+    if most < 1:
+        least = expected_of(1, len(choices))
+        raise fail("SFN605", f"--trials {search.trials}: --search {search.strategy} needs {least} at least")
     return Task(space_of(prepared.graph, options, "memory" in search.budget, most), search, options.seed)
 
 
@@ -140,7 +144,9 @@ def _facts(prepared: Prepared, options: Options, search: Search) -> dict[str, An
         "strategy": search.strategy, "objective": search.objective,
         "budget": {name: limit.as_json() for name, limit in search.limits.items()},
     }  # fmt: skip
-    return facts if search.strategy in ("tpe", "grid") else {**facts, "trials": search.trials}
+    if search.strategy == "tpe":
+        return {**facts, "optuna": metadata.version("optuna")}
+    return facts if search.strategy == "grid" else {**facts, "trials": search.trials}
 
 
 def _report(task: Task, goal: Goal, trials: list[Trial], made: Made, evaluator: Evaluator) -> dict[str, Any]:

@@ -111,12 +111,12 @@ def _more(trial: Trial, plain: Trial, what: str) -> float:
 
 
 def groups_of(search: Search, n_choices: int, n_sites: int) -> int:
-    """Return in how many groups the layer-wise strategies tie layers: each is alone unless --trials are too few."""
+    """Return in how many groups layers are tied: of the layer-wise strategies as many as --trials allow, else each."""
     if search.strategy not in ("allocate", "compress"):
         return MOST_GROUPS
     if search.trials is None:
         return n_sites
-    return max(1, (search.trials - 1 - len(SHRUNK)) // (n_choices - 1))
+    return (search.trials - expected_of(0, n_choices)) // (n_choices - 1)
 
 
 def expected(task: Task) -> int:
@@ -124,4 +124,9 @@ def expected(task: Task) -> int:
     if task.search.strategy in ("tpe", "grid"):
         return task.search.n_trials
     choices = task.space.levels if task.search.strategy == "allocate" else STRETCHES
-    return 1 + len(task.space.groups) * (len(choices) - 1) + len(SHRUNK)
+    return expected_of(len(task.space.groups), len(choices))
+
+
+def expected_of(n_groups: int, n_choices: int) -> int:
+    """Return how many trials a layer-wise strategy makes, at most."""
+    return 1 + n_groups * (n_choices - 1) + len(SHRUNK)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..config import Options
+from ..diagnostics import fail
 from .plan import COSTS, LOSS, Search
 
 
@@ -71,7 +72,7 @@ class Goal:
     def excess(self, measured: Measured) -> list[float]:
         """Return how far each limit is passed, as a share of it; at most 0 where it is kept."""
         values = {**measured.scores, **measured.costs}
-        return [values.get(name, math.inf) / limit - 1.0 for name, limit in self.limits.items()]
+        return [_excess(values.get(name, math.inf), limit) for name, limit in self.limits.items()]
 
     def feasible(self, measured: Measured) -> bool:
         """Whether every limit is kept."""
@@ -89,8 +90,17 @@ class Goal:
         return self.poorness(measured), measured.scores.get("error", math.inf), cost, trial.number
 
 
+def _excess(value: float, limit: float) -> float:
+    """Return by which share of the limit a value passes it; a limit of 0 is kept by 0 alone."""
+    if limit == 0:
+        return math.inf if value > 0 else 0.0
+    return value / limit - 1.0
+
+
 def goal_of(search: Search, plain: Measured) -> Goal:
-    """Return the goal with its limits in numbers, from the plain compilation."""
+    """Return the goal with its limits in numbers, from the plain compilation. Raises its code where it is refused."""
+    if plain.refused:
+        raise fail(plain.refused, "the network cannot be mapped with the options that the search starts from")
     values = {**plain.scores, **plain.costs}
     return Goal(search.objective, {name: limit.of(values[name]) for name, limit in search.limits.items()})
 

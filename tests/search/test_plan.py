@@ -55,10 +55,16 @@ def test_a_bare_search_is_tpe_where_optuna_is():
     assert strategy_of("auto") == ("tpe", False)
 
 
+def test_a_plain_network_that_cannot_be_mapped_is_refused_by_its_own_code(tmp_path):
+    options = ("-o", tmp_path / "out", "--search", "grid", "--trials", 2, "--acc-bits", 8, "--levels", 255)
+    refused("SFN401", 4, DIGITS, "--calib", CALIB, "--samples", 100, *options)
+
+
 @pytest.mark.parametrize(
     ("code", "status", "options", "words"),
     [
         ("SFN605", 2, ("--search", "grid", "--trials", 0), "--trials 0"),
+        ("SFN605", 2, ("--search", "allocate", "--trials", 12), "needs 13 at least"),
         ("SFN605", 2, ("--search", "grid", "--budget", "spikes"), "spikes=0.5"),
         ("SFN605", 2, ("--search", "grid", "--budget", "loss=2"), "compress"),
         ("SFN605", 2, ("--search", "grid", "--workers", 0), "--workers 0"),

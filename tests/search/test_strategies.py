@@ -88,6 +88,12 @@ def test_what_cannot_be_mapped_is_neither_on_the_front_nor_feasible():
     assert [goal.feasible(t.measured) for t in trials] == [True, False]
 
 
+def test_a_limit_of_nothing_is_kept_by_nothing_alone():
+    goal = Goal("error", {"loss": 0.0})
+    assert goal.feasible(trial(0, 0.1, 1.0, loss=0.0).measured)
+    assert not goal.feasible(trial(0, 0.1, 1.0, loss=1e-9).measured)
+
+
 def test_more_agreement_is_better_and_less_error():
     better, worse = trial(0, 0.1, 5.0), trial(1, 0.2, 4.0)
     for objective in ("error", "agreement"):
