@@ -24,6 +24,7 @@ from ..execute import run_codes, single_threaded_blas
 from ..frontend import LoadedModel
 from ..host import decode, encode_all
 from ..pairs import PIECE, cuts, hits, reference_of
+from ..passes.correct_bias import MAX_SAMPLES
 from ..program import Decoding, Program
 from ..samples import Samples, n_samples, part
 from . import cost
@@ -33,8 +34,9 @@ from .trial import Measured
 Array = NDArray[Any]
 LEAST_SAMPLES = 64
 MOST_HELD = 512
-CORRECTED = 64  # samples that a trial's biases are corrected on; correction is most of the time that a mapping takes
-HELD_NUMBERS = 32_000_000  # real numbers of them that are remembered: of large networks fewer samples
+# Biases of a trial are corrected on few samples, since that is most of the time that a mapping takes: on 64, on more of
+# a small network, whose neurons are corrected one by one, and on fewer where all its numbers would not be remembered.
+CORRECTED, QUICK_NUMBERS, MOST_NUMBERS = 64, 8_000_000, 32_000_000
 INTEGERS_AT_A_TIME = 16_000_000
 FLOOR = 1e-12  # probabilities below it are taken as it, so that no single sample makes a divergence infinite
 
@@ -69,13 +71,14 @@ def _small(values: Mapping[str, Array]) -> dict[str, Array]:
 class Held:
     """Held-out samples, and what the float network answers: ``want`` by the name of a Program's output.
 
-    ``classes``: the first of ``names`` is a row of scores of classes.
+    ``classes``: the first of ``names`` is a row of scores of classes; ``divergence``: the loss is that of classes.
     """
 
     data: Data
     want: Mapping[str, Array]
     names: tuple[str, ...]
     classes: bool
+    divergence: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,12 +111,17 @@ def evaluator_of(prepared: Prepared, search: Search, seed: int) -> Evaluator:
         raise fail("SFN307", "--objective accuracy needs labels beside the samples", kept.source,
                    "add `labels`, or --objective agreement")  # fmt: skip
     again = recalibrated(prepared, fit)
-    size = sum(int(np.prod(t.shape)) for t in prepared.graph.types().values())
-    few = replace(fit, x=part(fit.x, slice(max(8, min(CORRECTED, HELD_NUMBERS // size)))), labels=None)
+    few = replace(fit, x=part(fit.x, slice(_corrected(prepared))), labels=None)
     runner = Remembered(again.runner, few.x)
     loaded = cast(LoadedModel, None)  # a trial reads no file
     light = replace(again, loaded=loaded, runner=runner, calibration=few, seconds={})
     return Evaluator(light, held_of(prepared, kept, search), len(fit))
+
+
+def _corrected(prepared: Prepared) -> int:
+    """Return on how many samples the biases of a trial are corrected."""
+    size = sum(int(np.prod(t.shape)) for t in prepared.graph.types().values())
+    return max(8, min(max(CORRECTED, QUICK_NUMBERS // size), MAX_SAMPLES, MOST_NUMBERS // size))
 
 
 def split(data: Data, seed: int) -> tuple[Data, Data]:
@@ -143,8 +151,9 @@ def held_of(prepared: Prepared, data: Data, search: Search) -> Held:
         what = "the first output is not computed by the network, so it tells no class"
         raise fail("SFN307", what, fix="--objective error")
     rows = want[names[0]][0].size > 1 and want[names[0]].ndim == 2
-    told = data.labels is not None or search.objective != "error"
-    return Held(data, want, names, rows and told)
+    place = any(o.name == names[0] and "int" in o.dtype for o in prepared.graph.outputs)
+    classes = rows or search.objective == "accuracy"
+    return Held(data, want, names, classes, rows and not place and search.objective != "error")
 
 
 def measured(program: Program, held: Held, threads: int | None = None) -> Measured:
@@ -163,10 +172,10 @@ def measured(program: Program, held: Held, threads: int | None = None) -> Measur
         want = held.want[first.name][piece]
         if held.data.labels is not None and held.classes:
             right += hits(held.data.labels[piece], want, got[first.name], sums[first.name], first.name)[1]
-        if held.classes and not first.is_place:
+        if held.divergence:
             divergence += kl(_shares(first, want), _shares(first, got[first.name]))
     scores = {"error": float(np.mean([_error(s) for s in sums.values()])), "agreement": sums[first.name].agree / n}
-    scores["loss"] = divergence / n if held.classes and not first.is_place else scores["error"]
+    scores["loss"] = divergence / n if held.divergence else scores["error"]
     if held.data.labels is not None and held.classes:
         scores["accuracy"] = right / n
     return Measured(scores, {"spikes": fired / n, "synops": operations / n, "memory": cost.memory(program)})

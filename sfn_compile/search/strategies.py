@@ -16,7 +16,7 @@ from .trial import Goal, Trial, goal_of
 
 Proposals = Generator[list[Point], list[Trial], None]
 SLOPES = (0, 1, -1)  # places in the list of levels between the middle of the network and either end
-SHRUNK = (1.0, 0.97, 0.94, 0.9, 0.85, 0.8)  # of the allowance: costs of layers add up only nearly
+ROUNDS = 6  # combinations that are measured: costs of layers add up only nearly, so what is allowed is corrected
 
 
 @dataclass(frozen=True)
@@ -73,33 +73,40 @@ def compress(task: Task) -> Proposals:
 def _layerwise(task: Task, change: Callable[[Point, int, float], Point], choices: tuple[float, ...]) -> Proposals:
     """Measure every choice in every group alone, then what the dynamic programme makes of them.
 
-    Loss and cost of a choice are those of the whole network less those of the plain one, and are taken to add up.
+    Loss and cost of a choice are those of the whole network less those of the plain one, and are taken to add up. What
+    the combination comes to in truth says how much more or less to allow, and another combination is made.
     """
     plain, groups = task.space.plain(), range(len(task.space.groups))
     (first,) = yield [plain]
-    trials = yield [change(plain, i, choice) for i in groups for choice in choices[1:]]
     goal, per_group = goal_of(task.search, first.measured), len(choices) - 1
+    trials = yield [change(plain, i, choice) for i in groups for choice in choices[1:]]
     rows = [[first, *trials[i * per_group : (i + 1) * per_group]] for i in groups]
-    yield list(dict.fromkeys(_made(plain, best, choices, change) for best in _choices(rows, first, goal)))
+    limited = LOSS if LOSS in goal.limits else goal.cost
+    allowed, seen = goal.limits[limited], set[Point]()
+    for _ in range(ROUNDS):
+        best = _made(plain, _choice(rows, first, goal, limited, allowed), choices, change)
+        if best in seen:
+            return
+        seen.add(best)
+        (found,) = yield [best]
+        if found.measured.refused:
+            return
+        allowed *= goal.limits[limited] / {**found.measured.scores, **found.measured.costs}[limited]
 
 
 def _made(
-    plain: Point, best: tuple[int, ...], choices: tuple[float, ...], change: Callable[[Point, int, float], Point]
+    plain: Point, best: list[int], choices: tuple[float, ...], change: Callable[[Point, int, float], Point]
 ) -> Point:
     for i, j in enumerate(best):
         plain = change(plain, i, choices[j])
     return plain
 
 
-def _choices(rows: list[list[Trial]], plain: Trial, goal: Goal) -> list[tuple[int, ...]]:
-    """Return the best choice of every group, for allowances from the whole one down."""
-    losses = [[_more(t, plain, LOSS) for t in row] for row in rows]
-    costs = [[_more(t, plain, goal.cost) for t in row] for row in rows]
-    if LOSS in goal.limits:
-        room = goal.limits[LOSS] - plain.measured.scores[LOSS]
-        return [tuple(cheapest_loss(losses, costs, share * room)) for share in SHRUNK]
-    limit, now = goal.limits[goal.cost], plain.measured.costs[goal.cost]
-    return [tuple(cheapest_loss(costs, losses, share * limit - now)) for share in SHRUNK]
+def _choice(rows: list[list[Trial]], plain: Trial, goal: Goal, limited: str, allowed: float) -> list[int]:
+    """Return the best choice of every group where sums of what is limited come to ``allowed``."""
+    wanted = goal.cost if limited == LOSS else LOSS
+    limits, wishes = ([[_more(t, plain, what) for t in row] for row in rows] for what in (limited, wanted))
+    return cheapest_loss(limits, wishes, allowed - {**plain.measured.scores, **plain.measured.costs}[limited])
 
 
 def _more(trial: Trial, plain: Trial, what: str) -> float:
@@ -129,4 +136,4 @@ def expected(task: Task) -> int:
 
 def expected_of(n_groups: int, n_choices: int) -> int:
     """Return how many trials a layer-wise strategy makes, at most."""
-    return 1 + n_groups * (n_choices - 1) + len(SHRUNK)
+    return 1 + n_groups * (n_choices - 1) + ROUNDS

@@ -121,13 +121,13 @@ def test_a_trial_needs_no_float_network_and_measures_what_a_compilation_with_its
     evaluator = evaluate.evaluator_of(prepared, Search("grid"), 0)
     options = replace(FEW, levels=9)
     fit, held = evaluate.split(prepared.calibration, 0)
-    few = replace(fit, x=part(fit.x, slice(64)))
-    program = mapped(replace(evaluator.prepared, runner=prepared.runner, calibration=few), options)[1]
+    assert len(evaluator.prepared.calibration) == len(fit) == 80
+    program = mapped(replace(evaluator.prepared, runner=prepared.runner, calibration=fit), options)[1]
     monkeypatch.setattr("sfn_compile.frontend.reference.FloatReference.stream", None)
     assert evaluator.measure(options) == evaluate.measured(program, evaluator.held)
     assert not {tuple(x.ravel()) for x in fit.x["image"]} & {tuple(x.ravel()) for x in held.x["image"]}
-    with pytest.raises(RuntimeError, match="1 samples of the float network are not remembered"):
-        list(evaluator.prepared.runner.stream(part(prepared.calibration.x, slice(65))))
+    with pytest.raises(RuntimeError, match="20 samples of the float network are not remembered"):
+        list(evaluator.prepared.runner.stream(part(prepared.calibration.x, slice(100))))
 
 
 def test_a_network_that_cannot_be_mapped_is_a_trial_that_is_refused():
