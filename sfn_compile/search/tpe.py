@@ -1,7 +1,8 @@
 """Bayesian optimisation by optuna's multi-objective TPE: objective against cost, limits as constraints.
 
 SFN chooses its scaling factor by Bayesian optimisation (arXiv 2510.23383). Here the stretch of the network is that
-factor, each group deviates from it by its own, and has its own levels and, where memory counts, weight bits.
+factor, each group deviates from it by its own, and has its own levels and, where memory counts, weight bits. Fewer
+levels leave the step as it is, nearly, and cut off what is above them: else they would be a stretch once more.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ AT_RANDOM = 4  # choices after the starts that are not learned yet
 STRETCH, OWN = (0.7, 4.0), (0.75, 1.33)  # lowest and highest, of the network and of a group on top of it
 NEAR = 1.15  # where the budget fixes the stretch of the network, it is looked for up to this factor away
 LEVEL_RUNS = 3  # parts of the network with levels of their own
-MOST_LEVELS = 3  # choices of levels, the highest: below half of --levels a longer step does better
+MOST_LEVELS = 3  # choices of levels, the highest
 
 
 def tpe(task: Task) -> Proposals:
@@ -33,7 +34,7 @@ def tpe(task: Task) -> Proposals:
     goal = goal_of(task.search, trials[0].measured)
     lowest, middle, highest = stretches(task.space, points, trials, goal)
     study, space = _study(task.seed), _distributions(task.space, lowest, highest)
-    inside = [(p, t) for p, t in zip(points, trials, strict=True) if lowest <= p.stretch[0] <= highest]
+    inside = [(p, t) for p, t in zip(points, trials, strict=True) if lowest <= _stretch(task.space, p) <= highest]
     for point in (*(p for p, _ in inside), *_uniform(task.space, middle)):
         study.enqueue_trial(_parameters(task.space, point))
     _tell(study, [study.ask(space) for _ in inside], [t for _, t in inside], goal)
@@ -98,18 +99,29 @@ def _levels_of(space: Space, i: int) -> str:
 
 
 def _parameters(space: Space, point: Point) -> dict[str, Any]:
-    """Return the parameters of a choice whose stretch is the same everywhere."""
+    """Return the parameters of a choice that is the same everywhere."""
     own = dict.fromkeys((f"stretch {i}" for i in range(len(space.groups))), 1.0)
     levels = {_levels_of(space, i): space.levels.index(n) for i, n in enumerate(point.levels)}
     bits = {f"bits {i}": space.bits.index(n) for i, n in enumerate(point.bits)} if len(space.bits) > 1 else {}
-    return {"method": point.method, "stretch": point.stretch[0], **own, **levels, **bits}
+    return {"method": point.method, "stretch": _stretch(space, point), **own, **levels, **bits}
+
+
+def _stretch(space: Space, point: Point) -> float:
+    """Return how much longer the steps of a choice that is the same everywhere are than the plain ones."""
+    return point.stretch[0] / _share(space, point.levels[0])
+
+
+def _share(space: Space, levels: int) -> float:
+    """Return the step that a method chooses for the most levels as a share, nearly, of what it chooses for these."""
+    return (levels + 1) / (space.levels[0] + 1)
 
 
 def _point(space: Space, parameters: dict[str, Any]) -> Point:
     groups = range(len(space.groups))
     levels = tuple(space.levels[parameters[_levels_of(space, i)]] for i in groups)
     bits = tuple(space.bits[parameters.get(f"bits {i}", 0)] for i in groups)
-    stretch = tuple(round(parameters["stretch"] * parameters[f"stretch {i}"], 4) for i in groups)
+    share = [_share(space, n) * parameters["stretch"] for n in levels]
+    stretch = tuple(round(share[i] * parameters[f"stretch {i}"], 4) for i in groups)
     return Point(levels, bits, stretch, parameters["method"])
 
 

@@ -41,16 +41,17 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=512)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--scratch", type=Path, help="keeps measured trials, so that a run that was ended goes on")
+    parser.add_argument("--strategies", default="tpe,allocate,compress")
     given = parser.parse_args()
     print("| seed | chosen by | trials | seconds | spikes held out | test spikes | test synops | test agreement | "
           "test top-1 |\n|---|---|---|---|---|---|---|---|---|")  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         for seed in map(int, given.seeds.split(",")):
             calib = write_npz(Path(name) / f"{seed}.npz", given.network, "train", given.samples, seed)
-            rows(given.network, calib, seed, given.scratch or Path(name))
+            rows(given.network, calib, seed, given.scratch or Path(name), given.strategies.split(","))
 
 
-def rows(network: str, calib: Path, seed: int, scratch: Path) -> None:
+def rows(network: str, calib: Path, seed: int, scratch: Path, strategies: list[str]) -> None:
     """Print the rows of one seed."""
     model, options = model_path(network), Options(seed=seed)
     x, y = samples(network, "test")
@@ -81,7 +82,7 @@ def rows(network: str, calib: Path, seed: int, scratch: Path) -> None:
         own = dict.fromkeys(names, SiteOptions(stretch=r))
         _, stretched = mapped(prepared, Options(seed=seed, sites=own))
         row(f"31 levels, every step times {r}", "", 0, stretched)
-    for strategy, trials in PLANS:
+    for strategy, trials in ((name, trials) for name, trials in PLANS if name in strategies):
         start, state = time.perf_counter(), scratch / f"{seed}.{strategy}.{trials}"
         done, found = search_model(model, options, Search(strategy, trials, budget=HALF), state, calib)
         row(strategy, len(found["trials"]), time.perf_counter() - start, done.program)
