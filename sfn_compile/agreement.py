@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .report.measure import decibel
+from .report.decibel import decibel
 
 Array = NDArray[Any]
 

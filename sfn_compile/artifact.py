@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,13 +23,17 @@ from .samples import ModelInput, Samples
 
 Array = NDArray[Any]
 MANIFEST = "manifest.json"
+SCALES = "scales.npz"
+_NUMBERS = re.compile(r"\[\n[-+\d.eE,\s]*\]")  # no string holds a line break, so this is a list
 # Written after or beside the build: they depend on the clock or on later commands, so the manifest leaves them out.
-OUTSIDE = {MANIFEST, "timing.json", "proof.json", "eval.json", "bisect.json", "report.html"}
+OUTSIDE = {MANIFEST, "timing.json", "proof.json", "eval.json", "bisect.json"}
+REWRITTEN = {"report.html"}  # by `sfnc report`: another page is no change of the build
 
 
 def dumps(obj: Any) -> str:
-    """Return JSON text that is the same for the same content."""
-    return json.dumps(obj, indent=1, sort_keys=True, default=_plain) + "\n"
+    """Return JSON text that is the same for the same content; lists of numbers stand on one line."""
+    text = json.dumps(obj, indent=1, sort_keys=True, default=_plain)
+    return _NUMBERS.sub(lambda found: " ".join(found[0].split()), text) + "\n"
 
 
 def _plain(value: Any) -> Any:
@@ -39,9 +44,14 @@ def _plain(value: Any) -> Any:
 
 def write_json(path: Path, obj: Any) -> None:
     """Write ``obj`` as JSON, replacing the file in one step."""
+    write_text(path, dumps(obj))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one step. Raises SFN602."""
     with _disk(path):
         scratch = path.with_name(f".{path.name}.tmp")
-        scratch.write_text(dumps(obj), encoding="utf-8")
+        scratch.write_text(text, encoding="utf-8")
         scratch.replace(path)
 
 
@@ -122,7 +132,7 @@ def open_build(folder: Path) -> tuple[dict[str, Any], Program]:
 def changed_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     """Return the files of a build that are missing, new or no longer what compile wrote."""
     now, then = file_hashes(folder), dict(manifest["files"])
-    return sorted(n for n in now.keys() | then.keys() if now.get(n) != then.get(n))
+    return sorted(n for n in now.keys() | then.keys() if now.get(n) != then.get(n) and n not in REWRITTEN)
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -176,3 +186,19 @@ def load_golden(folder: Path) -> tuple[dict[str, Array], dict[str, Array]]:
             return x, {str(n): npz[f"v{i:05d}"] for i, n in enumerate(npz["names"])}
     except READ_ERRORS as error:
         raise fail("SFN503", f"golden.npz cannot be read: {error}", str(folder), "compile again") from error
+
+
+def save_scales(folder: Path, steps: Mapping[str, Array]) -> None:
+    """Write ``scales.npz``: the real value of one integer of every value, ``s<i>`` that of ``names[i]``."""
+    arrays = {f"s{i:05d}": np.asarray(step, np.float64) for i, step in enumerate(steps.values())}
+    arrays["names"] = np.array(list(steps), dtype=np.str_)
+    (folder / SCALES).write_bytes(serialize.npz_bytes(arrays))
+
+
+def load_scales(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Array]:
+    """Return the real value of one integer of every value. Raises SFN503."""
+    file = folder / SCALES
+    if not file.is_file() or file_sha256(file) != manifest["files"].get(SCALES):
+        raise fail("SFN503", f"{SCALES} is not the file that compile wrote", str(folder), "compile again")
+    with file.open("rb") as opened, np.load(opened, allow_pickle=False) as npz:
+        return {str(n): npz[f"s{i:05d}"] for i, n in enumerate(npz["names"])}

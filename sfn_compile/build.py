@@ -22,7 +22,8 @@ from .host import encode_all
 from .legalize import check_widths, legalize
 from .pairs import reference_of
 from .program import Program
-from .report import measure
+from .report import likeness, measure, page
+from .report.activity import real_steps
 from .samples import ModelInput, n_samples, part
 from .search.plan import Search
 
@@ -74,6 +75,8 @@ def build(
         if len(refusals) == len(backends):
             raise CompileError([d for e in refusals.values() for d in e.diagnostics])
         artifact.write_json(folder / "report.json", report)
+        with timed(done.seconds, "report"):
+            artifact.write_text(folder / page.FILE, page.render(_facts(done), report))
         artifact.write_manifest(folder, _facts(done))
         artifact.write_json(folder / "timing.json", {k: round(v, 3) for k, v in done.seconds.items()})
     if search is not None and search.state is None:
@@ -128,11 +131,13 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
     if tail is not None:
         (folder / ending.FILE).write_bytes(tail.model)
     x = done.calibration.x
-    size = sum(int(np.prod(v.shape)) for v in done.program.values().values())
+    values = done.program.values()
+    size = sum(int(np.prod(v.shape)) for v in values.values())
     golden = part(x, slice(max(1, min(GOLDEN_SAMPLES, GOLDEN_LIMIT // max(size, 1)))))
     codes = encode_all(done.program, golden)
     artifact.save_golden(folder, golden, _golden(done.program, codes))
-    rows, softmaxes = measure.layers(done.graph, done.program, done.runner, part(x, slice(MEASURED_SAMPLES)))
+    artifact.save_scales(folder, {name: s for name, s in real_steps(done.graph).items() if name in values})
+    measured = measure.layers(done.graph, done.program, done.runner, part(x, slice(MEASURED_SAMPLES)))
     progress("measure", 1, 1)
     return {
         "coverage": {
@@ -143,9 +148,12 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
         "host_tail": ending.facts(done.loaded.output_names, tail),
         "encoder": [op.kind for e in done.program.inputs for op in e.host],
         "decoder": [op.kind for d in done.program.outputs for op in d.host],
-        "layers": rows,
-        "totals": measure.totals(rows),
-        "attention": softmaxes,
+        "layers": measured.layers,
+        "corrections": done.corrections,
+        "totals": measure.totals(measured.layers),
+        "attention": measured.attention,
+        "energy": measured.energy,
+        "calibration": {"samples": n_samples(x), "inputs": likeness.input_facts(done.program, x)},
         "measured_on": {"samples": min(n_samples(x), MEASURED_SAMPLES), "data": done.calibration.source},
         "options": done.options.as_dict(),
         "warnings": [w.as_dict() for w in done.warnings],

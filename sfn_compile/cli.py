@@ -15,7 +15,17 @@ import click
 
 from . import __version__
 from .codes import CODES, EXIT_BUG, EXIT_ENVIRONMENT, EXIT_USAGE
-from .config import ATTENTION_FORMS, ENGINES, METHOD_NAMES, NIR_FORMS, Machine, Options, SiteOptions
+from .config import (
+    ATTENTION_FORMS,
+    ENGINES,
+    GRANULARITIES,
+    METHOD_NAMES,
+    NIR_FORMS,
+    THRESHOLDS,
+    Machine,
+    Options,
+    SiteOptions,
+)
 from .diagnostics import CompileError, Diagnostic, fail
 from .search.plan import OBJECTIVES, STRATEGIES, Search, read_budget, strategy_of
 
@@ -42,6 +52,8 @@ def cli() -> None:
     sfnc model.onnx --calib data.npz --target sim,nir,lava -o out     compile
     sfnc verify out                                                   prove every target equal, bit for bit
     sfnc eval out --data test.npz                                     accuracy beside the float model
+    sfnc bisect out --data test.npz                                   where accuracy is lost, and what to change
+    sfnc report out                                                   everything on one page, out/report.html
     """
 
 
@@ -186,9 +198,19 @@ _quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print errors o
 @click.option("--input-levels", type=int, default=255, show_default=True, help="Highest code of the input.")
 @click.option("--weight-bits", type=int, default=8, show_default=True, help="Bits of a weight, sign included.")
 @click.option("--method", type=click.Choice(METHOD_NAMES), default="mse", show_default=True, help="Chooses thresholds.")
-@click.option("--method-option", multiple=True, metavar="KEY=VALUE", help="p (percentile, sfn), lambda, reading (sfn).")
+@click.option("--method-option", multiple=True, metavar="KEY=VALUE",
+              help="offset; p (percentile, sfn); lambda, ladder (sfn); reading, polarity (sfn, pmsm).")  # fmt: skip
+@click.option("--granularity", type=click.Choice(GRANULARITIES), default="channel", show_default=True,
+              help="One step per channel, or one per tensor.")  # fmt: skip
+@click.option("--threshold", type=click.Choice(THRESHOLDS), default="odd", show_default=True,
+              help="Integer thresholds that are odd, or powers of two: a shift on hardware.")  # fmt: skip
 @click.option("--site", multiple=True, metavar="NAME:KEY=VALUE,...",
               help="One population's own levels, weight-bits, method, stretch (factor of its step).")  # fmt: skip
+@click.option("--reconstruct/--no-reconstruct", default=None,
+              help="Learn weights and steps from the float network. [default: below 31 levels or 8 bits]")  # fmt: skip
+@click.option("--epochs", type=int, default=8, show_default=True, help="How often --reconstruct sees every sample.")
+@click.option("--fine-share", type=float, metavar="SHARE",
+              help="Neurons that may have more levels. [default: 0.1 with --reconstruct, else 0]")  # fmt: skip
 @click.option("--timesteps", type=int, default=1, show_default=True, help="Only 1 exists.")
 @click.option("--nir-form", type=click.Choice(NIR_FORMS), default="binary", show_default=True, help="NIR spelling.")
 @click.option("--input-shape", multiple=True, metavar="NAME=1,3,32,32", help="Pins symbolic axes of the input.")
@@ -354,7 +376,50 @@ def eval_command(
     if as_json:
         click.echo(json.dumps(found, indent=1))
     else:
+        _print_problems([Diagnostic(w["code"], w["what"], w["where"], w["fix"]) for w in found["warnings"]])
         console.evaluation(found)
+    return 0
+
+
+@cli.command("bisect")
+@click.argument("build_folder", metavar="OUT", type=FILE)
+@click.option("--data", type=FILE, required=True, help="Samples to look at.")
+@click.option("--samples", type=int, help="Use this many. [default: 32]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Chooses them.")
+@click.option("--limit", type=float, default=15.0, show_default=True, metavar="DB",
+              help="Signal to noise of the outputs that is close enough.")  # fmt: skip
+@_quiet_option
+@_json_option
+@_guarded
+def bisect_command(
+    build_folder: Path, data: Path, samples: int | None, seed: int, limit: float, quiet: bool, as_json: bool
+) -> int:
+    """Name the first layer where the spiking network leaves the float model, why, and what to change."""
+    from .bisect import bisect
+    from .report.terminal import Console
+
+    found = bisect(build_folder, data, samples, seed, limit)
+    if as_json:
+        click.echo(json.dumps(found.document, indent=1))
+    else:
+        warnings = found.document["warnings"]
+        _print_problems([Diagnostic(w["code"], w["what"], w["where"], w["fix"]) for w in warnings])
+        Console(quiet).bisection(found.document)
+    _print_problems(found.problems, as_json)
+    return CODES[found.problems[0].code].exit_code if found.problems else 0
+
+
+@cli.command("report")
+@click.argument("build_folder", metavar="OUT", type=FILE)
+@_quiet_option
+@_guarded
+def report_command(build_folder: Path, quiet: bool) -> int:
+    """Write OUT/report.html anew, with accuracy and proof where eval and verify left them."""
+    from .report.page import write_page
+
+    path = write_page(build_folder)
+    if not quiet:
+        click.echo(f"wrote {path}")
     return 0
 
 

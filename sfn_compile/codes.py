@@ -137,6 +137,23 @@ CODES: dict[str, Code] = {
         "Fewer than 100 samples leave the thresholds noisy. 512 samples of the training data are a good number.",
         severity="warning",
     ),
+    "SFN310": Code(
+        EXIT_OK,
+        "constant calibration data",
+        "An input is the same in every calibration sample, or half of its channels hold one number. Thresholds fitted "
+        "to a constant fit nothing else. Often the samples were prepared wrongly: cast to integers too early, or one "
+        "sample repeated.",
+        severity="warning",
+    ),
+    "SFN311": Code(
+        EXIT_OK,
+        "data unlike the calibration data",
+        "The samples differ from those that the thresholds were chosen on by more than those differ from each other: "
+        "in the mean or the spread of their input codes, or in how many codes of a layer lie at an end of their range. "
+        "Usually one of the two was prepared differently (another scale, another mean, channels in another order). "
+        "Prepare both alike, or calibrate on such data.",
+        severity="warning",
+    ),
     # -- mapping -------------------------------------------------------------------------------------------------
     "SFN401": Code(
         EXIT_TARGET,
@@ -154,6 +171,28 @@ CODES: dict[str, Code] = {
         "the NIR file would be too large",
         "The default NIR form `binary` repeats every neuron once per level so that stock readers run it exactly. The "
         "predicted size passed the limit. Use fewer --levels, or --nir-form sar.",
+    ),
+    "SFN404": Code(
+        EXIT_OK,
+        "many values lie beyond the last code",
+        "Of this population more real values lie more than half a step past the last code than a good step leaves "
+        "there; they are cut off. Choose another step: `--site NAME:method=minmax`, or `--site NAME:stretch=1.5` for "
+        "one that is larger by half; or calibrate on more samples.",
+        severity="warning",
+    ),
+    "SFN405": Code(
+        EXIT_OK,
+        "many channels never fire",
+        "More than half of the channels of this population never left 0 during calibration. In the network itself they "
+        "may be dead; if not, calibrate on more samples, or on samples of every kind.",
+        severity="warning",
+    ),
+    "SFN406": Code(
+        EXIT_OK,
+        "most codes are never used",
+        "More than half of the codes of this population never occurred on the measured samples: its step is too large. "
+        "Use a smaller one (`--site NAME:stretch=0.5`), another `--site NAME:method=...`, or fewer levels.",
+        severity="warning",
     ),
     # -- proofs and artifacts ------------------------------------------------------------------------------------
     "SFN501": Code(
@@ -173,6 +212,20 @@ CODES: dict[str, Code] = {
         "the build folder cannot be used",
         "The folder is not an sfnc build, was written by another format version, or a file in it was changed: its "
         "sha256 no longer equals the one in manifest.json. Compile again.",
+    ),
+    "SFN504": Code(
+        EXIT_CHECK_FAILED,
+        "the spiking network leaves the float model",
+        "`sfnc bisect` found that the outputs are further from the float model's than its limit (--limit, in decibels "
+        "of signal to noise), and the first layer whose integers take them there. The message says what its error is "
+        "made of (levels, step, saturation, weights, dead channels, or data unlike the calibration data) and which "
+        "option to change.",
+    ),
+    "SFN505": Code(
+        EXIT_INPUT,
+        "the float network behind the build cannot be made again",
+        "`sfnc bisect` reads the model of the build anew and needs every layer of the network in it. Here they differ, "
+        "since another version of sfnc wrote the build, or model.onnx in it was changed. Compile again.",
     ),
     # -- environment ---------------------------------------------------------------------------------------------
     "SFN601": Code(

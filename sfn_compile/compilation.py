@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,18 +19,16 @@ from .calibration import methods
 from .calibration.collect import FloatRunner, collect
 from .calibration.statistics import Statistics
 from .config import Options
+from .corrections import Correction, Gauge
 from .data import GENERATED, Data, generated, load_data, subset
 from .diagnostics import Diagnostic
 from .execute import single_threaded_blas
 from .frontend import LoadedModel, load_model
 from .host_tail import check_tail, read_network
 from .ir import Graph
-from .passes.choose_ladders import ChooseLadders
-from .passes.correct_bias import CorrectBias
 from .passes.fold_thresholds import FoldThresholds
 from .passes.lower import lower
 from .passes.pipeline import UNPROBED, run_passes, structure
-from .passes.quantize_weights import QuantizeWeights
 from .probe import check_import
 from .program import Program
 from .samples import part
@@ -69,6 +68,7 @@ class Compilation:
     options: Options
     warnings: list[Diagnostic] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    corrections: list[dict[str, Any]] = field(default_factory=list)
 
 
 def compile_model(
@@ -82,10 +82,11 @@ def compile_model(
     """Return the Program of a model, nothing written. Raises CompileError with codes SFN1xx to SFN4xx and SFN605."""
     with single_threaded_blas():  # of many small matrices; threads that wait for each other cost more than they bring
         prepared = prepare(model, options, calib, input_shapes, progress, after)
-        graph, program = mapped(prepared, options, after)
-    warnings = data_warnings(prepared.calibration) if prepared.statistics else []
+        rows: list[dict[str, Any]] = []
+        graph, program = mapped(prepared, options, after, progress, rows)
+    warnings = data_warnings(prepared) if prepared.statistics else []
     return Compilation(prepared.loaded, graph, program, prepared.runner, prepared.calibration, options, warnings,
-                       prepared.seconds)  # fmt: skip
+                       prepared.seconds, rows)  # fmt: skip
 
 
 def prepare(
@@ -111,11 +112,7 @@ def prepare(
         check_import(graph, loaded, part(data.x, slice(2)))
         check_tail(graph, loaded, part(data.x, slice(2)))
     with timed(seconds, "structure"):
-        passes = structure(options)
-        graph = run_passes(graph, passes[:UNPROBED], after=after)
-        rng = np.random.default_rng(options.seed)
-        probe = {i.name: rng.standard_normal((1, *i.type.shape)) for i in graph.inputs}
-        graph = run_passes(graph, passes[UNPROBED:], probe, after)
+        graph = structured(graph, options, after)
         # Again after the passes: calibration trusts that a tap holds the numbers of the node that names it.
         check_import(graph, loaded, part(data.x, slice(2)))
     with timed(seconds, "calibrate"):
@@ -130,12 +127,30 @@ def recalibrated(prepared: Prepared, data: Data) -> Prepared:
     return replace(prepared, statistics=statistics, calibration=data, seconds={})
 
 
-def mapped(prepared: Prepared, options: Options, after: After | None = None) -> tuple[Graph, Program]:
-    """Return the graph with integers, and the Program that it is, for one choice of options. Raises SFN4xx, SFN605."""
+def structured(graph: Graph, options: Options, after: After | None = None) -> Graph:
+    """Return the imported graph as Layers: the same for the same options, whatever the samples."""
+    passes = structure(options)
+    graph = run_passes(graph, passes[:UNPROBED], after=after)
+    rng = np.random.default_rng(options.seed)
+    probe = {i.name: rng.standard_normal((1, *i.type.shape)) for i in graph.inputs}
+    return run_passes(graph, passes[UNPROBED:], probe, after)
+
+
+def mapped(
+    prepared: Prepared, options: Options, after: After | None = None, progress: Progress = silent,
+    rows: list[dict[str, Any]] | None = None,
+) -> tuple[Graph, Program]:  # fmt: skip
+    """Return the graph with integers, and the Program that it is, for one choice of options. Raises SFN4xx, SFN605.
+
+    To ``rows`` is added what every correction did to the error of the outputs, for the report.
+    """
     with timed(prepared.seconds, "map"):
-        correct = CorrectBias(prepared.runner, prepared.calibration.x)
-        passes = (ChooseLadders(prepared.statistics, options), QuantizeWeights(options), correct, FoldThresholds())
-        graph = run_passes(prepared.graph, passes, after=after)
+        gauge = None if rows is None else Gauge(prepared.graph, prepared.runner, prepared.calibration.x)
+        chosen = Correction(prepared.graph, prepared.runner, prepared.statistics, prepared.calibration.x, options,
+                            after, progress, gauge)  # fmt: skip
+        graph = run_passes(chosen.run(), (FoldThresholds(),), after=after)
+        if rows is not None:
+            rows += chosen.rows
         return graph, lower(graph)
 
 
@@ -146,13 +161,30 @@ def _calibration_data(loaded: LoadedModel, options: Options, calib: Path | None)
     return subset(load_data(calib, loaded.inputs), options.samples, options.seed)
 
 
-def data_warnings(data: Data) -> list[Diagnostic]:
+def data_warnings(prepared: Prepared) -> list[Diagnostic]:
     """Return what to say of the samples that thresholds were chosen on; a network that states its own needs none."""
-    n = len(data)
+    data, n = prepared.calibration, len(prepared.calibration)
     if data.source == GENERATED:
         what = f"no --calib was given: thresholds come from {n} generated inputs and fit no real data"
         return [Diagnostic("SFN308", what, fix="pass real samples: --calib data.npz")]
-    return [Diagnostic("SFN309", f"{n} samples", data.source, "512 are a good number")] if n < FEW_SAMPLES else []
+    few = [Diagnostic("SFN309", f"{n} samples", data.source, "512 are a good number")] if n < FEW_SAMPLES else []
+    return few + _constant_inputs(prepared)
+
+
+def _constant_inputs(prepared: Prepared) -> list[Diagnostic]:
+    """Return SFN310 for every input that is the same in all samples, or of which half the channels never change."""
+    found, x = [], prepared.calibration.x
+    for source in prepared.graph.inputs:
+        values, stats = x[source.model_name], prepared.statistics.get(source.name)
+        still = 0 if stats is None else int((stats.low == stats.high).sum())
+        if len(values) > 1 and all(np.array_equal(v, values[0]) for v in values[1:]):
+            what = f"all {len(values)} samples are the same"
+        elif stats is not None and 2 * still >= len(stats.low):
+            what = f"{still} of {len(stats.low)} channels hold one number in all samples"
+        else:
+            continue
+        found.append(Diagnostic("SFN310", what, f"input {source.model_name!r}", "calibrate on samples that differ"))
+    return found
 
 
 @contextmanager

@@ -9,10 +9,13 @@ from typing import Any, Literal
 
 from .diagnostics import fail
 
-METHOD_NAMES = ("mse", "minmax", "percentile", "sfn")
+METHOD_NAMES = ("mse", "minmax", "percentile", "kl", "sfn", "qcfs", "pmsm", "opi")
+GRANULARITIES = ("channel", "tensor")
+THRESHOLDS = ("odd", "pow2")
 NIR_FORMS = ("binary", "unary", "sar")
 ATTENTION_FORMS = ("quotient", "fired")
 ENGINES = ("fast", "reference")
+FINE_LEVELS, FINE_WEIGHT_BITS = 31, 8  # from here on rounding costs so little that nothing is learnt unasked
 
 
 def check_choice(samples: int | None, seed: int) -> None:
@@ -66,6 +69,7 @@ class SiteOptions:
     weight_bits: int | None = None
     method: str | None = None
     stretch: float = 1.0
+    reason: str = "asked for by --site"
 
     def as_dict(self) -> dict[str, Any]:
         """Return what differs from the network's options, as JSON."""
@@ -87,6 +91,8 @@ class Options:
     weight_bits: int = 8
     method: str = "mse"
     method_options: Mapping[str, str] = field(default_factory=dict)
+    granularity: str = "channel"
+    threshold: str = "odd"
     timesteps: int = 1
     samples: int | None = None
     seed: int = 0
@@ -94,6 +100,25 @@ class Options:
     acc_bits: int = 24
     require_accuracy_drop: float | None = None
     sites: Mapping[str, SiteOptions] = field(default_factory=dict)
+    reconstruct: bool | None = None
+    epochs: int = 8
+    fine_share: float | None = None
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether weights and steps are learnt: as asked, else where levels or weight bits are few."""
+        few = self.levels < FINE_LEVELS or self.weight_bits < FINE_WEIGHT_BITS
+        return few if self.reconstruct is None else self.reconstruct
+
+    @property
+    def share_of_fine(self) -> float:
+        """Share of the neurons that may have more levels than asked for, because their rounding costs most."""
+        return (0.1 if self.reconstructs else 0.0) if self.fine_share is None else self.fine_share
+
+    @property
+    def more_levels(self) -> int:
+        """The levels of those neurons: steps are an eighth as long, up to 255 levels."""
+        return min(8 * (self.levels + 1) - 1, 255)
 
     def at(self, site: str) -> Options:
         """Return the options of one population, by the name it has in the report."""
@@ -115,6 +140,8 @@ class Options:
             ("--input-levels", self.input_levels, 1, 255),
             ("--weight-bits", self.weight_bits, 2, 8),
             ("--acc-bits", self.acc_bits, 8, 31),
+            ("--epochs", self.epochs, 1, 1000),
+            ("--fine-share", self.share_of_fine, 0, 1),
             *_site_ranges(self.sites),
         )
         for name, value, lowest, highest in ranges:
@@ -130,10 +157,15 @@ class Options:
         check_choice(self.samples, self.seed)
         if self.require_accuracy_drop is not None and math.isnan(self.require_accuracy_drop):
             raise fail("SFN605", "--require-accuracy-drop is not a number")
-        if self.nir_form not in NIR_FORMS:
-            raise fail("SFN605", f"--nir-form {self.nir_form!r}", fix=f"one of {', '.join(NIR_FORMS)}")
-        if self.attention not in ATTENTION_FORMS:
-            raise fail("SFN605", f"--attention {self.attention!r}", fix=f"one of {', '.join(ATTENTION_FORMS)}")
+        words = (
+            ("--nir-form", self.nir_form, NIR_FORMS),
+            ("--attention", self.attention, ATTENTION_FORMS),
+            ("--granularity", self.granularity, GRANULARITIES),
+            ("--threshold", self.threshold, THRESHOLDS),
+        )
+        for name, word, known in words:
+            if word not in known:
+                raise fail("SFN605", f"{name} {word!r}", fix=f"one of {', '.join(known)}")
         if not self.targets:
             raise fail("SFN605", "--target names no target")
         return self
@@ -145,8 +177,10 @@ class Options:
             "attention": self.attention, "carry": self.carry,
             "input_levels": self.input_levels,
             "weight_bits": self.weight_bits, "method": self.method, "method_options": dict(self.method_options),
+            "granularity": self.granularity, "threshold": self.threshold,
             "timesteps": self.timesteps, "samples": self.samples, "seed": self.seed, "nir_form": self.nir_form,
             "acc_bits": self.acc_bits, "require_accuracy_drop": self.require_accuracy_drop,
+            "reconstruct": self.reconstructs, "epochs": self.epochs, "fine_share": self.share_of_fine,
             "sites": {name: own.as_dict() for name, own in sorted(self.sites.items())},
         }  # fmt: skip
 

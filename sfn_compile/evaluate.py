@@ -20,6 +20,7 @@ from .host import answer, encode_all
 from .legalize import legalize
 from .pairs import PIECE, Build, Compute, Pair, Progress, measure
 from .program import Program
+from .report.likeness import data_warnings
 from .samples import Samples, by_name, n_samples
 from .serialize import npz_bytes
 from .workers import spread
@@ -91,6 +92,7 @@ def evaluate(
         compute = None if on == "sim" else _computer(program, folder, on, time_limit)
         pair = Build(folder, manifest, program).open(machine, compute)
         result = measure(pair, found.x, found.labels, progress, PIECE if on == "sim" else PIECE_ELSEWHERE)
+    result["warnings"] = [w.as_dict() for w in data_warnings(folder, program, found.x)]
     result["on"] = on
     result["data"] = {"source": found.source, "sha256": found.sha256, "samples": len(found), "seed": seed}
     artifact.write_json(folder / "eval.json", result)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from .diagnostics import Origin
 from .program import HostOp, Shape
-from .rounding import Rounding, to_codes
+from .rounding import Rounding, due, to_codes, to_ranks
 
 Array = NDArray[Any]
 Kind = Literal["real", "spikes", "acc"]
@@ -37,11 +38,13 @@ class TensorType:
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """How a site's real values become codes: ``code = clip(round(x / step), lo, hi)``.
+    """How a site's real values become codes: ``code = clip(floor(x / step + offset), lo, hi)``.
 
     ``step`` (real units per code, > 0) broadcasts against the sample; ``dead`` marks channels that calibration saw
     constant; ``reason`` says why a site has other levels than asked for, empty otherwise. ``rounding`` is half up, or
-    the rule of the quantiser that the levels were imported from.
+    the rule of the quantiser that the levels were imported from. ``offset``, in steps, is half a step unless a method
+    says otherwise. A ``book`` of ascending codes from lo to hi, 0 among them, makes the levels non-uniform: then each
+    code but the first is due from the share ``1 - offset`` of the way from the code before it.
     """
 
     step: Array
@@ -50,6 +53,17 @@ class Levels:
     dead: Array
     reason: str = ""
     rounding: Rounding = "half_up"
+    book: tuple[int, ...] | None = None
+    offset: float = 0.5
+
+    @property
+    def codes(self) -> Sequence[int]:
+        """All codes, ascending."""
+        return range(self.lo, self.hi + 1) if self.book is None else self.book
+
+    def due(self) -> list[Fraction]:
+        """Return, in steps and exactly, from where on every code but the first is due."""
+        return due(self.codes, self.offset)
 
     def real(self, x: Array) -> Array:
         """Return the real values that the codes of ``x`` stand for, in float64."""
@@ -62,7 +76,13 @@ class Levels:
 
     def quantize(self, x: Array) -> Array:
         """Return the codes of real values ``(n, *shape)``."""
-        return to_codes(x, self.step, self.lo, self.hi, self.rounding)
+        if self.book is None:
+            return to_codes(x, self.step, self.lo, self.hi, self.rounding, self.offset)
+        return np.array(self.book, np.int32)[self.ranks(x)]
+
+    def ranks(self, x: Array) -> Array:
+        """Return the places of the codes of real values among all codes."""
+        return to_ranks(x, self.step, self.codes, self.offset)
 
 
 @dataclass(frozen=True, eq=False)

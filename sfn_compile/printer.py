@@ -107,4 +107,8 @@ def _host(op: HostOp) -> str:
 
 
 def _levels(levels: Any) -> str:
-    return "" if levels is None else f" [{levels.lo}..{levels.hi} step {_array(levels.step)}]"
+    if levels is None:
+        return ""
+    codes = f"{levels.lo}..{levels.hi}" if levels.book is None else ",".join(map(str, levels.book))
+    offset = "" if levels.offset == 0.5 else f" offset {levels.offset:g}"
+    return f" [{codes} step {_array(levels.step)}{offset}]"

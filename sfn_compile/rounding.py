@@ -6,7 +6,9 @@ An imported quantiser divides in float32 and rounds by its own rule (ONNX ``Quan
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -37,10 +39,10 @@ ROUNDINGS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def to_codes(x: Array, step: Array, lo: int, hi: int, rounding: Rounding = "half_up") -> Array:
+def to_codes(x: Array, step: Array, lo: int, hi: int, rounding: Rounding = "half_up", offset: float = 0.5) -> Array:
     """Return ``clip(round(x / step), lo, hi)`` as int32; ``half_up`` in float64, every other rule in float32.
 
-    ``sign`` knows the codes -1 and 1 only.
+    ``sign`` knows the codes -1 and 1 only. ``offset`` is what ``half_up`` adds, in steps, before it rounds down.
 
     >>> x, step = np.array([-0.5, 0.5, 1.5, 9.0]), np.array(1.0)
     >>> to_codes(x, step, -3, 3).tolist(), to_codes(x, step, -3, 3, "half_even").tolist()
@@ -49,4 +51,27 @@ def to_codes(x: Array, step: Array, lo: int, hi: int, rounding: Rounding = "half
     number = np.float64 if rounding == "half_up" else np.float32
     with np.errstate(over="ignore"):  # beyond float32 is beyond every code
         scaled = np.asarray(x, number) / np.asarray(step, number)
-    return np.clip(ROUNDINGS[rounding](scaled), lo, hi).astype(np.int32)
+    rounded = np.floor(scaled + offset) if rounding == "half_up" else ROUNDINGS[rounding](scaled)
+    return np.clip(rounded, lo, hi).astype(np.int32)
+
+
+def due(codes: Sequence[int], offset: float = 0.5) -> list[Fraction]:
+    """Return, in steps and exactly, from where on each of the ascending ``codes`` but the first is due.
+
+    With an offset of 1/2 halfway between two codes, with 0 at the upper one.
+
+    >>> [str(v) for v in due((0, 1, 2, 5))], [str(v) for v in due((0, 1, 2, 5), 0.0)]
+    (['1/2', '3/2', '7/2'], ['1', '2', '5'])
+    """
+    rest = 1 - Fraction(offset)
+    return [a + rest * (b - a) for a, b in pairwise(codes)]
+
+
+def to_ranks(x: Array, step: Array, codes: Sequence[int], offset: float = 0.5) -> Array:
+    """Return how many of the ascending ``codes`` but the first are due at ``x``: the place of its code among them.
+
+    >>> to_ranks(np.array([-3.0, 1.4, 1.5, 9.0]), np.array(1.0), (0, 1, 2, 5)).tolist()
+    [0, 1, 2, 3]
+    """
+    edges = np.array([float(v) for v in due(codes, offset)])
+    return np.searchsorted(edges, np.asarray(x, np.float64) / np.asarray(step, np.float64), side="right")

@@ -15,15 +15,18 @@ CHANNELS, BINS = 16, 128
 
 
 def code_range(activation: Activation, stats: Statistics, options: Options) -> tuple[int, int]:
-    """Return the lowest and highest code, ``options.levels`` apart.
+    """Return how many codes a site has below and above 0, as the lowest and highest code of a uniform ladder.
 
     0..N where no value is negative; -ceil(N/2)..floor(N/2) for the identity and for odd functions; for any other
-    function the range of least squared error (rounding plus saturation) with the steps of the chosen method.
+    function the range of least squared error (rounding plus saturation) with the steps of the chosen method. Where the
+    method has two polarities, -N..N wherever values are negative. A book has as many codes on either side of 0.
     """
     levels = options.levels
     never = activation.kind in ("relu", "sigmoid") or (activation.kind == "clip" and activation.a >= 0)
     if never or (stats.low >= 0).all():
         return 0, levels
+    if methods.two_polarities(options.method, options.method_options):
+        return -levels, levels
     half = (levels + 1) // 2
     if activation.kind == "identity" or activation.is_odd():
         return -half, levels - half
@@ -44,10 +47,10 @@ def code_range(activation: Activation, stats: Statistics, options: Options) -> t
 
 def relative_error(stats: Statistics, lo: int, hi: int, options: Options) -> float:
     """Return the squared error of codes lo..hi over the signal, averaged over the channels that are not silent."""
-    step = methods.choose(options.method, stats, lo, hi, options.method_options)
-    step = np.where(step > 0, step, 1.0)[:, None]
+    # A divergence is one of fine histograms, not of a picture of one.
+    name, how = ("mse", {}) if options.method == "kl" else (options.method, options.method_options)
+    ladder = methods.choose(name, stats, lo, hi, how)
     centers = stats.centers
-    codes = np.clip(np.floor(centers / step + 0.5), lo, hi)
-    error = (stats.counts * (centers - codes * step) ** 2).sum(axis=1)
+    error = (stats.counts * (centers - ladder.real(centers, lo, hi)) ** 2).sum(axis=1)
     power = (stats.counts * centers**2).sum(axis=1)
     return float((error / np.where(power > 0, power, 1.0)).mean())

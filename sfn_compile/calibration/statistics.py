@@ -6,11 +6,14 @@ what a ReLU emits and cost nothing to represent.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..rounding import due
 
 Array = NDArray[Any]
 COUNTED_AT_A_TIME = 1 << 16  # values, so that they stay in cache from one step to the next
@@ -158,39 +161,49 @@ class Statistics:
 
 
 class Moments:
-    """Running sums over a histogram's bins ``(c, bins + 1)``: of counts, of values, of squares."""
+    """Running sums over a histogram's bins ``(c, bins + 1)``: of counts, of values, of squares; or of other terms."""
 
-    def __init__(self, stats: Statistics):
+    def __init__(self, stats: Statistics, terms: Callable[[Array], tuple[Array, ...]] | None = None):
+        """``terms``: what to sum up instead, from the counts ``(c, bins)``, 0 where nothing was counted."""
         self.stats = stats
         self.width = np.where(stats.span > 0, stats.span, 1.0)[:, None] / stats.n_bins
         centers = stats.centers
-        self.sums = np.zeros((3, len(centers), centers.shape[1] + 1))
-        self.first = np.arange(len(centers))[:, None] * self.sums.shape[2]  # of each channel in a flat row of sums
         # Where nothing is negative, the sums over the bins below zero are zero.
         start = stats.n_bins if (stats.low >= 0).all() else 0
-        counts, centers = stats.counts[:, start:].astype(np.float64), centers[:, start:]
-        for terms, out in zip((counts, counts * centers, counts * centers**2), self.sums, strict=True):
-            np.cumsum(terms, axis=1, out=out[:, start + 1 :])
+        counts, at = stats.counts[:, start:].astype(np.float64), centers[:, start:]
+        summed = (counts, counts * at, counts * at**2) if terms is None else terms(counts)
+        self.sums = np.zeros((len(summed), len(centers), centers.shape[1] + 1))
+        self.first = np.arange(len(centers))[:, None] * self.sums.shape[2]  # of each channel in a flat row of sums
+        for term, out in zip(summed, self.sums, strict=True):
+            np.cumsum(term, axis=1, out=out[:, start + 1 :])
 
     def below(self, edge: Array) -> Array:
-        """Return the sums ``(3, c, k)`` over the bins whose centre lies below ``edge`` ``(c, k)``."""
+        """Return the sums ``(terms, c, k)`` over the bins whose centre lies below ``edge`` ``(c, k)``."""
         stats, n = self.stats, self.sums.shape[2] - 1
         index = np.clip(np.ceil(edge / self.width - 0.5) + stats.n_bins, 0, n).astype(np.int64)
         np.copyto(index, 0, where=edge <= stats.low[:, None])  # the outermost centres are drawn in to the extremes
         np.copyto(index, n, where=edge > stats.high[:, None])
-        return self.sums.reshape(3, -1).take(index + self.first, axis=1)
+        return self.sums.reshape(len(self.sums), -1).take(index + self.first, axis=1)
 
-    def squared_error(self, step: Array, lo: int, hi: int) -> Array:
-        """Return per channel the squared error of rounding to each ``step`` ``(c, k)`` times the codes lo..hi."""
-        edges = (np.arange(lo, hi) + 0.5) * step[..., None]
-        below = self.below(edges.reshape(len(step), -1)).reshape(3, *edges.shape)
-        ends = np.broadcast_to(self.sums[:, :, None, -1:], (3, *step.shape, 1))
-        n, first, second = np.diff(below, axis=3, prepend=0.0, append=ends)
-        value = np.arange(lo, hi + 1) * step[..., None]
+    def cells(self, edges: Array) -> Array:
+        """Return the sums ``(terms, c, k, n + 1)`` over the cells that ascending ``edges`` ``(c, k, n)`` cut."""
+        below = self.below(edges.reshape(len(edges), -1)).reshape(-1, *edges.shape)
+        ends = np.broadcast_to(self.sums[:, :, None, -1:], (*below.shape[:-1], 1))
+        return np.diff(below, axis=3, prepend=0.0, append=ends)
+
+    def squared_error(self, step: Array, codes: Sequence[int], offset: float = 0.5) -> Array:
+        """Return per channel the squared error of rounding to each ``step`` ``(c, k)`` times ascending ``codes``."""
+        edges = np.array([float(v) for v in due(codes, offset)])
+        n, first, second = self.cells(edges * step[..., None])
+        value = np.asarray(codes) * step[..., None]
         return (second - 2 * value * first + value**2 * n).sum(axis=2)
 
     def squared_beyond(self, reach: Array, side: int) -> Array:
         """Return per channel the sum of squared distances beyond each ``reach`` ``(c, k)`` on one side (1 or -1)."""
-        inside = self.below(side * reach)
-        n, first, second = inside if side < 0 else self.sums[:, :, -1:] - inside
+        n, first, second = self.beyond(reach, side)
         return second - 2 * side * reach * first + reach**2 * n
+
+    def beyond(self, reach: Array, side: int) -> Array:
+        """Return the sums ``(terms, c, k)`` over what lies beyond each ``reach`` ``(c, k)`` on one side (1 or -1)."""
+        inside = self.below(side * reach)
+        return inside if side < 0 else self.sums[:, :, -1:] - inside

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from ..calibration import methods
 from ..calibration.code_range import code_range
+from ..calibration.collect import sites
+from ..calibration.methods import RealLadder
 from ..calibration.statistics import Statistics
 from ..config import Options
 from ..diagnostics import fail
@@ -25,11 +27,12 @@ from ..program import Conv, Dense, Identity, LinearMap, Matmul, ProductForm, Sha
 from .arrays import along, channel_vector, spread
 from .lower import info_behind
 from .row_forms import ratio_step, ratio_weight
+from .shift_steps import moved_steps, power_of, weighted
 from .steps import contracted, effective, moved_step, on_codes, rows_of, top_code
 from .ties import Ties
 
 Array = NDArray[Any]
-Method = Callable[[Statistics, int, int, Options], Array]
+Method = Callable[[Statistics, int, int, Options], RealLadder]
 
 # The smallest step in units of the noise that a channel's inputs bring along. A step far below the noise shows nothing
 # but noise, and its threshold is too small an integer: one such channel would make a table of the whole population.
@@ -43,6 +46,7 @@ class ChooseLadders:
     statistics: Mapping[str, Statistics]
     options: Options
     searched: dict[tuple[Any, ...], Any] = field(default_factory=dict, init=False)  # once for the same ties
+    axes: dict[str, Axis] = field(default_factory=dict, init=False)  # of the sites of this run
 
     name: ClassVar[str] = "choose-ladders"
     needs: ClassVar[frozenset[str]] = frozenset({"sites-placed"})
@@ -61,6 +65,9 @@ class ChooseLadders:
                 "SFN605", f"--site {name}: no such population", fix=f"names are in the report: {', '.join(near)}"
             )
         ties = Ties(graph)
+        self.axes.update(sites(graph))
+        if self.options.granularity == "tensor":
+            ties.join_all()
         while (chosen := self._attempt(graph, ties)) is None:
             pass
         return chosen
@@ -68,7 +75,7 @@ class ChooseLadders:
     def _attempt(self, graph: Graph, ties: Ties) -> Graph | None:
         """Return the graph with levels, or None with more channels tied to one step."""
         shapes: dict[str, Shape] = {name: t.shape for name, t in graph.types().items()}
-        fine = fine_sites(graph)
+        fine, plain = fine_sites(graph), plain_sites(graph)
         inputs = tuple(self._input(source, ties) for source in graph.inputs)
         steps: dict[str, Array] = {i.name: i.levels.step for i in inputs if i.levels is not None}
         infos = {i.name: ValueInfo(i.type.shape, i.levels.lo, i.levels.hi) for i in inputs if i.levels is not None}
@@ -87,7 +94,8 @@ class ChooseLadders:
                 if node.op.levels is not None:
                     steps[node.name] = node.op.levels.step
                 elif node.op.activation is not None:
-                    levels = self._levels(node, node.op, steps, infos, ties, fine.get(node.name, ""))
+                    why = fine.get(node.name, ""), plain.get(node.name, "")
+                    levels = self._levels(node, node.op, steps, infos, ties, *why)
                     steps[node.name] = levels.step
                     chosen = replace(node.op, levels=levels, activation=self._reached(node, node.op.activation))
                     node = replace(node, op=chosen, origin=node.origin.touched_by(self.name))
@@ -137,28 +145,56 @@ class ChooseLadders:
         found: tuple[int, int] = self.searched[key]
         return found
 
-    def _search(self, site: str, groups: Array | None, lo: int, hi: int, options: Options, method: Method) -> Array:
-        """Return the step of every channel, one for all channels of a group."""
+    def _search(
+        self, site: str, groups: Array | None, lo: int, hi: int, options: Options, method: Method
+    ) -> RealLadder:  # fmt: skip
+        """Return the ladder of a site, with one step for all channels of a group."""
         key = (site, lo, hi, options.levels, options.method, None if groups is None else groups.tobytes())
         if key not in self.searched:
             self.searched[key] = _by_groups(self.statistics[site], groups, lo, hi, options, method)
-        found: Array = self.searched[key] * self.options.stretch(site)
-        return found
+        found: RealLadder = self.searched[key]
+        return replace(found, step=found.step * self.options.stretch(site))
 
     def _options(self, site: str, reason: str) -> Options:
         """Return the options of a site; one that has a ``reason`` gets the levels of attention, or those of its own."""
         own, given = self.options.at(site), self.options.sites.get(site)
         if not reason or (given is not None and given.levels is not None):
             return own
-        return replace(own, levels=max(own.levels, own.attention_levels))
+        one = {**own.method_options, "polarity": "one"}  # they have more codes than asked for as it is
+        return replace(own, levels=max(own.levels, own.attention_levels), method_options=one)
 
-    def _said(self, site: str, reason: str) -> str:
-        """Return the reason for other levels than asked for, none where they are the same."""
+    def _said(self, site: str, reason: str, follows: str = "") -> str:
+        """Return the reason for other levels than asked for, or for a plain ladder; none where all is as asked for."""
+        options = self.options.at(site).method_options
+        if follows and methods.rounding_to_nearest(options) != dict(options):
+            return f"uniform, rounding to nearest: {follows}"
         levels = self._options(site, reason).levels
         if levels == self.options.levels:
             return ""
         given = self.options.sites.get(site)
-        return "asked for by --site" if given is not None and given.levels is not None else reason
+        return given.reason if given is not None and given.levels is not None else reason
+
+    def _for_shifts(
+        self, node: Node, layer: Layer, found: RealLadder, codes: range, steps: Mapping[str, Array],
+        infos: Mapping[str, ValueInfo],
+    ) -> Array:  # fmt: skip
+        """Return the steps of a site, moved to where thresholds of 2^k serve best if its ladder is to be uniform."""
+        activation, shape = layer.activation, node.type.shape
+        assert activation is not None
+        plain = activation.kind == "identity" or activation.linear_above_zero
+        if not plain or found.book is not None or layer.norm_axis is not None:
+            return found.step
+
+        def power(source: str) -> float:
+            step = channel_vector(steps[source], infos[source].shape, self.axes.get(source, 0))
+            if source not in self.axes or step is None:
+                return top_code(infos[source]) ** 2 / 3  # codes spread evenly
+            return power_of(self.statistics[source], step)
+
+        longest = _longest(activation, codes[0], codes[-1])
+        terms = weighted(on_codes(node, steps, infos), shape, layer.axis, power)
+        bits = self.options.at(node.name).weight_bits
+        return moved_steps(found.step, longest, self.statistics[node.name], codes, found.offset, terms, bits)
 
     def _exponentials(self, node: Node, layer: Layer) -> int:
         """Return the highest code of a softmax's exponentials: so many that a row of them times values still fits.
@@ -177,17 +213,18 @@ class ChooseLadders:
         return Levels(step, -((n + 1) // 2), n // 2, np.zeros(step.shape, bool), "what rounding left of a residual")
 
     def _levels_of_rows(self, node: Node, op: Normalize, ties: Ties, reason: str) -> Levels:
-        shape, options = node.type.shape, self._options(node.name, reason)
+        shape, options = node.type.shape, _plain(self._options(node.name, reason))
         lo, hi = self._range(node.name, op.activation, options)
-        step = self._search(node.name, ties.groups(node.name), lo, hi, options, _of_site)
+        step = self._search(node.name, ties.groups(node.name), lo, hi, options, _of_site).step
         dead = step <= 0
         step[dead] = step.max() if (step > 0).any() else 1.0
-        step, said = spread(op.axis, shape, ties.tied(node.name, step)), self._said(node.name, reason)
+        step = spread(op.axis, shape, ties.tied(node.name, step))
+        said = self._said(node.name, reason, "its threshold follows a deviation")
         return Levels(step, lo, hi, spread(op.axis, shape, dead), said)
 
     def _levels(
         self, node: Node, layer: Layer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo], ties: Ties,
-        reason: str,
+        reason: str, follows: str,
     ) -> Levels:  # fmt: skip
         assert layer.activation is not None
         if is_row_exp(layer):
@@ -196,11 +233,13 @@ class ChooseLadders:
         if layer.carries:
             return self._left_over(node, layer, steps)
         options = self._options(node.name, reason)
+        options = _plain(options) if follows else options
         lo, hi = self._range(node.name, layer.activation, options)
         # SFormer's cap: the largest weight of attention is the one that must not be cut.
         method = _of_largest if layer.norm_axis is not None and layer.maps else _of_site
-        step = self._search(node.name, ties.groups(node.name), lo, hi, options, method)
-        step = np.minimum(step, _longest(layer.activation, lo, hi))
+        found = self._search(node.name, ties.groups(node.name), lo, hi, options, method)
+        lo, hi = found.ends(lo, hi)
+        step = np.minimum(found.step, _longest(layer.activation, lo, hi))
         dead = step <= 0
         rows = _rows_on_codes(node, layer, steps, infos)
         if dead.any():
@@ -209,14 +248,17 @@ class ChooseLadders:
             step[dead] = np.minimum(_step_of_weights(node, layer, rows)[dead], most)
         if layer.activation.linear_above_zero:
             step = np.maximum(step, FLOOR * rounding_noise(rows))
+        if options.threshold == "pow2" and self.options.stretch(node.name) == 1 and ties.groups(node.name) is None:
+            step = self._for_shifts(node, layer, replace(found, step=step), range(lo, hi + 1), steps, infos)
         step = ties.tied(node.name, step)
         if layer.norm_axis is not None:
             terms = on_codes(node, steps, infos)
             term: LinearMap | ProductForm = terms[1][0].form if terms[1] else terms[0][0].map
             unit = np.abs(rows_of(term, node.type.shape, layer.axis)).max(axis=1)
             step = ratio_step(step, unit, ratio_weight(terms, infos, options))
-        axis, shape = layer.axis, node.type.shape
-        return Levels(spread(axis, shape, step), lo, hi, spread(axis, shape, dead), self._said(node.name, reason))
+        axis, shape, said = layer.axis, node.type.shape, self._said(node.name, reason, follows)
+        return Levels(spread(axis, shape, step), lo, hi, spread(axis, shape, dead), said, book=found.book,
+                      offset=found.offset)  # fmt: skip
 
 
 def fine_sites(graph: Graph) -> dict[str, str]:
@@ -248,6 +290,17 @@ def fine_sites(graph: Graph) -> dict[str, str]:
     return found
 
 
+def plain_sites(graph: Graph) -> dict[str, str]:
+    """Return the Layers whose ladder is uniform and rounds to nearest whatever the method, each with its reason."""
+    found = dict[str, str]()
+    for node in graph.nodes:
+        if isinstance(node.op, Layer) and node.op.norm_axis is not None:
+            found[node.name] = "its threshold follows the sum of a row"
+        if isinstance(node.op, Layer) and node.op.carries:
+            found[node.inputs[len(node.op.maps) - 1]] = "what its rounding leaves is carried on"
+    return found
+
+
 def _is_signed(layer: Layer, readers: list[Node]) -> bool:
     """Return whether a Layer fires a sum as it is, and nothing carries on what its rounding leaves."""
     carried = layer.carries or any(isinstance(u.op, Layer) and u.op.carries for u in readers)
@@ -275,28 +328,34 @@ def _longest(activation: Activation, lo: int, hi: int) -> float:
     return max(max(high, 0.0) / max(hi, 1), max(-low, 0.0) / max(-lo, 1)) or np.inf
 
 
-def _of_site(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
+def _of_site(stats: Statistics, lo: int, hi: int, options: Options) -> RealLadder:
     if options.method == "mse":
-        return methods.mse_of_new_samples(stats, lo, hi)
+        return methods.mse_of_new_samples(stats, lo, hi, options.method_options)
     return methods.choose(options.method, stats, lo, hi, options.method_options)
 
 
-def _of_largest(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
+def _of_largest(stats: Statistics, lo: int, hi: int, options: Options) -> RealLadder:
     return methods.choose("minmax", stats, lo, hi, {})
 
 
-def _of_input(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
-    return methods.choose(options.method, stats, lo, hi, options.method_options)
+def _of_input(stats: Statistics, lo: int, hi: int, options: Options) -> RealLadder:
+    return methods.choose(options.method, stats, lo, hi, _plain(options).method_options)
+
+
+def _plain(options: Options) -> Options:
+    """Return options of a uniform ladder that rounds to nearest: the encoder's, and where thresholds follow a row."""
+    return replace(options, method_options=methods.rounding_to_nearest(options.method_options))
 
 
 def _by_groups(
     stats: Statistics, groups: Array | None, lo: int, hi: int, options: Options,
     choose: Method,
-) -> Array:  # fmt: skip
-    """Return the method's step per channel, one for all channels of a group."""
+) -> RealLadder:  # fmt: skip
+    """Return the method's ladder, with one step for all channels of a group."""
     if groups is None:
         return choose(stats, lo, hi, options)
-    return choose(stats.merged(groups), lo, hi, options)[groups]
+    found = choose(stats.merged(groups), lo, hi, options)
+    return replace(found, step=found.step[groups])
 
 
 def _input_step(stats: Statistics, lo: int, hi: int, options: Options, groups: Array | None) -> Array:
@@ -304,9 +363,9 @@ def _input_step(stats: Statistics, lo: int, hi: int, options: Options, groups: A
     top = np.maximum(np.abs(stats.low), np.abs(stats.high))
     shared = (top >= 0.99 * top.max()).mean() >= 0.25 or len(top) == 1 or not (top > 0).all()
     if shared:
-        whole = _of_input(stats.merged(), lo, hi, options)
+        whole = _of_input(stats.merged(), lo, hi, options).step
         return np.full(len(top), whole[0] if whole[0] > 0 else 1.0)
-    return _by_groups(stats, groups, lo, hi, options, _of_input)
+    return _by_groups(stats, groups, lo, hi, options, _of_input).step
 
 
 def _rows_on_codes(node: Node, layer: Layer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo]) -> Array:

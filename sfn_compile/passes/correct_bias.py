@@ -144,8 +144,8 @@ def _mean_error(layer: Layer, true: Array, got: Array) -> Array:
         weight = _slope(layer.activation.body, true, layer.levels)
     else:
         assert layer.activation is not None
-        step, levels = layer.levels.step, layer.levels
-        low, high = (levels.lo + 0.5) * step, (levels.hi - 0.5) * step
+        due = layer.levels.due()
+        low, high = float(due[0]) * layer.levels.step, float(due[-1]) * layer.levels.step
         fired, would = layer.activation.evaluate(true), layer.activation.evaluate(got)
         weight = ~(((fired < low) & (would < low)) | ((fired > high) & (would > high)))
     total = channel_rows(weight, layer.axis, batched=True).sum(axis=1)

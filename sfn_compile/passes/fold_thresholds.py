@@ -1,15 +1,18 @@
 """fold-thresholds: bias, rounding offset and activation become integer thresholds, with exact rationals.
 
-A code of at least j is due where ``f(alpha * acc + beta) >= (j - 1/2) D``, that is ``acc >= (g((j - 1/2) D) - beta) /
-alpha`` with g the inverse of the non-decreasing f. Accumulators are integers, so the ceiling of the right-hand side
-is the exact threshold. For a uniform ladder all of them are one offset: ``floor(theta / 2 + beta / alpha)``.
+A code is due where ``f(alpha * acc + beta) >= d D``, with d = j - 1/2 for code j of a uniform ladder that rounds to
+nearest, that is ``acc >= (g(d D) - beta) / alpha`` with g the inverse of the non-decreasing f. Accumulators are
+integers, so the ceiling of the right-hand side is the exact threshold. For a uniform ladder all of them are one offset:
+``floor(theta / 2 + beta / alpha)``, with another share of theta where the levels have another offset.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -64,12 +67,12 @@ def ladder(layer: Layer, form: IntegerForm) -> Ladder:
     if layer.levels.imported and layer.activation.body is None:
         return imported.table(layer, form, layer.levels)
     if layer.norm_axis is not None:
-        offset = _each(uniform_offset, bias, layer.levels.step, theta)
+        offset = _each(_offset_by(layer.levels), bias, layer.levels.step, theta)
         return Ratio(theta, offset, layer.levels.lo, layer.levels.hi)
     if layer.activation.kind == "row_exp":
         return row_table(layer, form, bias)
     if uniform_site(layer) and exact:
-        offset = _each(uniform_offset, bias, layer.levels.step, theta)
+        offset = _each(_offset_by(layer.levels), bias, layer.levels.step, theta)
         return _settled(Uniform(theta, offset, layer.levels.lo, layer.levels.hi), form)
     return _table(layer, form, bias)
 
@@ -82,16 +85,20 @@ def _readout_offset(bias: float, alpha: float) -> int:
     return found
 
 
-def uniform_offset(bias: float, step: float, theta: int) -> int:
-    """Return the integer offset of ``clip((acc + offset) floordiv theta, ...)`` for rounding to nearest.
+def uniform_offset(bias: float, step: float, theta: int, offset: float = 0.5) -> int:
+    """Return the integer offset of ``clip((acc + offset) floordiv theta, ...)`` for an ``offset`` in steps.
 
     One accumulator unit is worth ``step / theta``; all arithmetic is rational.
 
-    >>> uniform_offset(0.0, 0.5, 7), uniform_offset(0.25, 0.5, 7)
-    (3, 7)
+    >>> uniform_offset(0.0, 0.5, 7), uniform_offset(0.25, 0.5, 7), uniform_offset(0.25, 0.5, 7, 0.0)
+    (3, 7, 3)
     """
-    found = math.floor(Fraction(theta, 2) + Fraction(bias) * theta / Fraction(step))
+    found = math.floor(theta * Fraction(offset) + Fraction(bias) * theta / Fraction(step))
     return max(-_FAR, min(_FAR, found))
+
+
+def _offset_by(levels: Levels) -> Callable[[float, float, int], int]:
+    return partial(uniform_offset, offset=levels.offset)
 
 
 def _settled(found: Uniform, form: IntegerForm) -> Uniform:
@@ -105,20 +112,19 @@ def _settled(found: Uniform, form: IntegerForm) -> Uniform:
 def _table(layer: Layer, form: IntegerForm, bias: Array) -> Table:
     assert layer.levels is not None
     assert layer.activation is not None
-    lo, hi = layer.levels.lo, layer.levels.hi
+    due = layer.levels.due()
     if layer.activation.body is not None:
         return _scalar_table(layer.activation.body, layer.levels, form, bias)
     bias, step, alpha = np.broadcast_arrays(bias, layer.levels.step, form.alpha)
     kinds, place = _distinct(bias, step, alpha)
-    rows = np.empty((len(kinds), hi - lo), np.int64)
+    rows = np.empty((len(kinds), len(due)), np.int64)
     for row, i in zip(rows, kinds, strict=True):
         beta, size, unit = (Fraction(float(a.reshape(-1)[i])) for a in (bias, step, alpha))
         if layer.activation.kind in ("identity", "relu", "clip"):
-            row[:] = _cut_line(layer.activation, range(lo + 1, hi + 1), beta, size, unit, form)
+            row[:] = _cut_line(layer.activation, due, beta, size, unit, form)
             continue
-        for j in range(lo + 1, hi + 1):
-            row[j - lo - 1] = _finite_ceil(inverse(layer.activation, size * (2 * j - 1) / 2), beta, unit, form)
-    return Table(rows[place].reshape(*bias.shape, hi - lo), np.arange(lo, hi + 1))
+        row[:] = [_finite_ceil(inverse(layer.activation, size * d), beta, unit, form) for d in due]
+    return Table(rows[place].reshape(*bias.shape, len(due)), np.array(layer.levels.codes))
 
 
 def _scalar_table(body: Expression, levels: Levels, form: IntegerForm, bias: Array) -> Table:
@@ -127,13 +133,13 @@ def _scalar_table(body: Expression, levels: Levels, form: IntegerForm, bias: Arr
     rows, place = _distinct(*full)
     shape, (bias, step, alpha) = full[0].shape, (a.reshape(-1)[rows] for a in full[:3])
     rowed = body.with_constants(lambda c: np.broadcast_to(c, shape).reshape(-1)[rows])
-    ends = (levels.lo, levels.hi, form.acc_min, form.acc_max)
-    table, codes = scalar_table(Site(rowed, alpha, bias, step, *ends, levels.rounding))
+    ends = (form.acc_min, form.acc_max)
+    table, codes = scalar_table(Site(rowed, alpha, bias, replace(levels, step=step), *ends))
     return Table(table[place].reshape(*shape, table.shape[1]), codes)
 
 
 def _cut_line(
-    activation: Activation, codes: range, beta: Fraction, size: Fraction, unit: Fraction, form: IntegerForm
+    activation: Activation, due: Sequence[Fraction], beta: Fraction, size: Fraction, unit: Fraction, form: IntegerForm
 ) -> list[int]:
     """Return what :func:`_finite_ceil` of :func:`inverse` is for a straight line that is cut at one or two values.
 
@@ -144,18 +150,18 @@ def _cut_line(
         least, most = -math.inf, math.inf
     ends = [Fraction(e) if math.isfinite(e) else None for e in (least, most)]
     known = [f for f in (beta, size, unit, *ends) if f is not None]
-    whole = math.lcm(*(f.denominator for f in known))
-    shift, width, by = (int(f * whole) for f in (beta, size, unit))
-    low, high = (None if e is None else int(e * whole) for e in ends)
+    whole, parts = math.lcm(*(f.denominator for f in known)), math.lcm(*(d.denominator for d in due))
+    width, shift, by = int(size * whole), int(beta * whole) * parts, int(unit * whole) * parts
+    low, high = (None if e is None else int(e * whole) * parts for e in ends)
     found = []
-    for j in codes:
-        twice = width * (2 * j - 1)  # the real value, twice, where code j begins
-        if (low is None and least > 0) or (low is not None and twice <= 2 * low):
+    for d in due:
+        begin = width * int(d * parts)  # the real value where a code begins, like all others times whole and parts
+        if (low is None and least > 0) or (low is not None and begin <= low):
             found.append(form.acc_min)
-        elif high is not None and twice > 2 * high:
+        elif high is not None and begin > high:
             found.append(form.acc_max + 1)
         else:
-            tau = -((2 * shift - twice) // (2 * by))
+            tau = -((shift - begin) // by)
             found.append(min(max(tau, form.acc_min), form.acc_max + 1))
     return found
 

@@ -31,6 +31,7 @@ from .choose_ladders import levels_vector
 from .lower import info_behind
 from .row_forms import normalized, ratio_weight
 from .scale import scale_output, scale_product
+from .shift_steps import power_of_two
 from .steps import all_steps, on_codes, rows_of, top_code
 
 Array = NDArray[Any]
@@ -157,8 +158,8 @@ class QuantizeWeights:
         if not uniform_site(layer):  # a single weight needs no rounding: it is the unit
             return (np.where(largest > 0, largest, 1.0) if rows.shape[1] == 1 else free), ["table ladder"]
         theta = self._theta(rows, worth, step, largest)
-        if (theta < SMALLEST_UNIFORM_THETA).any():
-            small = theta < SMALLEST_UNIFORM_THETA
+        small = theta < (1 if self.options.threshold == "pow2" else SMALLEST_UNIFORM_THETA)
+        if small.any():
             return np.where(small, free, step / np.maximum(theta, 1)), [
                 "table ladder: no integer threshold is fine enough"
             ]
@@ -182,13 +183,17 @@ class QuantizeWeights:
         if (worth != 1).any():  # a product's weight may be as small as 1: down to half of it lies an integer
             factors = np.concatenate([factors[factors > 1], np.linspace(1.0, 0.5, 64)])
         for factor in factors:
-            theta = _odd(finest * factor)
+            theta = self._grid(finest * factor)
             alpha = step / np.maximum(theta, 1)
             rounded = np.clip(np.rint(rows / alpha[:, None]), -self._top, self._top)
             found = np.where(theta >= 1, (((rounded * alpha[:, None] - rows) * worth) ** 2).sum(axis=1), np.inf)
             better = found < error
             best[better], error[better] = theta[better], found[better]
         return best
+
+    def _grid(self, x: Array) -> Array:
+        """Return the largest threshold allowed that is not above ``x``, 0 below 1."""
+        return power_of_two(x) if self.options.threshold == "pow2" else _odd(x)
 
     def _headroom(self, layer: Layer, alpha: Array, shape: Shape) -> Array:
         """Return what offset and threshold add to an accumulator, per channel."""
@@ -203,18 +208,18 @@ class QuantizeWeights:
         if not uniform_site(layer):
             return np.where(bad, alpha * 1.5, alpha)
         step = levels_vector(layer.levels, shape, layer.axis)
-        theta = _odd(step / alpha / 1.5)  # 0: coarser than a threshold of 1, which only a table can say
+        theta = self._grid(step / alpha / 1.5)  # 0: coarser than a threshold of 1, which only a table can say
         return np.where(bad, np.where(theta >= 1, step / np.maximum(theta, 1), alpha * 1.5), alpha)
 
 
 def uniform_site(layer: Layer) -> bool:
     """Return whether a uniform ladder says the activation exactly."""
-    if layer.activation is None or layer.levels is None:
+    if layer.activation is None or layer.levels is None or layer.levels.book is not None:
         return False
     if layer.activation.kind == "identity":
         return True
     if layer.activation.kind == "clip":  # levels above the upper bound would have to be cut per channel
-        inside = bool((layer.levels.step * (layer.levels.hi - 0.5) <= layer.activation.b).all())
+        inside = bool((layer.levels.step * float(layer.levels.due()[-1]) <= layer.activation.b).all())
         return layer.activation.a == 0 and inside and layer.levels.lo >= 0
     return layer.activation.kind == "relu" and layer.levels.lo >= 0
 

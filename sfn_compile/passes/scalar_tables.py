@@ -9,15 +9,15 @@ one accumulator, and the codes between them are never seen.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ir import Levels
 from ..ops import Expression
-from ..rounding import Rounding, to_codes
 from .turning_points import turning_points
 
 Array = NDArray[Any]
@@ -28,7 +28,7 @@ _EMPTY = np.array([[np.iinfo(np.int64).max], [np.iinfo(np.int64).min]])  # lowes
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """What makes codes of accumulators, one row per kind of neuron: ``alpha``, ``beta``, ``step`` ``(n,)``.
+    """What makes codes of accumulators, one row per kind of neuron: ``alpha``, ``beta``, step of ``levels`` ``(n,)``.
 
     The constants of ``body`` that differ from place to place have shape ``(n,)`` too. Accumulators lie in low..high.
     """
@@ -36,17 +36,15 @@ class Site:
     body: Expression
     alpha: Array
     beta: Array
-    step: Array
-    lo: int
-    hi: int
+    levels: Levels
     low: int
     high: int
-    rounding: Rounding = "half_up"
 
     def codes(self, kind: Array, acc: Array) -> Array:
-        """Return the codes of accumulators of the given kinds (arrays of one shape)."""
+        """Return the codes of accumulators of the given kinds (arrays of one shape); of a book, their places in it."""
         real = self.body.with_constants(lambda c: c[kind]).evaluate(self.alpha[kind] * acc + self.beta[kind])
-        return to_codes(real, self.step[kind], self.lo, self.hi, self.rounding).astype(np.int64)
+        levels = replace(self.levels, step=self.levels.step[kind])
+        return (levels.quantize(real) if levels.book is None else levels.ranks(real)).astype(np.int64)
 
 
 def scalar_table(site: Site) -> tuple[Array, Array]:
@@ -69,14 +67,16 @@ def scalar_table(site: Site) -> tuple[Array, Array]:
             site, kind, marks[kind, pair], marks[kind, pair + 1], code
         )
     table = np.minimum.accumulate(table[:, ::-1], axis=1)[:, ::-1]  # what is passed over is passed with the next
-    return np.ascontiguousarray(table[:, 1:]), sequence
+    book = site.levels.book
+    return np.ascontiguousarray(table[:, 1:]), sequence if book is None else np.array(book)[sequence]
 
 
 def _marks(site: Site) -> Array:
     """Return accumulators ``(n, m)``, sorted, between which f is monotone: the ends and both sides of every turn."""
     ends = site.alpha * site.low + site.beta, site.alpha * site.high + site.beta
-    top = float(site.step.max())
-    turns = turning_points(site.body, *ends, (site.lo - 1) * top, (site.hi + 1) * top, float(site.step.min()))
+    step, lo, hi = site.levels.step, site.levels.lo, site.levels.hi
+    top = float(step.max())
+    turns = turning_points(site.body, *ends, (lo - 1) * top, (hi + 1) * top, float(step.min()))
     turns = np.clip(turns, ends[0][:, None], ends[1][:, None])
     near = np.floor((turns - site.beta[:, None]) / site.alpha[:, None]).astype(np.int64)
     column = np.ones((len(site.alpha), 1), np.int64)

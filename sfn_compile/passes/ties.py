@@ -104,9 +104,11 @@ class Ties:
                 self.pins[g], changed = float(steps[0]), True
         return changed
 
-    def join(self, site: str) -> None:
-        """Tie all channels of a site."""
-        self._tie(self._own(site))
+    def join_all(self) -> None:
+        """Tie all channels of every site whose steps are ours to choose: one step per tensor."""
+        for site in self.sites:
+            if not self.stated[self._own(site)].any():
+                self._tie(self._own(site))
 
     def _own(self, site: str) -> Array:
         kind, axis = self.sites[site]

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..calibration.collect import FloatRunner
-from ..execute import run_codes
-from ..host import encode_all
 from ..ir import Graph, GraphInput, Node
 from ..legalize import weight_top
 from ..ops import Layer, Normalize
-from ..passes.steps import all_steps
 from ..program import (
     Conv,
     Dense,
@@ -23,7 +20,6 @@ from ..program import (
     Normalization,
     Population,
     Product,
-    ProductForm,
     Program,
     Projection,
     Ratio,
@@ -35,35 +31,39 @@ from ..program import (
     ValueInfo,
 )
 from ..ranges import bits_for, normalization_reach
-from ..samples import Samples, n_samples, part
-from . import attention
+from ..samples import Samples
+from . import attention, energy, health
+from .activity import Seen, levels_of, observe
 
-Array = NDArray[Any]
-Pair = tuple[str, str]
 _KINDS = {Uniform: "uniform", Table: "table", RowTable: "exponential", Ratio: "ratio", Readout: "readout"}
-AT_A_TIME = 8  # samples that the simulator computes together, where the float network runs fewer
 
 
-def layers(
-    graph: Graph, program: Program, runner: FloatRunner, x: Samples
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return one row per population (inputs first) and one per softmax, measured on the samples ``x``.
+@dataclass(frozen=True)
+class Measured:
+    """One row per population (inputs first), one per softmax, and the estimate of energy."""
 
-    ``x`` is ``(n, *model_shape)`` per input.
-    """
-    seen = attention.softmaxes(program)
-    tally, both = _tally(graph, program, runner, x, seen)
+    layers: list[dict[str, Any]]
+    attention: list[dict[str, Any]]
+    energy: dict[str, Any]
+
+
+def layers(graph: Graph, program: Program, runner: FloatRunner, x: Samples) -> Measured:
+    """Return what is reported of every population, measured on the samples ``x``, ``(n, *model_shape)`` per input."""
+    softmaxes = attention.softmaxes(program)
+    seen = observe(graph, program, runner, x, softmaxes)
     info, nodes, carried = program.values(), graph.by_name(), _carried(graph)
-    rows = [{**_input(source), **tally[source.name].row()} for source in graph.inputs]
+    rows = [{**_input(source), **seen.row(source.name, source.levels)} for source in graph.inputs]
     for step in program.steps:
         if isinstance(step, Population):
-            static = {**_static(step, nodes[step.name], info, carried), **_activity(step, info, tally, both)}
+            static = {**_static(step, nodes[step.name], info, carried), **_activity(step, info, seen)}
         elif isinstance(step, Normalization):
             static = _normalization(step, nodes[step.name], info, carried)
         else:
             continue
-        rows.append({**static, **tally[step.name].row()})
-    return rows, attention.rows(program, seen, rows)
+        rows.append({**static, **seen.row(step.name, levels_of(step.name, nodes, {}))})
+    for row in rows:
+        row["warnings"] = health.warnings(row)
+    return Measured(rows, attention.rows(program, softmaxes, rows), energy.estimate(program, rows, seen))
 
 
 def _input(source: GraphInput) -> dict[str, Any]:
@@ -71,8 +71,9 @@ def _input(source: GraphInput) -> dict[str, Any]:
     assert levels is not None
     return {
         "name": source.name, "kind": "input", "origin": [source.model_name], "lo": levels.lo, "hi": levels.hi,
-        "levels": levels.hi - levels.lo, "reason": levels.reason, "shape": list(source.type.shape),
-        "dead": int(levels.dead.sum()), "synops": 0, "macs": 0, "weight_bits": None, "acc_bits": None, "acc_min": None,
+        "levels": len(levels.codes) - 1, "reason": levels.reason, "shape": list(source.type.shape),
+        "dead": int(levels.dead.sum()), "channels": int(levels.dead.size), "synops": 0, "macs": 0,
+        "weight_bits": None, "acc_bits": None, "acc_min": None,
         "acc_max": None,
     }  # fmt: skip
 
@@ -114,9 +115,12 @@ def _static(population: Population, node: Node, info: Mapping[str, ValueInfo], c
         "name": population.name, "kind": kind, "origin": list(population.origin.nodes),
         "activation": layer.activation.label if layer.activation else None, "shape": list(population.shape),
         "lo": None if levels is None else levels.lo, "hi": None if levels is None else levels.hi,
-        "levels": None if levels is None else levels.hi - levels.lo,
+        "levels": None if levels is None else len(levels.codes) - 1,
+        "codes": None if levels is None or levels.book is None else list(levels.book),
+        "offset": None if levels is None else levels.offset,
         "reason": "" if levels is None else levels.reason,
         "dead": 0 if levels is None else int(levels.dead.sum()),
+        "channels": 0 if levels is None else int(levels.dead.size),
         "theta_min": int(ladder.theta.min()) if isinstance(ladder, Uniform | Ratio) else None,
         "theta_max": int(ladder.theta.max()) if isinstance(ladder, Uniform | Ratio) else None,
         "acc_min": population.acc_min, "acc_max": population.acc_max,
@@ -160,8 +164,9 @@ def _normalization(step: Normalization, node: Node, info: Mapping[str, ValueInfo
     return {
         "name": step.name, "kind": "normalization", "origin": list(step.origin.nodes),
         "activation": op.activation.label, "shape": list(step.shape),
-        "lo": op.levels.lo, "hi": op.levels.hi, "levels": op.levels.hi - op.levels.lo, "reason": op.levels.reason,
-        "dead": int(op.levels.dead.sum()), "theta_min": int(step.ladder.theta.min()),
+        "lo": op.levels.lo, "hi": op.levels.hi, "levels": len(op.levels.codes) - 1, "reason": op.levels.reason,
+        "dead": int(op.levels.dead.sum()), "channels": int(op.levels.dead.size),
+        "theta_min": int(step.ladder.theta.min()),
         "theta_max": int(step.ladder.theta.max()), "acc_min": lo, "acc_max": hi, "acc_bits": bits_for(lo, hi),
         "weight_bits": max(r["weight_bits"] for r in projections), "projections": projections, "products": [],
         "macs": 3 * size, "synops": float(3 * size),
@@ -176,90 +181,11 @@ def product_macs(product: Product, info: Mapping[str, ValueInfo]) -> int:
     return each * int(np.prod(product.form.out_shape(left, right)))
 
 
-def _activity(
-    population: Population, info: Mapping[str, ValueInfo], tally: Mapping[str, _Tally], both: Mapping[Pair, float]
-) -> dict[str, Any]:
+def _activity(population: Population, info: Mapping[str, ValueInfo], seen: Seen) -> dict[str, Any]:
     """Return the synaptic operations of one sample: multiply-accumulates whose codes are not 0, on average."""
     total = 0.0
     for p in population.projections:
-        total += macs(p.map, info[p.source]) * tally[p.source].density
+        total += macs(p.map, info[p.source]) * seen.counters[p.source].density
     for q in population.products:
-        total += product_macs(q, info) * both[q.left, q.right]
+        total += product_macs(q, info) * seen.both[q.left, q.right]
     return {"synops": total}
-
-
-class _Tally:
-    """Sums over samples of one value: signal, errors, and counts of codes."""
-
-    def __init__(self) -> None:
-        self.signal = self.here = self.accumulated = 0.0
-        self.size = self.nonzero = self.saturated = 0
-        self.spikes = True
-
-    def add(self, real: Array | None, codes: Array, step: Array | None, levels: Any) -> None:
-        self.size += codes.size
-        self.nonzero += int(np.count_nonzero(codes))
-        if levels is not None:
-            ends = codes == levels.hi
-            self.saturated += int((ends | (codes == levels.lo) if levels.lo < 0 else ends).sum())
-        if real is None or step is None:
-            return
-        self.signal += float((real**2).sum())
-        self.accumulated += float(((codes * step - real) ** 2).sum())
-        if levels is not None and not levels.imported:  # stated levels are the network, not an error
-            self.here += float(((levels.quantize(real) * step - real) ** 2).sum())
-
-    @property
-    def density(self) -> float:
-        return self.nonzero / self.size if self.size else 0.0
-
-    def row(self) -> dict[str, Any]:
-        return {
-            "sqnr_db": decibel(self.signal, self.here), "sqnr_accumulated_db": decibel(self.signal, self.accumulated),
-            "saturation": self.saturated / max(self.size, 1), "density": self.density,
-        }  # fmt: skip
-
-
-def decibel(signal: float, noise: float) -> float | None:
-    """Return 10 log10(signal / noise), None where either is zero: no error, or nothing to compare with."""
-    return round(10 * float(np.log10(signal / noise)), 3) if signal > 0 and noise > 0 else None
-
-
-def _tally(
-    graph: Graph, program: Program, runner: FloatRunner, x: Samples, seen: Mapping[str, attention.Softmax]
-) -> tuple[dict[str, _Tally], dict[Pair, float]]:
-    """Return a tally of every value, and for the two factors of a product the share of places where both are not 0."""
-    steps, nodes = all_steps(graph), graph.by_name()
-    entry = {i.name: i.levels for i in graph.inputs}
-    found = {name: _Tally() for name in program.values()}
-    forms = {(p.left, p.right): p.form for s in program.populations() for p in s.products}
-    both = dict.fromkeys(forms, 0.0)
-    start, ready = 0, slice(0, 0)  # of which samples integers are there
-    for n, real, _ in runner.stream(x):
-        if start + n > ready.stop:
-            ready = slice(start, start + max(n, AT_A_TIME))
-            integers = run_codes(program, encode_all(program, part(x, ready)))
-        codes = part(integers, slice(start - ready.start, start - ready.start + n))
-        start += n
-        for name, tally in found.items():
-            op = nodes[name].op if name in nodes else None
-            levels = entry.get(name) if op is None else getattr(op, "levels", None)
-            step = steps.get(name)
-            if isinstance(op, Layer) and op.levels is None and op.integer is not None:
-                step = op.integer.alpha
-            measured = op is None or isinstance(op, Normalize) or (isinstance(op, Layer) and not op.carries)
-            tally.add(real[name] if measured else None, codes[name], step, levels)
-        for name, softmax in seen.items():
-            softmax.add(codes[name])
-        for left, right in both:
-            both[left, right] += met(codes[left], codes[right], forms[left, right]) * n / n_samples(x)
-    return found, both
-
-
-def met(left: Array, right: Array, form: ProductForm) -> float:
-    """Return the share of a product's multiplications whose two codes are both not 0."""
-    a, b = left != 0, right != 0
-    if not isinstance(form, Matmul):
-        return float((a & b).mean())
-    pairs = (a.sum(axis=-2, dtype=np.float64) * b.sum(axis=-1, dtype=np.float64)).sum()
-    return float(pairs / (a.size * b.shape[-1]))

@@ -11,6 +11,9 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ..codes import CODES
+from .units import energy, ratio
+
 if TYPE_CHECKING:
     from ..build import Built
 
@@ -53,6 +56,9 @@ class Console:
             f"{total['neurons']:,} neurons in {total['populations']} populations, {total['weights']:,} weights, "
             f"{total['synops']:,.0f} synaptic operations per sample ({total['macs']:,} MACs in the float network)"
         )
+        self.out.print(_energy_table(report["energy"]["totals"]))
+        for line in _warning_lines(report["layers"]):
+            self.out.print(line)
         if report["host_tail"] is not None:
             self.out.print(tail_line(report["host_tail"]))
         for name, target in report["targets"].items():
@@ -94,6 +100,21 @@ class Console:
             snr = "no error" if o["sqnr_db"] is None else f"{o['sqnr_db']:.1f} dB"
             self.out.print(f"{kind} {name}{shapes}: agreement {100 * o['agreement']:.2f} %, signal to noise {snr}, "
                            f"largest error {o['max_error']:.4g}")  # fmt: skip
+
+    def bisection(self, found: Mapping[str, Any]) -> None:
+        """Print where the network was cut, every layer's error, and the answer."""
+        table = Table(
+            "layer", "SQNR own", "with all before", "rounding", "cut off", "weights", "outputs, spiking to here"
+        )
+        shown = {p["up_to"]: _db(p["output_db"]) + " dB" for p in found["probes"]}
+        for row in found["layers"]:
+            mark = "» " if row["name"] == found["layer"] else ""
+            decibels = (_db(row[f"{part}_db"]) for part in ("own", "accumulated", "rounding", "cut", "weights"))
+            table.add_row(mark + _short(row["name"], 34), *decibels, shown.get(row["name"], ""))
+        self.out.print(table)
+        if found["within"]:
+            best = "no error" if found["output_db"] is None else f"{found['output_db']:.1f} dB"
+            self.out.print(f"the outputs stay within {found['limit_db']:g} dB of the float model: {best}")
 
 
 def _front_table(found: Mapping[str, Any]) -> Table:
@@ -147,6 +168,31 @@ def _attention_table(rows: list[dict[str, Any]]) -> Table:
         table.add_row(_short(r["name"].removesuffix("/exp"), 24), "x".join(map(str, r["shape"])), f"{zero} %",
                       f"{' '.join(quarters)} %", f"{r['places']:.1f}", f"{r['cap']:.2f}", f"{cut} %")  # fmt: skip
     return table
+
+
+ESTIMATED = (("E1", "events", "events"), ("E2", "spikes", "unary spikes"), ("E3", "set_bits", "set bits"),
+             ("E4", "events", "events, small multiplications"))  # fmt: skip
+
+
+def _energy_table(totals: Mapping[str, Any]) -> Table:
+    """Return the four prices beside the float network and the equally quantised one; details are in ``report.html``."""
+    table = Table("estimate", "per sample", "as in literature", "to float", "in integers", "to the same, quantised")
+    for price, count, what in ESTIMATED:
+        literature = energy(totals["literature"][price]) if price in totals["literature"] else "-"
+        to_float, to_matched = (ratio(totals[name].get(price)) for name in ("to_float", "to_matched"))
+        cells = f"{totals[count]:,.0f}", literature, to_float, energy(totals["integer"][price]), to_matched
+        table.add_row(f"{price} {what}", *cells)
+    return table
+
+
+def _warning_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """Return one line per code of the layers' warnings, with the layers that it concerns."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for warning in row["warnings"]:
+            found.setdefault(warning["code"], []).append(row["name"])
+    return [f"{code} {CODES[code].title}: {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}"
+            for code, names in found.items()]  # fmt: skip
 
 
 def _layer_table(rows: list[dict[str, Any]]) -> Table:

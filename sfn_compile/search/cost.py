@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ..legalize import weight_top
 from ..program import Normalization, Population, Program, Readout
 from ..ranges import bits_for
-from ..report.measure import macs, met, product_macs
+from ..report.activity import met
+from ..report.measure import macs
 
 Array = NDArray[Any]
 
@@ -38,7 +39,7 @@ def synops(program: Program, values: Mapping[str, Array]) -> float:
     for step in program.steps:
         if isinstance(step, Population):
             total += sum(macs(p.map, info[p.source]) * density[p.source] for p in step.projections)
-            total += sum(product_macs(q, info) * met(values[q.left], values[q.right], q.form) for q in step.products)
+            total += sum(met(values[q.left], values[q.right], q.form)[0] for q in step.products)
         elif isinstance(step, Normalization):
             total += 3 * int(np.prod(step.shape))
     return total * len(next(iter(values.values())))

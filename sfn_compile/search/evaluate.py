@@ -90,10 +90,13 @@ class Evaluator:
     n_calibrated: int  # samples that the statistics are of
 
     def measure(self, options: Options, threads: int | None = None) -> Measured:
-        """Return the numbers of the network that ``options`` make, or the code that refuses to map it."""
+        """Return the numbers of the network that ``options`` make, or the code that refuses to map it.
+
+        Weights are not learnt here, whatever the options say: that would take longer than everything else together.
+        """
         try:
             with single_threaded_blas():
-                _, program = mapped(self.prepared, options)
+                _, program = mapped(self.prepared, replace(options, reconstruct=False))
         except CompileError as error:
             if not all(d.code.startswith("SFN4") for d in error.diagnostics):
                 raise

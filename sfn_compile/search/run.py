@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class Made:
     graph: Graph
     program: Program
     measured: Measured
+    corrections: list[dict[str, Any]]
     passed_over: tuple[int, ...]
 
 
@@ -48,6 +49,8 @@ def search_model(
     budget) and SFN703 (``state`` is of another search).
     """
     search.check()
+    if options.fine_share is None:  # which layers get levels is what is searched
+        options = replace(options, fine_share=0.0)
     if calib is None:
         raise fail("SFN701", "--search without --calib: generated inputs say nothing of a network's accuracy")
     with single_threaded_blas():
@@ -59,10 +62,10 @@ def search_model(
         with crew_of(evaluator, search.machine) as measure:
             trials = _run(task, measure, journal, progress)
         goal = goal_of(search, trials[0].measured)
-        made = _best(prepared, evaluator, goal, trials)
-    warnings = [*search.warnings, *data_warnings(prepared.calibration)]
+        made = _best(prepared, evaluator, goal, trials, progress)
+    warnings = [*search.warnings, *data_warnings(prepared)]
     done = Compilation(prepared.loaded, made.graph, made.program, prepared.runner, prepared.calibration,
-                       made.trial.options, warnings, prepared.seconds)  # fmt: skip
+                       made.trial.options, warnings, prepared.seconds, made.corrections)  # fmt: skip
     return done, _report(task, goal, trials, made, evaluator)
 
 
@@ -111,18 +114,19 @@ def _known(journal: Journal, number: int, options: Options, task: Task) -> Trial
     return Trial(number, options, numbers)
 
 
-def _best(prepared: Prepared, evaluator: Evaluator, goal: Goal, trials: list[Trial]) -> Made:
+def _best(prepared: Prepared, evaluator: Evaluator, goal: Goal, trials: list[Trial], progress: Progress) -> Made:
     """Return the best trial that keeps the budget, also when it is made in full. Raises SFN702 where none does.
 
     Calibration on all samples and correction on more of them change some thresholds, so costs are counted again.
     """
     passed_over: list[int] = []
     for trial in sorted((t for t in trials if goal.feasible(t.measured)), key=goal.rank):
+        rows: list[dict[str, Any]] = []
         with single_threaded_blas():
-            graph, program = mapped(prepared, trial.options)
+            graph, program = mapped(prepared, trial.options, None, progress, rows)
         numbers = measured(program, evaluator.held)
         if goal.feasible(numbers):
-            return Made(trial, graph, program, numbers, tuple(passed_over))
+            return Made(trial, graph, program, numbers, rows, tuple(passed_over))
         passed_over.append(trial.number)
     raise _none_within(goal, trials)
 

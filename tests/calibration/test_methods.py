@@ -35,7 +35,7 @@ def squared_error(values: np.ndarray, step: float, lo: int, hi: int) -> float:
 
 @pytest.mark.parametrize(("values", "lo", "hi"), [(RELU, 0, 31), (SIGNED, -16, 15), (RELU, 0, 1), (SIGNED, -1, 1)])
 def test_minmax_saturates_nothing_and_no_smaller_step_does(values, lo, hi):
-    step = methods.choose("minmax", statistics(values), lo, hi, {})
+    step = methods.choose("minmax", statistics(values), lo, hi, {}).step
     for row, s in zip(values, step, strict=True):
         top = row.max() if hi > 0 else 0.0
         assert s * hi >= top * (1 - 1e-12)
@@ -45,7 +45,7 @@ def test_minmax_saturates_nothing_and_no_smaller_step_does(values, lo, hi):
 
 @pytest.mark.parametrize(("values", "lo", "hi"), [(RELU, 0, 31), (SIGNED, -16, 15), (HEAVY, 0, 15), (HEAVY, 0, 255)])
 def test_mse_comes_within_a_hundredth_of_the_best_step(values, lo, hi):
-    step = methods.choose("mse", statistics(values), lo, hi, {})
+    step = methods.choose("mse", statistics(values), lo, hi, {}).step
     for row, s in zip(values, step, strict=True):
         full = max(row.max() / hi, -row.min() / -lo if lo else 0.0)
         best = min(squared_error(row, full * f, lo, hi) for f in np.geomspace(1.0, 0.04, 96))
@@ -54,14 +54,14 @@ def test_mse_comes_within_a_hundredth_of_the_best_step(values, lo, hi):
 
 def test_mse_cuts_a_heavy_tail_that_minmax_keeps():
     stats = statistics(HEAVY)
-    assert (methods.choose("mse", stats, 0, 15, {}) < 0.8 * methods.choose("minmax", stats, 0, 15, {})).all()
+    assert (methods.choose("mse", stats, 0, 15, {}).step < 0.8 * methods.choose("minmax", stats, 0, 15, {}).step).all()
 
 
 @pytest.mark.parametrize("p", [0.5, 0.9, 0.9995, 1.0])
 @pytest.mark.parametrize("values", [RELU, SIGNED])
 def test_percentile_saturates_the_share_it_was_told(values, p):
     stats = statistics(values)
-    step = methods.choose("percentile", stats, -31, 31, {"p": str(p)})
+    step = methods.choose("percentile", stats, -31, 31, {"p": str(p)}).step
     for c, (row, s) in enumerate(zip(np.abs(values), step, strict=True)):
         exact = np.sort(row)[int(np.ceil(p * len(row))) - 1]
         if exact == 0:
@@ -76,21 +76,21 @@ def test_sfn_scales_the_quantile_in_both_readings(reading, default, factor):
     options = {"p": "0.9", "reading": reading} | ({} if factor is None else {"lambda": str(factor)})
     quantile = np.sort(RELU, axis=1)[:, int(np.ceil(0.9 * RELU.shape[1])) - 1]
     want = quantile * (default if factor is None else factor) / (31 if reading == "scale" else 1)
-    found = methods.choose("sfn", stats, 0, 31, options)
+    found = methods.choose("sfn", stats, 0, 31, options).step
     assert np.allclose(found, want, rtol=2e-2)
     assert (found >= want * (1 - 1e-12)).all()
 
 
 def test_sfn_reads_its_quantile_as_the_step_by_default():
     stats = statistics(RELU)
-    assert np.array_equal(methods.choose("sfn", stats, 0, 31, {}), 0.252 * stats.quantile_abs(0.99))
+    assert np.array_equal(methods.choose("sfn", stats, 0, 31, {}).step, 0.252 * stats.quantile_abs(0.99))
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_a_silent_channel_has_step_zero_and_a_live_one_never(name):
     values = np.zeros((2, 1000))
     values[1, 0] = 3.0  # so rare that every quantile is 0
-    step = methods.choose(name, statistics(values), 0, 31, {})
+    step = methods.choose(name, statistics(values), 0, 31, {}).step
     assert step[0] == 0
     assert step[1] > 0
 
@@ -99,7 +99,7 @@ def test_a_silent_channel_has_step_zero_and_a_live_one_never(name):
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_a_signed_site_of_one_level_has_a_finite_step(name, options):
     """``--levels 1`` gives signed sites the codes -1 and 0."""
-    step = methods.choose(name, statistics(SIGNED), -1, 0, options if name == "sfn" else {})
+    step = methods.choose(name, statistics(SIGNED), -1, 0, options if name == "sfn" else {}).step
     assert (np.isfinite(step) & (step > 0)).all()
 
 
@@ -110,7 +110,7 @@ def test_all_methods_of_the_command_line_exist():
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [("best", {}, "no method called 'best'"), ("mse", {"p": "1"}, "mse has no option 'p'"),
-     ("percentile", {"q": "1"}, "its options: p")],
+     ("percentile", {"q": "1"}, "its options: offset, p")],
 )  # fmt: skip
 def test_unknown_methods_and_options_are_refused(name, options, words):
     with pytest.raises(CompileError, match=words) as caught:

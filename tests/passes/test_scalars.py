@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -60,6 +61,10 @@ BODIES: dict[str, Expression] = {
 }
 
 
+def levels(step, lo, hi, **rest) -> Levels:
+    return Levels(step, lo, hi, np.zeros(step.shape, bool), **rest)
+
+
 def plain_code(body: Expression, kind: int, z: float, step: float, lo: int, hi: int) -> int:
     """The definition, for one number, without arrays of kinds."""
     real = float(body.with_constants(lambda c: c[kind : kind + 1]).evaluate(np.array([z]))[0])
@@ -75,7 +80,7 @@ def test_a_table_is_the_formula_at_every_accumulator(name, data):
     lo, low = -data.draw(st.integers(0, n_levels)), -data.draw(st.integers(1, 300))
     high = low + data.draw(st.integers(1, 400))
     alpha, beta, step = np.exp(rng.normal(-3, 1.5, 5)), rng.normal(0, 2, 5), np.exp(rng.normal(-2, 1, 5))
-    table, codes = scalar_table(Site(body, alpha, beta, step, lo, lo + n_levels, low, high))
+    table, codes = scalar_table(Site(body, alpha, beta, levels(step, lo, lo + n_levels), low, high))
     assert (np.diff(table, axis=1) >= 0).all()
     assert table.size == 0 or (low <= table.min() and table.max() <= high + 1)
     acc = np.arange(low, high + 1)
@@ -85,9 +90,32 @@ def test_a_table_is_the_formula_at_every_accumulator(name, data):
         assert fired[:, k].tolist() == want
 
 
+@pytest.mark.parametrize("name", ["silu", "a sine", "a saw", "slopes of both signs"])
+@fixed
+@given(data=st.data())
+def test_a_table_of_a_book_has_its_codes_where_they_are_due(name, data):
+    """The code due: the last one whose share ``1 - offset`` of the gap below it is reached."""
+    body, rng = BODIES[name], np.random.default_rng(data.draw(st.integers(0, 2**20)))
+    book = tuple(sorted({0, *data.draw(st.lists(st.integers(-128, 127), min_size=1, max_size=9))} - {128}))
+    book = book if len(book) > 1 else (0, 5)
+    offset = data.draw(st.sampled_from([0.0, 0.25, 0.5]))
+    alpha, beta, step = np.exp(rng.normal(-3, 1.5, 5)), rng.normal(0, 2, 5), np.exp(rng.normal(-4, 1, 5))
+    site = Site(body, alpha, beta, levels(step, book[0], book[-1], book=book, offset=offset), -150, 150)
+    table, codes = scalar_table(site)
+    acc = np.arange(-150, 151)
+    fired = arith.fire_table(np.repeat(acc[:, None], 5, axis=1), table, codes)
+    for k in range(5):
+        constant = body.with_constants(lambda c, k=k: c[k : k + 1])
+        for a, got in zip(acc, fired[:, k], strict=True):
+            real = float(constant.evaluate(np.array([alpha[k] * a + beta[k]]))[0]) / step[k]
+            reached = [b for a, b in pairwise(book) if real >= a + (1 - offset) * (b - a)]
+            assert got == (reached or [book[0]])[-1]
+
+
 @pytest.mark.parametrize("rounding", sorted(set(ROUNDINGS) - {"sign"}))
 def test_a_table_rounds_as_the_quantiser_behind_it_does(rounding):
-    site = Site(BODIES["silu"], np.array([1 / 16]), np.array([0.0]), np.array([0.25]), -3, 12, -200, 200, rounding)
+    stated = levels(np.array([0.25]), -3, 12, rounding=rounding)
+    site = Site(BODIES["silu"], np.array([1 / 16]), np.array([0.0]), stated, -200, 200)
     table, codes = scalar_table(site)
     acc = np.arange(-200, 201)
     real = BODIES["silu"].evaluate(acc / 16) / 0.25
@@ -98,7 +126,7 @@ def test_a_table_rounds_as_the_quantiser_behind_it_does(rounding):
 def test_neurons_that_miss_the_dip_add_no_codes_to_those_that_show_it():
     """With coarse steps SiLU only rises; such neurons share the rising part of the others."""
     step = np.array([0.1, 0.9])
-    table, codes = scalar_table(Site(BODIES["silu"], np.full(2, 0.01), np.zeros(2), step, -8, 23, -900, 900))
+    table, codes = scalar_table(Site(BODIES["silu"], np.full(2, 0.01), np.zeros(2), levels(step, -8, 23), -900, 900))
     assert codes.tolist() == [0, -1, -2, -3, *range(-2, 24)]
     assert table.shape == (2, len(codes) - 1)
 

@@ -95,7 +95,7 @@ def test_synaptic_operations_are_those_of_the_report():
     prepared = prepare(DIGITS, FEW, CALIB)
     graph, program = mapped(prepared, FEW)
     x = part(prepared.calibration.x, slice(40))
-    rows, _ = measure.layers(graph, program, prepared.runner, x)
+    rows = measure.layers(graph, program, prepared.runner, x).layers
     values = run_codes(program, encode_all(program, x))
     assert cost.synops(program, values) / 40 == pytest.approx(measure.totals(rows)["synops"], rel=1e-12)
 

@@ -1,0 +1,123 @@
+"""From levels to corrected integer weights: the passes that make errors smaller, each with what it did to the outputs.
+
+The order: ladders and weights as the methods choose them; the mean error of every channel into its bias; more levels
+for the few sites whose rounding costs the outputs most; weights, biases and steps learnt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .calibration.collect import FloatRunner
+from .calibration.statistics import Statistics
+from .config import Options, SiteOptions
+from .execute import run_codes
+from .host import encode_all, prepare_all
+from .ir import Graph
+from .learning.descent import Loss, Recipe, Teacher, pieces_of, signal_of
+from .learning.sensitivity import errors_at_outputs, worth_more_levels
+from .learning.student import Student, learnable
+from .passes.choose_ladders import ChooseLadders
+from .passes.correct_bias import CorrectBias
+from .passes.fold_thresholds import FoldThresholds
+from .passes.lower import lower
+from .passes.pipeline import run_passes
+from .passes.quantize_weights import QuantizeWeights
+from .passes.reconstruct import Reconstruct
+from .samples import Samples, part
+
+Array = NDArray[Any]
+Row = dict[str, Any]
+
+GAUGED = 32  # samples on which the outputs' error is taken before and after each correction
+SENSED = 32  # samples on which it is found out which sites deserve more levels
+MORE_LEVELS = "its rounding costs the outputs most: more levels for a share of the neurons"
+
+
+class Gauge:
+    """The signal to noise of all outputs together, of integers against the float network, on a few samples."""
+
+    def __init__(self, graph: Graph, runner: FloatRunner, x: Samples):
+        self.x = part(x, slice(GAUGED))
+        self.names = list(dict.fromkeys(o.value for o in graph.outputs))
+        found = [[real[name] for name in self.names] for _, real, _ in runner.stream(self.x)]
+        self.want = [np.concatenate(parts) for parts in zip(*found, strict=True)]
+
+    def decibel(self, graph: Graph) -> float | None:
+        """Return 10 log10(signal / noise) of a graph with integer weights, None where there is no error at all."""
+        program = lower(run_passes(graph, (FoldThresholds(),)))
+        codes = run_codes(program, encode_all(program, self.x), self.names)
+        step = {o.value: o.step for o in program.outputs}
+        noise = sum(float(((codes[k] * step[k] - w) ** 2).sum()) for k, w in zip(self.names, self.want, strict=True))
+        signal = sum(float((w**2).sum()) for w in self.want)
+        return round(10 * float(np.log10(signal / noise)), 3) if signal > 0 and noise > 0 else None
+
+
+@dataclass
+class Correction:
+    """Runs the corrections that the options ask for; ``rows`` says what each did."""
+
+    graph: Graph
+    runner: FloatRunner
+    statistics: Mapping[str, Statistics]
+    x: Samples
+    options: Options
+    after: Callable[[str, Graph], None] | None
+    progress: Callable[[str, int, int], None]
+    gauge: Gauge | None
+    rows: list[Row] = field(default_factory=list)
+
+    def run(self) -> Graph:
+        """Return the graph with integer weights and corrected biases."""
+        graph = self._chosen(self.options)
+        more = self._sites_with_more_levels(graph)
+        if more:
+            before = graph
+            self.options = replace(self.options, sites={**self.options.sites, **more})
+            graph = self._chosen(self.options)
+            self._note("more-levels", before, graph, sites=sorted(more))
+        if self.options.reconstructs and self.statistics:
+            graph = self._learnt(graph)
+        return graph
+
+    def _chosen(self, options: Options) -> Graph:
+        """Return the graph with the ladders, weights and corrected biases of some options."""
+        plain = self._pass(ChooseLadders(self.statistics, options), self.graph)
+        plain = self._pass(QuantizeWeights(options), plain)
+        graph = self._pass(CorrectBias(self.runner, self.x), plain)
+        self._note("correct-bias", plain, graph)
+        return graph
+
+    def _sites_with_more_levels(self, graph: Graph) -> dict[str, SiteOptions]:
+        """Return the options of the sites that get more levels than the user asked for."""
+        share = self.options.share_of_fine
+        if not share or learnable(graph) or not self.statistics:
+            return {}
+        student = Student(graph)
+        aside = prepare_all(graph, part(self.x, slice(SENSED)))
+        teacher = Teacher(student, student.parameters_of(self.graph))
+        loss = Loss(student, teacher, signal_of(teacher, pieces_of(aside)), 0.0)
+        neurons = {s.name: int(np.prod(s.type.shape)) for s in student.sites}
+        found = worth_more_levels(errors_at_outputs(loss, aside, self.options.seed), neurons, share)
+        fine = SiteOptions(levels=self.options.more_levels, reason=MORE_LEVELS)
+        return {name: fine for name in found if name not in self.options.sites}
+
+    def _learnt(self, graph: Graph) -> Graph:
+        recipe = Recipe(self.options.epochs, seed=self.options.seed)
+        reconstruct = Reconstruct(self.graph, self.options, self.x, recipe, lambda i, n: self.progress("learn", i, n))
+        learnt = self._pass(reconstruct, graph)
+        self._note("reconstruct", graph, learnt, **reconstruct.found)
+        return learnt
+
+    def _pass(self, one: Any, graph: Graph) -> Graph:
+        return run_passes(graph, (one,), after=self.after)
+
+    def _note(self, name: str, before: Graph, after: Graph, **more: Any) -> None:
+        if self.gauge is not None:
+            errors = {"outputs_db_before": self.gauge.decibel(before), "outputs_db_after": self.gauge.decibel(after)}
+            self.rows.append({"correction": name, **errors, **more})

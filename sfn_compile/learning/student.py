@@ -1,0 +1,280 @@
+"""A graph of Layers as a network that computes real values with or without rounding, and slopes of what may be learnt.
+
+Codes are simulated in real numbers: a site gives ``step * clip(floor(f(z) / step + offset), lo, hi)``. Backwards,
+rounding is taken to be a straight line inside the codes' range (the straight-through estimator, Bengio et al.,
+arXiv 1308.3432), and a step has the slope of LSQ (Esser et al., arXiv 1902.08153): ``code - f(z) / step`` inside the
+range, at its ends the code. All arrays have the batch axis last and are float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ir import Graph, Levels, Node
+from ..kernels import beside
+from ..ops import Activation, Layer, MaxPool, Moved
+from ..program import Conv, Dense, Shape
+from .slopes import F32, MaxPoolSlope, MoveSlope, Slope, slope_of
+
+Array = NDArray[Any]
+Values = dict[str, Array]
+Weights = dict[tuple[str, int], Array]  # by node and number of the map
+
+
+@dataclass
+class Parameters:
+    """What may be learnt: the weights of convolutions and dense maps, every Layer's bias, every chosen step."""
+
+    weights: Weights = field(default_factory=dict)
+    biases: Values = field(default_factory=dict)
+    steps: Values = field(default_factory=dict)
+
+    def copy(self) -> Parameters:
+        """Return the same numbers in arrays of their own."""
+        parts = (self.weights, self.biases, self.steps)
+        return Parameters(*({k: v.copy() for k, v in part.items()} for part in parts))  # type: ignore[arg-type]
+
+    def zeros(self) -> Parameters:
+        """Return arrays of zeros of the same shapes, float32: sums of slopes begin there."""
+        parts = (self.weights, self.biases, self.steps)
+        return Parameters(*({k: np.zeros(v.shape, F32) for k, v in part.items()} for part in parts))  # type: ignore[arg-type]
+
+    def add(self, other: Parameters) -> None:
+        """Add the other's numbers to these."""
+        for mine, more in ((self.weights, other.weights), (self.biases, other.biases), (self.steps, other.steps)):
+            for key, value in more.items():
+                mine[key] += value  # type: ignore[index]
+
+
+def learnable(graph: Graph) -> list[str]:
+    """Return the nodes that a student cannot compute: none where the whole network can learn."""
+    return [n.name for n in graph.nodes if not _is_known(n)]
+
+
+def _is_known(node: Node) -> bool:
+    op = node.op
+    if isinstance(op, Layer):
+        stated = op.levels is not None and op.levels.imported
+        rows = op.products or op.norm_axis is not None
+        book = op.levels is not None and op.levels.book is not None
+        return not (stated or book or rows or any(u is not None for u in op.units))
+    return isinstance(op, MaxPool | Moved)
+
+
+class Student:
+    """The network of a graph whose levels are chosen."""
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.types = graph.types()
+        self.users = graph.users()
+        self.sites = [n for n in graph.nodes if isinstance(n.op, Layer) and n.op.levels is not None]
+        self.layers = [n for n in graph.nodes if isinstance(n.op, Layer)]
+        self.slopes: dict[str, list[Slope]] = {}
+        self.moves: dict[str, list[MoveSlope]] = {}
+        self.pools: dict[str, MaxPoolSlope] = {}
+        for node in graph.nodes:
+            shapes = [self.types[s].shape for s in node.inputs]
+            if isinstance(node.op, Layer):
+                self.slopes[node.name] = [slope_of(m, s) for m, s in zip(node.op.maps, shapes, strict=True)]
+            elif isinstance(node.op, MaxPool):
+                op = node.op
+                self.pools[node.name] = MaxPoolSlope(op.kernel, op.strides, op.pads, op.dilations)
+            else:
+                assert isinstance(node.op, Moved)
+                self.moves[node.name] = _moves(node.op, shapes)
+        # Slopes go back as far as something may be learnt: to a Layer, not to an input.
+        self.deep = {n.name for n in graph.nodes}
+
+    def parameters(self) -> Parameters:
+        """Return the numbers of the graph, float64."""
+        return self.parameters_of(self.graph)
+
+    def parameters_of(self, graph: Graph) -> Parameters:
+        """Return the numbers of another graph with the same Layers; it may be one whose levels are not chosen."""
+        found = Parameters()
+        for node in graph.nodes:
+            op = node.op
+            if not isinstance(op, Layer):
+                continue
+            found.biases[node.name] = np.array(op.bias, np.float64)
+            if op.levels is not None:
+                found.steps[node.name] = np.array(op.levels.step, np.float64)
+            for i, m in enumerate(op.maps):
+                if isinstance(m, Conv | Dense):
+                    found.weights[node.name, i] = np.array(m.weight, np.float64)
+        return found
+
+    def with_parameters(self, found: Parameters) -> Graph:
+        """Return the graph with these numbers."""
+        nodes = []
+        for node in self.graph.nodes:
+            op = node.op
+            if isinstance(op, Layer):
+                maps = tuple(
+                    replace(m, weight=found.weights[node.name, i]) if (node.name, i) in found.weights else m
+                    for i, m in enumerate(op.maps)
+                )
+                levels = None if op.levels is None else replace(op.levels, step=found.steps[node.name])
+                op = replace(op, maps=maps, bias=found.biases[node.name], levels=levels)
+            nodes.append(replace(node, op=op))
+        return replace(self.graph, nodes=tuple(nodes))
+
+    def encoded(self, real: Mapping[str, Array]) -> Values:
+        """Return the prepared inputs ``(n, *shape)`` as the network sees them, rounded to codes, the batch last."""
+        found = {}
+        for source in self.graph.inputs:
+            assert source.levels is not None
+            codes = source.levels.quantize(real[source.name]) * source.levels.step
+            found[source.name] = np.moveaxis(codes.astype(F32), 0, -1)
+        return found
+
+    def forward(
+        self, inputs: Mapping[str, Array], at: Parameters, maps: Mapping[str, list[Any]] | None = None,
+        rounded: bool = True,
+    ) -> tuple[Values, Values]:  # fmt: skip
+        """Return every value, and in front of every activation what it is applied to.
+
+        ``maps``: of each Layer the slope and the weight to compute with, where that is not the real one.
+        """
+        values, drives = dict(inputs), Values()
+        for node in self.graph.nodes:
+            xs, op = [values[s] for s in node.inputs], node.op
+            if isinstance(op, MaxPool):
+                values[node.name] = self.pools[node.name].forward(xs[0])
+                continue
+            if isinstance(op, Moved):
+                parts = [m.forward(x, None) for m, x in zip(self.moves[node.name], xs, strict=True)]
+                values[node.name] = parts[0] if len(parts) == 1 else sum(parts[1:], start=parts[0])
+                continue
+            assert isinstance(op, Layer)
+            used = self._maps(node, at) if maps is None else maps[node.name]
+            z = sum((slope.forward(x, w) for (slope, w), x in zip(used, xs, strict=True)), start=np.zeros((), F32))
+            z = z + beside(at.biases[node.name].astype(F32), len(node.type.shape))
+            drives[node.name] = z
+            values[node.name] = self._fired(node, op, z, at) if rounded else _real(op, z)
+        return values, drives
+
+    def _maps(self, node: Node, at: Parameters) -> list[Any]:
+        return [
+            (slope, at.weights[node.name, i].astype(F32) if (node.name, i) in at.weights else None)
+            for i, slope in enumerate(self.slopes[node.name])
+        ]
+
+    def _fired(self, node: Node, op: Layer, z: Array, at: Parameters) -> Array:
+        y = _real(op, z)
+        if op.levels is None:
+            return y
+        return _to_levels(y, beside(at.steps[node.name].astype(F32), len(node.type.shape)), op.levels)
+
+    def rounded(self, site: Node, y: Array) -> Array:
+        """Return real values of a site, the batch last, as its codes make them, with the levels of the graph."""
+        assert isinstance(site.op, Layer)
+        assert site.op.levels is not None
+        return _to_levels(y, beside(site.op.levels.step.astype(F32), len(site.type.shape)), site.op.levels)
+
+    def backward(
+        self, values: Mapping[str, Array], drives: Mapping[str, Array], at: Parameters,
+        maps: Mapping[str, list[Any]], wanted: Mapping[str, Array],
+    ) -> tuple[Parameters, Values]:  # fmt: skip
+        """Return the slopes of all parameters, and of all values, for those (``wanted``) of some values."""
+        slopes, found = dict(wanted), Parameters()
+        for node in reversed(self.graph.nodes):
+            g, op = slopes.get(node.name), node.op
+            if g is None:
+                continue
+            xs = [values[s] for s in node.inputs]
+            if isinstance(op, MaxPool):
+                backs: list[Array | None] = [self.pools[node.name].backward(xs[0], values[node.name], g)]
+            elif isinstance(op, Moved):
+                backs = [m.backward(x, None, g, True)[0] for m, x in zip(self.moves[node.name], xs, strict=True)]
+            else:
+                assert isinstance(op, Layer)
+                g = self._through_neuron(node, op, drives[node.name], values[node.name], g, at, found)
+                backs = []
+                for i, ((slope, w), x, s) in enumerate(zip(maps[node.name], xs, node.inputs, strict=True)):
+                    back, of_weight = slope.backward(x, w, g, s in self.deep)
+                    backs.append(back)
+                    if of_weight is not None:
+                        found.weights[node.name, i] = of_weight
+            for source, back in zip(node.inputs, backs, strict=True):
+                if back is not None:
+                    slopes[source] = slopes[source] + back if source in slopes else back
+        return found, slopes
+
+    def _through_neuron(
+        self, node: Node, op: Layer, z: Array, fired: Array, g: Array, at: Parameters, found: Parameters
+    ) -> Array:
+        """Return the slope in front of the activation; note those of step and bias."""
+        if op.levels is not None:
+            step = beside(at.steps[node.name].astype(F32), len(node.type.shape))
+            ratio = _real(op, z) / step
+            shifted = ratio + F32(op.levels.offset)
+            inside = (shifted >= op.levels.lo) & (shifted <= op.levels.hi + 1)
+            found.steps[node.name] = _like(at.steps[node.name], g * (fired / step - ratio * inside))
+            g = g * inside
+        if op.activation is not None:
+            g = g * _slope(op.activation, z)
+        found.biases[node.name] = _like(at.biases[node.name], g)
+        return g
+
+
+def _to_levels(y: Array, step: Array, levels: Levels) -> Array:
+    """Return ``step * clip(floor(y / step + offset), lo, hi)``."""
+    y = y / step
+    y += F32(levels.offset)
+    np.floor(y, out=y)
+    np.clip(y, levels.lo, levels.hi, out=y)
+    y *= step
+    return y
+
+
+def _moves(op: Moved, shapes: list[Shape]) -> list[MoveSlope]:
+    """Return what a move does to each source, as indices into it; -1 where it takes nothing of it."""
+    found = []
+    for k, shape in enumerate(shapes):
+        numbered = [np.zeros((1, *s), np.int64) for s in shapes]
+        numbered[k] = np.arange(1, 1 + int(np.prod(shape))).reshape(1, *shape)
+        found.append(MoveSlope(op.evaluate(*numbered)[0] - 1, int(np.prod(shape))))
+    return found
+
+
+def _real(op: Layer, z: Array) -> Array:
+    act = op.activation
+    if act is None or act.kind == "identity":
+        return z
+    if act.kind == "relu":
+        return np.maximum(z, F32(0))
+    if act.kind == "clip":
+        return np.clip(z, F32(act.a), F32(act.b))
+    return _batch_first(act.evaluate, z)
+
+
+def _batch_first(function: Any, z: Array) -> Array:
+    """Return a function of a batch in front: its constants broadcast against one sample."""
+    return np.moveaxis(function(np.moveaxis(z, -1, 0)).astype(F32), 0, -1)
+
+
+def _slope(act: Activation, z: Array) -> Any:
+    if act.kind == "identity":
+        return F32(1)
+    if act.kind == "relu":
+        return z > 0
+    if act.kind == "clip":
+        return (z > act.a) & (z < act.b)
+    if act.kind == "leaky_relu":
+        return np.where(z >= 0, F32(1), F32(act.a))
+    return _batch_first(lambda x: (act.evaluate(x + 1e-3) - act.evaluate(x - 1e-3)) / 2e-3, z)
+
+
+def _like(parameter: Array, terms: Array) -> Array:
+    """Return the sum of ``terms`` ``(*shape, n)`` over the batch and all axes along which a parameter is one number."""
+    rank = terms.ndim - 1
+    ranked = (1,) * (rank - parameter.ndim) + parameter.shape
+    over = tuple(a for a in range(rank) if ranked[a] == 1 and terms.shape[a] != 1)
+    return terms.sum(axis=(*over, rank), keepdims=True)[..., 0].reshape(parameter.shape)

@@ -1,0 +1,252 @@
+"""What the neurons of a network do on some samples: errors against the float network, and how often each code occurs.
+
+One pass over the samples. Codes are counted once, per class of equally many readers, and every other number (density,
+saturation, spikes, set bits, synaptic events) is a sum over those counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..calibration.collect import FloatRunner
+from ..execute import run_codes
+from ..host import encode_all
+from ..ir import Graph, Levels, Node
+from ..ops import Layer, Normalize
+from ..passes.steps import all_steps
+from ..program import Matmul, Population, ProductForm, Program, ValueInfo
+from ..samples import Samples, n_samples, part
+from . import attention
+from .decibel import decibel
+from .fanout import classes, fan_out
+
+Array = NDArray[Any]
+AT_A_TIME = 8  # samples that the simulator computes together, where the float network runs fewer
+MOST_CODES = 1024  # of a value with more (a readout) codes are not counted one by one
+HALF = 0.5 * (1 + 1e-9)  # of a step, and what float64 rounds
+MEASURES = ("events", "spikes", "set_bits")
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Averages over samples, of single neurons or of synapses: how many are not 0, sum of |k|, bits set in |k|."""
+
+    events: float = 0.0
+    spikes: float = 0.0
+    set_bits: float = 0.0
+
+    def __add__(self, other: Activity) -> Activity:
+        return Activity(self.events + other.events, self.spikes + other.spikes, self.set_bits + other.set_bits)
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the three by name."""
+        return {name: getattr(self, name) for name in MEASURES}
+
+
+def measures(codes: Array) -> tuple[Array, Array, Array]:
+    """Return of every code whether it is an event, how many unary spikes and how many set bits it is."""
+    size = np.abs(codes)
+    table = np.array([bin(k).count("1") for k in range(int(size.max(initial=0)) + 1)])
+    return (size > 0).astype(np.int64), size.astype(np.int64), table[size]
+
+
+class Counter:
+    """Counts the codes of one value per class of elements; ``fans``: how often each reader reads an element."""
+
+    def __init__(self, info: ValueInfo, fans: Mapping[Any, Array]):
+        self.info, self.n, self.nonzero, self.size = info, 0, 0, 0
+        of, per_class = classes(list(fans.values()), info.shape)
+        self.fans = dict(zip(fans, per_class, strict=True))
+        self.levels = info.hi - info.lo + 1
+        self.counted = self.levels <= MOST_CODES
+        self.offset = (of * self.levels - info.lo).astype(np.int32)
+        self.counts = np.zeros((int(of.max(initial=0)) + 1, self.levels if self.counted else 0), np.int64)
+
+    def add(self, codes: Array) -> None:
+        """Count the codes ``(n, *shape)`` of some samples."""
+        self.n += len(codes)
+        self.size += codes.size
+        if not self.counted:
+            self.nonzero += int(np.count_nonzero(codes))
+            return
+        index = codes if self.offset.size == 1 and not self.offset.flat[0] else codes + self.offset
+        self.counts += np.bincount(index.ravel(order="K"), minlength=self.counts.size).reshape(self.counts.shape)
+
+    @property
+    def codes(self) -> Array:
+        """The codes that are counted, in ascending order."""
+        return np.arange(self.info.lo, self.info.lo + self.counts.shape[1])
+
+    @property
+    def histogram(self) -> Array:
+        """How often each code occurred."""
+        return self.counts.sum(axis=0)
+
+    @property
+    def density(self) -> float:
+        """Share of codes that are not 0."""
+        if not self.counted:
+            return self.nonzero / self.size if self.size else 0.0
+        return float(self.histogram[self.codes != 0].sum() / self.size) if self.size else 0.0
+
+    def share(self, *codes: int) -> float:
+        """Return the share of some codes."""
+        return float(self.histogram[np.isin(self.codes, codes)].sum()) / max(self.size, 1)
+
+    def neurons(self) -> Activity:
+        """Return what the neurons of one sample emit, on average."""
+        return self._activity(np.ones(len(self.counts)))
+
+    def synapses(self, reader: Any) -> Activity:
+        """Return what passes through the synapses of one reader per sample, on average."""
+        return self._activity(self.fans[reader])
+
+    def synapse_count(self, reader: Any) -> float:
+        """Return how many synapses of one sample a reader has on this value."""
+        return float(self.fans[reader] @ self.counts.sum(axis=1)) / max(self.n, 1)
+
+    def _activity(self, weights: Array) -> Activity:
+        per_code = weights @ self.counts / max(self.n, 1)
+        return Activity(*(float((per_code * m).sum()) for m in measures(self.codes)))
+
+
+@dataclass
+class Error:
+    """Sums of squares of one value: its signal, the error of its own levels, that of its integers in the network.
+
+    ``beyond``: values past the last code by more than half a step, of ``n``.
+    """
+
+    signal: float = 0.0
+    here: float = 0.0
+    accumulated: float = 0.0
+    beyond: int = 0
+    n: int = 0
+
+    def add(self, real: Array, codes: Array, step: Array, levels: Levels | None) -> None:
+        """Add some samples: real values, the network's integers, real units per integer."""
+        self.signal += _squares(real)
+        off = codes * step
+        off -= real
+        self.accumulated += _squares(off)
+        if levels is None or levels.imported:  # stated levels are the network, not an error
+            return
+        error = levels.quantize(real) * step
+        error -= real
+        self.here += _squares(error)
+        self.n += real.size
+        half = np.asarray(step) * HALF
+        self.beyond += int(np.count_nonzero(error < -half))
+        if levels.lo < 0:
+            self.beyond += int(np.count_nonzero(error > half))
+
+    def row(self) -> dict[str, Any]:
+        """Return what is reported."""
+        return {
+            "sqnr_db": decibel(self.signal, self.here), "sqnr_accumulated_db": decibel(self.signal, self.accumulated),
+            "beyond": self.beyond / self.n if self.n else 0.0,
+        }  # fmt: skip
+
+
+def _squares(x: Array) -> float:
+    flat = np.asarray(x).ravel(order="K")
+    return float(np.einsum("i,i->", flat, flat))
+
+
+@dataclass
+class Seen:
+    """What was counted and measured: codes and errors by value, products by their two factors."""
+
+    counters: dict[str, Counter]
+    errors: dict[str, Error]
+    products: dict[tuple[str, str], Activity] = field(default_factory=dict)
+    both: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def row(self, name: str, levels: Levels | None) -> dict[str, Any]:
+        """Return what a layer's row says of its activity."""
+        counter = self.counters[name]
+        at_end: tuple[int, ...] = () if levels is None else (levels.hi, *((levels.lo,) if levels.lo < 0 else ()))
+        return {
+            **self.errors[name].row(), "density": counter.density,
+            "saturation": counter.share(*at_end) if at_end and counter.counted else 0.0,
+            "histogram": counter.histogram.tolist() if levels is not None else [],
+            "unused": float((counter.histogram == 0).mean()) if levels is not None else 0.0,
+            **(counter.neurons().as_dict() if levels is not None else dict.fromkeys(MEASURES, 0.0)),
+        }  # fmt: skip
+
+
+def observe(
+    graph: Graph, program: Program, runner: FloatRunner, x: Samples, softmaxes: Mapping[str, attention.Softmax]
+) -> Seen:
+    """Return what every value does on the samples ``x``, the float network beside it."""
+    steps, nodes = real_steps(graph), graph.by_name()
+    entry = {i.name: i.levels for i in graph.inputs}
+    forms = {(p.left, p.right): p.form for s in program.populations() for p in s.products}
+    seen = Seen(counters(program), {name: Error() for name in program.values()}, dict.fromkeys(forms, Activity()),
+                dict.fromkeys(forms, 0.0))  # fmt: skip
+    total, start, ready = n_samples(x), 0, slice(0, 0)  # of which samples integers are there
+    for n, real, _ in runner.stream(x):
+        if start + n > ready.stop:
+            ready = slice(start, start + max(n, AT_A_TIME))
+            integers = run_codes(program, encode_all(program, part(x, ready)))
+        codes = part(integers, slice(start - ready.start, start - ready.start + n))
+        start += n
+        for name, counter in seen.counters.items():
+            counter.add(codes[name])
+            if is_measured(nodes.get(name)):
+                seen.errors[name].add(real[name], codes[name], steps[name], levels_of(name, nodes, entry))
+        for name, softmax in softmaxes.items():
+            softmax.add(codes[name])
+        for (left, right), form in forms.items():
+            found = met(codes[left], codes[right], form)
+            seen.products[left, right] += Activity(*(m * n / total for m in found))
+            dense = form.out_shape(codes[left].shape[1:], codes[right].shape[1:])
+            each = codes[left].shape[-1] if isinstance(form, Matmul) else 1
+            seen.both[left, right] += found[0] * n / total / (each * float(np.prod(dense)))
+    return seen
+
+
+def counters(program: Program) -> dict[str, Counter]:
+    """Return a counter for every value; each projection that reads it is a reader, by population and place."""
+    info = program.values()
+    fans: dict[str, dict[Any, Array]] = {name: {} for name in info}
+    for step in program.steps:
+        if isinstance(step, Population):
+            for i, p in enumerate(step.projections):
+                fans[p.source][step.name, i] = fan_out(p.map, info[p.source].shape)
+    return {name: Counter(info[name], fans[name]) for name in info}
+
+
+def real_steps(graph: Graph) -> dict[str, Array]:
+    """Return the real value of one integer of every value, accumulators of readouts included."""
+    steps = all_steps(graph)
+    for node in graph.nodes:
+        if isinstance(node.op, Layer) and node.op.levels is None and node.op.integer is not None:
+            steps[node.name] = node.op.integer.alpha
+    return steps
+
+
+def is_measured(node: Node | None) -> bool:
+    """Return whether a value (None: an input) has numbers of its own in the float network."""
+    return node is None or isinstance(node.op, Normalize) or (isinstance(node.op, Layer) and not node.op.carries)
+
+
+def levels_of(name: str, nodes: Mapping[str, Node], entry: Mapping[str, Levels | None]) -> Levels | None:
+    """Return the levels of a population or input, None where it has none."""
+    found: Levels | None = getattr(nodes[name].op, "levels", None) if name in nodes else entry.get(name)
+    return found
+
+
+def met(left: Array, right: Array, form: ProductForm) -> tuple[float, ...]:
+    """Return per sample the multiplications of two codes: both not 0, products of |k|, products of set bits."""
+    pairs = zip(measures(left), measures(right), strict=True)
+    if isinstance(form, Matmul):
+        sums = ((a.sum(axis=-2, dtype=np.float64) * b.sum(axis=-1, dtype=np.float64)).sum() for a, b in pairs)
+    else:
+        sums = ((a * b).sum(dtype=np.float64) for a, b in pairs)
+    return tuple(float(s) / len(left) for s in sums)

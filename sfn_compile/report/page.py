@@ -1,0 +1,82 @@
+"""``report.html``: everything known of a build on one page that needs no other file and no network.
+
+A view of ``report.json``, of what the manifest says of model and data, and of ``eval.json``, ``proof.json`` and
+``bisect.json`` where those commands left them. The same files make the same bytes; no clock and no path is in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
+from .. import artifact
+from ..codes import CODES
+from ..diagnostics import fail
+from . import charts
+from .likeness import read_report
+from .units import decibel, energy, number, percent, ratio
+
+FILE = "report.html"
+
+
+def write_page(folder: Path) -> Path:
+    """Write the page of a build anew and return its path. Raises SFN503 where the folder is no build."""
+    manifest, _ = artifact.open_build(folder)
+    report = read_report(folder)
+    if "energy" not in report:
+        raise fail("SFN503", "report.json is not the file that compile wrote", str(folder), "compile again")
+    later = {name: _document(folder / f"{name}.json") for name in ("eval", "proof", "bisect")}
+    artifact.write_text(folder / FILE, render(manifest, report, **later))
+    return folder / FILE
+
+
+def _document(path: Path) -> dict[str, Any] | None:
+    """Return a JSON file, None where it is not there. Raises SFN503 where it cannot be read."""
+    if not path.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise fail("SFN503", f"{path.name} is damaged: {error}", str(path), "run its command again") from error
+    return found
+
+
+def render(
+    facts: Mapping[str, Any], report: Mapping[str, Any], eval: Mapping[str, Any] | None = None,
+    proof: Mapping[str, Any] | None = None, bisect: Mapping[str, Any] | None = None,
+) -> str:  # fmt: skip
+    """Return the page. ``facts``: model, calibration, options and versions as in ``manifest.json``."""
+    facts, report = (json.loads(artifact.dumps(one)) for one in (facts, report))  # as read from their files
+    page = _environment().get_template("page.html.j2")
+    return page.render(
+        model=facts["model"], versions=facts["versions"], options=facts["options"], data=facts["calibration"],
+        report=report, eval=eval, proof=proof, bisect=bisect, warnings=_warnings(report, eval),
+        chart=Markup(charts.errors(report["layers"])),
+        histograms=[Markup(charts.histogram(r["histogram"], r["lo"] or 0)) for r in report["layers"]],
+    )  # fmt: skip
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("sfn_compile", "report/templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters |= {"energy": energy, "number": number, "percent": percent, "decibel": decibel, "ratio": ratio,
+                     "bar": lambda share: Markup(charts.bar(share))}  # fmt: skip
+    return made
+
+
+def _warnings(report: Mapping[str, Any], found: Mapping[str, Any] | None) -> list[dict[str, str]]:
+    """Return all warnings as ``{code, where, what}``: of data, of layers, of the data that was evaluated."""
+    said = [dict(w) for w in (*report["warnings"], *((found or {}).get("warnings", ())))]
+    for row in report["layers"]:
+        said += [
+            {"code": w["code"], "where": f"layer {row['name']!r}",
+             "what": f"{CODES[w['code']].title}: {percent(w['value'])}, {percent(w['limit'])} are usual"}
+            for w in row["warnings"]
+        ]  # fmt: skip
+    return said
