@@ -128,14 +128,16 @@ def _best(prepared: Prepared, evaluator: Evaluator, goal: Goal, trials: list[Tri
         if goal.feasible(numbers):
             return Made(trial, graph, program, numbers, rows, tuple(passed_over))
         passed_over.append(trial.number)
-    raise _none_within(goal, trials)
+    raise _none_within(goal, trials, len(passed_over))
 
 
-def _none_within(goal: Goal, trials: list[Trial]) -> Exception:
+def _none_within(goal: Goal, trials: list[Trial], n_passed_over: int) -> Exception:
     nearest = min(trials, key=lambda t: max(goal.excess(t.measured)))
     values = {**nearest.measured.scores, **nearest.measured.costs}
     said = ", ".join(f"{name} {values.get(name, 0):,.6g} of {limit:,.6g}" for name, limit in goal.limits.items())
     what = f"none of {len(trials)} trials keeps the budget; trial {nearest.number} comes nearest: {said}"
+    if n_passed_over:
+        what += f"; {n_passed_over} kept it as trials, but not when made from all samples"
     return fail("SFN702", what, "--budget", "allow more, or try more: --trials")
 
 

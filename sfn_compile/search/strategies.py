@@ -16,6 +16,7 @@ from .trial import Goal, Trial, goal_of
 
 Proposals = Generator[list[Point], list[Trial], None]
 SLOPES = (0, 1, -1)  # places in the list of levels between the middle of the network and either end
+AIM, LESS = 0.99, 0.97  # of the limit: room for what making it in full changes; and where a combination comes again
 ROUNDS = 6  # combinations that are measured: costs of layers add up only nearly, so what is allowed is corrected
 
 
@@ -82,16 +83,18 @@ def _layerwise(task: Task, change: Callable[[Point, int, float], Point], choices
     trials = yield [change(plain, i, choice) for i in groups for choice in choices[1:]]
     rows = [[first, *trials[i * per_group : (i + 1) * per_group]] for i in groups]
     limited = LOSS if LOSS in goal.limits else goal.cost
-    allowed, seen = goal.limits[limited], set[Point]()
+    aim = AIM * goal.limits[limited]
+    allowed, seen = aim, {plain}
     for _ in range(ROUNDS):
         best = _made(plain, _choice(rows, first, goal, limited, allowed), choices, change)
         if best in seen:
-            return
+            allowed *= LESS
+            continue
         seen.add(best)
         (found,) = yield [best]
         if found.measured.refused:
             return
-        allowed *= goal.limits[limited] / {**found.measured.scores, **found.measured.costs}[limited]
+        allowed *= aim / {**found.measured.scores, **found.measured.costs}[limited]
 
 
 def _made(

@@ -19,6 +19,7 @@ from .trial import Goal, Trial, goal_of
 BATCH = 4  # choices that are made before the next results are looked at, whatever the number of workers
 AT_RANDOM = 4  # choices after the starts that are not learned yet
 STRETCH, OWN = (0.7, 4.0), (0.75, 1.33)  # lowest and highest, of the network and of a group on top of it
+AIM = 1.01  # of the stretch that just keeps the budget: room for what making it in full changes
 NEAR = 1.15  # where the budget fixes the stretch of the network, it is looked for up to this factor away
 LEVEL_RUNS = 3  # parts of the network with levels of their own
 MOST_LEVELS = 3  # choices of levels, the highest
@@ -61,7 +62,7 @@ def stretches(
     (short, dear), (long, cheap) = max(above), min(below)
     share = math.log(dear / limit) / math.log(dear / cheap)
     middle = short * (long / short) ** share
-    return middle / NEAR, round(1.005 * middle, 4), middle * NEAR
+    return middle / NEAR, round(AIM * middle, 4), middle * NEAR
 
 
 def _uniform(space: Space, stretch: float | None) -> list[Point]:

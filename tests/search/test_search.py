@@ -120,9 +120,10 @@ def test_a_trial_needs_no_float_network_and_measures_what_a_compilation_with_its
     prepared = prepare(DIGITS, FEW, CALIB)
     evaluator = evaluate.evaluator_of(prepared, Search("grid"), 0)
     options = replace(FEW, levels=9)
+    unlearnt = replace(options, reconstruct=False)
     fit, held = evaluate.split(prepared.calibration, 0)
     assert len(evaluator.prepared.calibration) == len(fit) == 80
-    program = mapped(replace(evaluator.prepared, runner=prepared.runner, calibration=fit), options)[1]
+    program = mapped(replace(evaluator.prepared, runner=prepared.runner, calibration=fit), unlearnt)[1]
     monkeypatch.setattr("sfn_compile.frontend.reference.FloatReference.stream", None)
     assert evaluator.measure(options) == evaluate.measured(program, evaluator.held)
     assert not {tuple(x.ravel()) for x in fit.x["image"]} & {tuple(x.ravel()) for x in held.x["image"]}

@@ -207,7 +207,7 @@ def test_the_stretch_that_keeps_the_budget_is_found_between_those_measured_and_l
     points = [*starts(SPACE), replace(SPACE.plain(), levels=(3, 3))]
     trials = [trial(i, 0.1, 300 * p.stretch[0] ** -0.9 * p.levels[0] / 31) for i, p in enumerate(points)]
     lowest, middle, highest = stretches(SPACE, points, trials, Goal("error", {"spikes": 150.0}))
-    assert 300 * middle**-0.9 == pytest.approx(150, rel=0.006)
+    assert 300 * middle**-0.9 == pytest.approx(150, rel=0.011)
     assert 300 * middle**-0.9 < 150
     assert highest / lowest == pytest.approx(NEAR**2)
     for limits in ({}, {"spikes": 1.0}, {"spikes": 1000.0}):
