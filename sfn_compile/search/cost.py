@@ -42,7 +42,7 @@ def synops(program: Program, values: Mapping[str, Array]) -> float:
             total += sum(met(values[q.left], values[q.right], q.form)[0] for q in step.products)
         elif isinstance(step, Normalization):
             total += 3 * int(np.prod(step.shape))
-    return total * len(next(iter(values.values())))
+    return float(total * len(next(iter(values.values()))))
 
 
 def memory(program: Program) -> int:

@@ -83,18 +83,24 @@ def _layerwise(task: Task, change: Callable[[Point, int, float], Point], choices
     trials = yield [change(plain, i, choice) for i in groups for choice in choices[1:]]
     rows = [[first, *trials[i * per_group : (i + 1) * per_group]] for i in groups]
     limited = LOSS if LOSS in goal.limits else goal.cost
+    start = _number(first, limited)
     aim = AIM * goal.limits[limited]
     allowed, seen = aim, {plain}
     for _ in range(ROUNDS):
         best = _made(plain, _choice(rows, first, goal, limited, allowed), choices, change)
         if best in seen:
-            allowed *= LESS
+            allowed = start + LESS * (allowed - start) if limited == LOSS else LESS * allowed
             continue
         seen.add(best)
         (found,) = yield [best]
-        if found.measured.refused:
+        change_in_truth = 0.0 if found.measured.refused else _number(found, limited) - start
+        if change_in_truth == 0.0:
             return
-        allowed *= aim / {**found.measured.scores, **found.measured.costs}[limited]
+        allowed = start + (allowed - start) * (aim - start) / change_in_truth
+
+
+def _number(trial: Trial, what: str) -> float:
+    return {**trial.measured.scores, **trial.measured.costs}[what]
 
 
 def _made(
@@ -109,14 +115,14 @@ def _choice(rows: list[list[Trial]], plain: Trial, goal: Goal, limited: str, all
     """Return the best choice of every group where sums of what is limited come to ``allowed``."""
     wanted = goal.cost if limited == LOSS else LOSS
     limits, wishes = ([[_more(t, plain, what) for t in row] for row in rows] for what in (limited, wanted))
-    return cheapest_loss(limits, wishes, allowed - {**plain.measured.scores, **plain.measured.costs}[limited])
+    return cheapest_loss(limits, wishes, allowed - _number(plain, limited))
 
 
 def _more(trial: Trial, plain: Trial, what: str) -> float:
     """Return how much more a trial costs or loses than the plain one; a network that cannot be mapped, too much."""
     if trial.measured.refused:
         return 1e300
-    here, there = ({**m.scores, **m.costs}[what] for m in (trial.measured, plain.measured))
+    here, there = _number(trial, what), _number(plain, what)
     return max(0.0, here - there) if what == LOSS else here - there
 
 
