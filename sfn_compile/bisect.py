@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from . import artifact
 from .calibration.collect import FloatRunner
 from .compilation import structured
-from .config import Options, SiteOptions, check_choice
+from .config import BISECT_LIMIT, Options, SiteOptions, check_choice
 from .data import Data, load_data, subset
 from .diagnostics import CompileError, Diagnostic, fail
 from .execute import run_codes, single_threaded_blas
@@ -30,12 +30,11 @@ from .program import Normalization, Population, Program
 from .report import causes
 from .report.decibel import decibel
 from .report.halves import Halves, Piece
-from .report.likeness import data_warnings
+from .report.likeness import data_warnings, read_report
 from .samples import part
 
 Array = NDArray[Any]
 DEFAULT_SAMPLES = 32
-DEFAULT_LIMIT = 15.0  # decibels
 HELD = 64_000_000  # numbers of the float network that are held, 8 bytes each
 FEW_SAMPLES = 100
 
@@ -49,7 +48,7 @@ class Bisection:
 
 
 def bisect(
-    folder: Path, data: Path, samples: int | None = None, seed: int = 0, limit: float = DEFAULT_LIMIT
+    folder: Path, data: Path, samples: int | None = None, seed: int = 0, limit: float = BISECT_LIMIT
 ) -> Bisection:
     """Return the first layer that takes the outputs further from the float model than ``limit`` dB, and write
     ``bisect.json``.
@@ -87,7 +86,9 @@ def _halves(folder: Path, manifest: Mapping[str, Any], program: Program, data: D
         start += n
     sites = [i.name for i in graph.inputs]
     sites += [s.name for s in program.steps if isinstance(s, Population | Normalization)]
-    return Halves(graph, program, unit, pieces, sites)
+    said = read_report(folder).get("layers", [])
+    offsets = {row["name"]: row["offset"] for row in said if row.get("offset") is not None}
+    return Halves(graph, program, unit, pieces, sites, offsets)
 
 
 def _float_network(folder: Path, manifest: Mapping[str, Any]) -> tuple[Any, Graph]:

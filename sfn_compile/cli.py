@@ -17,6 +17,7 @@ from . import __version__
 from .codes import CODES, EXIT_BUG, EXIT_ENVIRONMENT, EXIT_USAGE
 from .config import (
     ATTENTION_FORMS,
+    BISECT_LIMIT,
     ENGINES,
     GRANULARITIES,
     METHOD_NAMES,
@@ -386,7 +387,7 @@ def eval_command(
 @click.option("--data", type=FILE, required=True, help="Samples to look at.")
 @click.option("--samples", type=int, help="Use this many. [default: 32]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Chooses them.")
-@click.option("--limit", type=float, default=15.0, show_default=True, metavar="DB",
+@click.option("--limit", type=float, default=BISECT_LIMIT, show_default=True, metavar="DB",
               help="Signal to noise of the outputs that is close enough.")  # fmt: skip
 @_quiet_option
 @_json_option

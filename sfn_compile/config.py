@@ -15,6 +15,7 @@ THRESHOLDS = ("odd", "pow2")
 NIR_FORMS = ("binary", "unary", "sar")
 ATTENTION_FORMS = ("quotient", "fired")
 ENGINES = ("fast", "reference")
+BISECT_LIMIT = 15.0  # decibels of the outputs' signal to noise; a network at 31 levels has 20 to 35
 FINE_LEVELS, FINE_WEIGHT_BITS = 31, 8  # from here on rounding costs so little that nothing is learnt unasked
 
 

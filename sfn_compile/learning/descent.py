@@ -22,8 +22,8 @@ from .student import Parameters, Student, Values
 Array = NDArray[Any]
 
 PIECE = 16  # samples that one thread has in hand: a vector register full of each number
+FINEST = 127  # largest weight of 8 bits; coarser weights are not moved once they are fitted: they swing between codes
 PIECES = 2  # of one step; more cores would not change the sums
-REFRESHED = 4  # times that thresholds and weight grids are chosen anew while learning
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Loss:
 def signal_of(teacher: Teacher, pieces: list[Mapping[str, Array]]) -> dict[str, float]:
     """Return the mean over samples of every value's squared norm in the float network."""
     total, n = dict[str, float](), 0
-    for found in _in_threads(lambda x: {k: float((v.astype(np.float64) ** 2).sum()) for k, v in
+    for found in in_threads(lambda x: {k: float((v.astype(np.float64) ** 2).sum()) for k, v in
                                         teacher.values(real_inputs(x)).items()}, pieces):  # fmt: skip
         for name, power in found.items():
             total[name] = total.get(name, 0.0) + power
@@ -130,15 +130,15 @@ class Adam:
 
 
 def learn(
-    student: Student, start: Parameters, loss: Loss, x: Mapping[str, Array], recipe: Recipe,
-    make_grid: Callable[[Parameters], Grid], progress: Callable[[int, int], None],
+    student: Student, start: Parameters, loss: Loss, x: Mapping[str, Array], recipe: Recipe, grid: Grid,
+    progress: Callable[[int, int], None],
 ) -> Parameters:  # fmt: skip
     """Return what was learnt from the samples ``x`` (prepared inputs ``(n, *shape)``), beginning at ``start``.
 
-    Steps that are equal at the start stay equal: what reads them may need that.
+    Steps that are equal at the start stay equal: what reads them may need that. Integer thresholds stay.
     """
     at = start.copy()
-    adam, equal = Adam(at, _rates(at, recipe)), _equal(start.steps)
+    adam, equal = Adam(at, _rates(at, recipe, grid)), _equal(start.steps)
     n, rng = len(next(iter(x.values()))), np.random.default_rng(recipe.seed)
     batch = min(PIECE * PIECES, n)
     rounds = max(1, n // batch)
@@ -147,13 +147,11 @@ def learn(
     for _ in range(recipe.epochs):
         order = rng.permutation(n)
         for i in range(rounds):
-            if done % max(1, total // REFRESHED) == 0:
-                grid = make_grid(at)
             maps = rounded_maps(student, at, grid)
             chosen = np.sort(order[i * batch : (i + 1) * batch])
             pieces = list(_pieces({k: v[chosen] for k, v in x.items()}))
             slopes = at.zeros()
-            for found in _in_threads(lambda one: loss.slopes(one, at, maps, batch), pieces):  # noqa: B023
+            for found in in_threads(lambda one: loss.slopes(one, at, maps, batch), pieces):  # noqa: B023
                 slopes.add(found)
             _share(slopes.steps, equal)
             adam.step(slopes, 0.5 * (1 + np.cos(np.pi * done / total)))
@@ -168,7 +166,7 @@ def error_of(loss: Loss, at: Parameters, grid: Grid, x: Mapping[str, Array]) -> 
     """Return the relative squared error of the outputs over the samples ``x``, rounded as the integers will be."""
     maps = rounded_maps(loss.student, at, grid)
     n = len(next(iter(x.values())))
-    return sum(_in_threads(lambda one: loss.of_outputs(one, at, maps), list(_pieces(x)))) / n
+    return sum(in_threads(lambda one: loss.of_outputs(one, at, maps), list(_pieces(x)))) / n
 
 
 def _equal(steps: Mapping[str, Array]) -> Array:
@@ -187,11 +185,12 @@ def _share(slopes: dict[str, Array], equal: Array) -> None:
         start += s.size
 
 
-def _rates(at: Parameters, recipe: Recipe) -> Parameters:
+def _rates(at: Parameters, recipe: Recipe, grid: Grid) -> Parameters:
     """Return the rate of every parameter; where nothing fires, biases move relative to their own size."""
     rates = at.zeros()
     for key, w in at.weights.items():
-        rates.weights[key] = np.full(w.shape, recipe.weights * float(np.abs(w).mean()), np.float32)
+        rate = recipe.weights if grid.top[key[0]] >= FINEST else 0.0
+        rates.weights[key] = np.full(w.shape, rate * float(np.abs(w).mean()), np.float32)
     for name, b in at.biases.items():
         step = at.steps.get(name)
         size = float(np.abs(b).mean()) if step is None else float(step.mean())
@@ -212,7 +211,7 @@ def pieces_of(x: Mapping[str, Array]) -> list[Mapping[str, Array]]:
     return list(_pieces(x))
 
 
-def _in_threads(function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
+def in_threads(function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
     """Return ``function`` of every item, in order; matrix products run in the thread that asks for them."""
     with single_threaded_blas(), ThreadPoolExecutor(n_cores()) as pool:
         return list(pool.map(function, items))

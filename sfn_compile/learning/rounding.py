@@ -16,16 +16,17 @@ from numpy.typing import NDArray
 
 from ..ir import Graph, Node
 from ..kernels import beside
-from ..ops import Layer
+from ..ops import IntegerForm, Layer
 from ..passes.arrays import compress
+from ..passes.lower import info_behind
 from ..passes.scale import scale_output
 from ..passes.steps import all_steps, effective
-from ..program import Conv, Dense, Identity, LinearMap, Shape
+from ..program import Conv, Dense, Identity, LinearMap, Projection, Shape, ValueInfo
+from ..ranges import driven_range
 from .slopes import F32, IdentitySlope, slope_of
 from .student import Parameters, Student
 
 Array = NDArray[Any]
-Quantize = Callable[[Graph], Graph]
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,10 @@ class Grid:
         return {**self.alpha, **moved}
 
 
-def grid_of(student: Student, at: Parameters, quantize: Quantize, top: Callable[[str], int]) -> Grid:
-    """Return the grid that ``quantize`` (the pass quantize-weights) chooses for the network as it is now."""
+def grid_of(graph: Graph, top: Callable[[str], int]) -> Grid:
+    """Return the grid of a graph with integer weights; ``top`` says the largest integer weight of a node."""
     theta, alpha, tops = dict[str, Array](), dict[str, Array](), dict[str, int]()
-    for node in quantize(student.with_parameters(at)).nodes:
+    for node in graph.nodes:
         if not isinstance(node.op, Layer):
             continue
         assert node.op.integer is not None
@@ -55,6 +56,54 @@ def grid_of(student: Student, at: Parameters, quantize: Quantize, top: Callable[
             if np.array_equal(node.op.levels.step / np.maximum(whole, 1), node.op.integer.alpha):
                 theta[node.name] = whole
     return Grid(theta, alpha, tops)
+
+
+def with_integers(student: Student, at: Parameters, grid: Grid, acc_bits: int) -> Graph | None:
+    """Return the graph with these numbers and their integers on the grid; None where an accumulator does not fit."""
+    graph, alphas = student.with_parameters(at), grid.alphas(at)
+    steps, infos, nodes = all_steps(graph), dict[str, ValueInfo](), []
+    for source in graph.inputs:
+        assert source.levels is not None
+        infos[source.name] = ValueInfo(source.type.shape, source.levels.lo, source.levels.hi)
+    for node in graph.nodes:
+        if isinstance(node.op, Layer):
+            integer = _integers(node, node.op, steps, infos, alphas[node.name], grid.top[node.name])
+            if not _fits(node.op, integer, acc_bits):
+                return None
+            node = replace(node, op=replace(node.op, integer=integer))
+        infos[node.name] = info_behind(node, infos)
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes))
+
+
+def _integers(
+    node: Node, layer: Layer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo], alpha: Array, top: int
+) -> IntegerForm:
+    maps = []
+    for m, s in zip(layer.maps, node.inputs, strict=True):
+        units = per_code(m, steps[s], infos[s].shape, 1.0 / alpha, node.type.shape)
+        codes = np.clip(np.rint(m.weight * units), -top, top).astype(np.int64)
+        maps.append(replace(m, weight=codes if isinstance(m, Conv | Dense) else compress(codes)))
+    projections = tuple(Projection(s, m) for s, m in zip(node.inputs, maps, strict=True))
+    low, high = driven_range(projections, (), infos)
+    assert layer.integer is not None
+    return replace(layer.integer, maps=tuple(maps), alpha=alpha, acc_min=int(low.min()), acc_max=int(high.max()))
+
+
+def _fits(layer: Layer, integer: IntegerForm, acc_bits: int) -> bool:
+    """Return whether accumulators, with what offset and thresholds add to them, fit their bits."""
+    more = np.abs(layer.bias) if layer.levels is None else layer.levels.step * (layer.levels.hi + 1)
+    worst = max(-integer.acc_min, integer.acc_max) + float((more / integer.alpha).max())
+    return worst <= 2 ** (acc_bits - 1) - 1
+
+
+def per_code(m: LinearMap, step: Array, shape: Shape, unit: Array, out: Shape) -> Array:
+    """Return, like the map's weight, how many accumulator units (1 / ``unit``) a weight of 1 adds per code it reads."""
+    scaled = effective(replace(m, weight=np.ones_like(m.weight, np.float64)), step, shape)
+    assert scaled is not None
+    scaled = scale_output(scaled, unit, out)
+    assert scaled is not None
+    return np.asarray(scaled.weight)
 
 
 def rounded_maps(student: Student, at: Parameters, grid: Grid) -> dict[str, list[Any]]:
@@ -73,12 +122,8 @@ def rounded_maps(student: Student, at: Parameters, grid: Grid) -> dict[str, list
 
 def _rounded(node: Node, m: LinearMap, step: Array, shape: Shape, unit: Array, top: int, slope: Any) -> tuple[Any, Any]:
     """Return the slope and weight of one map after rounding; one that is not learnt gets a slope of its own."""
-    scaled = effective(replace(m, weight=np.ones_like(m.weight, np.float64)), step, shape)
-    assert scaled is not None
-    scaled = scale_output(scaled, unit, node.type.shape)
-    assert scaled is not None
-    codes = np.clip(np.rint(m.weight * scaled.weight), -top, top)
-    real = codes / np.where(scaled.weight != 0, scaled.weight, 1.0)
+    units = per_code(m, step, shape, unit, node.type.shape)
+    real = np.clip(np.rint(m.weight * units), -top, top) / np.where(units != 0, units, 1.0)
     if isinstance(m, Conv | Dense):
         return slope, real.astype(F32)
     if isinstance(m, Identity):

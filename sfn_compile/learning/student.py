@@ -8,7 +8,7 @@ range, at its ends the code. All arrays have the batch axis last and are float32
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -144,21 +144,26 @@ class Student:
         """
         values, drives = dict(inputs), Values()
         for node in self.graph.nodes:
-            xs, op = [values[s] for s in node.inputs], node.op
-            if isinstance(op, MaxPool):
-                values[node.name] = self.pools[node.name].forward(xs[0])
+            xs = [values[s] for s in node.inputs]
+            if not isinstance(node.op, Layer):
+                values[node.name] = self.moved(node, xs)
                 continue
-            if isinstance(op, Moved):
-                parts = [m.forward(x, None) for m, x in zip(self.moves[node.name], xs, strict=True)]
-                values[node.name] = parts[0] if len(parts) == 1 else sum(parts[1:], start=parts[0])
-                continue
-            assert isinstance(op, Layer)
             used = self._maps(node, at) if maps is None else maps[node.name]
-            z = sum((slope.forward(x, w) for (slope, w), x in zip(used, xs, strict=True)), start=np.zeros((), F32))
-            z = z + beside(at.biases[node.name].astype(F32), len(node.type.shape))
-            drives[node.name] = z
-            values[node.name] = self._fired(node, op, z, at) if rounded else _real(op, z)
+            drives[node.name] = z = self.drive(node, xs, used, at)
+            values[node.name] = self.fired(node, z, at) if rounded else real_of(node.op, z)
         return values, drives
+
+    def moved(self, node: Node, xs: Sequence[Array]) -> Array:
+        """Return what a max pool or a move makes of its inputs."""
+        if isinstance(node.op, MaxPool):
+            return self.pools[node.name].forward(xs[0])
+        parts = [m.forward(x, None) for m, x in zip(self.moves[node.name], xs, strict=True)]
+        return parts[0] if len(parts) == 1 else np.asarray(sum(parts[1:], start=parts[0]))
+
+    def drive(self, node: Node, xs: Sequence[Array], maps: Sequence[Any], at: Parameters) -> Array:
+        """Return what stands in front of a Layer's activation."""
+        z = sum((slope.forward(x, w) for (slope, w), x in zip(maps, xs, strict=True)), start=np.zeros((), F32))
+        return np.asarray(z + beside(at.biases[node.name].astype(F32), len(node.type.shape)))
 
     def _maps(self, node: Node, at: Parameters) -> list[Any]:
         return [
@@ -166,8 +171,11 @@ class Student:
             for i, slope in enumerate(self.slopes[node.name])
         ]
 
-    def _fired(self, node: Node, op: Layer, z: Array, at: Parameters) -> Array:
-        y = _real(op, z)
+    def fired(self, node: Node, z: Array, at: Parameters) -> Array:
+        """Return what a Layer makes of that: codes times their step, or real numbers of a readout."""
+        op = node.op
+        assert isinstance(op, Layer)
+        y = real_of(op, z)
         if op.levels is None:
             return y
         return _to_levels(y, beside(at.steps[node.name].astype(F32), len(node.type.shape)), op.levels)
@@ -213,14 +221,14 @@ class Student:
         """Return the slope in front of the activation; note those of step and bias."""
         if op.levels is not None:
             step = beside(at.steps[node.name].astype(F32), len(node.type.shape))
-            ratio = _real(op, z) / step
+            ratio = real_of(op, z) / step
             shifted = ratio + F32(op.levels.offset)
             inside = (shifted >= op.levels.lo) & (shifted <= op.levels.hi + 1)
-            found.steps[node.name] = _like(at.steps[node.name], g * (fired / step - ratio * inside))
+            found.steps[node.name] = summed_like(at.steps[node.name], g * (fired / step - ratio * inside))
             g = g * inside
         if op.activation is not None:
             g = g * _slope(op.activation, z)
-        found.biases[node.name] = _like(at.biases[node.name], g)
+        found.biases[node.name] = summed_like(at.biases[node.name], g)
         return g
 
 
@@ -244,7 +252,8 @@ def _moves(op: Moved, shapes: list[Shape]) -> list[MoveSlope]:
     return found
 
 
-def _real(op: Layer, z: Array) -> Array:
+def real_of(op: Layer, z: Array) -> Array:
+    """Return the activation of a Layer, without rounding."""
     act = op.activation
     if act is None or act.kind == "identity":
         return z
@@ -272,7 +281,7 @@ def _slope(act: Activation, z: Array) -> Any:
     return _batch_first(lambda x: (act.evaluate(x + 1e-3) - act.evaluate(x - 1e-3)) / 2e-3, z)
 
 
-def _like(parameter: Array, terms: Array) -> Array:
+def summed_like(parameter: Array, terms: Array) -> Array:
     """Return the sum of ``terms`` ``(*shape, n)`` over the batch and all axes along which a parameter is one number."""
     rank = terms.ndim - 1
     ranked = (1,) * (rank - parameter.ndim) + parameter.shape

@@ -22,8 +22,9 @@ from ..config import Options
 from ..host import prepare_all
 from ..ir import Graph
 from ..learning.descent import Loss, Recipe, Teacher, error_of, learn, pieces_of, signal_of
-from ..learning.rounding import Grid, grid_of
-from ..learning.student import Parameters, Student, learnable
+from ..learning.refit import refit, samples_for
+from ..learning.rounding import grid_of, with_integers
+from ..learning.student import Student, learnable
 from ..samples import Samples, n_samples
 from .quantize_weights import QuantizeWeights
 
@@ -53,29 +54,31 @@ class Reconstruct:
         """Return the graph with learnt numbers, integer weights included; the same graph where nothing was gained."""
         why = self._why_not(graph)
         if why:
-            self.found.update(done=False, reason=why)
+            self.found.update(kept="before", reason=why)
             return graph
         student = Student(graph)
-        start = student.parameters()
-        prepared = prepare_all(graph, self.x)
+        start, prepared = student.parameters(), prepare_all(graph, self.x)
         aside, rest = _split(prepared)
         teacher = Teacher(student, student.parameters_of(self.origin))
-        pieces = pieces_of(aside)
-        loss = Loss(student, teacher, signal_of(teacher, pieces), self.recipe.sites)
-        quantize = QuantizeWeights(self.options)
-
-        def make(at: Parameters) -> Grid:
-            return grid_of(student, at, quantize.run, lambda site: _top(self.options.at(site)))
-
-        before = error_of(loss, start, make(start), aside)
-        learnt = learn(student, start, loss, rest, self.recipe, make, self.progress)
-        after = error_of(loss, learnt, make(learnt), aside)
-        self.found.update(done=bool(after < before), error_before=before, error_after=after,
-                          samples=n_samples(self.x), kept_aside=len(next(iter(aside.values()))))  # fmt: skip
-        if after >= before:
+        loss = Loss(student, teacher, signal_of(teacher, pieces_of(aside)), self.recipe.sites)
+        grid = grid_of(graph, lambda site: _top(self.options.at(site)))
+        few = {k: v[: samples_for(student, len(v))] for k, v in rest.items()}
+        tried = {"before": start, "fitted": refit(student, start, teacher, grid, few)}
+        errors = {name: error_of(loss, at, grid, aside) for name, at in tried.items()}
+        best = tried[min(errors, key=errors.__getitem__)]
+        tried["learnt"] = learn(student, best, loss, rest, self.recipe, grid, self.progress)
+        errors["learnt"] = error_of(loss, tried["learnt"], grid, aside)
+        kept = min(errors, key=errors.__getitem__)
+        self.found.update({"kept": kept, "samples": n_samples(self.x), "kept_aside": len(next(iter(aside.values())))})
+        self.found.update({f"error_{name}": error for name, error in errors.items()})
+        if kept == "before":
             self.found["reason"] = "the network did not get better on the samples kept aside"
             return graph
-        return quantize.run(student.with_parameters(learnt))
+        done = with_integers(student, tried[kept], grid, self.options.acc_bits)
+        if done is None:  # learnt weights grew beyond what the proved accumulators hold: coarser weights are chosen
+            self.found["reason"] = "integers were chosen anew so that accumulators fit"
+            return QuantizeWeights(self.options).run(student.with_parameters(tried[kept]))
+        return done
 
     def _why_not(self, graph: Graph) -> str:
         unknown = learnable(graph)

@@ -6,7 +6,7 @@ saturation, spikes, set bits, synaptic events) is a sum over those counts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,6 +98,10 @@ class Counter:
         """Return the share of some codes."""
         return float(self.histogram[np.isin(self.codes, codes)].sum()) / max(self.size, 1)
 
+    def unused(self, codes: Sequence[int]) -> float:
+        """Return the share of these codes that never occurred."""
+        return float((self.histogram[np.asarray(codes) - self.info.lo] == 0).mean())
+
     def neurons(self) -> Activity:
         """Return what the neurons of one sample emit, on average."""
         return self._activity(np.ones(len(self.counts)))
@@ -136,14 +140,15 @@ class Error:
         self.accumulated += _squares(off)
         if levels is None or levels.imported:  # stated levels are the network, not an error
             return
-        error = levels.quantize(real) * step
+        ideal = levels.quantize(real)
+        error = ideal * step
         error -= real
         self.here += _squares(error)
         self.n += real.size
         half = np.asarray(step) * HALF
-        self.beyond += int(np.count_nonzero(error < -half))
+        self.beyond += int(np.count_nonzero((error < -half) & (ideal == levels.hi)))
         if levels.lo < 0:
-            self.beyond += int(np.count_nonzero(error > half))
+            self.beyond += int(np.count_nonzero((error > half) & (ideal == levels.lo)))
 
     def row(self) -> dict[str, Any]:
         """Return what is reported."""
@@ -175,7 +180,7 @@ class Seen:
             **self.errors[name].row(), "density": counter.density,
             "saturation": counter.share(*at_end) if at_end and counter.counted else 0.0,
             "histogram": counter.histogram.tolist() if levels is not None else [],
-            "unused": float((counter.histogram == 0).mean()) if levels is not None else 0.0,
+            "unused": 0.0 if levels is None else counter.unused(levels.codes),
             **(counter.neurons().as_dict() if levels is not None else dict.fromkeys(MEASURES, 0.0)),
         }  # fmt: skip
 

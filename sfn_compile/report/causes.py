@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..ops.layer import Axis, channel_rows
 from ..program import Normalization, Population, Readout, Step, Table
+from ..rounding import to_ranks
 from .activity import HALF
 from .decibel import decibel
 
@@ -60,18 +61,21 @@ class Parts:
         return {**found, "beyond": self.beyond, "reach": self.reach, "top": self.top}
 
 
-def parts_of(fed: Array, real: Array, codes: Array, unit: Array, book: Array | None, axis: Axis) -> Parts:
+def parts_of(
+    fed: Array, real: Array, codes: Array, unit: Array, book: Array | None, axis: Axis, offset: float = 0.5
+) -> Parts:
     """Return the parts of a layer's error on some samples ``(n, *shape)``.
 
     ``fed``: what the float layer makes of the inputs that this one really gets; ``real``: of the float network's own;
-    ``unit``: real value of one integer; ``book``: its codes, ascending, None of a readout.
+    ``unit``: real value of one integer; ``book``: its codes, ascending, None of a readout; ``offset`` as in
+    :class:`~sfn_compile.ir.Levels`.
     """
     found = Parts(_squares(real), inherited=_squares(fed - real), accumulated=_squares(codes * unit - real))
     if book is None:
         found.weights = _squares(codes * unit - fed)
         return found
     scaled = fed / unit
-    ideal = nearest(scaled, book)
+    ideal = np.asarray(book)[to_ranks(scaled, np.ones(()), book.tolist(), offset)]
     lost = (ideal - scaled) * unit
     beyond = (scaled > book[-1] + HALF) | ((scaled < book[0] - HALF) & (book[0] < 0))
     found.cut, found.rounding = _squares(lost[beyond]), _squares(lost[~beyond])
@@ -92,13 +96,6 @@ def book_of(step: Step) -> Array | None:
     return np.unique(ladder.codes) if isinstance(ladder, Table) else np.arange(ladder.lo, ladder.hi + 1)
 
 
-def nearest(scaled: Array, book: Array) -> Array:
-    """Return of every number the nearest code of a book, the higher of two."""
-    if book[-1] - book[0] == len(book) - 1:
-        return np.clip(np.floor(scaled + 0.5), book[0], book[-1])
-    return book[np.searchsorted((book[1:] + book[:-1]) / 2, scaled, side="right")]
-
-
 def cause_of(parts: Parts, levels: int, is_unlike: bool) -> str:
     """Return what most of a layer's own error is: saturation, data, weights, dead, step or levels."""
     worst = max(("cut", "weights", "rounding"), key=lambda name: float(getattr(parts, name)))
@@ -106,7 +103,7 @@ def cause_of(parts: Parts, levels: int, is_unlike: bool) -> str:
         return "data" if is_unlike else "saturation"
     if worst == "weights":
         return "weights"
-    if parts.dead > parts.rounding / 2:
+    if parts.dead > parts.rounding / 2 and parts.top > 0:  # where nothing fires at all, it is the step
         return "dead"
     return "step" if levels > 1 and max(parts.reach, parts.top) <= HALF_THE_RANGE * levels else "levels"
 
@@ -140,7 +137,8 @@ def advice(cause: str, name: str, kind: str, levels: int, parts: Parts, options:
         return [f"--input-levels {_finer(levels)} (it has {levels})"]
     if cause == "levels":
         return [f"{site}levels={_finer(levels)} (it has {levels})"]
-    return [f"--levels {_finer(options['levels'])} (it is {options['levels']})", "--calib with 512 samples or more"]
+    learnt = [] if options.get("reconstruct") else ["--reconstruct (weights and steps learnt from the float network)"]
+    return [f"--levels {_finer(options['levels'])} (it is {options['levels']})", *learnt]
 
 
 def _finer(levels: int) -> int:

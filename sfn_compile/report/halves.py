@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,13 +28,17 @@ class Piece:
 
 @dataclass(frozen=True, eq=False)
 class Halves:
-    """Both networks on the same samples; ``sites`` are the layers in order, the inputs first."""
+    """Both networks on the same samples; ``sites`` are the layers in order, the inputs first.
+
+    ``offsets``: in steps, what layers add before they round down, where that is not a half.
+    """
 
     graph: Graph
     program: Program
     unit: Mapping[str, Array]
     pieces: Sequence[Piece]
     sites: Sequence[str]
+    offsets: Mapping[str, float] = field(default_factory=dict)
 
     def spiking(self, piece: Piece, name: str) -> Array:
         """Return the real values that a value's integers stand for."""
@@ -89,4 +93,5 @@ class Halves:
             assert isinstance(node.op, Layer | Normalize)
             fed, axis = node.op.evaluate(*(self.spiking(piece, s) for s in node.inputs)), node.op.axis
         codes, unit = piece.codes[name], self.unit[name]
-        return causes.parts_of(fed, piece.real[name], codes, unit, self.book(name), axis)
+        offset = self.offsets.get(name, 0.5)
+        return causes.parts_of(fed, piece.real[name], codes, unit, self.book(name), axis, offset)

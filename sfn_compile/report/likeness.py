@@ -23,7 +23,7 @@ from ..samples import Samples, n_samples, part
 
 Array = NDArray[Any]
 LOOKED_AT = 256  # samples of the inputs
-RUN = 64  # samples whose layers are looked at
+RUN = 32  # samples whose layers are looked at
 AT_A_TIME = 8
 ENOUGH = 16  # fewer samples tell nothing
 DEVIATIONS = 1.0  # between samples: how far a mean may move

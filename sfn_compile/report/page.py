@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader
+from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 
 from .. import artifact
@@ -22,16 +22,22 @@ from .likeness import read_report
 from .units import decibel, energy, number, percent, ratio
 
 FILE = "report.html"
+LATER = ("eval", "proof", "bisect")  # commands whose documents are shown once they are there
+AGAIN = "run its command again"
 
 
 def write_page(folder: Path) -> Path:
     """Write the page of a build anew and return its path. Raises SFN503 where the folder is no build."""
     manifest, _ = artifact.open_build(folder)
-    report = read_report(folder)
-    if "energy" not in report:
+    if "report.json" in artifact.changed_files(folder, manifest):
         raise fail("SFN503", "report.json is not the file that compile wrote", str(folder), "compile again")
-    later = {name: _document(folder / f"{name}.json") for name in ("eval", "proof", "bisect")}
-    artifact.write_text(folder / FILE, render(manifest, report, **later))
+    later = {name: _document(folder / f"{name}.json") for name in LATER}
+    try:
+        text = render(manifest, read_report(folder), **later)
+    except (TemplateError, TypeError, ValueError, AttributeError, KeyError) as error:  # fields that are not there
+        there = ", ".join(f"{name}.json" for name, found in later.items() if found is not None)
+        raise fail("SFN503", f"{there or 'report.json'} is damaged: {error}", str(folder), AGAIN) from error
+    artifact.write_text(folder / FILE, text)
     return folder / FILE
 
 
@@ -42,7 +48,7 @@ def _document(path: Path) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise fail("SFN503", f"{path.name} is damaged: {error}", str(path), "run its command again") from error
+        raise fail("SFN503", f"{path.name} is damaged: {error}", str(path), AGAIN) from error
     return found
 
 
@@ -63,7 +69,11 @@ def render(
 
 def _environment() -> Environment:
     made = Environment(
-        loader=PackageLoader("sfn_compile", "report/templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("sfn_compile", "report/templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
     )
     made.filters |= {"energy": energy, "number": number, "percent": percent, "decibel": decibel, "ratio": ratio,
                      "bar": lambda share: Markup(charts.bar(share))}  # fmt: skip
@@ -76,7 +86,7 @@ def _warnings(report: Mapping[str, Any], found: Mapping[str, Any] | None) -> lis
     for row in report["layers"]:
         said += [
             {"code": w["code"], "where": f"layer {row['name']!r}",
-             "what": f"{CODES[w['code']].title}: {percent(w['value'])}, {percent(w['limit'])} are usual"}
+             "what": f"{CODES[w['code']].title}: {percent(w['value'])}, more than {percent(w['limit'])}"}
             for w in row["warnings"]
         ]  # fmt: skip
     return said

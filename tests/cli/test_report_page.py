@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from cli_helpers import CALIB, DIGITS, TEST, document, refused, sfnc, succeeds
 from tiny_onnx import noise, saved, tiny
@@ -113,6 +114,13 @@ def test_warnings_of_layers_are_shown_with_their_codes(tmp_path):
     assert "SFN404 many values lie beyond the last code: relu_3" in again.stdout
 
 
+def test_corrections_are_shown_with_the_error_before_and_after(made):
+    report, text = document(made / "report.json"), page(made).text
+    assert report["corrections"]
+    for row in report["corrections"]:
+        assert f"{row['correction']} {row['outputs_db_before']:.1f} {row['outputs_db_after']:.1f}" in text
+
+
 def test_names_are_escaped(tmp_path):
     model = tiny("a = Conv(x, w) r = Relu(a) f = Flatten(r) y = Gemm(f, k)", w=noise(4, 3, 3, 3), k=noise(64, 2))
     model.graph.node[0].name = "<script>alert('1 & 2')</script>"
@@ -147,3 +155,20 @@ def test_a_histogram_draws_a_bar_for_every_group_that_occurs(counts):
 def test_a_chart_of_nothing_is_nothing():
     assert charts.errors([{"name": "a", "sqnr_db": None, "sqnr_accumulated_db": None}]) == ""
     assert charts.histogram([], 0) == ""
+
+
+@pytest.mark.parametrize("name", ["eval", "proof", "bisect"])
+@pytest.mark.parametrize("text", ["{", '{"targets": 3}', "[1]", "{}", '{"outputs": {"a": 5}, "data": {}}'])
+def test_what_a_later_command_left_is_refused_where_it_is_damaged(name, text, out):
+    (out / f"{name}.json").write_text(text)
+    refused("SFN503", 3, "report", out)
+
+
+def test_eval_on_outputs_that_are_places_can_be_shown(tmp_path):
+    model = tiny("a = Conv(x, w) r = Relu(a) f = Flatten(r) g = Gemm(f, k) y = ArgMax<axis=1>(g)", result="int64",
+                 w=noise(4, 3, 3, 3), k=noise(64, 5))  # fmt: skip
+    np.savez(tmp_path / "x.npz", x=noise(20, 3, 6, 6))
+    succeeds(saved(model, tmp_path), "-o", tmp_path / "o", "-q", "--calib", tmp_path / "x.npz")
+    succeeds("eval", tmp_path / "o", "--data", tmp_path / "x.npz", "-q")
+    succeeds("report", tmp_path / "o", "-q")
+    assert "agreement with float" in page(tmp_path / "o").text

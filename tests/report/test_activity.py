@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from report_examples import N, compiled
 
-from sfn_compile.program import ValueInfo
+from sfn_compile.ir import Levels
+from sfn_compile.program import Elementwise, Matmul, ValueInfo
 from sfn_compile.report import health
-from sfn_compile.report.activity import Counter, Error
+from sfn_compile.report.activity import Counter, Error, _met
 
 
 def rows():
@@ -51,20 +52,22 @@ def test_a_counter_takes_pieces_of_any_layout():
     assert counter.synapse_count("r") == 10
 
 
-class Steps:
-    imported, lo, hi = False, 0, 3
-
-    @staticmethod
-    def quantize(x):
-        return np.clip(np.floor(x / 0.5 + 0.5), 0, 3).astype(np.int32)
-
-
-def test_values_beyond_the_last_code_are_counted():
-    error = Error()
-    real = np.array([[0.0, 0.74, 1.5, 1.74, 1.76, 9.0]])
-    error.add(real, Steps.quantize(real), np.array(0.5), Steps)
-    assert error.row()["beyond"] == pytest.approx(2 / 6)
+@pytest.mark.parametrize("offset", [0.5, 0.0])
+@pytest.mark.parametrize("book", [None, (0, 1, 3)])
+def test_values_beyond_the_last_code_are_counted(book, offset):
+    error, step = Error(), np.array(0.5)
+    levels = Levels(step, 0, 3, np.array(False), book=book, offset=offset)
+    real = np.array([[0.0, 0.49, 0.74, 0.9, 1.4, 1.5, 1.74, 1.76, 9.0]])
+    error.add(real, levels.quantize(real), step, levels)
+    assert error.row()["beyond"] == pytest.approx(2 / 9)
     assert error.here == pytest.approx(error.accumulated)
+
+
+def test_codes_that_a_book_does_not_have_are_not_unused():
+    counter = Counter(ValueInfo((4,), 0, 7), {})
+    counter.add(np.array([[0, 1, 7, 7]]))
+    assert counter.unused((0, 1, 3, 7)) == 0.25
+    assert counter.unused(range(8)) == 5 / 8
 
 
 def healthy(**changes):
@@ -89,3 +92,37 @@ def test_each_sign_has_its_code(changes, code):
                                      {"levels": 3, "beyond": 0.05}, {"dead": 1, "channels": 1}])  # fmt: skip
 def test_what_is_no_sign(changes):
     assert health.warnings(healthy(**changes)) == []
+
+
+def counted(left, right, multiplied) -> list[float]:
+    """Events, spikes and set bits of the products of two batches, pair by pair, per sample."""
+    found = [0, 0, 0]
+    for a, b in multiplied(left.astype(object), right.astype(object)):
+        spikes = abs(a) * abs(b)
+        bits = bin(abs(a)).count("1") * bin(abs(b)).count("1")
+        found = [have + more for have, more in zip(found, (spikes > 0, spikes, bits), strict=True)]
+    return [x / len(left) for x in found]
+
+
+def of_matrices(left, right):
+    for n, h, i, j, k in np.ndindex(*left.shape[:3], right.shape[-1], left.shape[-1]):
+        yield left[n, h, i, k], right[n, h, k, j]
+
+
+def of_elements(left, right):
+    for at in np.ndindex(*np.broadcast_shapes(left.shape, right.shape)):
+        yield tuple(x[tuple(i % s for i, s in zip(at, x.shape, strict=True))] for x in (left, right))
+
+
+@pytest.mark.parametrize(
+    ("form", "shapes", "multiplied"),
+    [
+        (Matmul(np.ones(())), ((3, 2, 4, 5), (3, 2, 5, 3)), of_matrices),
+        (Elementwise(np.ones(())), ((3, 4, 2, 3), (3, 4, 2, 3)), of_elements),
+        (Elementwise(np.ones(())), ((3, 4, 1, 1), (3, 4, 2, 3)), of_elements),
+    ],
+)
+def test_products_are_counted_pair_by_pair(form, shapes, multiplied):
+    rng = np.random.default_rng(0)
+    left, right = rng.integers(-6, 7, shapes[0]), rng.integers(0, 4, shapes[1])
+    assert _met(left, right, form) == pytest.approx(counted(left, right, multiplied))
