@@ -23,6 +23,7 @@ GROUPS = {
     "4": "Mapping and targets",
     "5": "Proofs and build folders",
     "6": "Environment and usage",
+    "7": "Search",
     "9": "Our own bugs",
 }
 

@@ -23,13 +23,16 @@ if TYPE_CHECKING:
 def compile(model: str | Path, out: str | Path, *, calib: str | Path | None = None, **options: Any) -> Built:
     """Compile ``model`` into the folder ``out``, as ``sfnc compile`` does; ``options`` are those of ``config.Options``.
 
+    ``search``, a ``search.plan.Search``, refines them.
+
     Returns the report and the refusals of single targets. Raises ``diagnostics.CompileError``.
     """
     from .build import build
     from .config import Options
 
-    shapes = options.pop("input_shapes", None)
-    return build(Path(model), Path(out), Options(**options), None if calib is None else Path(calib), shapes)
+    shapes, search = options.pop("input_shapes", None), options.pop("search", None)
+    data = None if calib is None else Path(calib)
+    return build(Path(model), Path(out), Options(**options), data, shapes, search=search)
 
 
 def load(folder: str | Path) -> Program:

@@ -25,6 +25,7 @@ from .program import Program
 from .report import likeness, measure, page
 from .report.activity import real_steps
 from .samples import ModelInput, n_samples, part
+from .search.plan import Search
 
 Array = NDArray[Any]
 
@@ -49,18 +50,19 @@ def build(
     calib: Path | None = None,
     input_shapes: dict[str, tuple[int, ...]] | None = None,
     progress: Progress = silent,
+    search: Search | None = None,
 ) -> Built:
-    """Compile ``model`` into the folder ``out`` for every target of the options.
+    """Compile ``model`` into the folder ``out`` for every target of the options, which a ``search`` may refine.
 
     A target that refuses is reported in ``refusals`` while the others are built; where all refuse, or the accuracy
     falls by more than allowed, CompileError is raised and ``out`` stays as it was.
     """
     backends = {name: backend.load(name) for name in dict.fromkeys(options.targets)}
-    done = compile_model(model, options, calib, input_shapes, progress)
-    accuracy = _required_accuracy(done, progress)
+    done, found = _compiled(model, out, options, search, calib, input_shapes, progress)
+    options, accuracy = done.options, _required_accuracy(done, progress)
     with artifact.replacing(out) as folder:
         with timed(done.seconds, "report"):
-            report = {**_write_common(done, folder, progress), **accuracy}
+            report = {**_write_common(done, folder, progress), **accuracy, **found}
         refusals: dict[str, CompileError] = {}
         for name, target in backends.items():
             with timed(done.seconds, f"emit {name}"):
@@ -77,7 +79,27 @@ def build(
             artifact.write_text(folder / page.FILE, page.render(_facts(done), report))
         artifact.write_manifest(folder, _facts(done))
         artifact.write_json(folder / "timing.json", {k: round(v, 3) for k, v in done.seconds.items()})
+    if search is not None and search.state is None:
+        _state(out, search).unlink(missing_ok=True)  # its trials are in the report now
     return Built(out, report, refusals)
+
+
+def _compiled(
+    model: Path, out: Path, options: Options, search: Search | None, calib: Path | None,
+    input_shapes: dict[str, tuple[int, ...]] | None, progress: Progress,
+) -> tuple[Compilation, dict[str, Any]]:  # fmt: skip
+    """Return the compilation, and what the report says of the search that chose its options."""
+    if search is None:
+        return compile_model(model, options, calib, input_shapes, progress), {}
+    from .search.run import search_model
+
+    done, found = search_model(model, options, search, _state(out, search), calib, input_shapes, progress)
+    return done, {"search": found}
+
+
+def _state(out: Path, search: Search) -> Path:
+    """Return the file that measured trials are kept in: beside the build, which is replaced as a whole."""
+    return search.state or out.with_name(f"{out.name}.search.jsonl")
 
 
 def _required_accuracy(done: Compilation, progress: Progress) -> dict[str, Any]:
@@ -88,7 +110,7 @@ def _required_accuracy(done: Compilation, progress: Progress) -> dict[str, Any]:
     if data.labels is None:
         raise fail("SFN307", "--require-accuracy-drop needs labels beside the samples", data.source, "add `labels`")
     end = ending.ending_of(loaded.output_names, loaded.tail)
-    reference = reference_of(loaded.path, loaded.input_names, loaded.batch, done.program, end)
+    reference = reference_of(loaded.path, loaded.input_names, loaded.batch, [d.name for d in done.program.outputs], end)
     with timed(done.seconds, "accuracy"):
         found = compare(done.program, reference, data.x, data.labels, progress, end)["accuracy"]
     drop = 100 * (found["float_top1"] - found["snn_top1"])

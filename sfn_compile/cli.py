@@ -28,6 +28,7 @@ from .config import (
     SiteOptions,
 )
 from .diagnostics import CompileError, Diagnostic, fail
+from .search.plan import OBJECTIVES, STRATEGIES, Search, read_budget, strategy_of
 
 FILE = click.Path(path_type=Path)
 
@@ -142,6 +143,20 @@ def _sites(values: tuple[str, ...]) -> dict[str, SiteOptions]:
     return found
 
 
+def _search(
+    strategy: str | None, trials: int | None, objective: str, budget: tuple[str, ...], state: Path | None,
+    machine: Machine,
+) -> Search | None:  # fmt: skip
+    """Return the search that was asked for, if any. Raises SFN605, SFN704."""
+    limits = read_budget(budget)
+    if strategy is None:
+        if trials is not None or limits or state is not None or machine != Machine() or objective != "error":
+            raise fail("SFN605", "options of a search without --search", fix="add --search")
+        return None
+    name, substitute = strategy_of(strategy)
+    return Search(name, trials, objective, limits, state, machine, substitute).check()
+
+
 def _names(text: str | None) -> tuple[str, ...]:
     return tuple(t.strip() for t in (text or "").split(",") if t.strip())
 
@@ -205,14 +220,42 @@ _quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print errors o
 )
 @click.option("--require-accuracy-drop", type=float, metavar="PTS",
               help="Fail if top-1 on the labelled calibration data drops by more points.")  # fmt: skip
+@click.option(
+    "--search",
+    "strategy",
+    is_flag=False,
+    flag_value="auto",
+    type=click.Choice(("auto", *STRATEGIES)),
+    help="Search for levels, steps and weight bits of each layer. [alone: tpe, or grid without optuna]",
+)
+@click.option("--trials", type=int, help="Networks that a search measures. [default: 40; allocate, compress: by layer]")
+@click.option(
+    "--objective",
+    type=click.Choice(OBJECTIVES),
+    default="error",
+    show_default=True,
+    help="What a search wants: little error of the outputs, agreement with the float model, or accuracy.",
+)
+@click.option(
+    "--budget",
+    multiple=True,
+    metavar="COST=X,...",
+    help="Limits of a search: spikes, synops, memory; up to 1 a share of the plain compilation's.",
+)
+@click.option("--search-state", type=FILE, help="Keeps measured trials. [default: beside OUT until it is written]")
+@click.option("--workers", type=int, default=1, show_default=True, help="Processes that share a search's trials.")
+@click.option("--cluster", metavar="ADDRESS", help="A dask scheduler, whose workers share them instead.")
 @_quiet_option
 @_json_option
 @_guarded
 def compile_command(
     model: Path, target: str, output: Path | None, calib: Path | None, input_shape: tuple[str, ...],
-    method_option: tuple[str, ...], site: tuple[str, ...], quiet: bool, as_json: bool, **rest: Any,
+    method_option: tuple[str, ...], site: tuple[str, ...], quiet: bool, as_json: bool, strategy: str | None,
+    trials: int | None, objective: str, budget: tuple[str, ...], search_state: Path | None, workers: int,
+    cluster: str | None, **rest: Any,
 ) -> int:  # fmt: skip
     """Compile MODEL.onnx (the verb may be left out)."""
+    search = _search(strategy, trials, objective, budget, search_state, Machine(workers=workers, cluster=cluster))
     options = Options(targets=_names(target), method_options=_pairs(method_option), sites=_sites(site), **rest).check()
     from .build import build
     from .report.terminal import Console
@@ -220,7 +263,7 @@ def compile_command(
     console = Console(quiet or as_json)
     out = output if output is not None else Path(f"{model.stem}.sfnc")
     with console.progress() as progress:
-        built = build(model, out, options, calib, _shapes(input_shape), progress)
+        built = build(model, out, options, calib, _shapes(input_shape), progress, search)
     if as_json:
         click.echo(json.dumps({"output": str(out), **built.report}, indent=1))
     else:

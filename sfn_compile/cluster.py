@@ -22,7 +22,7 @@ from .config import Machine
 from .diagnostics import fail
 from .pairs import Build, Pair, Tally, float_threads
 from .samples import Samples
-from .workers import Crew, samples_of
+from .workers import Crew, Results, samples_of
 
 Array = NDArray[Any]
 Files = Mapping[str, bytes]
@@ -38,18 +38,25 @@ class Sent:
 
 
 @contextmanager
-def crew_of(machine: Machine, build: Build, x: Samples, labels: Array | None) -> Iterator[Crew]:
+def crew_of(machine: Machine, build: Build, x: Samples, labels: Array | None) -> Iterator[Crew[Tally]]:
     """Yield a crew of the cluster's workers. Raises SFN607 where dask, the scheduler or a worker cannot be used."""
-    client = _client(str(machine.cluster))
-    try:
-        _check_workers(client)
+    with connected(machine) as client:
         files = files_of(build)
         sent = Sent(files, hashlib.sha256(b"".join(n.encode() + b"\0" + files[n] for n in sorted(files))).hexdigest())
 
-        def crew(numbers: Sequence[int]) -> Iterator[tuple[int, Tally]]:
+        def crew(numbers: Sequence[int]) -> Results[Tally]:
             return _computed(client, sent, machine, x, labels, numbers)
 
         yield crew
+
+
+@contextmanager
+def connected(machine: Machine) -> Iterator[Any]:
+    """Yield a client of the cluster, whose workers all run this version. Raises SFN607."""
+    client = _client(str(machine.cluster))
+    try:
+        _check_workers(client)
+        yield client
     finally:
         client.close()
 
@@ -93,15 +100,19 @@ def files_of(build: Build) -> dict[str, bytes]:
 
 def _computed(
     client: Any, files: Sent, machine: Machine, x: Samples, labels: Array | None, numbers: Sequence[int]
-) -> Iterator[tuple[int, Tally]]:
-    """Yield (number, tally) of every piece that came back; one that dask gave up is left out."""
-    from distributed import as_completed
-
+) -> Results[Tally]:
     sent = client.scatter(files, broadcast=True, hash=False)
     jobs = [
         client.submit(_tally, number, *samples_of(x, labels, number), sent, machine, float_threads(), pure=False)
         for number in numbers
     ]
+    return finished(client, jobs)
+
+
+def finished(client: Any, jobs: Sequence[Any]) -> Iterator[Any]:
+    """Yield the result of every job that came back; one that dask gave up is left out."""
+    from distributed import as_completed
+
     for job in as_completed(jobs, loop=client.loop):
         if job.status == "finished":
             yield job.result()

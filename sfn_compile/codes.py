@@ -263,6 +263,41 @@ CODES: dict[str, Code] = {
         "version of sfnc. `--cluster ADDRESS` needs dask (`pip install 'sfnc[cluster]'`) and a scheduler whose workers "
         "have sfnc installed. Without --workers and --cluster everything runs in one process.",
     ),
+    # -- search --------------------------------------------------------------------------------------------------
+    "SFN701": Code(
+        EXIT_INPUT,
+        "too few samples to search on",
+        "A search calibrates on one half of the samples and measures every trial on the other, so it needs real "
+        "samples, 64 at least, with --calib. 512 or more samples of the training data are a good number; never give "
+        "test data, or the search learns it.",
+    ),
+    "SFN702": Code(
+        EXIT_CHECK_FAILED,
+        "no trial keeps the budget",
+        "Every network that the search measured costs more than --budget allows. The message says which came nearest. "
+        "Allow more, try more with --trials, or start from fewer --levels. With --search-state the trials were kept.",
+    ),
+    "SFN703": Code(
+        EXIT_USAGE,
+        "the search state is of another search",
+        "A file with measured trials is taken up only by the search that wrote it: the same model, data, options, "
+        "strategy, objective, budget and version of sfnc. Delete it to start anew, or name another file with "
+        "--search-state.",
+    ),
+    "SFN704": Code(
+        EXIT_ENVIRONMENT,
+        "optuna is not installed",
+        "--search tpe is optuna's sampler. Install it (`pip install 'sfnc[search]'`), or use --search grid, which "
+        "needs nothing.",
+    ),
+    "SFN705": Code(
+        EXIT_OK,
+        "a grid was searched instead of tpe",
+        "A bare --search means tpe, which needs optuna; without it a fixed grid is searched. Install optuna with "
+        "`pip install 'sfnc[search]'`, or write --search grid.",
+        severity="warning",
+    ),
+    # -- our own bugs --------------------------------------------------------------------------------------------
     "SFN901": Code(
         EXIT_BUG,
         "internal error",

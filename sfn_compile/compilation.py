@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def compile_model(
         prepared = prepare(model, options, calib, input_shapes, progress, after)
         rows: list[dict[str, Any]] = []
         graph, program = mapped(prepared, options, after, progress, rows)
-    warnings = _data_warnings(prepared) if prepared.statistics else []
+    warnings = data_warnings(prepared) if prepared.statistics else []
     return Compilation(prepared.loaded, graph, program, prepared.runner, prepared.calibration, options, warnings,
                        prepared.seconds, rows)  # fmt: skip
 
@@ -121,6 +121,12 @@ def prepare(
     return Prepared(loaded, graph, runner, statistics, data, seconds)
 
 
+def recalibrated(prepared: Prepared, data: Data) -> Prepared:
+    """Return the same model with the statistics of other samples."""
+    statistics = collect(prepared.graph, prepared.runner, data.x)
+    return replace(prepared, statistics=statistics, calibration=data, seconds={})
+
+
 def structured(graph: Graph, options: Options, after: After | None = None) -> Graph:
     """Return the imported graph as Layers: the same for the same options, whatever the samples."""
     passes = structure(options)
@@ -155,7 +161,7 @@ def _calibration_data(loaded: LoadedModel, options: Options, calib: Path | None)
     return subset(load_data(calib, loaded.inputs), options.samples, options.seed)
 
 
-def _data_warnings(prepared: Prepared) -> list[Diagnostic]:
+def data_warnings(prepared: Prepared) -> list[Diagnostic]:
     """Return what to say of the samples that thresholds were chosen on; a network that states its own needs none."""
     data, n = prepared.calibration, len(prepared.calibration)
     if data.source == GENERATED:

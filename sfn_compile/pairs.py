@@ -99,7 +99,7 @@ class Build:
         ending = open_ending(self.folder, self.manifest, self.program)
         names = [i.name for i in artifact.model_inputs(self.manifest)]
         batch, model = self.manifest["model"]["batch"], self.folder / "model.onnx"
-        reference = reference_of(model, names, batch, self.program, ending, float_threads)
+        reference = reference_of(model, names, batch, [d.name for d in self.program.outputs], ending, float_threads)
         return Pair(self.program, reference, ending, compute or simulator(self.program, machine))
 
 
@@ -118,13 +118,17 @@ def float_threads() -> int:
 
 
 def reference_of(
-    path: Path, inputs: Sequence[str], batch: int | None, program: Program, ending: Ending, threads: int | None = None
-) -> FloatReference:
-    """Return the float model to compare with; with a tail sample by sample, and with the values at the cut."""
+    path: Path, inputs: Sequence[str], batch: int | None, outputs: Sequence[str], ending: Ending,
+    threads: int | None = None,
+) -> FloatReference:  # fmt: skip
+    """Return the float model to compare with; with a tail sample by sample, and with the values at the cut.
+
+    ``outputs`` are those of the network, which is cut where a tail begins.
+    """
     if ending.tail is None:
         return FloatReference(path, inputs, batch, threads=threads)
     known = original_names(path)
-    return FloatReference(path, inputs, 1, [d.name for d in program.outputs if d.name in known], threads=threads)
+    return FloatReference(path, inputs, 1, [name for name in outputs if name in known], threads=threads)
 
 
 def cuts(n: int, size: int = PIECE) -> list[slice]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
@@ -24,8 +24,11 @@ from .samples import Samples, n_samples, part
 
 Array = NDArray[Any]
 ATTEMPTS = 3
-# Computes the pieces of these numbers; yields (number, tally) as they come; ends early where workers were lost.
-Crew = Callable[[Sequence[int]], Iterator[tuple[int, Tally]]]
+FORKED = sys.platform == "linux"
+T = TypeVar("T")
+# Computes the pieces of these numbers; yields (number, result) as they come; ends early where workers were lost.
+Results = Iterator[tuple[int, T]]
+Crew = Callable[[Sequence[int]], Results[T]]
 
 
 def spread(
@@ -44,37 +47,55 @@ def spread(
     return result(merged(found[i] for i in sorted(found)), names, labels is not None)
 
 
-def gather(crew: Crew, n: int, progress: Progress | None = None) -> dict[int, Tally]:
-    """Return the tally of every piece of ``n`` samples by its number; pieces that were lost are given out again."""
-    pieces = cuts(n)
+def gather(crew: Crew[Tally], n: int, progress: Progress | None = None) -> dict[int, Tally]:
+    """Return the tally of every piece of ``n`` samples by its number."""
     found: dict[int, Tally] = {}
-    for _ in range(ATTEMPTS):
-        missing = [i for i in range(len(pieces)) if i not in found]
-        for number, tally in crew(missing) if missing else ():
-            found[number] = tally
-            if progress is not None:
-                progress("evaluate", sum(t.n for t in found.values()), n)
-    if len(found) < len(pieces):
-        raise fail("SFN607", f"{len(pieces) - len(found)} of {len(pieces)} pieces were lost {ATTEMPTS} times")
+    for number, tally in complete(crew, range(len(cuts(n)))):
+        found[number] = tally
+        if progress is not None:
+            progress("evaluate", sum(t.n for t in found.values()), n)
     return found
+
+
+def complete(crew: Crew[T], numbers: Sequence[int]) -> Results[T]:
+    """Yield (number, result) of every number once; what was lost is given out again. Raises SFN607."""
+    found: set[int] = set()
+    for _ in range(ATTEMPTS):
+        missing = [i for i in numbers if i not in found]
+        for number, computed in crew(missing) if missing else ():
+            if number not in found:
+                found.add(number)
+                yield number, computed
+    if len(found) < len(numbers):
+        raise fail("SFN607", f"{len(numbers) - len(found)} of {len(numbers)} pieces were lost {ATTEMPTS} times")
 
 
 # -- processes of this machine --------------------------------------------------------------------------------------
 _here: tuple[Pair, Samples, Array | None] | None = None  # of a worker process
 
 
-def _processes(build: Build, x: Samples, labels: Array | None, machine: Machine) -> Crew:
+def _processes(build: Build, x: Samples, labels: Array | None, machine: Machine) -> Crew[Tally]:
     """Return a crew of processes that share weights, kernels and samples with this one where they can be forked."""
-    method = "fork" if sys.platform == "linux" else "spawn"
-    if method == "fork" and machine.engine == "fast":
+    if FORKED and machine.engine == "fast":
         prepare_kernels(build.program)  # before the fork: memory that nobody writes to stays one copy
-    threads = machine.threads or max(1, n_cores() // machine.workers)
-    given = build, x, labels, replace(machine, threads=threads), float_threads()
+    alone = replace(machine, threads=threads_of(machine))
+    return processes(machine, _begin, (build, x, labels, alone, float_threads()), _piece)
 
-    def crew(numbers: Sequence[int]) -> Iterator[tuple[int, Tally]]:
-        context = multiprocessing.get_context(method)
-        with ProcessPoolExecutor(min(machine.workers, len(numbers)), context, _begin, given) as pool:
-            jobs = [pool.submit(_piece, number) for number in numbers]
+
+def threads_of(machine: Machine) -> int:
+    """Return with how many threads each process of this machine computes."""
+    return machine.threads or max(1, n_cores() // machine.workers)
+
+
+def processes(
+    machine: Machine, begin: Callable[..., None], given: tuple[Any, ...], work: Callable[[int], tuple[int, T]]
+) -> Crew[T]:
+    """Return a crew of processes, each begun with ``begin(*given)``, that compute ``work(number)``."""
+
+    def crew(numbers: Sequence[int]) -> Results[T]:
+        context = multiprocessing.get_context("fork" if FORKED else "spawn")
+        with ProcessPoolExecutor(min(machine.workers, len(numbers)), context, begin, given) as pool:
+            jobs = [pool.submit(work, number) for number in numbers]
             for job in as_completed(jobs):
                 try:
                     yield job.result()

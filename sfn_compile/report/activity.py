@@ -208,11 +208,11 @@ def observe(
         for name, softmax in softmaxes.items():
             softmax.add(codes[name])
         for (left, right), form in forms.items():
-            met = _met(codes[left], codes[right], form)
-            seen.products[left, right] += Activity(*(m * n / total for m in met))
+            found = met(codes[left], codes[right], form)
+            seen.products[left, right] += Activity(*(m * n / total for m in found))
             dense = form.out_shape(codes[left].shape[1:], codes[right].shape[1:])
             each = codes[left].shape[-1] if isinstance(form, Matmul) else 1
-            seen.both[left, right] += met[0] * n / total / (each * float(np.prod(dense)))
+            seen.both[left, right] += found[0] * n / total / (each * float(np.prod(dense)))
     return seen
 
 
@@ -247,7 +247,7 @@ def levels_of(name: str, nodes: Mapping[str, Node], entry: Mapping[str, Levels |
     return found
 
 
-def _met(left: Array, right: Array, form: ProductForm) -> tuple[float, ...]:
+def met(left: Array, right: Array, form: ProductForm) -> tuple[float, ...]:
     """Return per sample the multiplications of two codes: both not 0, products of |k|, products of set bits."""
     pairs = zip(measures(left), measures(right), strict=True)
     if isinstance(form, Matmul):

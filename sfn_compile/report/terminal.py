@@ -47,6 +47,9 @@ class Console:
         self.out.print(_layer_table(report["layers"]))
         if report["attention"]:
             self.out.print(_attention_table(report["attention"]))
+        if "search" in report:
+            self.out.print(_front_table(report["search"]))
+            self.out.print(search_line(report["search"]))
         total = report["totals"]
         self.out.print(
             f"{report['coverage']['mapped']} of {report['coverage']['nodes']} ONNX nodes mapped; "
@@ -112,6 +115,38 @@ class Console:
         if found["within"]:
             best = "no error" if found["output_db"] is None else f"{found['output_db']:.1f} dB"
             self.out.print(f"the outputs stay within {found['limit_db']:g} dB of the float model: {best}")
+
+
+def _front_table(found: Mapping[str, Any]) -> Table:
+    """Return the trials that no other beats, cheapest first, and beside them the plain compilation and the chosen."""
+    trials, cost = {t["number"]: t for t in found["trials"]}, found["cost"]
+    table = Table("trial", found["objective"], cost, "of plain", "levels", "stretch", "")
+    plain = trials[0]["costs"][cost]
+    numbers = dict.fromkeys((*found["front"], found["chosen"], 0))
+    for t in sorted((trials[n] for n in numbers), key=lambda t: (t["costs"][cost], t["number"])):
+        said = [what for what, holds in (("plain", t["number"] == 0), ("chosen", t["number"] == found["chosen"]),
+                                         ("over the budget", not t["feasible"])) if holds]  # fmt: skip
+        sites = [t["options"].get("sites", {}).get(site, {}) for group in found["groups"] for site in group]
+        levels, stretch = ([s[key] for s in sites if key in s] for key in ("levels", "stretch"))
+        here = t["costs"][cost]
+        table.add_row(str(t["number"]), f"{t['objective']:.5g}", f"{here:,.0f}", f"{100 * here / plain:.0f} %",
+                      _ends(levels), _ends(stretch), ", ".join(said))  # fmt: skip
+    return table
+
+
+def _ends(values: list[float]) -> str:
+    return _span(min(values), max(values)) if values else ""  # type: ignore[arg-type]
+
+
+def search_line(found: Mapping[str, Any]) -> str:
+    """Return the line that says what a search did, and how the network that was built of it measures."""
+    where, made = found["measured_on"], found["made"]
+    limits = ", ".join(f"{name} up to {limit['limit']:,.6g}" for name, limit in found["budget"].items()) or "no budget"
+    return (
+        f"search {found['strategy']}, {len(found['trials'])} trials on {where['samples']} held-out samples, {limits}; "
+        f"trial {found['chosen']} was built: {found['objective']} {made['scores'][found['objective']]:.5g}, "
+        f"{found['cost']} {made['costs'][found['cost']]:,.0f} per sample"
+    )
 
 
 def tail_line(tail: Mapping[str, Any]) -> str:

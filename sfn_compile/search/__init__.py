@@ -1,0 +1,1 @@
+"""Search over compile options: calibrate once, map many times, measure each on samples that calibration never saw."""
