@@ -114,8 +114,20 @@ def rows_of_features():
     return b.build("y")
 
 
+def shifted_tables():
+    """A depthwise line whose shifts are no integers, and channels that are cut to fewer codes: two kernels."""
+    b = Builder((6, 7, 7), hi=31)
+    step = np.array([88.4137, 10.1733, 69.2191, 51.7137, 203.3171, 128.9173])[:, None, None, None]
+    tau = np.ceil(step * (np.arange(31) + 0.5) - np.array([350.2, 3.3, 840.1, 600, 0, 77])[:, None, None, None])
+    b.fire("a", Projection("x", conv(b.weights(6, 1, 3, 3), pad=1, groups=6)), hi=31)
+    top = np.array([31, 31, 4, 31, 10, 0])[:, None, None, None]
+    tau = np.where(np.arange(31) < top, tau, b.steps[-1].acc_max + 1)
+    redo(b, ladder=Table(tau.astype(np.int64), np.arange(32)))
+    return b.build(b.fire("y", Projection("a", conv(b.weights(4, 6, 1, 1)))))
+
+
 def even_thetas():
-    """Ties exist for even thetas: half-integer offsets, or a scale beside the tie."""
+    """Ties exist for even thetas: a scale beside the tie, or codes raised by so many that the offset is whole."""
     b = Builder((4, 5, 5), lo=-8, hi=7)
     b.fire("a", Projection("x", conv(b.weights(5, 4, 3, 3), pad=1)), kind="pow2", lo=-8, hi=7)
     return b.build(b.fire("y", Projection("a", conv(b.weights(3, 5, 3, 3), pad=1)), kind="pow2", hi=31))
@@ -200,8 +212,8 @@ def moved_readout():
 def single_neuron():
     """One output and an even theta: a scalar factor that onnxruntime would fold into the MatMul."""
     b = Builder((9,), lo=-8, hi=7)
-    b.fire("y", Projection("x", Dense(b.weights(1, 9))), lo=-8, hi=7)
-    redo(b, ladder=Uniform(np.array([214]), np.array([-77]), -8, 7))
+    b.fire("y", Projection("x", Dense(b.weights(1, 9))), lo=-200, hi=199)
+    redo(b, ladder=Uniform(np.array([214]), np.array([-77]), -200, 199))
     return b.build("y")
 
 
@@ -282,7 +294,7 @@ MORE = {
     bottleneck: {"QLinearConv": 2, "Concat": 1},
     one_axis_block: {"QLinearConv": 2},
     rows_of_features: {"QLinearConv": 2, "MatMul": 0},
-    even_thetas: {"Conv": 1, "QLinearConv": 1},
+    even_thetas: {"Conv": 0, "QLinearConv": 3},
     per_neuron: {"Div": 1, "GreaterOrEqual": 1},
     wide_sums: {"Slice": 18, "Div": 2, "GreaterOrEqual": 3},
     wide_convolutions: {"Div": 2, "Conv": 5},
@@ -291,7 +303,8 @@ MORE = {
     wide_codes: {"Round": 1},
     moved_readout: {"MaxPool": 1},
     single_neuron: {"Div": 1},
-    straight_tables: {"GreaterOrEqual": 0, "QLinearConv": 1, "Div": 1},
+    shifted_tables: {"QLinearConv": 3, "Div": 0},
+    straight_tables: {"GreaterOrEqual": 0, "QLinearConv": 3, "Div": 0},
 }
 
 

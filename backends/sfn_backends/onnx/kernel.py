@@ -29,13 +29,17 @@ _LARGEST_SQUARE = 1024  # a skip beside another projection is written as a squar
 
 @dataclass(frozen=True, eq=False)
 class Neuron:
-    """``code = clip(round((acc + bias) * scale), lo, hi)`` per channel, held as ``code + zero``; scales are float32."""
+    """``code = clip(round((acc + bias) * scale) - rise, lo, hi)`` per channel, held as ``code + zero``.
+
+    Scales are float32. A ``rise`` takes a second kernel, which lowers the codes of the first; both are cut to a byte.
+    """
 
     scale: Array
     bias: Array
     lo: int
     hi: int
     zero: int
+    rise: Array | None = None
 
 
 def write(net: Net, values: Values, step: Population) -> bool:
@@ -75,12 +79,15 @@ def _neuron(values: Values, step: Population, axis: int) -> Neuron | None:
 def _line(step: Population, axis: int, zero: int) -> Neuron | None:
     rows = line.rows_of(step)
     channels = None if rows is None else channel_vector(np.arange(len(rows.tau)).reshape(rows.shape), step.shape, axis)
-    found = line.for_kernel(rows) if rows is not None and channels is not None else None
+    if rows is None or channels is None:
+        return None
+    found, rise = line.for_kernel(rows), None
+    if found is None:
+        found, rise = line.for_two_kernels(rows) or (None, None)
     if found is None:
         return None
-    return Neuron(
-        found.scale[channels], found.shift[channels].astype(np.int64), int(found.lo[0]), int(found.hi[0]), zero
-    )
+    scale, shift = found.scale[channels], found.shift[channels].astype(np.int64)
+    return Neuron(scale, shift, int(found.lo[0]), int(found.hi[0]), zero, None if rise is None else rise[channels])
 
 
 def _part(held: Held, linear: LinearMap, rows: bool, lone: bool) -> Part | None:
@@ -149,4 +156,15 @@ def _convolve(net: Net, parts: list[Part], neuron: Neuron, out: Shape) -> str:
         kernel_shape=conv.weight.shape[2:], strides=conv.strides, pads=flat_pads(conv.pads), dilations=conv.dilations,
         group=conv.groups,
     )  # fmt: skip
+    if neuron.rise is not None:
+        codes = _lowered(net, codes, neuron.rise)
     return clip(net, codes, neuron.lo + neuron.zero, neuron.hi + neuron.zero, "uint8")
+
+
+def _lowered(net: Net, codes: str, by: Array) -> str:
+    """Add a depthwise kernel that subtracts a constant of each channel; what falls below 0 becomes 0."""
+    one, none = net.constant(1, "float32"), net.constant(0, "uint8")
+    return net.add(
+        "QLinearConv", codes, one, none, net.constant(np.ones((len(by), 1, 1, 1), np.int8)), one,
+        net.constant(0, "int8"), one, none, net.constant(-by, "int32"), kernel_shape=(1, 1), group=len(by),
+    )  # fmt: skip
