@@ -86,6 +86,20 @@ def broad_block():
     return b.build(b.fire("y", near, far, Projection("x", conv(b.weights(7, 6, 1, 1), stride=3)), hi=31))
 
 
+def even_block():
+    """Windows of a map and a strided shortcut with another zero and half as many channels: read in one go."""
+    b = Builder((parts.BROAD // 2, 6, 5), lo=-8, hi=7)
+    b.fire("a", Projection("x", conv(b.weights(parts.BROAD, parts.BROAD // 2, 3, 3), stride=2, pad=1)), hi=31)
+    shortcut = Projection("x", conv(b.weights(5, parts.BROAD // 2, 1, 1), stride=2))
+    return b.build(b.fire("y", Projection("a", conv(b.weights(5, parts.BROAD, 3, 3), pad=1)), shortcut, hi=31))
+
+
+def small_images():
+    """Few pixels and 8-bit codes: windows of all samples in one row, each read twice."""
+    b = Builder((parts.BROAD, 3, 3), lo=-128, hi=127)
+    return b.build(b.fire("y", Projection("x", conv(b.weights(6, parts.BROAD, 3, 3), pad=1)), hi=255))
+
+
 def bottleneck():
     """1x1 convolutions and a signed skip with another zero: plain joined channels, a constant in the bias."""
     b = Builder((5, 6, 4), lo=-16, hi=15)
@@ -291,6 +305,8 @@ MORE = {
     nine_bit_weights: {"QLinearConv": 2},
     basic_block: {"QLinearConv": 4},
     broad_block: {"Gather": 3},
+    even_block: {"QLinearConv": 2, "Gather": 1, "Slice": 0},
+    small_images: {"QLinearConv": 1, "Gather": 1, "Concat": 0},
     bottleneck: {"QLinearConv": 2, "Concat": 1},
     one_axis_block: {"QLinearConv": 2},
     rows_of_features: {"QLinearConv": 2, "MatMul": 0},
@@ -385,7 +401,10 @@ def typed(model, codes):
 
 
 # -- saturation ---------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("make", [eight_bit_input, basic_block, bottleneck, one_axis_block, broad_block])
+SATURATING = [eight_bit_input, basic_block, bottleneck, one_axis_block, broad_block, even_block, small_images]
+
+
+@pytest.mark.parametrize("make", SATURATING)
 def test_no_pair_of_products_of_an_int8_kernel_reaches_sixteen_bits(make):
     program = make()
     model = write(program)
@@ -394,6 +413,14 @@ def test_no_pair_of_products_of_an_int8_kernel_reaches_sixteen_bits(make):
         weight = constants[node.input[3]]
         assert weight.dtype == np.int8
         assert 2 * largest_raw(program, model, node.input[0]) * np.abs(weight.astype(int)).max() <= parts.PAIR
+
+
+def test_rows_of_a_thin_map_are_laid_out_in_whole_blocks_of_channels():
+    constants = {t.name: onnx.numpy_helper.to_array(t) for t in write(eight_bit_input()).graph.initializer}
+    kernels = [n for n in write(eight_bit_input()).graph.node if n.op_type == "QLinearConv"]
+    weight = constants[kernels[0].input[3]]
+    assert weight.shape[1] == 24  # three channels, three rows of windows, two copies, and six that fill up
+    assert not weight[:, 18:].any()
 
 
 def largest_raw(program, model, tensor):

@@ -144,13 +144,14 @@ def _lay_back(net: Net, tensor: str, shape: Shape, rows: bool) -> str:
 
 
 def _convolve(net: Net, parts: list[Part], neuron: Neuron, out: Shape) -> str:
-    tensor, conv, zero = join(net, parts, out)
+    joined = join(net, parts, out)
+    conv, zero = joined.conv, joined.zero
     # A part whose zero is not that of the joined tensor brings along a constant.
     extra = sum(p.conv.weight.sum(axis=(1, 2, 3)) * (p.zero - zero) for p in parts)
     one, middle = net.constant(1, "float32"), weight_zero(parts)
     kind = "uint8" if middle else "int8"
     codes = net.add(
-        "QLinearConv", tensor, one, net.constant(zero, "uint8"),
+        "QLinearConv", joined.tensor, one, net.constant(zero, "uint8"),
         net.constant(conv.weight + middle, kind), net.constant(neuron.scale), net.constant(middle, kind),
         one, net.constant(neuron.zero, "uint8"), net.constant(neuron.bias - extra, "int32"),
         kernel_shape=conv.weight.shape[2:], strides=conv.strides, pads=flat_pads(conv.pads), dilations=conv.dilations,
@@ -158,7 +159,15 @@ def _convolve(net: Net, parts: list[Part], neuron: Neuron, out: Shape) -> str:
     )  # fmt: skip
     if neuron.rise is not None:
         codes = _lowered(net, codes, neuron.rise)
-    return clip(net, codes, neuron.lo + neuron.zero, neuron.hi + neuron.zero, "uint8")
+    codes = clip(net, codes, neuron.lo + neuron.zero, neuron.hi + neuron.zero, "uint8")
+    return _image(net, codes, out) if joined.flat else codes
+
+
+def _image(net: Net, codes: str, out: Shape) -> str:
+    """Return the images ``(n, c, h, w)`` of a tensor in which all pixels of all samples stand in one row."""
+    last = net.add("Transpose", codes, perm=[0, 2, 3, 1])
+    images = net.add("Reshape", last, net.constant([-1, *out[1:], out[0]], "int64"))
+    return net.add("Transpose", images, perm=[0, 3, 1, 2])
 
 
 def _lowered(net: Net, codes: str, by: Array) -> str:
