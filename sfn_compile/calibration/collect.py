@@ -27,7 +27,7 @@ Values = Mapping[str, Array]
 Progress = Callable[[int, int], None]
 
 # Real numbers alive at a time (8 bytes each): wide networks are streamed in smaller pieces.
-NUMBERS_AT_A_TIME = 16_000_000
+NUMBERS_AT_A_TIME = 4_000_000
 MOST_SAMPLES = 32
 JOINED_NUMBERS = 2_000_000  # short runs of the model are put together up to here
 

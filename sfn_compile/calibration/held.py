@@ -19,7 +19,7 @@ from ..diagnostics import fail
 
 Array = NDArray[Any]
 
-ROOM = 64 << 20
+ROOM = 32 << 20
 
 
 @dataclass(frozen=True)
