@@ -80,7 +80,8 @@ class CorrectBias:
         form = layer.integer
         assert form is not None
         projections, products = form.terms(node.inputs)
-        driven = Population(node.name, projections, ladder(layer, form), node.type.shape, 0, 0, node.origin, products,
+        unfired = Readout(np.zeros(1, np.int64))
+        driven = Population(node.name, projections, unfired, node.type.shape, 0, 0, node.origin, products,
                             layer.norm(node.inputs))  # fmt: skip
         better = replace(layer, bias=layer.bias + self._shift(node, layer, form, driven, seen))
         if layer.levels is not None:
@@ -136,7 +137,7 @@ class _Seen:
         total, wrong = np.zeros(()), np.zeros(())
         for acc, (weight, some) in _in_order(work, -(-m // self.size)):
             total, wrong = total + weight, wrong + some
-            if driven.ladder is not None and not isinstance(driven.ladder, Readout):
+            if error.layer.levels is not None:
                 self.sums.add(name, acc)
         return total, wrong
 

@@ -85,12 +85,13 @@ def _readout_offset(bias: float, alpha: float) -> int:
 def uniform_offset(bias: float, step: float, theta: int) -> int:
     """Return the integer offset of ``clip((acc + offset) floordiv theta, ...)`` for rounding to nearest.
 
-    One accumulator unit is worth ``step / theta``; all arithmetic is rational.
+    One accumulator unit is worth ``step / theta``; all arithmetic is rational, over a common denominator.
 
     >>> uniform_offset(0.0, 0.5, 7), uniform_offset(0.25, 0.5, 7)
     (3, 7)
     """
-    found = math.floor(Fraction(theta, 2) + Fraction(bias) * theta / Fraction(step))
+    (shift, shift_unit), (width, width_unit) = float(bias).as_integer_ratio(), float(step).as_integer_ratio()
+    found = theta * (shift_unit * width + 2 * shift * width_unit) // (2 * shift_unit * width)
     return max(-_FAR, min(_FAR, found))
 
 
