@@ -87,11 +87,12 @@ class FloatRunner:
         self.reference = FloatReference(model, names, batch, wanted, piece, bool(wanted), before=graph.before)
 
     def stream(self, x: Samples) -> Any:
-        """Yield (number of samples, :class:`RealValues`, original outputs by name) for pieces of ``x``."""
+        """Yield (number of samples, :class:`RealValues`, outputs that are no taps by name) for pieces of ``x``."""
         start, held = 0, list[Seen]()
         for found in self.reference.stream(x):
             n = len(next(iter(found.values())))
-            held.append((n, RealValues(self.graph, self._known(part(x, slice(start, start + n)), found, n)), found))
+            others = {name: value for name, value in found.items() if name not in self.taps.values()}
+            held.append((n, RealValues(self.graph, self._known(part(x, slice(start, start + n)), found, n)), others))
             start += n
             if sum(n for n, *_ in held) >= self.joined:
                 yield self._joined(held)
