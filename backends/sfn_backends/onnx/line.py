@@ -24,6 +24,7 @@ _HALVINGS = 80
 _ULPS = (0, 1, -1, 2, -2, 3, -3)
 _RISES = 6  # of a row's codes that are tried, those first that bring its shift nearest to an integer
 _BYTE = 255
+_SPREAD = 1.01  # a threshold is any real number of an interval of length 1; the rest is for roundings of float32
 EXACT = 2**24
 
 
@@ -87,7 +88,10 @@ def for_kernel(rows: Rows) -> Line | None:
 
     All rows are cut to the same codes.
     """
-    found, right = _checked(rows, _kernel_lines(rows, _fit(rows)), np.multiply, lambda code: code)
+    fit = _fit(rows)
+    if not _straight(rows, fit):
+        return None
+    found, right = _checked(rows, _kernel_lines(rows, fit), np.multiply, lambda code: code)
     return found if right.all() else None
 
 
@@ -100,6 +104,8 @@ def for_two_kernels(rows: Rows) -> tuple[Line, Array] | None:
     """
     zero, (_, hi) = max(0, -rows.lo), _ends(rows)
     fit, n = _fit(rows), len(rows.tau)
+    if not _straight(rows, fit):
+        return None
     lines = _kernel_lines(rows, fit)[0]
     scale, shift, rise, left = lines.scale.copy(), lines.shift.copy(), np.zeros(n, np.int64), np.arange(n)
     for tried in _rises(rows, fit, hi + zero):
@@ -145,6 +151,8 @@ def _kernel_lines(rows: Rows, fit: tuple[Array, Array]) -> list[Line]:
 def for_floats(rows: Rows) -> Line | None:
     """Return a line for float32 tensors: ``round((acc + shift) / scale)``, the sum exact. Rows are cut one by one."""
     fit = _fit(rows)
+    if not _straight(rows, fit):
+        return None
     reach = max(abs(rows.acc_min), abs(rows.acc_max)) + float(np.abs(fit[1]).max()) + 1
     parts = int(np.floor(np.log2(EXACT / reach)))  # binary digits that a shift may have behind the point
     if parts < 0:
@@ -194,6 +202,12 @@ def _fit(rows: Rows) -> tuple[Array, Array]:
     slope = (low + high) / 2
     shift = -_error(middle, half, live, slope)[1]
     return _with_single(rows, slope, shift)
+
+
+def _straight(rows: Rows, fit: tuple[Array, Array]) -> bool:
+    """Whether the thresholds of every row stand so near its line that a search may be worth its time."""
+    spread, _ = _error(rows.tau - 0.5, rows.half, rows.live, fit[0])
+    return bool((spread <= _SPREAD).all())
 
 
 def _error(middle: Array, half: Array, live: Array, slope: Array) -> tuple[Array, Array]:
