@@ -12,11 +12,15 @@ from tiny_onnx import imported, noise, samples, tiny
 from sfn_compile.calibration.collect import RealValues, collect
 from sfn_compile.calibration.held import Held
 from sfn_compile.config import Options
-from sfn_compile.host import prepare_all
+from sfn_compile.execute import run_codes
+from sfn_compile.host import encode_all, prepare_all
 from sfn_compile.ops import Layer
 from sfn_compile.passes import correct_bias
+from sfn_compile.passes.arrays import spread
 from sfn_compile.passes.choose_ladders import ChooseLadders
 from sfn_compile.passes.correct_bias import CorrectBias
+from sfn_compile.passes.fold_thresholds import FoldThresholds
+from sfn_compile.passes.lower import lower
 from sfn_compile.passes.pipeline import run_passes
 from sfn_compile.passes.quantize_weights import QuantizeWeights
 from sfn_compile.program import ValueInfo
@@ -64,6 +68,30 @@ def test_biases_are_the_same_where_nothing_stays_in_memory(tmp_path, monkeypatch
     monkeypatch.setattr(correct_bias, "Held", partial(Held, room=0))
     some = corrected(graph, x)
     assert all(np.array_equal(whole[name], some[name]) for name in whole)
+
+
+def test_each_bias_moves_by_the_mean_error_on_the_codes_that_the_program_computes(tmp_path, monkeypatch):
+    original = imported(tiny(BODY, x=(2, 8, 8), w=noise(3, 2, 3, 3), k=noise(3, 4), l=noise(4, 2)), tmp_path)
+    monkeypatch.setattr(correct_bias, "MOST", 7)
+    graph, x, options = structured(original), {"x": samples(original, 20)}, Options()
+    runner = EvaluatedRunner(graph)
+    chosen = run_passes(graph, (ChooseLadders(collect(graph, runner, x), options), QuantizeWeights(options)))
+    better = run_passes(chosen, (CorrectBias(runner, x),))
+    program = lower(run_passes(better, (FoldThresholds(),)))
+    codes, real = (
+        run_codes(program, encode_all(program, x), engine="reference"),
+        RealValues(graph, prepare_all(graph, x)),
+    )
+    moved = []
+    for old, new in zip(chosen.nodes, better.nodes, strict=True):
+        if isinstance(old.op, Layer):
+            layer, form = old.op, old.op.integer
+            acc = sum(p.map.apply(codes[p.source], 0, "reference") for p in form.terms(old.inputs)[0])
+            true = layer.drive(*(real[s] for s in old.inputs))
+            shift = correct_bias._mean_error(layer, true, acc * form.alpha + layer.bias)
+            assert np.allclose(new.op.bias - layer.bias, spread(layer.axis, old.type.shape, shift), atol=1e-6)
+            moved.append(np.abs(shift).max())
+    assert min(moved) > 1e-4
 
 
 def test_the_drive_in_float32_is_that_of_the_layer(tmp_path):
