@@ -27,9 +27,9 @@ Values = Mapping[str, Array]
 Progress = Callable[[int, int], None]
 
 # Real numbers alive at a time (4 bytes each, 8 where they are computed): wide networks are streamed in smaller pieces.
-NUMBERS_AT_A_TIME = 8_000_000
+NUMBERS_AT_A_TIME = 4_000_000
 MOST_SAMPLES = 32
-JOINED_NUMBERS = 8_000_000  # short runs of the model are put together up to here
+JOINED_NUMBERS = 4_000_000  # short runs of the model are put together up to here
 
 
 def sites(graph: Graph) -> dict[str, Axis]:

@@ -51,7 +51,7 @@ def samples(model: Path, n: int) -> dict[str, np.ndarray]:
     kind = onnx.helper.tensor_dtype_to_np_dtype(source.type.tensor_type.elem_type)
     shape = (n, *(d.dim_value for d in source.type.tensor_type.shape.dim[1:]))
     rng = np.random.default_rng(0)
-    values = rng.integers(0, 256, shape) if kind.kind == "u" else rng.standard_normal(shape, np.float32)
+    values = rng.integers(0, 256, shape, np.uint8) if kind.kind == "u" else rng.standard_normal(shape, np.float32)
     return {source.name: values.astype(kind)}
 
 
