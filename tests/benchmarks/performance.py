@@ -337,8 +337,8 @@ Of a process that runs a network once, above one that only imports everything, M
 |---|---|---|---|
 {running}
 
-Of a process that compiles, MiB; importing everything takes 130. Statistics are of fixed size (about
-120 for a MobileNet). Samples of more than 64 MiB in an uncompressed `.npz` or `.npy` stay in the file; smaller ones are read.
+Of a process that compiles, MiB; importing everything takes 130. Statistics are of fixed size (120 for a
+MobileNet). Samples of more than 64 MiB in an uncompressed `.npz` or `.npy` stay in the file; smaller ones are read.
 Biases are corrected on at most 256 samples. Of what that needs (up to 96 million real numbers in float32, codes, and
 accumulators of one layer) 32 MiB each stay in memory and the rest in a temporary file, so memory grows with the samples
 up to there, and no further.
