@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import sys
@@ -478,6 +479,7 @@ def main() -> None:
     """Entry point of ``sfnc``."""
     for library in ("onnx_ir", "onnxscript"):  # what they warn of is checked here, and told as a diagnostic
         logging.getLogger(library).setLevel(logging.CRITICAL)
+    gc.set_threshold(50_000)  # importing what is needed makes many objects that stay
     cli(prog_name="sfnc")
 
 

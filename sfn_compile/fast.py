@@ -69,21 +69,37 @@ def bytes_per_sample(program: Program, info: Info) -> int:
 # -- populations ----------------------------------------------------------------------------------------------------
 def _population(step: Population, info: Info) -> Run | None:
     """Return a population's step, None where a part of it is unknown or only int64 is exact."""
+    dtype = number_type(step, info)
+    if dtype is None:
+        return None
+    total, fire = sums(step, info, dtype), firing(step, info, dtype)
+    return lambda values: fire(total(values))
+
+
+def number_type(step: Population, info: Info) -> kernels.DType | None:
+    """Return the float type that is exact for a population, None where it has no fast path."""
     bound = accumulator_bound(step, info)
-    if bound is None:
-        return None
-    dtype = exact_dtype(_fired_bound(step, bound), "fast")
-    if dtype is np.int64:
-        return None
+    dtype = np.int64 if bound is None else exact_dtype(_fired_bound(step, bound), "fast")
+    return None if dtype is np.int64 else dtype
+
+
+def sums(step: Population, info: Info, dtype: kernels.DType) -> Run:
+    """Return what makes the accumulators ``(*shape, n)`` of a population whose number type is ``dtype``, or less."""
     terms: list[Run] = [_projected(p.source, linear(p.map, info[p.source], dtype)) for p in step.projections]
     terms += [_multiplied(p, len(step.shape), dtype) for p in step.products]
-    fire = _ladder(step, bound, dtype)
-    return lambda values: fire(_total([term(values) for term in terms], step.shape))
+    return lambda values: _total([term(values) for term in terms], step.shape)
+
+
+def firing(step: Population, info: Info, dtype: kernels.DType) -> kernels.Kernel:
+    """Return the ladder of a population on accumulators of its number type, which it may overwrite."""
+    bound = accumulator_bound(step, info)
+    assert bound is not None
+    return _ladder(step, bound, dtype)
 
 
 def accumulator_bound(step: Population, info: Info) -> int | None:
     """Return what no partial sum of a population exceeds in magnitude; None where a part of it is of unknown kind."""
-    if any(type(p.map) not in MAPS or len(getattr(p.map, "pads", ())) > 2 for p in step.projections):
+    if not all(has_kernel(p.map) for p in step.projections):
         return None
     if any(type(p.form) is not Elementwise for p in step.products) or type(step.ladder) not in LADDERS:
         return None
@@ -104,6 +120,11 @@ def _fired_bound(step: Population, bound: int) -> int:
         most = int(np.abs(step.ladder.offset.astype(np.int64)).max(initial=0))
         return max(bound + most, int(step.ladder.theta.max(initial=0)))
     return bound + 1 if isinstance(step.ladder, Table) else bound
+
+
+def has_kernel(part: LinearMap) -> bool:
+    """Return whether :func:`linear` knows a map: one of the five kinds, over at most two axes."""
+    return type(part) in MAPS and len(getattr(part, "pads", ())) <= 2
 
 
 def linear(part: LinearMap, source: ValueInfo, dtype: kernels.DType) -> kernels.Kernel:

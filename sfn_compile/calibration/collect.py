@@ -26,10 +26,10 @@ Array = NDArray[Any]
 Values = Mapping[str, Array]
 Progress = Callable[[int, int], None]
 
-# Real numbers alive at a time (8 bytes each): wide networks are streamed in smaller pieces.
-NUMBERS_AT_A_TIME = 16_000_000
+# Real numbers alive at a time (4 bytes each, 8 where they are computed): wide networks are streamed in smaller pieces.
+NUMBERS_AT_A_TIME = 4_000_000
 MOST_SAMPLES = 32
-JOINED_NUMBERS = 2_000_000  # short runs of the model are put together up to here
+JOINED_NUMBERS = 4_000_000  # short runs of the model are put together up to here
 
 
 def sites(graph: Graph) -> dict[str, Axis]:
@@ -42,7 +42,10 @@ def sites(graph: Graph) -> dict[str, Axis]:
 
 
 class RealValues:
-    """The real value of any node for one batch: the tap where the original model has it, else computed from taps."""
+    """The real value of any node for one batch: the tap where the original model has it, else computed from taps.
+
+    A tap in float32 stays as onnxruntime gives it; everything else is float64.
+    """
 
     def __init__(self, graph: Graph, taps: Mapping[str, Array]):
         self.nodes = graph.by_name()
@@ -51,7 +54,7 @@ class RealValues:
     def __getitem__(self, name: str) -> Array:
         if name not in self.known:
             node = self.nodes[name]
-            self.known[name] = node.op.evaluate(*(self[s] for s in node.inputs))
+            self.known[name] = node.op.evaluate(*(self[s].astype(np.float64, copy=False) for s in node.inputs))
         return self.known[name]
 
 
@@ -84,11 +87,12 @@ class FloatRunner:
         self.reference = FloatReference(model, names, batch, wanted, piece, bool(wanted), before=graph.before)
 
     def stream(self, x: Samples) -> Any:
-        """Yield (number of samples, :class:`RealValues`, original outputs by name) for pieces of ``x``."""
+        """Yield (number of samples, :class:`RealValues`, outputs that are no taps by name) for pieces of ``x``."""
         start, held = 0, list[Seen]()
         for found in self.reference.stream(x):
             n = len(next(iter(found.values())))
-            held.append((n, RealValues(self.graph, self._known(part(x, slice(start, start + n)), found, n)), found))
+            others = {name: value for name, value in found.items() if name not in self.taps.values()}
+            held.append((n, RealValues(self.graph, self._known(part(x, slice(start, start + n)), found, n)), others))
             start += n
             if sum(n for n, *_ in held) >= self.joined:
                 yield self._joined(held)
@@ -100,7 +104,8 @@ class FloatRunner:
         """Return the values of the graph that are known without computing, for one run of the model."""
         known, types = prepare_all(self.graph, x), self.graph.types()
         for name, tap in self.taps.items():
-            known[name] = found[tap].astype(np.float64).reshape(n, *types[name].shape)
+            value = found[tap] if found[tap].dtype == np.float32 else found[tap].astype(np.float64)
+            known[name] = value.reshape(n, *types[name].shape)
             check_finite(known[name], tap)
         return known
 
@@ -146,4 +151,4 @@ def _is_local(node: Node) -> bool:
 def _arguments(node: Node, values: RealValues) -> Array:
     """Return what the activation of a Layer is applied to."""
     assert isinstance(node.op, Layer)
-    return node.op.drive(*(values[s] for s in node.inputs))
+    return node.op.drive(*(values[s].astype(np.float64, copy=False) for s in node.inputs))

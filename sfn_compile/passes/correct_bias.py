@@ -8,20 +8,24 @@ thresholds. The light bias calibration of SNN Calibration (Li et al., ICML 2021)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import fast, kernels
 from ..calibration.collect import FloatRunner
-from ..execute import accumulate, fire, in_pieces
+from ..calibration.held import Held
+from ..execute import accumulate, fire, n_cores, single_threaded_blas
 from ..host import prepare_all
 from ..ir import Graph, Levels, Node
 from ..ops import Expression, IntegerForm, Layer, MaxPool, Normalize, is_row_exp
 from ..ops.layer import channel_rows
-from ..program import Normalization, Population, ValueInfo
+from ..program import Population, Readout, ValueInfo
 from ..samples import Samples, n_samples, part
 from ..serialize import smallest_int
 from .arrays import spread
@@ -29,10 +33,15 @@ from .fold_thresholds import ladder
 from .lower import info_behind, normalization
 
 Array = NDArray[Any]
+Values = Mapping[str, Array]
+Fired: TypeAlias = Callable[[Array | None, Values], Array]
+Result = TypeVar("Result")
 
 MAX_SAMPLES = 256
-MAX_NUMBERS = 96_000_000  # real numbers held at a time, in float32: of large values only the first samples are
-MAX_CODES = 200_000_000  # codes of one value held at a time: a very wide network is corrected on fewer samples
+MAX_NUMBERS = 96_000_000  # real numbers held, in float32: of large values only the first samples are
+MAX_CODES = 200_000_000  # codes of one value held: a very wide network is corrected on fewer samples
+# Numbers of one value that are computed together, unless they are too few samples for the vectors of the fast engine.
+NUMBERS_AT_A_TIME, FEW, MOST, LARGEST = 1_000_000, 8, 32, 16_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,105 +61,232 @@ class CorrectBias:
         """Return the graph with corrected biases."""
         widest = max(int(np.prod(t.shape)) for t in graph.types().values())
         n = max(1, min(n_samples(self.x), MAX_SAMPLES, MAX_CODES // widest))
-        x = part(self.x, slice(n))
-        real, entered = _real_values(graph, self.runner, x, n), prepare_all(graph, x)
+        x, size = part(self.x, slice(n)), _at_a_time(widest)
+        seen = _Seen(n, size, _real_values(graph, self.runner, x, n, size))
         last_use = {s: i for i, node in enumerate(graph.nodes) for s in node.inputs}
-        codes: dict[str, Array] = {}
-        infos: dict[str, ValueInfo] = {}
-        for source in graph.inputs:
-            assert source.levels is not None
-            infos[source.name] = ValueInfo(source.type.shape, source.levels.lo, source.levels.hi)
-            if source.name in last_use:
-                codes[source.name] = smallest_int(source.levels.quantize(entered[source.name]))
+        seen.enter(graph, x, last_use)
         nodes = []
         for i, node in enumerate(graph.nodes):
             if isinstance(node.op, Layer):
-                node = self._corrected(node, node.op, real, codes, infos)
-            elif isinstance(node.op, Normalize):
-                codes[node.name] = _normalized(normalization(node, node.op), codes)
+                node = self._corrected(node, node.op, seen)
             else:
-                codes[node.name] = _moved(node, codes, infos)
-            infos[node.name] = info_behind(node, infos)
+                seen.fire(node.name, _unlayered(node, seen.infos), node.inputs)
+            seen.infos[node.name] = info_behind(node, seen.infos)
             nodes.append(node)
-            for done in [s for s in dict.fromkeys(node.inputs) if last_use[s] == i]:
-                codes.pop(done)
-                real.pop(done, None)
+            seen.drop([s for s in dict.fromkeys(node.inputs) if last_use[s] == i])
         return replace(graph, nodes=tuple(nodes))
 
-    def _corrected(
-        self, node: Node, layer: Layer, real: Mapping[str, Array], codes: dict[str, Array],
-        infos: Mapping[str, ValueInfo],
-    ) -> Node:  # fmt: skip
+    def _corrected(self, node: Node, layer: Layer, seen: _Seen) -> Node:
         form = layer.integer
         assert form is not None
         projections, products = form.terms(node.inputs)
-        driven = Population(node.name, projections, ladder(layer, form), node.type.shape, 0, 0, node.origin, products,
+        unfired = Readout(np.zeros(1, np.int64))
+        driven = Population(node.name, projections, unfired, node.type.shape, 0, 0, node.origin, products,
                             layer.norm(node.inputs))  # fmt: skip
-        better = replace(layer, bias=layer.bias + self._shift(node, layer, form, driven, real, codes, infos))
+        better = replace(layer, bias=layer.bias + self._shift(node, layer, form, driven, seen))
         if layer.levels is not None:
             fired = replace(driven, ladder=ladder(better, form))
-            codes[node.name] = _each(lambda at: _fired(fired, at, infos), driven.sources, codes)
+            seen.fire(node.name, _fired(fired, seen.infos), fired.sources)
         return replace(node, op=better, origin=node.origin.touched_by(self.name))
 
-    def _shift(
-        self, node: Node, layer: Layer, form: IntegerForm, driven: Population, real: Mapping[str, Array],
-        codes: Mapping[str, Array], infos: Mapping[str, ValueInfo],
-    ) -> Array:  # fmt: skip
+    def _shift(self, node: Node, layer: Layer, form: IntegerForm, driven: Population, seen: _Seen) -> Array:
         """Return what is added to the bias, and keep it for the population that carries on what rounding left."""
         if layer.carries:  # the same sum, so it is wrong by the same
             return self.shifts[node.inputs[len(layer.maps) - 1]]
         if is_row_exp(layer) or "imported" in form.notes:
             return np.zeros(())  # a shift of all scores changes nothing; a stated network is computed as it is
-        n = min(len(real[s]) for s in node.inputs)
-        acc = _each(lambda at: _divided(driven, at, infos), driven.sources, {s: codes[s][:n] for s in driven.sources})
-        true = in_pieces(
-            lambda *xs: layer.drive(*(x.astype(np.float64) for x in xs)), *(real[s][:n] for s in node.inputs)
-        )
-        error = _mean_error(layer, true, acc * form.alpha + layer.bias)
+        error = _mean(*seen.compare(node.name, driven, _Error(layer, form, node, seen.infos)))
         self.shifts[node.name] = spread(layer.axis, node.type.shape, error)
         return self.shifts[node.name]
 
 
-def _each(function: Callable[[dict[str, Array]], Array], names: Sequence[str], values: Mapping[str, Array]) -> Array:
-    """Return ``function`` of the values ``names``, computed in pieces of the samples."""
-    return in_pieces(lambda *some: function(dict(zip(names, some, strict=True))), *(values[s] for s in names))
+class _Seen:
+    """What is known while one layer after the other is corrected: integers so far, and the real values of the rest.
+
+    Pieces of ``size`` of ``n`` samples pass through a layer in threads. Their sums are added in their order, so that no
+    number depends on how many threads there are.
+    """
+
+    def __init__(self, n: int, size: int, real: Held):
+        self.n, self.size, self.real = n, size, real
+        self.codes, self.sums = Held(size), Held(size)
+        self.infos: dict[str, ValueInfo] = {}
+
+    def enter(self, graph: Graph, x: Samples, read: Collection[str]) -> None:
+        """Hold the codes of the inputs that are read."""
+        for source in graph.inputs:
+            assert source.levels is not None
+            self.infos[source.name] = ValueInfo(source.type.shape, source.levels.lo, source.levels.hi)
+        for start in range(0, self.n, self.size):
+            entered = prepare_all(graph, part(x, slice(start, start + self.size)))
+            for source in graph.inputs:
+                if source.name in read and source.levels is not None:
+                    self.codes.add(source.name, smallest_int(source.levels.quantize(entered[source.name])))
+
+    def compare(self, name: str, driven: Population, error: _Error) -> tuple[Array, Array]:
+        """Return the sums of ``error`` over all samples; hold the accumulators, which are to be fired."""
+        sources, inputs = dict.fromkeys(driven.sources), dict.fromkeys(error.node.inputs)
+        accumulated, m = _accumulated(driven, self.infos), min(self.real.count(s) for s in inputs)
+
+        def work(i: int) -> tuple[Array, tuple[Array, Array]]:
+            codes = {s: self.codes.piece(s, i) for s in sources}
+            acc, k = accumulated(codes), m - i * self.size
+            norm = None if driven.norm is None else driven.norm.apply(codes[driven.norm.source][:k])
+            return acc, error(acc[:k], norm, {s: self.real.piece(s, i)[:k] for s in inputs})
+
+        total, wrong = np.zeros(()), np.zeros(())
+        for acc, (weight, some) in _in_order(work, -(-m // self.size)):
+            total, wrong = total + weight, wrong + some
+            if error.layer.levels is not None:
+                self.sums.add(name, acc)
+        return total, wrong
+
+    def fire(self, name: str, fired: Fired, sources: Sequence[str]) -> None:
+        """Hold what ``fired`` makes of the sources' codes, and of accumulators where they are held already."""
+        ready = self.sums.count(name) if name in self.sums else 0
+
+        def work(i: int) -> Array:
+            acc = self.sums.piece(name, i) if i * self.size < ready else None
+            return fired(acc, {s: self.codes.piece(s, i) for s in dict.fromkeys(sources)})
+
+        for codes in _in_order(work, -(-self.n // self.size)):
+            self.codes.add(name, codes)
+        if ready:
+            self.sums.drop(name)
+
+    def drop(self, names: Sequence[str]) -> None:
+        """Forget values that nothing reads any more."""
+        for name in names:
+            self.codes.drop(name)
+            if name in self.real:
+                self.real.drop(name)
 
 
-def _divided(driven: Population, codes: Mapping[str, Array], infos: Mapping[str, ValueInfo]) -> Array:
-    """Return the accumulators, divided by the sum of a row where the threshold is scaled by it."""
-    acc = accumulate(driven, codes, infos)
-    return acc if driven.norm is None else acc / driven.norm.apply(codes[driven.norm.source])
+def _in_order(work: Callable[[int], Result], n: int) -> Iterator[Result]:
+    """Yield ``work(i)`` for ``i`` below ``n``, a few ahead in threads."""
+    ahead: deque[Future[Result]] = deque()
+    with single_threaded_blas(), ThreadPoolExecutor(n_cores()) as pool:
+        for i in range(n):
+            ahead.append(pool.submit(work, i))
+            if len(ahead) > n_cores():
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
-def _normalized(step: Normalization, codes: Mapping[str, Array]) -> Array:
-    """Return the codes of a normalisation, in a small type."""
-    return _each(lambda at: smallest_int(step.apply(*(at[s] for s in step.sources))), step.sources, codes)
+def _at_a_time(widest: int) -> int:
+    """Return how many samples pass through a layer together."""
+    return max(1, min(MOST, max(FEW, NUMBERS_AT_A_TIME // widest), LARGEST // widest))
 
 
-def _fired(population: Population, codes: Mapping[str, Array], infos: Mapping[str, ValueInfo]) -> Array:
-    """Return the codes of a population in a type that is small: those of all samples are held at a time."""
-    return smallest_int(fire(population, accumulate(population, codes, infos), codes))
+# -- integers ---------------------------------------------------------------------------------------------------------
+def _accumulated(step: Population, infos: Mapping[str, ValueInfo]) -> Callable[[Values], Array]:
+    """Return what makes accumulators ``(n, *shape)`` of codes, by the fast engine where it can."""
+    dtype = fast.number_type(step, infos)
+    if dtype is None:
+        return lambda codes: accumulate(step, codes, infos)
+    sums = fast.sums(step, infos, dtype)
+    return lambda codes: _first(sums({s: _last(v) for s, v in codes.items()}))
+
+
+def _fired(step: Population, infos: Mapping[str, ValueInfo]) -> Fired:
+    """Return what makes codes, in a small type, of codes and of accumulators, which it computes where they are None."""
+    dtype, accumulated = fast.number_type(step, infos), _accumulated(step, infos)
+    if dtype is None:
+        return lambda acc, codes: smallest_int(
+            fire(step, accumulated(codes) if acc is None else acc.astype(np.int64), codes)
+        )
+    ladder = fast.firing(step, infos, dtype)
+    return lambda acc, codes: _first(ladder(_last(accumulated(codes) if acc is None else acc.astype(dtype))))
+
+
+def _unlayered(node: Node, infos: Mapping[str, ValueInfo]) -> Fired:
+    """Return what makes the codes of a node that is no Layer."""
+    if isinstance(node.op, Normalize):
+        step = normalization(node, node.op)
+        return lambda _, codes: smallest_int(step.apply(*(codes[s] for s in step.sources)))
+    return lambda _, codes: _moved(node, codes, infos)
+
+
+def _moved(node: Node, codes: Mapping[str, Array], infos: Mapping[str, ValueInfo]) -> Array:
+    if isinstance(node.op, MaxPool):
+        lowest = infos[node.inputs[0]].lo
+        moved: Array = node.op.evaluate(codes[node.inputs[0]].astype(np.float64))
+        return smallest_int(np.maximum(moved, lowest).astype(np.int32))
+    return node.op.evaluate(*(codes[s] for s in node.inputs))
+
+
+def _last(x: Array) -> Array:
+    return np.moveaxis(x, 0, -1)
+
+
+def _first(x: Array) -> Array:
+    return np.moveaxis(x, -1, 0)
+
+
+# -- errors -----------------------------------------------------------------------------------------------------------
+class _Error:
+    """The error of a layer's pre-activations in one piece of the samples: per channel, its weight and its sum."""
+
+    def __init__(self, layer: Layer, form: IntegerForm, node: Node, infos: Mapping[str, ValueInfo]):
+        self.layer, self.node = layer, node
+        self.drive, dtype = _drive(layer, node, infos)
+        self.alpha, self.bias = (np.asarray(a, dtype) for a in (form.alpha, layer.bias))
+
+    def __call__(self, acc: Array, norm: Array | None, real: Mapping[str, Array]) -> tuple[Array, Array]:
+        true = self.drive(*(real[s] for s in self.node.inputs))
+        return _error_sums(self.layer, true, (acc if norm is None else acc / norm) * self.alpha + self.bias)
+
+
+def _drive(layer: Layer, node: Node, infos: Mapping[str, ValueInfo]) -> tuple[Callable[..., Array], type[Any]]:
+    """Return what computes pre-activations ``(n, *shape)`` of real values, and in which type.
+
+    float32 in the kernels of the fast engine: the mean of many samples is what counts, and the values come from
+    onnxruntime's float32. Products, and what is divided by a row, are computed in float64.
+    """
+    if layer.products or layer.norm_axis is not None or not all(fast.has_kernel(m) for m in layer.maps):
+        return lambda *xs: layer.drive(*(x.astype(np.float64) for x in xs)), np.float64
+    parts = [fast.linear(m, infos[s], np.float32) for m, s in zip(layer.maps, node.inputs, strict=False)]
+    bias = kernels.beside(np.asarray(layer.bias, np.float32), len(node.type.shape))
+    return lambda *xs: _first(sum((p(_last(x)) for p, x in zip(parts, xs, strict=False)), start=bias)), np.float32
 
 
 def _mean_error(layer: Layer, true: Array, got: Array) -> Array:
-    """Return per channel the mean of ``true - got``, weighted by how much a neuron's output depends on it.
+    """Return per channel the mean of ``true - got``, weighted by how much a neuron's output depends on it."""
+    return _mean(*_error_sums(layer, true, got))
+
+
+def _mean(total: Array, error: Array) -> Array:
+    return np.where(total > 0, error / np.where(total > 0, total, 1), 0.0)
+
+
+def _error_sums(layer: Layer, true: Array, got: Array) -> tuple[Array, Array]:
+    """Return per channel the sums of the weights and of ``true - got`` times its weight, in float64.
 
     Where both stay silent or both saturate, an error changes nothing, so it has no say. A function that is no straight
     line counts by its slope over one code.
     """
-    if layer.levels is None:
+    weight = _weight(layer, true, got)
+    error = true - got
+    if weight is None:
         weight = np.ones_like(true)
-    elif layer.activation is not None and layer.activation.body is not None:
-        weight = _slope(layer.activation.body, true, layer.levels)
     else:
-        assert layer.activation is not None
-        due = layer.levels.due()
-        low, high = float(due[0]) * layer.levels.step, float(due[-1]) * layer.levels.step
-        fired, would = layer.activation.evaluate(true), layer.activation.evaluate(got)
-        weight = ~(((fired < low) & (would < low)) | ((fired > high) & (would > high)))
-    total = channel_rows(weight, layer.axis, batched=True).sum(axis=1)
-    error = channel_rows((true - got) * weight, layer.axis, batched=True).sum(axis=1)
-    return np.where(total > 0, error / np.where(total > 0, total, 1), 0.0)
+        error *= weight
+    total, wrong = (channel_rows(a, layer.axis, batched=True).sum(axis=1, dtype=np.float64) for a in (weight, error))
+    return total, wrong
+
+
+def _weight(layer: Layer, true: Array, got: Array) -> Array | None:
+    """Return how much each neuron's output depends on its pre-activation, None for 1 everywhere."""
+    if layer.levels is None:
+        return None
+    if layer.activation is not None and layer.activation.body is not None:
+        return _slope(layer.activation.body, true, layer.levels)
+    assert layer.activation is not None
+    due = layer.levels.due()
+    low, high = float(due[0]) * layer.levels.step, float(due[-1]) * layer.levels.step
+    fired, would = layer.activation.evaluate(true), layer.activation.evaluate(got)
+    return (np.maximum(fired, would) >= low) & (np.minimum(fired, would) <= high)
 
 
 def _slope(body: Expression, z: Array, levels: Levels) -> Array:
@@ -160,21 +296,24 @@ def _slope(body: Expression, z: Array, levels: Levels) -> Array:
     return np.abs(above - below) / levels.step
 
 
-def _real_values(graph: Graph, runner: FloatRunner, x: Samples, n: int) -> dict[str, Array]:
-    """Return what Layers read, of the first samples: as many as fit, all ``n`` of small values."""
+# -- real values ------------------------------------------------------------------------------------------------------
+def _real_values(graph: Graph, runner: FloatRunner, x: Samples, n: int, size: int) -> Held:
+    """Return what Layers read, of the first samples: as many as :data:`MAX_NUMBERS` allows, all ``n`` of small values.
+
+    In pieces of ``size`` samples.
+    """
     types = graph.types()
     wanted = {s for node in graph.nodes if isinstance(node.op, Layer) for s in node.inputs}
     sizes = {s: int(np.prod(types[s].shape)) for s in wanted}
     most = _fair_share(list(sizes.values()), n)
-    kept: dict[str, list[Array]] = {s: [] for s in wanted}
-    start = 0
+    held, start = Held(size), 0
     for count, values, _ in runner.stream(x):
-        for name, parts in kept.items():
+        for name in sorted(wanted):
             room = max(1, int(most // sizes[name])) - start
             if room > 0:
-                parts.append(values[name][:room].astype(np.float32))
+                held.add(name, values[name][:room].astype(np.float32))
         start += count
-    return {name: np.concatenate(parts) for name, parts in kept.items()}
+    return held
 
 
 def _fair_share(sizes: list[int], n: int) -> float:
@@ -188,11 +327,3 @@ def _fair_share(sizes: list[int], n: int) -> float:
         share = left / (len(sizes) - i)
         left -= min(float(n * size), share)
     return share
-
-
-def _moved(node: Node, codes: Mapping[str, Array], infos: Mapping[str, ValueInfo]) -> Array:
-    if isinstance(node.op, MaxPool):
-        lowest = infos[node.inputs[0]].lo
-        moved: Array = node.op.evaluate(codes[node.inputs[0]].astype(np.float64))
-        return np.maximum(moved, lowest).astype(np.int32)
-    return node.op.evaluate(*(codes[s] for s in node.inputs))

@@ -88,12 +88,13 @@ def _readout_offset(bias: float, alpha: float) -> int:
 def uniform_offset(bias: float, step: float, theta: int, offset: float = 0.5) -> int:
     """Return the integer offset of ``clip((acc + offset) floordiv theta, ...)`` for an ``offset`` in steps.
 
-    One accumulator unit is worth ``step / theta``; all arithmetic is rational.
+    One accumulator unit is worth ``step / theta``; all arithmetic is rational, over a common denominator.
 
     >>> uniform_offset(0.0, 0.5, 7), uniform_offset(0.25, 0.5, 7), uniform_offset(0.25, 0.5, 7, 0.0)
     (3, 7, 3)
     """
-    found = math.floor(theta * Fraction(offset) + Fraction(bias) * theta / Fraction(step))
+    (part, whole), (shift, shift_unit), (width, width_unit) = (x.as_integer_ratio() for x in (offset, bias, step))
+    found = theta * (part * shift_unit * width + whole * shift * width_unit) // (whole * shift_unit * width)
     return max(-_FAR, min(_FAR, found))
 
 

@@ -27,6 +27,7 @@ from .fanout import classes, fan_out
 
 Array = NDArray[Any]
 AT_A_TIME = 8  # samples that the simulator computes together, where the float network runs fewer
+BLOCK = 4096  # numbers whose squares are added in their own type
 MOST_CODES = 1024  # of a value with more (a readout) codes are not counted one by one
 HALF = 0.5 * (1 + 1e-9)  # of a step, and what float64 rounds
 MEASURES = ("events", "spikes", "set_bits")
@@ -134,18 +135,19 @@ class Error:
 
     def add(self, real: Array, codes: Array, step: Array, levels: Levels | None) -> None:
         """Add some samples: real values, the network's integers, real units per integer."""
+        if levels is None or levels.imported:  # there an error may be as small as the rounding of float32
+            real = real.astype(np.float64)
+        step = np.asarray(step, real.dtype)
         self.signal += _squares(real)
-        off = codes * step
-        off -= real
-        self.accumulated += _squares(off)
+        self.accumulated += _squares(np.multiply(codes, step, dtype=real.dtype) - real)
         if levels is None or levels.imported:  # stated levels are the network, not an error
             return
-        ideal = levels.quantize(real)
+        ideal = _nearest(real, step, levels)
         error = ideal * step
         error -= real
         self.here += _squares(error)
         self.n += real.size
-        half = np.asarray(step) * HALF
+        half = step * step.dtype.type(HALF)
         self.beyond += int(np.count_nonzero((error < -half) & (ideal == levels.hi)))
         if levels.lo < 0:
             self.beyond += int(np.count_nonzero((error > half) & (ideal == levels.lo)))
@@ -158,9 +160,20 @@ class Error:
         }  # fmt: skip
 
 
+def _nearest(real: Array, step: Array, levels: Levels) -> Array:
+    """Return the codes of real values in their own type; a book of codes says them itself."""
+    if levels.book is not None:
+        return levels.quantize(real).astype(real.dtype)
+    found = np.floor(real / step + real.dtype.type(levels.offset))
+    return np.clip(found, levels.lo, levels.hi, out=found)
+
+
 def _squares(x: Array) -> float:
-    flat = np.asarray(x).ravel(order="K")
-    return float(np.einsum("i,i->", flat, flat))
+    """Return the sum of squares; of float32 numbers by BLAS, some thousand in float32 at a time."""
+    flat = x.reshape(-1)
+    blocks = flat[: len(flat) // BLOCK * BLOCK].reshape(-1, BLOCK)
+    rest = flat[blocks.size :]
+    return float(np.einsum("ij,ij->i", blocks, blocks).sum(dtype=np.float64) + np.dot(rest, rest))
 
 
 @dataclass

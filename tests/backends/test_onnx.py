@@ -86,6 +86,20 @@ def broad_block():
     return b.build(b.fire("y", near, far, Projection("x", conv(b.weights(7, 6, 1, 1), stride=3)), hi=31))
 
 
+def even_block():
+    """Windows of a map and a strided shortcut with another zero and half as many channels: read in one go."""
+    b = Builder((parts.BROAD // 2, 6, 5), lo=-8, hi=7)
+    b.fire("a", Projection("x", conv(b.weights(parts.BROAD, parts.BROAD // 2, 3, 3), stride=2, pad=1)), hi=31)
+    shortcut = Projection("x", conv(b.weights(5, parts.BROAD // 2, 1, 1), stride=2))
+    return b.build(b.fire("y", Projection("a", conv(b.weights(5, parts.BROAD, 3, 3), pad=1)), shortcut, hi=31))
+
+
+def small_images():
+    """Few pixels and 8-bit codes: windows of all samples in one row, each read twice."""
+    b = Builder((parts.BROAD, 3, 3), lo=-128, hi=127)
+    return b.build(b.fire("y", Projection("x", conv(b.weights(6, parts.BROAD, 3, 3), pad=1)), hi=255))
+
+
 def bottleneck():
     """1x1 convolutions and a signed skip with another zero: plain joined channels, a constant in the bias."""
     b = Builder((5, 6, 4), lo=-16, hi=15)
@@ -114,8 +128,20 @@ def rows_of_features():
     return b.build("y")
 
 
+def shifted_tables():
+    """A depthwise line whose shifts are no integers, and channels that are cut to fewer codes: two kernels."""
+    b = Builder((6, 7, 7), hi=31)
+    step = np.array([88.4137, 10.1733, 69.2191, 51.7137, 203.3171, 128.9173])[:, None, None, None]
+    tau = np.ceil(step * (np.arange(31) + 0.5) - np.array([350.2, 3.3, 840.1, 600, 0, 77])[:, None, None, None])
+    b.fire("a", Projection("x", conv(b.weights(6, 1, 3, 3), pad=1, groups=6)), hi=31)
+    top = np.array([31, 31, 4, 31, 10, 0])[:, None, None, None]
+    tau = np.where(np.arange(31) < top, tau, b.steps[-1].acc_max + 1)
+    redo(b, ladder=Table(tau.astype(np.int64), np.arange(32)))
+    return b.build(b.fire("y", Projection("a", conv(b.weights(4, 6, 1, 1)))))
+
+
 def even_thetas():
-    """Ties exist for even thetas: half-integer offsets, or a scale beside the tie."""
+    """Ties exist for even thetas: a scale beside the tie, or codes raised by so many that the offset is whole."""
     b = Builder((4, 5, 5), lo=-8, hi=7)
     b.fire("a", Projection("x", conv(b.weights(5, 4, 3, 3), pad=1)), kind="pow2", lo=-8, hi=7)
     return b.build(b.fire("y", Projection("a", conv(b.weights(3, 5, 3, 3), pad=1)), kind="pow2", hi=31))
@@ -200,8 +226,8 @@ def moved_readout():
 def single_neuron():
     """One output and an even theta: a scalar factor that onnxruntime would fold into the MatMul."""
     b = Builder((9,), lo=-8, hi=7)
-    b.fire("y", Projection("x", Dense(b.weights(1, 9))), lo=-8, hi=7)
-    redo(b, ladder=Uniform(np.array([214]), np.array([-77]), -8, 7))
+    b.fire("y", Projection("x", Dense(b.weights(1, 9))), lo=-200, hi=199)
+    redo(b, ladder=Uniform(np.array([214]), np.array([-77]), -200, 199))
     return b.build("y")
 
 
@@ -279,10 +305,12 @@ MORE = {
     nine_bit_weights: {"QLinearConv": 2},
     basic_block: {"QLinearConv": 4},
     broad_block: {"Gather": 3},
+    even_block: {"QLinearConv": 2, "Gather": 1, "Slice": 0},
+    small_images: {"QLinearConv": 1, "Gather": 1, "Concat": 0},
     bottleneck: {"QLinearConv": 2, "Concat": 1},
     one_axis_block: {"QLinearConv": 2},
     rows_of_features: {"QLinearConv": 2, "MatMul": 0},
-    even_thetas: {"Conv": 1, "QLinearConv": 1},
+    even_thetas: {"Conv": 0, "QLinearConv": 3},
     per_neuron: {"Div": 1, "GreaterOrEqual": 1},
     wide_sums: {"Slice": 18, "Div": 2, "GreaterOrEqual": 3},
     wide_convolutions: {"Div": 2, "Conv": 5},
@@ -291,7 +319,8 @@ MORE = {
     wide_codes: {"Round": 1},
     moved_readout: {"MaxPool": 1},
     single_neuron: {"Div": 1},
-    straight_tables: {"GreaterOrEqual": 0, "QLinearConv": 1, "Div": 1},
+    shifted_tables: {"QLinearConv": 3, "Div": 0},
+    straight_tables: {"GreaterOrEqual": 0, "QLinearConv": 3, "Div": 0},
 }
 
 
@@ -372,7 +401,10 @@ def typed(model, codes):
 
 
 # -- saturation ---------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("make", [eight_bit_input, basic_block, bottleneck, one_axis_block, broad_block])
+SATURATING = [eight_bit_input, basic_block, bottleneck, one_axis_block, broad_block, even_block, small_images]
+
+
+@pytest.mark.parametrize("make", SATURATING)
 def test_no_pair_of_products_of_an_int8_kernel_reaches_sixteen_bits(make):
     program = make()
     model = write(program)
@@ -381,6 +413,14 @@ def test_no_pair_of_products_of_an_int8_kernel_reaches_sixteen_bits(make):
         weight = constants[node.input[3]]
         assert weight.dtype == np.int8
         assert 2 * largest_raw(program, model, node.input[0]) * np.abs(weight.astype(int)).max() <= parts.PAIR
+
+
+def test_rows_of_a_thin_map_are_laid_out_in_whole_blocks_of_channels():
+    constants = {t.name: onnx.numpy_helper.to_array(t) for t in write(eight_bit_input()).graph.initializer}
+    kernels = [n for n in write(eight_bit_input()).graph.node if n.op_type == "QLinearConv"]
+    weight = constants[kernels[0].input[3]]
+    assert weight.shape[1] == 24  # three channels, three rows of windows, two copies, and six that fill up
+    assert not weight[:, 18:].any()
 
 
 def largest_raw(program, model, tensor):

@@ -84,6 +84,39 @@ def test_a_line_that_was_found_is_the_table_for_every_accumulator(n_rows, codes,
             assert np.array_equal(np.clip(np.rint(value), made.lo[:, None], made.hi[:, None]), expected)
 
 
+@given(st.integers(1, 40), st.sampled_from([(0, 31), (-8, 7), (0, 1), (0, 200)]), st.integers(10, 3000),
+       st.integers(0, 10**6))  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_two_kernels_that_were_found_are_the_table_for_every_accumulator(n_rows, codes, span, seed):
+    rng, (lo, hi) = np.random.default_rng(seed), codes
+    half = lo + np.arange(hi - lo) + 0.5
+    real = rng.uniform(0.2, 3, (n_rows, 1)) * span / (hi - lo) * half - rng.uniform(-span, span, (n_rows, 1))
+    top = rng.integers(lo, hi + 1, (n_rows, 1)) if seed % 2 else hi
+    found = rows(np.where(half < top, np.ceil(real), span + 1).astype(np.int64), lo, -span, span)
+    made = line.for_two_kernels(found)
+    if made is None:
+        return
+    (first, rise), zero = made, max(0, -lo)
+    acc = np.broadcast_to(np.arange(-span, span + 1), (n_rows, 2 * span + 1))
+    raw = np.rint((acc + first.shift[:, None]).astype(np.float32) * first.scale[:, None]) + zero
+    lowered = np.clip(np.clip(raw, 0, 255) - rise[:, None], 0, 255) - zero
+    assert np.array_equal(np.clip(lowered, first.lo[:, None], first.hi[:, None]), found.codes(acc))
+
+
+def test_a_line_between_two_integer_shifts_takes_two_kernels():
+    tau = np.ceil(10.17 * (np.arange(31) + 0.5) + 98.9).astype(np.int64)[None]
+    assert line.for_kernel(rows(tau, 0, -1000, 1000)) is None
+    _, rise = line.for_two_kernels(rows(tau, 0, -1000, 1000))
+    assert rise > 0
+
+
+def test_a_row_that_is_cut_to_fewer_codes_ends_where_a_byte_ends():
+    tau = np.array([[5, 12, 19, 26], [5, 12, 1001, 1001]])
+    assert line.for_kernel(rows(tau, 0, -1000, 1000)) is None
+    _, rise = line.for_two_kernels(rows(tau, 0, -1000, 1000))
+    assert rise.tolist() == [0, 253]
+
+
 def test_the_thresholds_of_a_quantised_layer_become_its_scale_and_bias_again():
     rng = np.random.default_rng(3)
     bias, scale = rng.integers(-20_000, 20_000, 64), rng.uniform(1e-3, 2e-2, 64).astype(np.float32)

@@ -51,7 +51,7 @@ def samples(model: Path, n: int) -> dict[str, np.ndarray]:
     kind = onnx.helper.tensor_dtype_to_np_dtype(source.type.tensor_type.elem_type)
     shape = (n, *(d.dim_value for d in source.type.tensor_type.shape.dim[1:]))
     rng = np.random.default_rng(0)
-    values = rng.integers(0, 256, shape) if kind.kind == "u" else rng.standard_normal(shape, np.float32)
+    values = rng.integers(0, 256, shape, np.uint8) if kind.kind == "u" else rng.standard_normal(shape, np.float32)
     return {source.name: values.astype(kind)}
 
 
@@ -288,6 +288,13 @@ ratio of processor time with one thread each, which other users of the machine d
 
 Wanted: simulator 0.4 on ResNets, 0.2 on depthwise networks; target onnx 1.0 everywhere, 3.0 on the ResNet-18.
 
+onnxruntime's 8-bit kernels are at most four times as fast as its float32 ones (600 against 160 GOP/s in one thread with
+AVX-512 VNNI), and plain 3x3 layers of the ResNet-18 get that. What stands between it and the network as a whole: a
+first layer with 8-bit codes reads its channels twice, as pairs of products would saturate without VNNI; every second
+layer joins a skip, for a ninth of its products and a copy of its windows, because no standard operator adds to an
+accumulator before it is rounded; and codes below 255 are cut by an operator of their own.
+[ADR 0038](adr/0038-layouts-for-the-integer-kernels.md) says what was tried.
+
 The simulator is NumPy: its matrix products run at the speed of float32 BLAS, and every other step of a layer
 (unrolling windows, adding, dividing by thresholds, cutting to codes) is a pass over memory of its own, where
 onnxruntime fuses them into the convolution. [ADR 0022](adr/0022-kernels-with-the-batch-last.md) says what else was
@@ -304,13 +311,15 @@ integers) against onnxruntime's `quantize_static` (MinMax) on the same samples. 
 
 Wanted: at most 1; where it is missed, this is why. `quantize_static` keeps a minimum and a maximum of each value. sfnc
 fills histograms of every channel, searches every channel's step and threshold over about a hundred candidates, runs the
-integer network and a float64 one layer by layer on up to 256 samples to correct biases, measures every layer for the
+integer network and the float one layer by layer on up to 256 samples to correct biases, measures every layer for the
 report, and computes golden integers with two engines. None of that is left out to be faster.
 
-Passes are probed on what they changed. Biases and the report run the float network once more each. What is left of the
-largest network, ResNet-18, are convolutions: in float64 beside every layer whose bias is corrected (in float32 other
-biases would come out) and in the two checks of the import, in int64 by the plain engine for one golden sample, by the
-fast one for biases and the report. For MobileNet it is histograms, the search for steps, biases and the report.
+Passes are probed on what they changed. Biases and the report run the float network once more each. Biases are corrected
+piece by piece in the kernels of the fast engine, accumulators are computed once, and the true drive beside them is
+float32: Programs were the same to the digest as with float64. What is left of the largest network, ResNet-18, are
+convolutions: float32 beside every layer whose bias is corrected, float64 in the two checks of the import, int64 by the
+plain engine for one golden sample, by the fast one for biases and the report. For MobileNet it is biases (a third),
+the report (a third), the search for steps and histograms.
 
 ## Lava
 
@@ -328,9 +337,11 @@ Of a process that runs a network once, above one that only imports everything, M
 |---|---|---|---|
 {running}
 
-Of a process that compiles, MiB. Statistics are of fixed size. Samples of more than 64 MiB in an uncompressed `.npz` or
-`.npy` stay in the file; smaller ones are read. Biases are corrected on at most 256 samples, of which up to 96 million
-real numbers are held in float32: up to there memory grows with the samples, and no further.
+Of a process that compiles, MiB; importing everything takes 130. Statistics are of fixed size (120 for a
+MobileNet). Samples of more than 64 MiB in an uncompressed `.npz` or `.npy` stay in the file; smaller ones are read.
+Biases are corrected on at most 256 samples. Of what that needs (up to 96 million real numbers in float32, codes, and
+accumulators of one layer) 32 MiB each stay in memory and the rest in a temporary file, so memory grows with the samples
+up to there, and no further.
 
 | network | {few} images | {many} images | growth | the samples' own growth |
 |---|---|---|---|---|

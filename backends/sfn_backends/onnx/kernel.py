@@ -29,13 +29,17 @@ _LARGEST_SQUARE = 1024  # a skip beside another projection is written as a squar
 
 @dataclass(frozen=True, eq=False)
 class Neuron:
-    """``code = clip(round((acc + bias) * scale), lo, hi)`` per channel, held as ``code + zero``; scales are float32."""
+    """``code = clip(round((acc + bias) * scale) - rise, lo, hi)`` per channel, held as ``code + zero``.
+
+    Scales are float32. A ``rise`` takes a second kernel, which lowers the codes of the first; both are cut to a byte.
+    """
 
     scale: Array
     bias: Array
     lo: int
     hi: int
     zero: int
+    rise: Array | None = None
 
 
 def write(net: Net, values: Values, step: Population) -> bool:
@@ -75,12 +79,15 @@ def _neuron(values: Values, step: Population, axis: int) -> Neuron | None:
 def _line(step: Population, axis: int, zero: int) -> Neuron | None:
     rows = line.rows_of(step)
     channels = None if rows is None else channel_vector(np.arange(len(rows.tau)).reshape(rows.shape), step.shape, axis)
-    found = line.for_kernel(rows) if rows is not None and channels is not None else None
+    if rows is None or channels is None:
+        return None
+    found, rise = line.for_kernel(rows), None
+    if found is None:
+        found, rise = line.for_two_kernels(rows) or (None, None)
     if found is None:
         return None
-    return Neuron(
-        found.scale[channels], found.shift[channels].astype(np.int64), int(found.lo[0]), int(found.hi[0]), zero
-    )
+    scale, shift = found.scale[channels], found.shift[channels].astype(np.int64)
+    return Neuron(scale, shift, int(found.lo[0]), int(found.hi[0]), zero, None if rise is None else rise[channels])
 
 
 def _part(held: Held, linear: LinearMap, rows: bool, lone: bool) -> Part | None:
@@ -137,16 +144,36 @@ def _lay_back(net: Net, tensor: str, shape: Shape, rows: bool) -> str:
 
 
 def _convolve(net: Net, parts: list[Part], neuron: Neuron, out: Shape) -> str:
-    tensor, conv, zero = join(net, parts, out)
+    joined = join(net, parts, out)
+    conv, zero = joined.conv, joined.zero
     # A part whose zero is not that of the joined tensor brings along a constant.
     extra = sum(p.conv.weight.sum(axis=(1, 2, 3)) * (p.zero - zero) for p in parts)
     one, middle = net.constant(1, "float32"), weight_zero(parts)
     kind = "uint8" if middle else "int8"
     codes = net.add(
-        "QLinearConv", tensor, one, net.constant(zero, "uint8"),
+        "QLinearConv", joined.tensor, one, net.constant(zero, "uint8"),
         net.constant(conv.weight + middle, kind), net.constant(neuron.scale), net.constant(middle, kind),
         one, net.constant(neuron.zero, "uint8"), net.constant(neuron.bias - extra, "int32"),
         kernel_shape=conv.weight.shape[2:], strides=conv.strides, pads=flat_pads(conv.pads), dilations=conv.dilations,
         group=conv.groups,
     )  # fmt: skip
-    return clip(net, codes, neuron.lo + neuron.zero, neuron.hi + neuron.zero, "uint8")
+    if neuron.rise is not None:
+        codes = _lowered(net, codes, neuron.rise)
+    codes = clip(net, codes, neuron.lo + neuron.zero, neuron.hi + neuron.zero, "uint8")
+    return _image(net, codes, out) if joined.flat else codes
+
+
+def _image(net: Net, codes: str, out: Shape) -> str:
+    """Return the images ``(n, c, h, w)`` of a tensor in which all pixels of all samples stand in one row."""
+    last = net.add("Transpose", codes, perm=[0, 2, 3, 1])
+    images = net.add("Reshape", last, net.constant([-1, *out[1:], out[0]], "int64"))
+    return net.add("Transpose", images, perm=[0, 3, 1, 2])
+
+
+def _lowered(net: Net, codes: str, by: Array) -> str:
+    """Add a depthwise kernel that subtracts a constant of each channel; what falls below 0 becomes 0."""
+    one, none = net.constant(1, "float32"), net.constant(0, "uint8")
+    return net.add(
+        "QLinearConv", codes, one, none, net.constant(np.ones((len(by), 1, 1, 1), np.int8)), one,
+        net.constant(0, "int8"), one, none, net.constant(-by, "int32"), kernel_shape=(1, 1), group=len(by),
+    )  # fmt: skip

@@ -7,7 +7,9 @@ both sides of every threshold and at both ends of the proved range.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,13 @@ from numpy.typing import NDArray
 from sfn_compile.program import Population, Table, Uniform
 
 Array = NDArray[Any]
+Cut = Callable[[Array], Array]
 _MOST = 4_000_000  # thresholds of one population that are fitted; a search in the table serves the rest
 _HALVINGS = 80
 _ULPS = (0, 1, -1, 2, -2, 3, -3)
+_RISES = 6  # of a row's codes that are tried, those first that bring its shift nearest to an integer
+_BYTE = 255
+_SPREAD = 1.01  # a threshold is any real number of an interval of length 1; the rest is for roundings of float32
 EXACT = 2**24
 
 
@@ -36,7 +42,7 @@ class Line:
 class Rows:
     """Thresholds ``tau`` ``(r, n)`` of the codes ``lo + 1 .. lo + n``, cut to the range that accumulators reach.
 
-    ``shape``: what the rows broadcast from.
+    ``shape``: what the rows broadcast from. ``rise``: a line shall give the codes of a row plus so much.
     """
 
     tau: Array
@@ -44,6 +50,7 @@ class Rows:
     acc_min: int
     acc_max: int
     shape: tuple[int, ...]
+    rise: Array = field(default_factory=lambda: np.zeros(1, np.int64))
 
     @property
     def live(self) -> Array:
@@ -52,8 +59,9 @@ class Rows:
 
     @property
     def half(self) -> Array:
-        """The rounding boundary below each code."""
-        return self.lo + np.arange(self.tau.shape[1]) + 0.5
+        """The rounding boundary below each raised code ``(r, n)``."""
+        boundaries = self.lo + self.rise[:, None] + np.arange(self.tau.shape[1]) + 0.5
+        return np.broadcast_to(boundaries, self.tau.shape)
 
     def codes(self, acc: Array) -> Array:
         """Return the code of each accumulator ``(r, m)`` in its row."""
@@ -80,32 +88,88 @@ def for_kernel(rows: Rows) -> Line | None:
 
     All rows are cut to the same codes.
     """
+    fit = _fit(rows)
+    if not _straight(rows, fit):
+        return None
+    found, right = _checked(rows, _kernel_lines(rows, fit), np.multiply, lambda code: code)
+    return found if right.all() else None
+
+
+def for_two_kernels(rows: Rows) -> tuple[Line, Array] | None:
+    """Return a line with integer shifts for raised codes, and the rise of each row, which a second kernel takes off.
+
+    A rise of codes is a shift by so many steps, which need not be whole: it brings a shift to an integer, and where
+    ``rise + code`` ends at 255, a row is cut to fewer codes than others. All that the first kernel makes is cut to a
+    byte, then what the second makes, then all rows to the same codes.
+    """
+    zero, (_, hi) = max(0, -rows.lo), _ends(rows)
+    fit, n = _fit(rows), len(rows.tau)
+    if not _straight(rows, fit):
+        return None
+    lines = _kernel_lines(rows, fit)[0]
+    scale, shift, rise, left = lines.scale.copy(), lines.shift.copy(), np.zeros(n, np.int64), np.arange(n)
+    for tried in _rises(rows, fit, hi + zero):
+        raised = replace(rows, tau=rows.tau[left], shape=(len(left),), rise=tried[left])
+        cut = partial(_taken_off, zero=zero, rise=raised.rise[:, None])
+        some = _kernel_lines(raised, (fit[0][left], fit[1][left] + raised.rise * fit[0][left]))
+        some = [replace(a, lo=lines.lo[left], hi=lines.hi[left]) for a in some]
+        found, right = _checked(raised, some, np.multiply, cut)
+        done = left[right]
+        scale[done], shift[done], rise[done] = found.scale[right], found.shift[right], raised.rise[right]
+        left = left[~right]
+        if not len(left):
+            return replace(lines, scale=scale, shift=shift), rise
+    return None
+
+
+def _taken_off(code: Array, zero: int, rise: Array) -> Array:
+    """Return what two kernels make of a rounded number: cut to a byte, then lowered and cut to a byte again."""
+    return np.clip(np.clip(code + zero, 0, _BYTE) - rise, 0, _BYTE) - zero
+
+
+def _rises(rows: Rows, fit: tuple[Array, Array], top: Array) -> list[Array]:
+    """Return rises of every row: 0, the one that cuts it to its own codes, then those of the most nearly whole shifts.
+
+    ``top``: the largest raw code of each row.
+    """
+    slope, shift = fit
+    all_of_them = np.arange(_BYTE - int(top.max()) + 1)
+    moved = shift[:, None] + slope[:, None] * all_of_them
+    best = np.argsort(np.abs(moved - np.rint(moved)), axis=1, kind="stable")[:, :_RISES]
+    return [np.zeros(len(top), np.int64), _BYTE - top, *best.T]
+
+
+def _kernel_lines(rows: Rows, fit: tuple[Array, Array]) -> list[Line]:
+    """Return lines with integer shifts, all rows cut to the same codes."""
     lo, hi = _ends(rows)
-    lines = [
+    return [
         Line((1 / slope).astype(np.float32), shift, np.full_like(lo, lo.min()), np.full_like(hi, hi.max()))
-        for slope, shift in _candidates(rows, 1.0)
+        for slope, shift in _candidates(rows, 1.0, fit)
     ]
-    return _checked(rows, lines, np.multiply)
 
 
 def for_floats(rows: Rows) -> Line | None:
     """Return a line for float32 tensors: ``round((acc + shift) / scale)``, the sum exact. Rows are cut one by one."""
-    _, shift = _fit(rows)
-    reach = max(abs(rows.acc_min), abs(rows.acc_max)) + float(np.abs(shift).max()) + 1
+    fit = _fit(rows)
+    if not _straight(rows, fit):
+        return None
+    reach = max(abs(rows.acc_min), abs(rows.acc_max)) + float(np.abs(fit[1]).max()) + 1
     parts = int(np.floor(np.log2(EXACT / reach)))  # binary digits that a shift may have behind the point
     if parts < 0:
         return None
-    lines = [Line(slope.astype(np.float32), shift, *_ends(rows)) for slope, shift in _candidates(rows, 2.0**-parts)]
-    return _checked(rows, lines, np.divide)
+    unit = 2.0**-parts
+    lines = [Line(slope.astype(np.float32), by, *_ends(rows)) for slope, by in _candidates(rows, unit, fit)]
+    found, right = _checked(rows, lines, np.divide, lambda code: code)
+    return found if right.all() else None
 
 
-def _candidates(rows: Rows, unit: float) -> list[tuple[Array, Array]]:
-    """Return slopes and shifts, the latter multiples of ``unit``, most promising first.
+def _candidates(rows: Rows, unit: float, fit: tuple[Array, Array]) -> list[tuple[Array, Array]]:
+    """Return slopes and shifts near ``fit``, the latter multiples of ``unit``, most promising first.
 
     Thresholds behind the range that accumulators reach bind a line as well; where that leaves none, the cut to a row's
     codes may still make one right.
     """
-    slope, shift = _fit(rows)
+    slope, shift = fit
     few = rows.live.sum(axis=1) < 2  # these have a slope of their own and an integer shift
     found = []
     for bound in (True, False):
@@ -140,6 +204,12 @@ def _fit(rows: Rows) -> tuple[Array, Array]:
     return _with_single(rows, slope, shift)
 
 
+def _straight(rows: Rows, fit: tuple[Array, Array]) -> bool:
+    """Whether the thresholds of every row stand so near its line that a search may be worth its time."""
+    spread, _ = _error(rows.tau - 0.5, rows.half, rows.live, fit[0])
+    return bool((spread <= _SPREAD).all())
+
+
 def _error(middle: Array, half: Array, live: Array, slope: Array) -> tuple[Array, Array]:
     rest = middle - slope[:, None] * half
     far = 2.0**60  # of rows without a live threshold nothing is used
@@ -152,7 +222,8 @@ def _with_single(rows: Rows, slope: Array, shift: Array) -> tuple[Array, Array]:
     reached = (rows.tau <= rows.acc_min).sum(axis=1)
     at = np.where(rows.live.any(axis=1), rows.live.argmax(axis=1), np.minimum(reached, rows.tau.shape[1] - 1))
     steep = 2.0 * (rows.acc_max - rows.acc_min) + 3  # odd, so that the shift is an integer
-    single = steep * rows.half[at] - rows.tau[np.arange(len(at)), at] + 0.5
+    each = np.arange(len(at))
+    single = steep * rows.half[each, at] - rows.tau[each, at] + 0.5
     few = rows.live.sum(axis=1) < 2
     return np.where(few, steep, slope), np.where(few, single, shift)
 
@@ -175,8 +246,11 @@ def _ends(rows: Rows) -> tuple[Array, Array]:
     return rows.lo + (rows.tau <= rows.acc_min).sum(axis=1), rows.lo + (rows.tau <= rows.acc_max).sum(axis=1)
 
 
-def _checked(rows: Rows, lines: list[Line], operation: Any) -> Line | None:
-    """Return for each row the first line, its scale moved by a few last digits, that is right; None where none is."""
+def _checked(rows: Rows, lines: list[Line], operation: Any, cut: Cut) -> tuple[Line, Array]:
+    """Return for each row the first line, its scale moved by a few last digits, that is right, and which rows have one.
+
+    ``cut``: what happens to a rounded number before all rows are cut to the line's codes; it must not decrease.
+    """
     ends = np.broadcast_to([rows.acc_min, rows.acc_max], (len(rows.tau), 2))
     probes = np.clip(np.concatenate([rows.tau, rows.tau - 1, ends], axis=1), rows.acc_min, rows.acc_max)
     expected = rows.codes(probes)
@@ -186,7 +260,7 @@ def _checked(rows: Rows, lines: list[Line], operation: Any) -> Line | None:
         sums = (probes + line.shift[:, None]).astype(np.float32)
         for ulps in _ULPS:
             moved = (line.scale.view(np.int32) + ulps).view(np.float32)
-            codes = np.clip(np.rint(operation(sums, moved[:, None])), line.lo[:, None], line.hi[:, None])
+            codes = np.clip(cut(np.rint(operation(sums, moved[:, None]))), line.lo[:, None], line.hi[:, None])
             good = ~right & (codes == expected).all(axis=1)
             scale[good], shift[good], right = moved[good], line.shift[good], right | good
-    return replace(lines[0], scale=scale, shift=shift) if right.all() else None
+    return replace(lines[0], scale=scale, shift=shift), right

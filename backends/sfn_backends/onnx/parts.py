@@ -7,6 +7,7 @@ multiplications as the kernel has columns, not as many as it has elements.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,7 +31,9 @@ MAX_COPIES, CHEAP_COPIES = 4, 2
 
 # Measured: below so many channels the kernel's own gathering of windows costs more than laying out rows, and from so
 # many on whole windows are laid out as fast as rows.
-THIN, BROAD = 16, 128
+THIN, BROAD = 16, 64
+BLOCK = 4  # channels; the kernel copies its input once more where they are not so many or a multiple
+SMALL = 65  # pixels; the kernel works image by image, and smaller ones leave its blocks half empty
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +87,16 @@ class Part:
         return out
 
 
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """All parts as one convolution of one tensor. ``flat``: all pixels of the batch stand in one row of one image."""
+
+    tensor: str
+    conv: Conv
+    zero: int
+    flat: bool = False
+
+
 def as_conv(linear: LinearMap, source: Shape) -> Conv | None:
     """Return a map of ``(c, *space)`` as a convolution with two space axes (one put in front); None if it is none."""
     conv = _spread(linear, source)
@@ -128,18 +141,21 @@ def weight_zero(parts: list[Part]) -> int:
     return 0 if cheap or highest - lowest > 255 else -lowest
 
 
-def join(net: Net, parts: list[Part], out: Shape) -> tuple[str, Conv, int]:
-    """Return (tensor, convolution of it, zero of the tensor) for joinable parts of a population ``(o, h, w)``.
+def join(net: Net, parts: list[Part], out: Shape) -> Joined:
+    """Return joinable parts of a population ``(o, h, w)`` as one.
 
     Parts that no padding of the convolution touches may have other zeros: their share is a constant, for the bias.
     """
-    if not weight_zero(parts):
-        parts = [_repeated(net, p) for p in parts]
     first = parts[0]
-    if len(parts) == 1 and (first.shape[0] >= THIN or first.conv.groups > 1 or first.conv.weight.shape[2] == 1):
-        return first.tensor, first.conv, first.zero
-    broad = len(parts) > 1 and max(p.shape[0] for p in parts) >= BROAD and any(p.taps > 1 for p in parts)
-    return (_join_elements if broad or not _share_columns(parts) else _join_rows)(net, parts, out)
+    broad = max(p.shape[0] for p in parts) >= BROAD and any(p.taps > 1 for p in parts)
+    if len(parts) > 1:
+        return (_join_elements if broad or not _share_columns(parts) else _join_rows)(net, parts, out)
+    if broad and first.conv.groups == 1 and out[1] * out[2] < SMALL:
+        return _join_elements(net, parts, out)
+    if first.shape[0] >= THIN or first.conv.groups > 1 or first.conv.weight.shape[2] == 1:
+        whole = first if weight_zero(parts) else _repeated(net, first)
+        return Joined(whole.tensor, whole.conv, whole.zero)
+    return _join_rows(net, parts, out)
 
 
 def _repeated(net: Net, part: Part) -> Part:
@@ -152,6 +168,12 @@ def _repeated(net: Net, part: Part) -> Part:
     return replace(part, tensor=tensor, shape=shape, conv=replace(part.conv, weight=weight, groups=1))
 
 
+def _shares(parts: list[Part]) -> list[list[Array]]:
+    """Return for each part the dense weights with which its tensor is read, once or several times."""
+    weights = [ungrouped(p.conv) for p in parts]
+    return [[w] if weight_zero(parts) else p.split(w) for p, w in zip(parts, weights, strict=True)]
+
+
 def _share_columns(parts: list[Part]) -> bool:
     """Whether one kernel row can serve all parts: those of several columns are alike, the others have a place in it."""
     wide = [p for p in parts if p.width > 1]
@@ -160,20 +182,28 @@ def _share_columns(parts: list[Part]) -> bool:
     return len(alike) <= 1 and (alone or all(p.conv.strides[1] == 1 and p.home < p.width for p in wide))
 
 
-def _join_rows(net: Net, parts: list[Part], out: Shape) -> tuple[str, Conv, int]:
+def _join_rows(net: Net, parts: list[Part], out: Shape) -> Joined:
     lead = max(parts, key=lambda p: p.width)
     tensors: list[str] = []
     weights: list[Array] = []
-    for part in parts:
-        weight = ungrouped(part.conv)
-        tensors += _rows(net, part, out)
-        weights += [_placed(weight[:, :, i : i + 1], lead) for i in range(weight.shape[2])]
+    for part, shares in zip(parts, _shares(parts), strict=True):
+        tensors += _rows(net, part, out) * len(shares)
+        weights += [_placed(w[:, :, i : i + 1], lead) for w in shares for i in range(w.shape[2])]
+    for _ in range(_fillers(weights)):
+        tensors.append(tensors[-1])
+        weights.append(np.zeros_like(weights[-1]))
     stride, pads, dilation = 1, (0, 0), 1
     if lead.width > 1:
         stride, pads, dilation = lead.conv.strides[1], lead.conv.pads[1], lead.conv.dilations[1]
     joined = Conv(np.concatenate(weights, axis=1), (1, stride), ((0, 0), pads), (1, dilation))
     image = net.add("Concat", *tensors, axis=3)
-    return net.add("Transpose", image, perm=[0, 3, 1, 2]), joined, lead.zero
+    return Joined(net.add("Transpose", image, perm=[0, 3, 1, 2]), joined, lead.zero)
+
+
+def _fillers(weights: list[Array]) -> int:
+    """Return how often the last row is read once more, for nothing, so that channels come in whole blocks."""
+    channels, last = sum(w.shape[1] for w in weights), weights[-1].shape[1]
+    return next((n for n in range(BLOCK) if (channels + n * last) % BLOCK == 0), 0)
 
 
 def _placed(row: Array, lead: Part) -> Array:
@@ -216,28 +246,42 @@ def _cut(net: Net, tensor: str, cuts: list[tuple[int, int, int]]) -> str:
     return net.add("Slice", tensor, *(net.constant(v, "int64") for v in (starts, stops, [1, 2], steps)))
 
 
-def _join_elements(net: Net, parts: list[Part], out: Shape) -> tuple[str, Conv, int]:
-    """Lay out whole windows, channels last: a matrix product without zeros in it, for moving more bytes."""
-    weights = [ungrouped(p.conv).transpose(0, 2, 3, 1).reshape(out[0], -1, 1, 1) for p in parts]
-    weight = np.concatenate(weights, axis=1)
-    rows = net.add("Concat", *(_windows(net, p, out) for p in parts), axis=2)
-    image = net.add("Reshape", rows, net.constant([-1, *out[1:], weight.shape[1]], "int64"))
-    joined = Conv(weight, (1, 1), ((0, 0), (0, 0)), (1, 1))
-    return net.add("Transpose", image, perm=[0, 3, 1, 2]), joined, parts[0].zero
+def _join_elements(net: Net, parts: list[Part], out: Shape) -> Joined:
+    """Lay out whole windows, channels last: a matrix product without zeros in it, for moving more bytes.
+
+    All parts are read in one go, in units of channels that divide each of them, unless those are too small to copy.
+    """
+    shares = _shares(parts)
+    weights = [w.transpose(0, 2, 3, 1).reshape(out[0], -1, 1, 1) for some in shares for w in some]
+    counted = list(zip(parts, map(len, shares), strict=True))
+    groups = [counted] if math.gcd(*(p.shape[0] for p in parts)) >= THIN else [[c] for c in counted]
+    windows = [_windows(net, some, out) for some in groups]
+    rows = windows[0] if len(windows) == 1 else net.add("Concat", *windows, axis=3)
+    joined = Conv(np.concatenate(weights, axis=1), (1, 1), ((0, 0), (0, 0)), (1, 1))
+    return Joined(net.add("Transpose", rows, perm=[0, 3, 1, 2]), joined, parts[0].zero, flat=True)
 
 
-def _windows(net: Net, part: Part, out: Shape) -> str:
-    """Return ``(n, h * w, elements of a window)`` of a part, a window as (row, column, channel)."""
-    c, size = part.shape[0], part.shape[1] * part.shape[2]
-    flat = net.add("Reshape", _last(net, part), net.constant([-1, size, c], "int64"))
-    index = _window_index(part.conv, part.shape[1:])
-    if np.array_equal(index.reshape(-1), np.arange(size)):
-        return flat
-    if index.max() == size:
-        edge = net.constant([0, 0, 0, 0, 1, 0], "int64")
-        flat = net.add("Pad", flat, edge, net.constant(part.zero, "uint8"))
-    found = net.add("Gather", flat, net.constant(index.reshape(-1), "int32"), axis=1)
-    return net.add("Reshape", found, net.constant([-1, out[1] * out[2], part.taps * c], "int64"))
+def _windows(net: Net, parts: list[tuple[Part, int]], out: Shape) -> str:
+    """Return ``(1, 1, n * h * w, elements of all windows)``, a window as (row, column, channel), of parts so often."""
+    unit, start = math.gcd(*(p.shape[0] for p, _ in parts)), 0
+    tensors, indices = [], []
+    for part, times in parts:
+        size, each = part.shape[1] * part.shape[2], part.shape[0] // unit
+        flat = net.add("Reshape", _last(net, part), net.constant([-1, size * each, unit], "int64"))
+        index = _window_index(part.conv, part.shape[1:]).reshape(out[1] * out[2], -1)
+        outside = index[..., None] == size
+        if outside.any():
+            edge = net.constant([0, 0, 0, 0, 1, 0], "int64")
+            flat = net.add("Pad", flat, edge, net.constant(part.zero, "uint8"))
+        units = np.where(outside, size * each, index[..., None] * each + np.arange(each))
+        indices += [start + units.reshape(len(index), -1)] * times
+        start += size * each + int(outside.any())
+        tensors.append(flat)
+    whole = np.concatenate(indices, axis=1)
+    found = tensors[0] if len(tensors) == 1 else net.add("Concat", *tensors, axis=1)
+    if not np.array_equal(whole.reshape(-1), np.arange(start)):
+        found = net.add("Gather", found, net.constant(whole.reshape(-1), "int32"), axis=1)
+    return net.add("Reshape", found, net.constant([1, 1, -1, whole.shape[1] * unit], "int64"))
 
 
 def _window_index(conv: Conv, plane: Shape) -> Array:
