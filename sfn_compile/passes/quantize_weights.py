@@ -23,7 +23,7 @@ from ..diagnostics import fail
 from ..ir import Graph, Node
 from ..ops import IntegerForm, Layer, Normalize
 from ..ops.layer import Axis, Terms, channel_rows
-from ..program import LinearMap, Product, ProductForm, Shape, ValueInfo
+from ..program import Conv, Dense, Gather, Identity, LinearMap, Product, ProductForm, Shape, ValueInfo
 from ..ranges import driven_range
 from . import imported
 from .arrays import spread
@@ -40,6 +40,8 @@ THETA_LIMIT = 2**15 - 1
 SMALLEST_UNIFORM_THETA = 9
 WEIGHTS_AT_A_TIME = 1 << 22  # of a large layer, while its thresholds are chosen
 FINE_PRODUCT, MOST_COPIES = 4, 8
+SKIPS = (Identity, Gather)
+PLENTY_OF_BITS, MOST_CHANNELS = 8, 0.75  # with fewer bits, skips of so many of the channels get the integers they need
 AGAIN = "stored weights were rounded again: what they read has several steps"
 
 
@@ -83,6 +85,8 @@ class QuantizeWeights:
         self, node: Node, layer: Layer, terms: Terms, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo]
     ) -> tuple[Node, Layer, IntegerForm]:
         n = self._copies(layer, node.type.shape, terms, infos)
+        if n == 1 and (m := self._skips(layer, node.type.shape, terms)) > 1:
+            return self._with_split_skips(node, layer, m, steps, infos)
         if n == 1:
             form = self._integer(node, layer, terms, infos)
             again = any(u is not None for u in layer.units)
@@ -109,6 +113,32 @@ class QuantizeWeights:
             counts = (weight > 0) & (2 * weight * _worth(p, infos) > least)
             n = max(n, float((FINE_PRODUCT * linear[counts] / (self._top * weight[counts])).max(initial=0)))
         return min(math.ceil(n), MOST_COPIES)
+
+    def _skips(self, layer: Layer, shape: Shape, terms: Terms) -> int:
+        """Return how often a skip is read so that weights of few bits beside it keep them, at most 8.
+
+        A skip's weight is one step of its source, often many times the largest weight of the convolution that it meets.
+        """
+        projections, products = terms
+        alone = [p.map for p in projections if isinstance(p.map, SKIPS)]
+        wide = [p.map for p in projections if isinstance(p.map, Conv | Dense)]
+        if self.options.weight_bits >= PLENTY_OF_BITS or not (alone and wide) or products or layer.carries:
+            return 1
+        largest = [
+            np.max([np.abs(rows_of(m, shape, layer.axis)).max(axis=1) for m in ms], axis=0) for ms in (alone, wide)
+        ]
+        ratio = largest[0][largest[1] > 0] / largest[1][largest[1] > 0]
+        return min(math.ceil(np.quantile(ratio, MOST_CHANNELS)), MOST_COPIES) if ratio.size else 1
+
+    def _with_split_skips(
+        self, node: Node, layer: Layer, n: int, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo]
+    ) -> tuple[Node, Layer, IntegerForm]:
+        """Return the Layer with every skip read ``n`` times, its integer weight shared out among them."""
+        node = _split_skips(node, layer, n)
+        assert isinstance(node.op, Layer)
+        form = self._integer(node, node.op, on_codes(node, steps, infos), infos)
+        what = f"skips are read {n} times, for the precision of the weights beside them"
+        return node, node.op, replace(form, notes=(what, *form.notes))
 
     def _integer(self, node: Node, layer: Layer, terms: Terms, infos: Mapping[str, ValueInfo]) -> IntegerForm:
         shape, axis, (projections, products) = node.type.shape, layer.axis, terms
@@ -236,6 +266,19 @@ def _repeated(node: Node, layer: Layer, n: int) -> Node:
     shares = tuple(m for m in maps if m is not None) * n
     k = len(layer.maps)
     return replace(node, op=replace(layer, maps=shares), inputs=(*node.inputs[:k] * n, *node.inputs[k:]))
+
+
+def _split_skips(node: Node, layer: Layer, n: int) -> Node:
+    """Return the Layer with every skip n times, each with the n-th part of its weight; the further ones at the end."""
+    maps, sources = list(layer.maps), list(node.inputs[: len(layer.maps)])
+    for i, m in enumerate(layer.maps):
+        if isinstance(m, SKIPS):
+            maps[i] = share = replace(m, weight=m.weight / n)
+            maps += [share] * (n - 1)
+            sources += [node.inputs[i]] * (n - 1)
+    units = (*layer.units, *(None,) * (len(maps) - len(layer.maps))) if layer.units else ()
+    inputs = (*sources, *node.inputs[len(layer.maps) :])
+    return replace(node, op=replace(layer, maps=tuple(maps), units=units), inputs=inputs)
 
 
 def _forms(terms: Terms) -> list[LinearMap | ProductForm]:
