@@ -108,7 +108,7 @@ class Correction:
         return {name: fine for name in found if name not in self.options.sites}
 
     def _learnt(self, graph: Graph) -> Graph:
-        recipe = Recipe(self.options.epochs, seed=self.options.seed)
+        recipe = Recipe(self.options.epochs, seed=self.options.seed).at_levels(self.options.levels)
         reconstruct = Reconstruct(self.graph, self.options, self.x, recipe, lambda i, n: self.progress("learn", i, n))
         learnt = self._pass(reconstruct, graph)
         self._note("reconstruct", graph, learnt, **reconstruct.found)

@@ -30,7 +30,8 @@ PIECES = 2  # of one step; more cores would not change the sums
 class Recipe:
     """How long and how fast. ``sites``: what the error of all sites counts beside that of the outputs.
 
-    Rates of weights are relative to the mean magnitude of a map's weights, those of biases and steps to a site's step.
+    Rates of weights are relative to the mean magnitude of a map's weights, those of biases and steps to a site's step;
+    ``at_levels`` makes them as small as what is to be undone.
     """
 
     epochs: int = 10
@@ -39,6 +40,11 @@ class Recipe:
     steps: float = 1e-2
     sites: float = 2.0
     seed: int = 0
+
+    def at_levels(self, levels: int) -> Recipe:
+        """Return the recipe with rates for a network of so many levels: twice as high at 7 and below, falling above."""
+        factor = min(2.0, 14.0 / levels)
+        return replace(self, weights=factor * self.weights, biases=factor * self.biases, steps=factor * self.steps)
 
 
 class Teacher:

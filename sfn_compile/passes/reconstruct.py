@@ -3,10 +3,11 @@
 Post-training and without labels: the float network is the teacher, on the calibration samples. Layer by layer rounding
 to nearest is blind to what the layers behind make of its error; here all layers are moved together, through their
 rounding (reconstruction as in BRECQ, Li et al., arXiv 2102.05426, with the whole network as the block and the steps of
-LSQ). One sample in eight is kept aside; where the network does not get better on these, it stays as it was.
+LSQ). Weights of fewer than 8 bits are first fitted and rounded with feedback, Layer by Layer, and stay then. One sample
+in eight is kept aside; what is best on these is kept, the network as it was included.
 
-The pass stands behind correct-bias and changes real numbers only. Integers are then chosen from them again by
-quantize-weights, from the same grid that was learnt with.
+The pass stands behind correct-bias. Integer thresholds stay as quantize-weights chose them; integer weights and proved
+ranges are made anew.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from ..learning.refit import refit, samples_for
 from ..learning.rounding import grid_of, with_integers
 from ..learning.student import Student, learnable
 from ..samples import Samples, n_samples
-from .quantize_weights import QuantizeWeights
+from .quantize_weights import PLENTY_OF_BITS, QuantizeWeights
 
 Array = NDArray[Any]
 
@@ -62,8 +63,10 @@ class Reconstruct:
         teacher = Teacher(student, student.parameters_of(self.origin))
         loss = Loss(student, teacher, signal_of(teacher, pieces_of(aside)), self.recipe.sites)
         grid = grid_of(graph, lambda site: _top(self.options.at(site)))
-        few = {k: v[: samples_for(student, len(v))] for k, v in rest.items()}
-        tried = {"before": start, "fitted": refit(student, start, teacher, grid, few)}
+        tried = {"before": start}
+        if self.options.weight_bits < PLENTY_OF_BITS:
+            few = {k: v[: samples_for(student, len(v))] for k, v in rest.items()}
+            tried["fitted"] = refit(student, start, teacher, grid, few)
         errors = {name: error_of(loss, at, grid, aside) for name, at in tried.items()}
         best = tried[min(errors, key=errors.__getitem__)]
         tried["learnt"] = learn(student, best, loss, rest, self.recipe, grid, self.progress)
