@@ -104,6 +104,7 @@ class Options:
     reconstruct: bool | None = None
     epochs: int = 8
     fine_share: float | None = None
+    equalize: bool = False
 
     @property
     def reconstructs(self) -> bool:
@@ -182,6 +183,7 @@ class Options:
             "timesteps": self.timesteps, "samples": self.samples, "seed": self.seed, "nir_form": self.nir_form,
             "acc_bits": self.acc_bits, "require_accuracy_drop": self.require_accuracy_drop,
             "reconstruct": self.reconstructs, "epochs": self.epochs, "fine_share": self.share_of_fine,
+            "equalize": self.equalize,
             "sites": {name: own.as_dict() for name, own in sorted(self.sites.items())},
         }  # fmt: skip
 

@@ -20,15 +20,16 @@ from .execute import run_codes
 from .host import encode_all, prepare_all
 from .ir import Graph
 from .learning.descent import Loss, Recipe, Teacher, pieces_of, signal_of
+from .learning.reconstruct import Reconstruct
 from .learning.sensitivity import errors_at_outputs, worth_more_levels
 from .learning.student import Student, learnable
 from .passes.choose_ladders import ChooseLadders
 from .passes.correct_bias import CorrectBias
+from .passes.equalize import Equalize
 from .passes.fold_thresholds import FoldThresholds
 from .passes.lower import lower
 from .passes.pipeline import run_passes
 from .passes.quantize_weights import QuantizeWeights
-from .passes.reconstruct import Reconstruct
 from .samples import Samples, part
 
 Array = NDArray[Any]
@@ -87,8 +88,12 @@ class Correction:
 
     def _chosen(self, options: Options) -> Graph:
         """Return the graph with the ladders, weights and corrected biases of some options."""
-        plain = self._pass(ChooseLadders(self.statistics, options), self.graph)
-        plain = self._pass(QuantizeWeights(options), plain)
+        chosen = self._pass(ChooseLadders(self.statistics, options), self.graph)
+        plain = self._pass(QuantizeWeights(options), chosen)
+        if options.equalize and self.statistics:
+            before = plain
+            plain = self._pass(QuantizeWeights(options), self._pass(Equalize(self.statistics), chosen))
+            self._note("equalize", before, plain)
         graph = self._pass(CorrectBias(self.runner, self.x), plain)
         self._note("correct-bias", plain, graph)
         return graph

@@ -111,6 +111,7 @@ def settings() -> Iterator[Row]:
 LADDERS: dict[str, dict[str, Any]] = {
     "mse": {},
     "mse, one step per tensor": {"granularity": "tensor"},
+    "the same, equalised across layers": {"granularity": "tensor", "equalize": True},
     "minmax": {"method": "minmax"},
     "percentile (0.9995)": {"method": "percentile"},
     "kl": {"method": "kl"},

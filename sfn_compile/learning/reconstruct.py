@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from ..config import Options
 from ..host import prepare_all
 from ..ir import Graph
-from ..learning.descent import Loss, Recipe, Teacher, error_of, learn, pieces_of, signal_of
-from ..learning.refit import refit, samples_for
-from ..learning.rounding import grid_of, with_integers
-from ..learning.student import Student, learnable
+from ..passes.quantize_weights import PLENTY_OF_BITS, QuantizeWeights
 from ..samples import Samples, n_samples
-from .quantize_weights import PLENTY_OF_BITS, QuantizeWeights
+from .descent import Loss, Recipe, Teacher, error_of, learn, pieces_of, signal_of
+from .refit import refit, samples_for
+from .rounding import grid_of, with_integers
+from .student import Student, learnable
 
 Array = NDArray[Any]
 
