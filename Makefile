@@ -7,7 +7,7 @@ NIR := .venv-nir
 PIP := -m pip install --quiet --disable-pip-version-check
 DEMO := out/demo
 
-.PHONY: help setup lava readers demo test lint results benchmarks fuzz clean
+.PHONY: help setup lava readers demo test lint results accuracy benchmarks fuzz clean
 
 help:
 	@echo "make demo      set up, compile the shipped network for sim, NIR and Lava, verify, evaluate"
@@ -18,6 +18,7 @@ help:
 	@echo "make lint      ruff and mypy"
 	@echo "make fuzz      40,000 damaged models through check and compile; every case must end in a diagnostic"
 	@echo "make results   measure docs/results.md anew (needs the corpus)"
+	@echo "make accuracy  measure docs/accuracy.md anew: every method, levels and bits (needs the corpus, hours)"
 	@echo "make benchmarks measure docs/performance.md anew: speed and memory beside other programs (needs the corpus)"
 
 setup: $(VENV)/.done
@@ -61,6 +62,9 @@ lint: setup
 
 results: setup lava
 	$(BIN)/python tests/benchmarks/corpus_results.py --write docs/results.md
+
+accuracy: setup
+	$(BIN)/python tests/benchmarks/accuracy.py --write docs/accuracy.md
 
 benchmarks: setup lava
 	$(BIN)/python tests/benchmarks/performance.py --write docs/performance.md
