@@ -35,7 +35,7 @@ from .samples import Samples, part
 Array = NDArray[Any]
 Row = dict[str, Any]
 
-GAUGED = 32  # samples on which the outputs' error is taken before and after each correction
+GAUGED = 16  # samples on which the outputs' error is taken before and after each correction
 SENSED = 32  # samples on which it is found out which sites deserve more levels
 MORE_LEVELS = "its rounding costs the outputs most: more levels for a share of the neurons"
 
