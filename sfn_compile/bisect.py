@@ -110,8 +110,8 @@ def _options(manifest: Mapping[str, Any]) -> Options:
 
 def _check_same(graph: Graph, program: Program, unit: Mapping[str, Array], folder: Path) -> None:
     """Raise SFN505 unless every value of the Program stands in the graph, made of the same values."""
-    want = [(s.name, tuple(s.sources), s.shape) for s in program.steps]
-    have = [(n.name, tuple(n.inputs), n.type.shape) for n in graph.nodes]
+    want = [(s.name, set(s.sources), s.shape) for s in program.steps]  # a value may be read several times there
+    have = [(n.name, set(n.inputs), n.type.shape) for n in graph.nodes]
     different = next((w for w, h in zip(want, have, strict=False) if w != h), None)
     if different is None and len(want) == len(have) and set(program.values()) <= unit.keys():
         return

@@ -47,7 +47,7 @@ class Gauge:
         self.x = part(x, slice(GAUGED))
         self.names = list(dict.fromkeys(o.value for o in graph.outputs))
         found = [[real[name] for name in self.names] for _, real, _ in runner.stream(self.x)]
-        self.want = [np.concatenate(parts) for parts in zip(*found, strict=True)]
+        self.want = [np.concatenate(parts).astype(np.float64) for parts in zip(*found, strict=True)]
 
     def decibel(self, graph: Graph) -> float | None:
         """Return 10 log10(signal / noise) of a graph with integer weights, None where there is no error at all."""

@@ -23,6 +23,7 @@ from ..config import Options
 from ..host import prepare_all
 from ..ir import Graph
 from ..passes.quantize_weights import PLENTY_OF_BITS, QuantizeWeights
+from ..ops import Layer
 from ..samples import Samples, n_samples
 from .descent import Loss, Recipe, Teacher, error_of, learn, pieces_of, signal_of
 from .refit import refit, samples_for
@@ -88,6 +89,8 @@ class Reconstruct:
         if unknown:
             return f"{unknown[0]} and {len(unknown) - 1} more cannot be learnt through" if unknown[1:] else (
                 f"{unknown[0]} cannot be learnt through")  # fmt: skip
+        if any(isinstance(n.op, Layer) and n.op.levels is not None and n.op.levels.book for n in graph.nodes):
+            return "levels of a book of codes are not learnt: descent made none of them better"
         if n_samples(self.x) < FEWEST:
             return f"{n_samples(self.x)} samples are too few; {FEWEST} are needed"
         return ""

@@ -61,8 +61,7 @@ def _is_known(node: Node) -> bool:
     if isinstance(op, Layer):
         stated = op.levels is not None and op.levels.imported
         rows = op.products or op.norm_axis is not None
-        book = op.levels is not None and op.levels.book is not None
-        return not (stated or book or rows or any(u is not None for u in op.units))
+        return not (stated or rows or any(u is not None for u in op.units))
     return isinstance(op, MaxPool | Moved)
 
 
@@ -222,8 +221,7 @@ class Student:
         if op.levels is not None:
             step = beside(at.steps[node.name].astype(F32), len(node.type.shape))
             ratio = real_of(op, z) / step
-            shifted = ratio + F32(op.levels.offset)
-            inside = (shifted >= op.levels.lo) & (shifted <= op.levels.hi + 1)
+            inside = _inside(ratio, op.levels)
             found.steps[node.name] = summed_like(at.steps[node.name], g * (fired / step - ratio * inside))
             g = g * inside
         if op.activation is not None:
@@ -233,13 +231,23 @@ class Student:
 
 
 def _to_levels(y: Array, step: Array, levels: Levels) -> Array:
-    """Return ``step * clip(floor(y / step + offset), lo, hi)``."""
+    """Return ``step * clip(floor(y / step + offset), lo, hi)``, or the step times the code of a book that is due."""
     y = y / step
+    if levels.book is not None:
+        due = np.array([float(d) for d in levels.due()], F32)
+        return np.asarray(np.array(levels.book, F32)[np.searchsorted(due, y, side="right")] * step)
     y += F32(levels.offset)
     np.floor(y, out=y)
     np.clip(y, levels.lo, levels.hi, out=y)
     y *= step
     return y
+
+
+def _inside(ratio: Array, levels: Levels) -> Array:
+    """Return where values in steps are rounded, not cut off: to half a gap beyond the outermost codes."""
+    codes, offset = levels.codes, levels.offset
+    below, above = codes[1] - codes[0], codes[-1] - codes[-2]
+    return np.asarray((ratio >= codes[0] - offset * below) & (ratio <= codes[-1] + (1 - offset) * above))
 
 
 def _moves(op: Moved, shapes: list[Shape]) -> list[MoveSlope]:

@@ -11,6 +11,7 @@ from detectors import BODY, WEIGHTS, ssd, yolo
 from tiny_onnx import ints, noise, saved, tiny
 
 from sfn_compile import build as build_module
+from sfn_compile import compilation
 from sfn_compile.config import Options
 from sfn_compile.diagnostics import CompileError
 from sfn_compile.frontend import LoadedModel, load_model
@@ -248,7 +249,7 @@ def test_a_tail_that_computes_something_else_is_never_written(tmp_path, monkeypa
         loaded, graph = read_network(loaded)
         return with_another_tail(loaded, "grid"), graph
 
-    monkeypatch.setattr(build_module, "read_network", misread)
+    monkeypatch.setattr(compilation, "read_network", misread)
     with pytest.raises(CompileError, match=WRONG_TAIL):
         build_module.build(saved(yolo(), tmp_path), tmp_path / "out", Options())
     assert not (tmp_path / "out").exists()

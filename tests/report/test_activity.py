@@ -9,7 +9,7 @@ from report_examples import N, compiled
 from sfn_compile.ir import Levels
 from sfn_compile.program import Elementwise, Matmul, ValueInfo
 from sfn_compile.report import health
-from sfn_compile.report.activity import Counter, Error, _met
+from sfn_compile.report.activity import Counter, Error, met
 
 
 def rows():
@@ -125,4 +125,4 @@ def of_elements(left, right):
 def test_products_are_counted_pair_by_pair(form, shapes, multiplied):
     rng = np.random.default_rng(0)
     left, right = rng.integers(-6, 7, shapes[0]), rng.integers(0, 4, shapes[1])
-    assert _met(left, right, form) == pytest.approx(counted(left, right, multiplied))
+    assert met(left, right, form) == pytest.approx(counted(left, right, multiplied))

@@ -6,25 +6,25 @@ import numpy as np
 import pytest
 
 from sfn_compile.ir import Levels
-from sfn_compile.report.measure import BLOCK, _energy, _Tally
+from sfn_compile.report.activity import BLOCK, Error, _squares
 
 
 @pytest.mark.parametrize("n", [1, BLOCK - 1, BLOCK, BLOCK + 1, 50 * BLOCK + 3])
 def test_squares_of_many_numbers_are_added_without_losing_small_ones(n):
     x = (np.random.default_rng(n).standard_normal(n) + 3).astype(np.float32)
-    assert _energy(x) == pytest.approx((x.astype(np.float64) ** 2).sum(), rel=1e-6)
+    assert _squares(x) == pytest.approx((x.astype(np.float64) ** 2).sum(), rel=1e-6)
 
 
-def test_the_noise_of_a_layer_in_float32_is_that_in_float64():
+@pytest.mark.parametrize("book", [None, (0, 1, 2, 3, 5, 8, 13, 31)])
+def test_the_noise_of_a_layer_in_float32_is_that_in_float64(book):
     rng = np.random.default_rng(0)
     step = rng.uniform(0.1, 0.3, (8, 1, 1))
-    levels = Levels(step, 0, 31, np.zeros((8, 1, 1), bool), "")
+    levels = Levels(step, 0, 31, np.zeros((8, 1, 1), bool), "", book=book)
     real = np.maximum(rng.standard_normal((20, 8, 40, 40)) * 2, 0)
-    codes, tally = np.clip(levels.quantize(real) + rng.integers(-1, 2, real.shape), 0, 31), _Tally()
+    codes, found = np.clip(levels.quantize(real) + rng.integers(-1, 2, real.shape), 0, 31), Error()
     for some in range(0, 20, 5):
-        tally.add(real[some : some + 5].astype(np.float32), codes[some : some + 5], step, levels)
+        found.add(real[some : some + 5].astype(np.float32), codes[some : some + 5], step, levels)
     here, accumulated = (((c * step - real) ** 2).sum() for c in (levels.quantize(real), codes))
-    row = tally.row()
+    row = found.row()
     assert row["sqnr_db"] == pytest.approx(10 * np.log10((real**2).sum() / here), abs=0.001)
     assert row["sqnr_accumulated_db"] == pytest.approx(10 * np.log10((real**2).sum() / accumulated), abs=0.001)
-    assert row["saturation"] == (codes == 31).mean()
