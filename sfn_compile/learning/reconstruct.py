@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from ..config import Options
 from ..host import prepare_all
 from ..ir import Graph
-from ..passes.quantize_weights import PLENTY_OF_BITS, QuantizeWeights
 from ..ops import Layer
+from ..passes.quantize_weights import PLENTY_OF_BITS, QuantizeWeights
 from ..samples import Samples, n_samples
 from .descent import Loss, Recipe, Teacher, error_of, learn, pieces_of, signal_of
 from .refit import refit, samples_for
