@@ -56,6 +56,9 @@ class Console:
             f"{total['neurons']:,} neurons in {total['populations']} populations, {total['weights']:,} weights, "
             f"{total['synops']:,.0f} synaptic operations per sample ({total['macs']:,} MACs in the float network)"
         )
+        for row in report["corrections"]:
+            if row["correction"] in _CORRECTIONS:
+                self.out.print(_correction_line(row))
         self.out.print(_energy_table(report["energy"]["totals"]))
         for line in _warning_lines(report["layers"]):
             self.out.print(line)
@@ -147,6 +150,24 @@ def search_line(found: Mapping[str, Any]) -> str:
         f"trial {found['chosen']} was built: {found['objective']} {made['scores'][found['objective']]:.5g}, "
         f"{found['cost']} {made['costs'][found['cost']]:,.0f} per sample"
     )
+
+
+_CORRECTIONS = {
+    "equalize": "steps by cross-layer equalisation",
+    "more-levels": "more levels, where rounding costs the outputs most",
+    "reconstruct": "weights and steps learnt from the float network",
+}
+
+
+def _correction_line(row: Mapping[str, Any]) -> str:
+    """Return what a correction did to the outputs, or why it did nothing."""
+    what = _CORRECTIONS[row["correction"]]
+    if row.get("kept") == "before":
+        return f"not learnt: {row['reason']}"
+    sites = f" ({', '.join(row['sites'])})" if "sites" in row else ""
+    before, after = (row[f"outputs_db_{when}"] for when in ("before", "after"))
+    errors = "" if before is None or after is None else f": outputs from {before:.1f} to {after:.1f} dB"
+    return f"{what}{sites}{errors}"
 
 
 def tail_line(tail: Mapping[str, Any]) -> str:

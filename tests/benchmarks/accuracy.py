@@ -36,7 +36,7 @@ from sfn_compile.report import measure
 from sfn_compile.samples import part
 
 SEEDS, CALIBRATION, CHARGED = 5, 1024, 64
-ENERGIES = ("E1 / float", "E2 / float", "E3 / float", "E4 / float", "E4 / matched")
+ENERGIES = ("E1 / float", "E2 / float", "E3 / float", "E1 / matched", "E4 / matched")
 KEPT = Path("out/accuracy.json")
 RESNETS = ("cifar_resnet20_op13", "cifar_resnet32_unfolded_op11", "cifar_resnet8_mlperf", "cifar_resnet_4b")
 MOBILENET = "imagenet_mobilenet_v1_050_160"

@@ -102,3 +102,12 @@ def test_equalisation_is_reported_with_its_error(tmp_path):
 @pytest.mark.parametrize("options", [("--epochs", "0"), ("--fine-share", "1.5"), ("--fine-share", "-0.1")])
 def test_values_that_are_not_accepted(options, tmp_path):
     refused("SFN605", 2, DIGITS, "--calib", CALIB, "-o", tmp_path / "out", *options)
+
+
+def test_the_terminal_says_what_was_gained_or_why_nothing_was(tmp_path):
+    options = (DIGITS, "--calib", CALIB, "-o", tmp_path / "out", "--levels", "3", "--epochs", "1")
+    said = " ".join(succeeds(*options).output.split())
+    assert "weights and steps learnt from the float network: outputs from" in said
+    assert "more levels, where rounding costs the outputs most (relu" in said
+    said = " ".join(succeeds(*options, "--samples", "40").output.split())
+    assert "not learnt: 40 samples are too few; 64 are needed" in said
