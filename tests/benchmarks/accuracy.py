@@ -138,7 +138,7 @@ def corrections() -> Iterator[Row]:
     """Return the rows of the third table: more levels and non-uniform levels, without learning."""
     base = {"reconstruct": False, "fine_share": 0.1}
     lloyd = {**base, "method": "sfn", "method_options": {"ladder": "lloyd-max"}}
-    for levels in (15, 7, 3):
+    for levels in (31, 15, 7, 3):
         yield Row("corrections", f"{levels} levels: uniform", {**base, "levels": levels})
         yield Row("corrections", f"{levels} levels: Lloyd-Max", {**lloyd, "levels": levels})
 
