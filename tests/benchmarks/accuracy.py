@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ from sfn_compile.samples import part
 
 SEEDS, CALIBRATION, CHARGED = 5, 1024, 64
 ENERGIES = ("E1 / float", "E2 / float", "E3 / float", "E1 / matched", "E4 / matched")
+MARKS = "<!-- notes", "<!-- end of notes -->"
 KEPT = Path("out/accuracy.json")
 RESNETS = ("cifar_resnet20_op13", "cifar_resnet32_unfolded_op11", "cifar_resnet8_mlperf", "cifar_resnet_4b")
 MOBILENET = "imagenet_mobilenet_v1_050_160"
@@ -268,9 +270,10 @@ def run(rows: list[Row], seeds: int, workers: int) -> dict[str, Any]:
     return kept
 
 
-def page(kept: dict[str, Any]) -> str:
-    """Return docs/accuracy.md."""
-    parts = [HEAD.format(n=CALIBRATION, seeds=SEEDS, energies=" | ".join(ENERGIES))]
+def page(kept: dict[str, Any], notes: str = "") -> str:
+    """Return docs/accuracy.md, with ``notes`` behind its head."""
+    head = HEAD.format(n=CALIBRATION, seeds=SEEDS, energies=" | ".join(ENERGIES))
+    parts = [head.replace("## Levels and", f"{notes}## Levels and", 1)]
     by_label: dict[tuple[str, str], dict[str, Row]] = {}
     for network in (*RESNETS, MOBILENET):
         for row in (r for r in settings() if network in r.networks):
@@ -306,10 +309,17 @@ def main() -> None:
         KEPT.unlink(missing_ok=True)
     rows = [replace(r, networks=tuple(n for n in r.networks if n in args.networks)) for r in ROWS]
     kept = run([r for r in rows if r.table in args.tables and r.networks], args.seeds, args.workers)
-    text = page(kept)
+    text = page(kept, notes(args.write))
     print(text)
     if args.write:
         args.write.write_text(text, encoding="utf-8")
+
+
+def notes(path: Path | None) -> str:
+    """Return what people wrote on a page between its two marks."""
+    text = path.read_text(encoding="utf-8") if path is not None and path.is_file() else ""
+    found = re.search(f"{MARKS[0]}.*?{MARKS[1]}\\n\\n", text, re.DOTALL)
+    return found.group() if found else ""
 
 
 if __name__ == "__main__":
