@@ -1,0 +1,54 @@
+"""Weights of few bits: a skip is read several times, so that the convolution beside it keeps its bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pass_examples import mapped, structured
+from tiny_onnx import imported, noise, samples, tiny
+
+from sfn_compile.config import Options
+from sfn_compile.program import Conv, Identity
+
+BODY = "a = Relu(x) d = Conv<pads=[1,1,1,1]>(a, u, c) s = Add(a, d) r = Relu(s) y = Conv(r, u)"
+SMALL = {"x": (4, 5, 5), "u": 0.05 * noise(4, 4, 3, 3, seed=5), "c": noise(4, seed=6)}
+
+
+def sum_layer(folder, bits):
+    """The Layer in which the skip and the convolution meet."""
+    original = imported(tiny(BODY, **SMALL), folder)
+    done = mapped(structured(original), samples(original, 16), Options(weight_bits=bits))
+    return done.by_name()["r"]
+
+
+def skips(node):
+    return [m for m in node.op.integer.maps if isinstance(m, Identity)]
+
+
+def conv(node):
+    return next(m for m in node.op.integer.maps if isinstance(m, Conv)).weight
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 6])
+def test_a_skip_is_read_several_times_and_every_weight_fits(bits, tmp_path):
+    node, top = sum_layer(tmp_path, bits), 2 ** (bits - 1) - 1
+    assert 1 < len(skips(node)) <= 8
+    assert {s for s, m in zip(node.inputs, node.op.integer.maps, strict=True) if isinstance(m, Identity)} == {"a"}
+    assert max(np.abs(m.weight).max() for m in node.op.integer.maps) <= top
+    assert any("skips are read" in note for note in node.op.integer.notes)
+
+
+def test_the_convolution_beside_it_keeps_its_bits(tmp_path, monkeypatch):
+    split = np.abs(conv(sum_layer(tmp_path, 4))).max()
+    monkeypatch.setattr("sfn_compile.passes.quantize_weights.MOST_COPIES", 1)
+    assert split > np.abs(conv(sum_layer(tmp_path, 4))).max()
+
+
+def test_the_shares_add_up_to_the_skip(tmp_path):
+    node = sum_layer(tmp_path, 4)
+    real = sum(m.weight for m in node.op.maps if isinstance(m, Identity))
+    np.testing.assert_allclose(real, np.ones_like(real), rtol=1e-12)
+
+
+def test_with_eight_bits_it_is_read_once(tmp_path):
+    assert len(skips(sum_layer(tmp_path, 8))) == 1
