@@ -1,5 +1,5 @@
 """The network of Layers as something that learns: values, gradients, and descent. Batch axis last, float32.
 
-Used by the pass ``reconstruct``. Nothing here decides an integer: what is learnt are real weights, biases and steps,
-from which the later passes choose integers as they always do.
+What is learnt are real weights, biases and steps. Integer thresholds stay as quantize-weights chose them; integer
+weights are the nearest on the grid that they make, with ranges proved anew, and offsets are folded as always.
 """

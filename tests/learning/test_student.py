@@ -15,7 +15,7 @@ from sfn_compile.execute import run_codes
 from sfn_compile.host import encode_all, prepare_all
 from sfn_compile.ir import Levels
 from sfn_compile.learning.descent import Loss, Recipe, Teacher, error_of, learn, pieces_of, signal_of
-from sfn_compile.learning.rounding import grid_of, rounded_maps
+from sfn_compile.learning.rounding import grid_of, rounded_maps, with_integers
 from sfn_compile.learning.student import Student, learnable
 from sfn_compile.ops import Layer
 from sfn_compile.passes.choose_ladders import ChooseLadders
@@ -185,3 +185,18 @@ def test_stated_levels_are_not_learnt(tmp_path):
     graph = structured(imported(network("quantisers around a max pool"), tmp_path))
     assert learnable(graph)
     assert any(isinstance(n.op, Layer) and isinstance(n.op.levels, Levels) for n in graph.nodes)
+
+
+def test_integers_on_the_grid_are_those_of_quantize_weights_or_none_where_accumulators_do_not_fit(tmp_path):
+    options = Options(levels=7)
+    _, graph, _ = calibrated("a residual block", tmp_path, options)
+    done = run_passes(graph, (QuantizeWeights(options),))
+    student, grid = Student(done), grid_of(done, lambda site: 127)
+    again = with_integers(student, student.parameters(), grid, options.acc_bits)
+    assert again is not None
+    for old, new in zip(done.nodes, again.nodes, strict=True):
+        if isinstance(old.op, Layer):
+            assert (new.op.integer.acc_min, new.op.integer.acc_max) == (old.op.integer.acc_min, old.op.integer.acc_max)
+            for a, b in zip(old.op.integer.maps, new.op.integer.maps, strict=True):
+                assert np.array_equal(*np.broadcast_arrays(a.weight, b.weight))
+    assert with_integers(student, student.parameters(), grid, 10) is None
