@@ -161,7 +161,7 @@ _CORRECTIONS = {
 
 def _correction_line(row: Mapping[str, Any]) -> str:
     """Return what a correction did to the outputs, or why it did nothing."""
-    what = _CORRECTIONS[row["correction"]]
+    what = "weights fitted in closed form" if row.get("kept") == "fitted" else _CORRECTIONS[row["correction"]]
     if row.get("kept") == "before":
         return f"not learnt: {row['reason']}"
     sites = f" ({', '.join(row['sites'])})" if "sites" in row else ""

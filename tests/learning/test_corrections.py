@@ -9,6 +9,7 @@ import pytest
 from cli_helpers import CALIB, DIGITS, MODELS, contents, refused, succeeds
 
 from sfn_compile.config import Options
+from sfn_compile.report.terminal import _correction_line
 
 REASON = "its rounding costs the outputs most: more levels for a share of the neurons"
 
@@ -111,3 +112,9 @@ def test_the_terminal_says_what_was_gained_or_why_nothing_was(tmp_path):
     assert "more levels, where rounding costs the outputs most (relu" in said
     said = " ".join(succeeds(*options, "--samples", "40").output.split())
     assert "not learnt: 40 samples are too few; 64 are needed" in said
+
+
+def test_the_terminal_tells_fitted_weights_from_learnt_ones():
+    row = {"correction": "reconstruct", "kept": "fitted", "outputs_db_before": 12.58, "outputs_db_after": 18.18}
+    assert _correction_line(row) == "weights fitted in closed form: outputs from 12.6 to 18.2 dB"
+    assert _correction_line({**row, "kept": "learnt"}).startswith("weights and steps learnt")
