@@ -26,6 +26,8 @@ from .frontend import load_model
 from .host import encode_all
 from .host_tail import read_network
 from .ir import Graph
+from .ops import Layer
+from .passes.split_digits import SplitDigits, second_name
 from .program import Normalization, Population, Program
 from .report import causes
 from .report.decibel import decibel
@@ -73,7 +75,9 @@ def bisect(
 
 
 def _halves(folder: Path, manifest: Mapping[str, Any], program: Program, data: Data) -> Halves:
-    loaded, graph = _float_network(folder, manifest)
+    loaded, plain = _float_network(folder, manifest)
+    graph = _split_as(plain, program)
+    split = {n.name for n in graph.nodes} - {n.name for n in plain.nodes}
     unit = artifact.load_scales(folder, manifest)
     _check_same(graph, program, unit, folder)
     runner = FloatRunner(graph, folder / "model.onnx", loaded.batch)
@@ -84,11 +88,19 @@ def _halves(folder: Path, manifest: Mapping[str, Any], program: Program, data: D
         codes = run_codes(program, encode_all(program, part(x, slice(start, start + n))))
         pieces.append(Piece({name: real[name] for name in graph.types()}, codes))
         start += n
+    seconds = {n.inputs[len(n.op.maps) - 1]: n.name for n in graph.nodes if n.name in split and isinstance(n.op, Layer)}
     sites = [i.name for i in graph.inputs]
-    sites += [s.name for s in program.steps if isinstance(s, Population | Normalization)]
+    sites += [s.name for s in program.steps if isinstance(s, Population | Normalization) and s.name not in split]
     said = read_report(folder).get("layers", [])
     offsets = {row["name"]: row["offset"] for row in said if row.get("offset") is not None}
-    return Halves(graph, program, unit, pieces, sites, offsets)
+    return Halves(graph, program, unit, pieces, sites, offsets, seconds)
+
+
+def _split_as(graph: Graph, program: Program) -> Graph:
+    """Return the graph with two populations for the sites that a Program fires in two digits."""
+    own, fired = {n.name for n in graph.nodes}, {s.name for s in program.steps}
+    sites = {name: 1 for name in own if second_name(name) in fired - own}
+    return SplitDigits(sites).run(graph)
 
 
 def _float_network(folder: Path, manifest: Mapping[str, Any]) -> tuple[Any, Graph]:

@@ -85,8 +85,8 @@ def compile_model(
         rows: list[dict[str, Any]] = []
         graph, program = mapped(prepared, options, after, progress, rows)
     warnings = data_warnings(prepared) if prepared.statistics else []
-    return Compilation(prepared.loaded, graph, program, prepared.runner, prepared.calibration, options, warnings,
-                       prepared.seconds, rows)  # fmt: skip
+    return Compilation(prepared.loaded, graph, program, prepared.runner.of(graph), prepared.calibration, options,
+                       warnings, prepared.seconds, rows)  # fmt: skip
 
 
 def prepare(

@@ -104,6 +104,7 @@ class Options:
     reconstruct: bool | None = None
     epochs: int = 8
     fine_share: float | None = None
+    digit_share: float | None = None
     equalize: bool = False
 
     @property
@@ -116,6 +117,15 @@ class Options:
     def share_of_fine(self) -> float:
         """Share of the neurons that may have more levels than asked for, because their rounding costs most."""
         return (0.1 if self.reconstructs else 0.0) if self.fine_share is None else self.fine_share
+
+    @property
+    def share_of_digits(self) -> float:
+        """Multiply-accumulates that second digits may add, as a share of the network's.
+
+        None below 8 bits: weights that read a first digit are up to 8 times those that read a second.
+        """
+        most = 1.0 if self.reconstructs and self.weight_bits >= FINE_WEIGHT_BITS else 0.0
+        return most if self.digit_share is None else self.digit_share
 
     @property
     def more_levels(self) -> int:
@@ -144,6 +154,7 @@ class Options:
             ("--acc-bits", self.acc_bits, 8, 31),
             ("--epochs", self.epochs, 1, 1000),
             ("--fine-share", self.share_of_fine, 0, 1),
+            ("--digit-share", self.share_of_digits, 0, 2),
             *_site_ranges(self.sites),
         )
         for name, value, lowest, highest in ranges:
@@ -183,7 +194,7 @@ class Options:
             "timesteps": self.timesteps, "samples": self.samples, "seed": self.seed, "nir_form": self.nir_form,
             "acc_bits": self.acc_bits, "require_accuracy_drop": self.require_accuracy_drop,
             "reconstruct": self.reconstructs, "epochs": self.epochs, "fine_share": self.share_of_fine,
-            "equalize": self.equalize,
+            "digit_share": self.share_of_digits, "equalize": self.equalize,
             "sites": {name: own.as_dict() for name, own in sorted(self.sites.items())},
         }  # fmt: skip
 

@@ -1,7 +1,8 @@
 """From levels to corrected integer weights: the passes that make errors smaller, each with what it did to the outputs.
 
 The order: ladders and weights as the methods choose them; the mean error of every channel into its bias; more levels
-for the few sites whose rounding costs the outputs most; weights, biases and steps learnt.
+for the sites whose rounding costs the outputs most; weights, biases and steps learnt; sites of more levels than asked
+for fired in two digits, but for a few.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from .host import encode_all, prepare_all
 from .ir import Graph
 from .learning.descent import Loss, Recipe, Teacher, pieces_of, signal_of
 from .learning.reconstruct import Reconstruct
-from .learning.sensitivity import errors_at_outputs, worth_more_levels
+from .learning.sensitivity import Way, allotted, errors_at_outputs
 from .learning.student import Student, learnable
+from .macs import macs_of
 from .passes.choose_ladders import ChooseLadders
 from .passes.correct_bias import CorrectBias
 from .passes.equalize import Equalize
@@ -30,6 +32,7 @@ from .passes.fold_thresholds import FoldThresholds
 from .passes.lower import lower
 from .passes.pipeline import run_passes
 from .passes.quantize_weights import QuantizeWeights
+from .passes.split_digits import SplitDigits, base_for, divisible, levels_in_two_digits
 from .samples import Samples, part
 
 Array = NDArray[Any]
@@ -38,6 +41,7 @@ Row = dict[str, Any]
 GAUGED = 16  # samples on which the outputs' error is taken before and after each correction
 SENSED = 32  # samples on which it is found out which sites deserve more levels
 MORE_LEVELS = "its rounding costs the outputs most: more levels for a share of the neurons"
+TWO_DIGITS = "first of two digits: its rounding costs the outputs most"
 
 
 class Gauge:
@@ -72,19 +76,20 @@ class Correction:
     progress: Callable[[str, int, int], None]
     gauge: Gauge | None
     rows: list[Row] = field(default_factory=list)
+    digits: dict[str, SiteOptions] = field(default_factory=dict)  # of the sites that are to be fired in two digits
 
     def run(self) -> Graph:
         """Return the graph with integer weights and corrected biases."""
         graph = self._chosen(self.options)
-        more = self._sites_with_more_levels(graph)
-        if more:
+        more, self.digits = self._sites_with_more_levels(graph)
+        if more or self.digits:
             before = graph
-            self.options = replace(self.options, sites={**self.options.sites, **more})
+            self.options = replace(self.options, sites={**self.options.sites, **more, **self.digits})
             graph = self._chosen(self.options)
-            self._note("more-levels", before, graph, sites=sorted(more))
+            self._note("more-levels", before, graph, sites=sorted({**more, **self.digits}))
         if self.options.reconstructs and self.statistics:
             graph = self._learnt(graph)
-        return graph
+        return self._in_digits(graph) if self.digits else graph
 
     def _chosen(self, options: Options) -> Graph:
         """Return the graph with the ladders, weights and corrected biases of some options."""
@@ -98,19 +103,23 @@ class Correction:
         self._note("correct-bias", plain, graph)
         return graph
 
-    def _sites_with_more_levels(self, graph: Graph) -> dict[str, SiteOptions]:
-        """Return the options of the sites that get more levels than the user asked for."""
-        share = self.options.share_of_fine
-        if not share or learnable(graph) or not self.statistics:
-            return {}
+    def _sites_with_more_levels(self, graph: Graph) -> tuple[dict[str, SiteOptions], dict[str, SiteOptions]]:
+        """Return the options of the sites that get more levels than the user asked for, in one population or in two."""
+        options = self.options
+        if not (options.share_of_fine or options.share_of_digits) or learnable(graph) or not self.statistics:
+            return {}, {}
         student = Student(graph)
         aside = prepare_all(graph, part(self.x, slice(SENSED)))
         teacher = Teacher(student, student.parameters_of(self.graph))
         loss = Loss(student, teacher, signal_of(teacher, pieces_of(aside)), 0.0)
         neurons = {s.name: int(np.prod(s.type.shape)) for s in student.sites}
-        found = worth_more_levels(errors_at_outputs(loss, aside, self.options.seed), neurons, share)
-        fine = SiteOptions(levels=self.options.more_levels, reason=MORE_LEVELS)
-        return {name: fine for name in found if name not in self.options.sites}
+        errors = {k: e for k, e in errors_at_outputs(loss, aside, options.seed).items() if k not in options.sites}
+        more = SiteOptions(levels=options.more_levels, reason=MORE_LEVELS)
+        added = divisible(graph) if base_for(options.levels) > 1 else {}
+        few, two = allotted(errors, Way(neurons, options.share_of_fine * sum(neurons.values())),
+                            Way(added, options.share_of_digits * macs_of(graph)))  # fmt: skip
+        digits = SiteOptions(levels=levels_in_two_digits(options.levels), reason=TWO_DIGITS)
+        return dict.fromkeys(few, more), dict.fromkeys(two, digits)
 
     def _learnt(self, graph: Graph) -> Graph:
         recipe = Recipe(self.options.epochs, seed=self.options.seed).at_levels(self.options.levels)
@@ -118,6 +127,16 @@ class Correction:
         learnt = self._pass(reconstruct, graph)
         self._note("reconstruct", graph, learnt, **reconstruct.found)
         return learnt
+
+    def _in_digits(self, graph: Graph) -> Graph:
+        """Return the graph with two populations for sites of more levels, and integers for them."""
+        bases = dict.fromkeys(self.digits, base_for(self.options.levels))
+        real = replace(graph, invariants=graph.invariants - QuantizeWeights.makes - CorrectBias.makes)
+        split = self._pass(SplitDigits(bases), real)
+        plain = self._pass(QuantizeWeights(self.options), split)
+        done = self._pass(CorrectBias(self.runner.of(split), self.x, self.graph), plain)
+        self._note("two-digits", graph, done, sites=sorted(self.digits))
+        return done
 
     def _pass(self, one: Any, graph: Graph) -> Graph:
         return run_passes(graph, (one,), after=self.after)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,10 @@ class RealValues:
     def __getitem__(self, name: str) -> Array:
         if name not in self.known:
             node = self.nodes[name]
+            if isinstance(node.op, Layer) and node.op.carries:  # nothing is left where nothing is rounded
+                like = next(iter(self.known.values()))
+                self.known[name] = np.zeros((len(like), *node.type.shape))
+                return self.known[name]
             self.known[name] = node.op.evaluate(*(self[s].astype(np.float64, copy=False) for s in node.inputs))
         return self.known[name]
 
@@ -85,6 +90,12 @@ class FloatRunner:
         self.joined = max(1, min(piece, JOINED_NUMBERS // size))
         names = [i.model_name for i in graph.inputs]
         self.reference = FloatReference(model, names, batch, wanted, piece, bool(wanted), before=graph.before)
+
+    def of(self, graph: Graph) -> FloatRunner:
+        """Return the same model seen through another graph of it, one whose populations were split."""
+        other = copy(self)
+        other.graph = graph
+        return other
 
     def stream(self, x: Samples) -> Any:
         """Yield (number of samples, :class:`RealValues`, outputs that are no taps by name) for pieces of ``x``."""

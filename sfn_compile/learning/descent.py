@@ -86,10 +86,16 @@ class Loss:
             found[name] = found.get(name, 0.0) + 1.0 / len(self.outputs)
         return {name: share for name, share in found.items() if self.signal[name] > 0}
 
-    def slopes(self, x: Mapping[str, Array], at: Parameters, maps: Mapping[str, list[Any]], n: int) -> Parameters:
-        """Return the slopes of the mean loss over ``n`` samples, of which ``x`` (prepared inputs) is a piece."""
+    def slopes(
+        self, x: Mapping[str, Array], at: Parameters, maps: Mapping[str, list[Any]], n: int,
+        rng: np.random.Generator | None = None,
+    ) -> Parameters:  # fmt: skip
+        """Return the slopes of the mean loss over ``n`` samples, of which ``x`` (prepared inputs) is a piece.
+
+        With ``rng``, errors of rounding have random signs.
+        """
         want = self.teacher.values(real_inputs(x))
-        values, drives = self.student.forward(self.student.encoded(x), at, maps)
+        values, drives = self.student.forward(self.student.encoded(x), at, maps, rng=rng)
         wanted = {
             name: (values[name] - want[name]) * np.float32(2 * share / (self.signal[name] * n))
             for name, share in self.shares().items()
@@ -157,7 +163,8 @@ def learn(
             chosen = np.sort(order[i * batch : (i + 1) * batch])
             pieces = list(_pieces({k: v[chosen] for k, v in x.items()}))
             slopes = at.zeros()
-            for found in in_threads(lambda one: loss.slopes(one, at, maps, batch), pieces):  # noqa: B023
+            drawn = [(one, np.random.default_rng((recipe.seed, done, k))) for k, one in enumerate(pieces)]
+            for found in in_threads(lambda one: loss.slopes(one[0], at, maps, batch, one[1]), drawn):  # noqa: B023
                 slopes.add(found)
             _share(slopes.steps, equal)
             adam.step(slopes, 0.5 * (1 + np.cos(np.pi * done / total)))

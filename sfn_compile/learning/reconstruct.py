@@ -65,12 +65,13 @@ class Reconstruct:
         loss = Loss(student, teacher, signal_of(teacher, pieces_of(aside)), self.recipe.sites)
         grid = grid_of(graph, lambda site: _top(self.options.at(site)))
         tried = {"before": start}
+        few = {k: v[: samples_for(student, len(v))] for k, v in rest.items()}
         if self.options.weight_bits < PLENTY_OF_BITS:
-            few = {k: v[: samples_for(student, len(v))] for k, v in rest.items()}
             tried["fitted"] = refit(student, start, teacher, grid, few)
         errors = {name: error_of(loss, at, grid, aside) for name, at in tried.items()}
         best = tried[min(errors, key=errors.__getitem__)]
-        tried["learnt"] = learn(student, best, loss, rest, self.recipe, grid, self.progress)
+        learnt = learn(student, best, loss, rest, self.recipe, grid, self.progress)
+        tried["learnt"] = refit(student, learnt, teacher, grid, few, weights=False)
         errors["learnt"] = error_of(loss, tried["learnt"], grid, aside)
         kept = min(errors, key=errors.__getitem__)
         self.found.update({"kept": kept, "samples": n_samples(self.x), "kept_aside": len(next(iter(aside.values())))})

@@ -34,9 +34,11 @@ def samples_for(student: Student, n: int) -> int:
     return max(1, min(n, MOST_SAMPLES, MOST_NUMBERS // widest))
 
 
-def refit(student: Student, start: Parameters, teacher: Teacher, grid: Grid, x: Mapping[str, Array]) -> Parameters:
-    """Return parameters with refitted weights, on the grid, and biases, from prepared inputs ``(n, *shape)``."""
-    found = _Refit(student, start.copy(), teacher, grid)
+def refit(
+    student: Student, start: Parameters, teacher: Teacher, grid: Grid, x: Mapping[str, Array], weights: bool = True
+) -> Parameters:
+    """Return parameters with refitted biases, and ``weights`` on the grid, from prepared inputs ``(n, *shape)``."""
+    found = _Refit(student, start.copy(), teacher, grid, weights)
     got, true = student.encoded(x), real_inputs(x)
     last_use = {s: i for i, node in enumerate(student.graph.nodes) for s in node.inputs}
     for i, node in enumerate(student.graph.nodes):
@@ -50,7 +52,8 @@ def refit(student: Student, start: Parameters, teacher: Teacher, grid: Grid, x: 
 class _Refit:
     """The parameters so far, and the rounded maps that belong to them."""
 
-    def __init__(self, student: Student, at: Parameters, teacher: Teacher, grid: Grid):
+    def __init__(self, student: Student, at: Parameters, teacher: Teacher, grid: Grid, weights: bool):
+        self.weights = weights
         self.student, self.at, self.teacher, self.grid = student, at, teacher, grid
         self.maps = rounded_maps(student, at, grid)
         self.steps, self.alphas = all_steps(student.graph), grid.alphas(at)
@@ -74,7 +77,7 @@ class _Refit:
         parts = [self._part(k, node, got) for k in range(len(used))]
         for k, (m, source) in enumerate(zip(layer.maps, node.inputs, strict=True)):
             weight = at.weights.get((node.name, k))
-            if weight is None or int(np.prod(weight.shape[1:])) > WIDEST:
+            if not self.weights or weight is None or int(np.prod(weight.shape[1:])) > WIDEST:
                 continue
             rest = want - bias - sum((p for j, p in enumerate(parts) if j != k), start=np.zeros((), F32))
             equations = _equations(used[k][0], weight, got[source], rest)

@@ -7,6 +7,7 @@ over random signs ``v``, and ``v . J`` is one pass backwards for all sites at on
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from .student import Values
 Array = NDArray[Any]
 
 DRAWS = 4  # of random signs per sample
-UNITS = 1000
+UNITS = 400  # of a room
 LEAST_SHARE = 0.03  # of the whole error: a site that makes less is not worth more levels
 
 
@@ -46,22 +47,47 @@ def errors_at_outputs(loss: Loss, x: Mapping[str, Array], seed: int) -> dict[str
     return found
 
 
-def worth_more_levels(errors: Mapping[str, float], neurons: Mapping[str, int], share: float) -> list[str]:
-    """Return the sites whose rounding costs most together, with at most ``share`` of all neurons.
+@dataclass(frozen=True)
+class Way:
+    """A way to make a site's rounding finer: what it costs for each site that it is open to, and how much there is."""
 
-    A knapsack, solved exactly in units of a thousandth of the room; sites that make little of the error stay out.
+    sizes: Mapping[str, int]
+    room: float
 
-    >>> worth_more_levels({"a": 5.0, "b": 4.0, "c": 3.0}, {"a": 100, "b": 60, "c": 40}, 0.5)
-    ['b', 'c']
-    >>> worth_more_levels({"a": 5.0, "b": 4.0, "c": 0.1}, {"a": 100, "b": 60, "c": 40}, 0.3)
-    ['b']
+    def units(self, site: str) -> int:
+        """Return the cost of a site in :data:`UNITS` of the room, more than there are where the way is closed."""
+        closed = site not in self.sizes or self.room <= 0
+        return UNITS + 1 if closed else int(np.ceil(UNITS * self.sizes[site] / self.room))
+
+
+def allotted(errors: Mapping[str, float], first: Way, second: Way) -> tuple[list[str], list[str]]:
+    """Return the sites whose rounding costs most together, those that go one way and those that go the other.
+
+    A knapsack with two rooms, solved exactly in their units; sites that make little of the error stay out.
+
+    >>> sizes = {"a": 100, "b": 60, "c": 40}
+    >>> allotted({"a": 5.0, "b": 4.0, "c": 3.0}, Way(sizes, 100), Way({}, 0))
+    (['b', 'c'], [])
+    >>> allotted({"a": 5.0, "b": 4.0, "c": 3.0}, Way(sizes, 100), Way({"a": 7, "c": 9}, 10))
+    (['b', 'c'], ['a'])
+    >>> allotted({"a": 5.0, "b": 4.0, "c": 0.1}, Way(sizes, 60), Way({}, 0))
+    (['b'], [])
     """
-    room, whole = share * sum(neurons.values()), sum(errors.values())
-    best: list[tuple[float, tuple[str, ...]]] = [(0.0, ())] * (UNITS + 1)  # by room used: error gone, sites
-    for name in sorted(errors):
-        size = int(np.ceil(UNITS * neurons[name] / room)) if room > 0 else UNITS + 1
-        if errors[name] < LEAST_SHARE * whole or size > UNITS:
-            continue
-        with_it = [(best[u - size][0] + errors[name], (*best[u - size][1], name)) for u in range(size, UNITS + 1)]
-        best[size:] = [max(old, new) for old, new in zip(best[size:], with_it, strict=True)]
-    return list(best[UNITS][1])
+    names = [k for k in sorted(errors) if errors[k] >= LEAST_SHARE * sum(errors.values()) and errors[k] > 0]
+    best, chosen = np.zeros((UNITS + 1, UNITS + 1)), list[Array]()  # by what is used of both rooms
+    for name in names:
+        found, how = best.copy(), np.zeros(best.shape, np.int8)
+        for way, (a, b) in enumerate(((first.units(name), 0), (0, second.units(name))), 1):
+            if max(a, b) <= UNITS:
+                tried = best[: UNITS + 1 - a, : UNITS + 1 - b] + errors[name]
+                better = tried > found[a:, b:]
+                found[a:, b:][better], how[a:, b:][better] = tried[better], way
+        best = found
+        chosen.append(how)
+    at, ways = [UNITS, UNITS], ([], [], [])  # type: tuple[list[int], tuple[list[str], list[str], list[str]]]
+    for name, how in zip(reversed(names), reversed(chosen), strict=True):
+        way = int(how[at[0], at[1]])
+        ways[way].insert(0, name)
+        if way:
+            at[way - 1] -= (first, second)[way - 1].units(name)
+    return ways[1], ways[2]

@@ -135,11 +135,12 @@ class Student:
 
     def forward(
         self, inputs: Mapping[str, Array], at: Parameters, maps: Mapping[str, list[Any]] | None = None,
-        rounded: bool = True,
+        rounded: bool = True, rng: np.random.Generator | None = None,
     ) -> tuple[Values, Values]:  # fmt: skip
         """Return every value, and in front of every activation what it is applied to.
 
-        ``maps``: of each Layer the slope and the weight to compute with, where that is not the real one.
+        ``maps``: of each Layer the slope and the weight to compute with, where that is not the real one. With ``rng``
+        the error of every code has a random sign.
         """
         values, drives = dict(inputs), Values()
         for node in self.graph.nodes:
@@ -149,7 +150,7 @@ class Student:
                 continue
             used = self._maps(node, at) if maps is None else maps[node.name]
             drives[node.name] = z = self.drive(node, xs, used, at)
-            values[node.name] = self.fired(node, z, at) if rounded else real_of(node.op, z)
+            values[node.name] = self.fired(node, z, at, rng) if rounded else real_of(node.op, z)
         return values, drives
 
     def moved(self, node: Node, xs: Sequence[Array]) -> Array:
@@ -170,14 +171,16 @@ class Student:
             for i, slope in enumerate(self.slopes[node.name])
         ]
 
-    def fired(self, node: Node, z: Array, at: Parameters) -> Array:
+    def fired(self, node: Node, z: Array, at: Parameters, rng: np.random.Generator | None = None) -> Array:
         """Return what a Layer makes of that: codes times their step, or real numbers of a readout."""
         op = node.op
         assert isinstance(op, Layer)
         y = real_of(op, z)
         if op.levels is None:
             return y
-        return _to_levels(y, beside(at.steps[node.name].astype(F32), len(node.type.shape)), op.levels)
+        step = beside(at.steps[node.name].astype(F32), len(node.type.shape))
+        codes = _to_levels(y, step, op.levels)
+        return codes if rng is None else _mirrored(y, codes, _inside(y / step, op.levels), rng)
 
     def rounded(self, site: Node, y: Array) -> Array:
         """Return real values of a site, the batch last, as its codes make them, with the levels of the graph."""
@@ -241,6 +244,15 @@ def _to_levels(y: Array, step: Array, levels: Levels) -> Array:
     np.clip(y, levels.lo, levels.hi, out=y)
     y *= step
     return y
+
+
+def _mirrored(y: Array, codes: Array, inside: Array, rng: np.random.Generator) -> Array:
+    """Return codes of which half, drawn at random, are as far on the other side of ``y``; not where they are cut off.
+
+    The error is as large as that of rounding, but another one each time: nothing can be learnt of it but to bear it.
+    """
+    drawn = np.unpackbits(np.frombuffer(rng.bytes(-(-y.size // 8)), np.uint8), count=y.size).reshape(y.shape)
+    return np.where(inside & (drawn == 1), 2 * y - codes, codes)
 
 
 def _inside(ratio: Array, levels: Levels) -> Array:

@@ -31,6 +31,7 @@ from ..serialize import smallest_int
 from .arrays import spread
 from .fold_thresholds import ladder
 from .lower import info_behind, normalization
+from .split_digits import Whole, wholes
 
 Array = NDArray[Any]
 Values = Mapping[str, Array]
@@ -46,11 +47,16 @@ NUMBERS_AT_A_TIME, FEW, MOST, LARGEST = 1_000_000, 8, 32, 16_000_000
 
 @dataclass(frozen=True, eq=False)
 class CorrectBias:
-    """Adds the mean pre-activation error of every channel to its bias, measured on the samples ``x``."""
+    """Adds the mean pre-activation error of every channel to its bias, measured on the samples ``x``.
+
+    ``origin``: the graph with the float network's own numbers, where those of the graph were corrected before.
+    """
 
     runner: FloatRunner
     x: Samples
+    origin: Graph | None = None
     shifts: dict[str, Array] = field(default_factory=dict, init=False)  # of this run, by site
+    wholes: dict[str, Whole] = field(default_factory=dict, init=False)
 
     name: ClassVar[str] = "correct-bias"
     needs: ClassVar[frozenset[str]] = frozenset({"weights-integer"})
@@ -59,6 +65,7 @@ class CorrectBias:
 
     def run(self, graph: Graph) -> Graph:
         """Return the graph with corrected biases."""
+        self.wholes.update(wholes(graph))
         widest = max(int(np.prod(t.shape)) for t in graph.types().values())
         n = max(1, min(n_samples(self.x), MAX_SAMPLES, MAX_CODES // widest))
         x, size = part(self.x, slice(n)), _at_a_time(widest)
@@ -72,6 +79,8 @@ class CorrectBias:
             else:
                 seen.fire(node.name, _unlayered(node, seen.infos), node.inputs)
             seen.infos[node.name] = info_behind(node, seen.infos)
+            if node.name in self.wholes and isinstance(node.op, Layer) and node.op.levels is not None:
+                seen.steps[node.name] = node.op.levels.step
             nodes.append(node)
             seen.drop([s for s in dict.fromkeys(node.inputs) if last_use[s] == i])
         return replace(graph, nodes=tuple(nodes))
@@ -91,11 +100,15 @@ class CorrectBias:
 
     def _shift(self, node: Node, layer: Layer, form: IntegerForm, driven: Population, seen: _Seen) -> Array:
         """Return what is added to the bias, and keep it for the population that carries on what rounding left."""
-        if layer.carries:  # the same sum, so it is wrong by the same
-            return self.shifts[node.inputs[len(layer.maps) - 1]]
+        first = node.inputs[len(layer.maps) - 1] if layer.carries else ""
+        if first and first not in self.wholes:  # the same sum, so it is wrong by the same
+            return self.shifts[first]
         if is_row_exp(layer) or "imported" in form.notes:
             return np.zeros(())  # a shift of all scores changes nothing; a stated network is computed as it is
-        error = _mean(*seen.compare(node.name, driven, _Error(layer, form, node, seen.infos)))
+        whole = self.wholes.get(node.name)  # of two digits, both count
+        judged = layer if whole is None else replace(layer, levels=whole.levels)
+        true = node if self.origin is None else self.origin.by_name()[first or node.name]
+        error = _mean(*seen.compare(node.name, driven, _Error(judged, form, true, seen.infos), first))
         self.shifts[node.name] = spread(layer.axis, node.type.shape, error)
         return self.shifts[node.name]
 
@@ -111,6 +124,7 @@ class _Seen:
         self.n, self.size, self.real = n, size, real
         self.codes, self.sums = Held(size), Held(size)
         self.infos: dict[str, ValueInfo] = {}
+        self.steps: dict[str, Array] = {}
 
     def enter(self, graph: Graph, x: Samples, read: Collection[str]) -> None:
         """Hold the codes of the inputs that are read."""
@@ -123,8 +137,11 @@ class _Seen:
                 if source.name in read and source.levels is not None:
                     self.codes.add(source.name, smallest_int(source.levels.quantize(entered[source.name])))
 
-    def compare(self, name: str, driven: Population, error: _Error) -> tuple[Array, Array]:
-        """Return the sums of ``error`` over all samples; hold the accumulators, which are to be fired."""
+    def compare(self, name: str, driven: Population, error: _Error, first: str = "") -> tuple[Array, Array]:
+        """Return the sums of ``error`` over all samples; hold the accumulators, which are to be fired.
+
+        A second digit fires what the ``first`` has left in fact, not what it would leave without rounding.
+        """
         sources, inputs = dict.fromkeys(driven.sources), dict.fromkeys(error.node.inputs)
         accumulated, m = _accumulated(driven, self.infos), min(self.real.count(s) for s in inputs)
 
@@ -132,7 +149,8 @@ class _Seen:
             codes = {s: self.codes.piece(s, i) for s in sources}
             acc, k = accumulated(codes), m - i * self.size
             norm = None if driven.norm is None else driven.norm.apply(codes[driven.norm.source][:k])
-            return acc, error(acc[:k], norm, {s: self.real.piece(s, i)[:k] for s in inputs})
+            fired = codes[first][:k] * self.steps[first].astype(np.float32) if first else None
+            return acc, error(acc[:k], norm, {s: self.real.piece(s, i)[:k] for s in inputs}, fired)
 
         total, wrong = np.zeros(()), np.zeros(())
         for acc, (weight, some) in _in_order(work, -(-m // self.size)):
@@ -226,15 +244,23 @@ def _first(x: Array) -> Array:
 
 # -- errors -----------------------------------------------------------------------------------------------------------
 class _Error:
-    """The error of a layer's pre-activations in one piece of the samples: per channel, its weight and its sum."""
+    """The error of a layer's pre-activations in one piece of the samples: per channel, its weight and its sum.
+
+    ``node``: with the float network's numbers. A call may say what a first digit ``fired`` of the same sum.
+    """
 
     def __init__(self, layer: Layer, form: IntegerForm, node: Node, infos: Mapping[str, ValueInfo]):
+        assert isinstance(node.op, Layer)
         self.layer, self.node = layer, node
-        self.drive, dtype = _drive(layer, node, infos)
+        self.drive, dtype = _drive(node.op, node, infos)
         self.alpha, self.bias = (np.asarray(a, dtype) for a in (form.alpha, layer.bias))
 
-    def __call__(self, acc: Array, norm: Array | None, real: Mapping[str, Array]) -> tuple[Array, Array]:
+    def __call__(
+        self, acc: Array, norm: Array | None, real: Mapping[str, Array], fired: Array | None = None
+    ) -> tuple[Array, Array]:
         true = self.drive(*(real[s] for s in self.node.inputs))
+        if fired is not None:
+            true = true - fired
         return _error_sums(self.layer, true, (acc if norm is None else acc / norm) * self.alpha + self.bias)
 
 

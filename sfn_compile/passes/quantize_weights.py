@@ -40,8 +40,9 @@ THETA_LIMIT = 2**15 - 1
 SMALLEST_UNIFORM_THETA = 9
 WEIGHTS_AT_A_TIME = 1 << 22  # of a large layer, while its thresholds are chosen
 FINE_PRODUCT, MOST_COPIES = 4, 8
+COPIES_AT_PLENTY = 4  # of a skip beside weights of 8 bits: more of them gain no decibel
 SKIPS = (Identity, Gather)
-PLENTY_OF_BITS, MOST_CHANNELS = 8, 0.75  # with fewer bits, skips of so many of the channels get the integers they need
+PLENTY_OF_BITS, MOST_CHANNELS = 8, 0.75  # skips of so many of the channels get the integers that they need
 AGAIN = "stored weights were rounded again: what they read has several steps"
 
 
@@ -115,20 +116,22 @@ class QuantizeWeights:
         return min(math.ceil(n), MOST_COPIES)
 
     def _skips(self, layer: Layer, shape: Shape, terms: Terms) -> int:
-        """Return how often a skip is read so that weights of few bits beside it keep them, at most 8.
+        """Return how often a skip is read so that the weights beside it keep their bits: at most 8 times, 4 at 8 bits.
 
         A skip's weight is one step of its source, often many times the largest weight of the convolution that it meets.
+        So is what takes a population's own codes away from the sum of which another fires the rest.
         """
         projections, products = terms
         alone = [p.map for p in projections if isinstance(p.map, SKIPS)]
         wide = [p.map for p in projections if isinstance(p.map, Conv | Dense)]
-        if self.options.weight_bits >= PLENTY_OF_BITS or not (alone and wide) or products or layer.carries:
+        if not (alone and wide) or products:
             return 1
         largest = [
             np.max([np.abs(rows_of(m, shape, layer.axis)).max(axis=1) for m in ms], axis=0) for ms in (alone, wide)
         ]
         ratio = largest[0][largest[1] > 0] / largest[1][largest[1] > 0]
-        return min(math.ceil(np.quantile(ratio, MOST_CHANNELS)), MOST_COPIES) if ratio.size else 1
+        most = COPIES_AT_PLENTY if self.options.weight_bits >= PLENTY_OF_BITS else MOST_COPIES
+        return min(math.ceil(np.quantile(ratio, MOST_CHANNELS)), most) if ratio.size else 1
 
     def _with_split_skips(
         self, node: Node, layer: Layer, n: int, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo]

@@ -18,6 +18,7 @@ from ..execute import run_codes
 from ..host import encode_all
 from ..ir import Graph, Levels, Node
 from ..ops import Layer, Normalize
+from ..passes.split_digits import wholes
 from ..passes.steps import all_steps
 from ..program import Matmul, Population, ProductForm, Program, ValueInfo
 from ..samples import Samples, n_samples, part
@@ -202,7 +203,7 @@ def observe(
     graph: Graph, program: Program, runner: FloatRunner, x: Samples, softmaxes: Mapping[str, attention.Softmax]
 ) -> Seen:
     """Return what every value does on the samples ``x``, the float network beside it."""
-    steps, nodes = real_steps(graph), graph.by_name()
+    steps, nodes, both = real_steps(graph), graph.by_name(), wholes(graph)
     entry = {i.name: i.levels for i in graph.inputs}
     forms = {(p.left, p.right): p.form for s in program.populations() for p in s.products}
     seen = Seen(counters(program), {name: Error() for name in program.values()}, dict.fromkeys(forms, Activity()),
@@ -216,7 +217,11 @@ def observe(
         start += n
         for name, counter in seen.counters.items():
             counter.add(codes[name])
-            if is_measured(nodes.get(name)):
+            if name in both:  # two digits are one value
+                whole = both[name]
+                joined = whole.base * codes[name] + codes[whole.second]
+                seen.errors[name].add(real[name], joined, steps[whole.second], whole.levels)
+            elif is_measured(nodes.get(name)):
                 seen.errors[name].add(real[name], codes[name], steps[name], levels_of(name, nodes, entry))
         for name, softmax in softmaxes.items():
             softmax.add(codes[name])

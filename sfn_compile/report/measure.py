@@ -11,21 +11,16 @@ import numpy as np
 from ..calibration.collect import FloatRunner
 from ..ir import Graph, GraphInput, Node
 from ..legalize import weight_top
+from ..macs import macs, product_macs
 from ..ops import Layer, Normalize
 from ..program import (
-    Conv,
-    Dense,
-    LinearMap,
-    Matmul,
     Normalization,
     Population,
-    Product,
     Program,
     Projection,
     Ratio,
     Readout,
     RowTable,
-    SumPool,
     Table,
     Uniform,
     ValueInfo,
@@ -88,16 +83,6 @@ def totals(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "synops": float(sum(r["synops"] for r in inner)),
         "weights": int(sum(p["weights"] for r in inner for p in (*r["projections"], *r["products"]))),
     }
-
-
-def macs(linear: LinearMap, source: ValueInfo) -> int:
-    """Return the multiply-accumulates of one sample, positions in the padding included."""
-    size = int(np.prod(linear.out_shape(source.shape)))
-    if isinstance(linear, Dense):
-        return size * linear.weight.shape[1]
-    if isinstance(linear, Conv):
-        return size * int(np.prod(linear.weight.shape[1:]))
-    return size * (int(np.prod(linear.kernel)) if isinstance(linear, SumPool) else 1)
 
 
 def _static(population: Population, node: Node, info: Mapping[str, ValueInfo], carried: set[str]) -> dict[str, Any]:
@@ -172,13 +157,6 @@ def _normalization(step: Normalization, node: Node, info: Mapping[str, ValueInfo
         "macs": 3 * size, "synops": float(3 * size),
         "notes": [f"the widest integer behind its thresholds has {widest} bits"],
     }  # fmt: skip
-
-
-def product_macs(product: Product, info: Mapping[str, ValueInfo]) -> int:
-    """Return the multiplications of two codes of one sample."""
-    left, right = info[product.left].shape, info[product.right].shape
-    each = left[-1] if isinstance(product.form, Matmul) else 1
-    return each * int(np.prod(product.form.out_shape(left, right)))
 
 
 def _activity(population: Population, info: Mapping[str, ValueInfo], seen: Seen) -> dict[str, Any]:

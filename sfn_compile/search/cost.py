@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..legalize import weight_top
+from ..macs import macs
 from ..program import Normalization, Population, Program, Readout
 from ..ranges import bits_for
 from ..report.activity import met
-from ..report.measure import macs
 
 Array = NDArray[Any]
 

@@ -64,7 +64,7 @@ def search_model(
         goal = goal_of(search, trials[0].measured)
         made = _best(prepared, evaluator, goal, trials, progress)
     warnings = [*search.warnings, *data_warnings(prepared)]
-    done = Compilation(prepared.loaded, made.graph, made.program, prepared.runner, prepared.calibration,
+    done = Compilation(prepared.loaded, made.graph, made.program, prepared.runner.of(made.graph), prepared.calibration,
                        made.trial.options, warnings, prepared.seconds, made.corrections)  # fmt: skip
     return done, _report(task, goal, trials, made, evaluator)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfn_compile.learning.least_squares import normal_equations, refitted, rounded_with_feedback
-from sfn_compile.learning.sensitivity import LEAST_SHARE, worth_more_levels
+from sfn_compile.learning.sensitivity import LEAST_SHARE, UNITS, Way, allotted
 from sfn_compile.learning.slopes import slope_of
 from sfn_compile.program import Conv, Dense
 
@@ -73,16 +73,24 @@ def test_weights_that_made_the_targets_are_found_again(linear, shape):
     assert (far * linear.weight).sum() > 0.2 * (linear.weight**2).sum()
 
 
+SITES = st.lists(st.tuples(st.integers(1, 100), st.integers(1, 50), st.integers(0, 50)), min_size=1, max_size=6)
+
+
 @settings(deadline=None, max_examples=60, derandomize=True, database=None)
-@given(st.lists(st.tuples(st.integers(1, 100), st.integers(1, 50)), min_size=1, max_size=7), st.integers(0, 10))
-def test_the_chosen_sites_are_the_best_that_fit(sites, tenths):
-    errors = {f"s{i}": float(e) for i, (e, _) in enumerate(sites)}
-    neurons = {f"s{i}": n for i, (_, n) in enumerate(sites)}
-    share, whole, all_neurons = tenths / 10, sum(errors.values()), sum(neurons.values())
-    found = worth_more_levels(errors, neurons, share)
-    assert sum(neurons[s] for s in found) <= share * all_neurons
-    worth = [s for s in errors if errors[s] >= LEAST_SHARE * whole]
-    units = {s: int(np.ceil(1000 * neurons[s] / (share * all_neurons))) if share else 1001 for s in worth}
-    sets = [c for r in range(len(worth) + 1) for c in itertools.combinations(worth, r)]
-    best = max(sum(errors[s] for s in c) for c in sets if sum(units[s] for s in c) <= 1000)
-    assert sum(errors[s] for s in found) == best
+@given(SITES, st.integers(0, 10), st.integers(0, 10))
+def test_the_chosen_sites_are_the_best_that_fit(sites, tenths, others):
+    """Of two ways the second is closed to sites of size 0."""
+    errors = {f"s{i}": float(e) for i, (e, *_) in enumerate(sites)}
+    sizes = [{f"s{i}": site[w] for i, site in enumerate(sites) if site[w]} for w in (1, 2)]
+    ways = [Way(some, n / 10 * sum(some.values())) for some, n in zip(sizes, (tenths, others), strict=True)]
+    found = allotted(errors, *ways)
+    for chosen, way in zip(found, ways, strict=True):
+        assert sum(way.sizes[s] for s in chosen) <= way.room
+    assert not set(found[0]) & set(found[1])
+    worth = [s for s in errors if errors[s] >= LEAST_SHARE * sum(errors.values())]
+    best = 0.0
+    for how in itertools.product((0, 1, 2), repeat=len(worth)):
+        used = [sum(way.units(s) for s, h in zip(worth, how, strict=True) if h == w) for w, way in enumerate(ways, 1)]
+        if max(used) <= UNITS:
+            best = max(best, sum(errors[s] for s, h in zip(worth, how, strict=True) if h))
+    assert sum(errors[s] for s in (*found[0], *found[1])) == pytest.approx(best)

@@ -1,4 +1,4 @@
-"""Weights of few bits: a skip is read several times, so that the convolution beside it keeps its bits."""
+"""A skip is read several times, so that the convolution beside it keeps its bits."""
 
 from __future__ import annotations
 
@@ -50,5 +50,11 @@ def test_the_shares_add_up_to_the_skip(tmp_path):
     np.testing.assert_allclose(real, np.ones_like(real), rtol=1e-12)
 
 
-def test_with_eight_bits_it_is_read_once(tmp_path):
-    assert len(skips(sum_layer(tmp_path, 8))) == 1
+def test_with_eight_bits_it_is_read_four_times_at_most(tmp_path, monkeypatch):
+    node = sum_layer(tmp_path, 8)
+    assert len(skips(node)) == 4
+    monkeypatch.setattr("sfn_compile.passes.quantize_weights.COPIES_AT_PLENTY", 1)
+    once = sum_layer(tmp_path, 8)
+    assert len(skips(once)) == 1
+    fine, coarse = node.op.integer.alpha, once.op.integer.alpha
+    assert (fine < coarse / 2).all()  # of one accumulator unit

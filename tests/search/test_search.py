@@ -23,6 +23,7 @@ from sfn_compile.data import load_data, subset
 from sfn_compile.diagnostics import CompileError
 from sfn_compile.execute import run_codes
 from sfn_compile.host import encode_all
+from sfn_compile.macs import macs
 from sfn_compile.program import Readout
 from sfn_compile.report import measure
 from sfn_compile.samples import ModelInput, part
@@ -72,7 +73,7 @@ def test_costs_are_what_counting_by_hand_finds_in_the_build(tmp_path):
     assert made["spikes"] == sum(int(np.abs(values[p.name]).sum()) for p in fired) / n
     assert made["spikes"] <= 0.5 * found["search"]["trials"][0]["costs"]["spikes"]
     by_hand = sum(
-        measure.macs(q.map, program.values()[q.source]) * np.count_nonzero(values[q.source]) / values[q.source].size
+        macs(q.map, program.values()[q.source]) * np.count_nonzero(values[q.source]) / values[q.source].size
         for p in program.populations()
         for q in p.projections
     )

@@ -1,0 +1,103 @@
+"""Sites in two digits, from the command line to the proof on every target, the report and bisect."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from cli_helpers import CALIB, DIGITS, TEST, document, refused, succeeds
+from sfn_backends.lava import interpreter
+from tiny_onnx import noise, saved, tiny
+
+LAVA = interpreter.find()[0] is not None
+TARGETS = ["sim", "onnx", "nir", *(["lava"] if LAVA else [])]
+# Two residuals, a third that is bounded, which stays one population.
+BODY = (
+    "a = Conv<pads=[1,1,1,1]>(x, w, b) r = Relu(a) d = Conv<pads=[1,1,1,1]>(r, v) s = Add(d, r) t = Relu(s)"
+    "e = Conv<pads=[1,1,1,1]>(t, u) f = Add(e, t) h = Relu(f) i = Conv(h, k) j = Add(i, h) c = Clip(j, zero, six)"
+    "g = GlobalAveragePool(c) l = Flatten(g) y = Gemm(l, o)"
+)
+ALL = ("--no-reconstruct", "--fine-share", "0", "--digit-share", "2")
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory):
+    """The folder of a build with two digits for every target, and its calibration data."""
+    folder = tmp_path_factory.mktemp("digits")
+    weights = {"w": noise(4, 3, 3, 3), "b": noise(4), "v": noise(4, 4, 3, 3), "u": noise(4, 4, 3, 3),
+               "k": noise(4, 4, 1, 1), "o": noise(4, 3), "zero": np.float32(0), "six": np.float32(6)}  # fmt: skip
+    np.savez(folder / "x.npz", x=noise(96, 3, 8, 8, seed=3))
+    model = saved(tiny(BODY, (3, 8, 8), **weights), folder)
+    succeeds(model, "--calib", folder / "x.npz", "--target", ",".join(TARGETS), "--levels", "7", "-o", folder / "out",
+             *ALL, "--quiet")  # fmt: skip
+    succeeds(model, "--calib", folder / "x.npz", "--levels", "7", "-o", folder / "plain", "--no-reconstruct", "--quiet")
+    return folder
+
+
+def layers(folder):
+    return {row["name"]: row for row in document(folder / "report.json")["layers"]}
+
+
+def test_every_target_computes_the_same_integers(build):
+    succeeds("verify", build / "out", "--samples", "2")
+    proved = document(build / "out" / "proof.json")["targets"]
+    assert set(proved) == set(TARGETS)
+    assert [(t["different"], t["compared"] > 0) for t in proved.values()] == [(0, True)] * len(TARGETS)
+
+
+def test_no_population_has_more_levels_than_stated_and_the_outputs_are_better(build):
+    rows, plain = layers(build / "out"), layers(build / "plain")
+    seconds = {name for name in rows if name.endswith("/carry")}
+    assert len(seconds) >= 3
+    assert max(r["levels"] for r in rows.values() if r["kind"] not in ("input", "readout")) == 7
+    for name in seconds:
+        first = rows[name.removesuffix("/carry")]
+        assert rows[name]["reason"].startswith("second digit of")
+        assert "first of two digits" in first["reason"]
+        assert first["sqnr_db"] > plain[first["name"]]["sqnr_db"] + 6  # both digits are measured as one value
+        assert first["sqnr_accumulated_db"] > plain[first["name"]]["sqnr_accumulated_db"]
+    assert rows["y"]["sqnr_accumulated_db"] > plain["y"]["sqnr_accumulated_db"] + 6
+
+
+def test_the_float_network_has_no_more_work_for_them(build):
+    said = [document(build / name / "report.json")["totals"] for name in ("out", "plain")]
+    copies = 8 * 8 * 4 * 4 * 4  # of skips, at most 4 of each
+    assert said[1]["macs"] <= said[0]["macs"] <= said[1]["macs"] + copies
+    assert said[0]["synops"] > 1.3 * said[1]["synops"]
+
+
+def test_the_report_says_what_it_gained(build):
+    rows = document(build / "out" / "report.json")["corrections"]
+    row = next(r for r in rows if r["correction"] == "two-digits")
+    assert row["sites"] == ["h", "r", "t"]
+    more = next(r for r in rows if r["correction"] == "more-levels")
+    assert row["outputs_db_after"] > more["outputs_db_before"] + 6
+
+
+def test_bisect_takes_two_digits_as_one_layer(build):
+    args = ("bisect", build / "out", "--data", build / "x.npz", "--json")
+    found = json.loads(succeeds(*args).stdout)
+    assert found["within"] is True
+    assert not [r["name"] for r in found["layers"] if r["name"].endswith("/carry")]
+    parts = {r["name"]: r for r in found["layers"]}
+    assert {"r", "t", "h"} <= parts.keys()
+
+
+def test_the_demo_network_learns_and_is_then_split(tmp_path):
+    succeeds(DIGITS, "--calib", CALIB, "--levels", "3", "-o", tmp_path / "out", "--quiet", "--epochs", "2")
+    rows = document(tmp_path / "out" / "report.json")["corrections"]
+    assert [r["correction"] for r in rows][-2:] == ["reconstruct", "two-digits"]
+    succeeds("verify", tmp_path / "out", "--quiet")
+    succeeds("bisect", tmp_path / "out", "--data", TEST, "--limit", "5", "--quiet")
+
+
+def test_weights_of_few_bits_are_not_read_in_two_digits_unasked(tmp_path):
+    succeeds(DIGITS, "--calib", CALIB, "--levels", "7", "--weight-bits", "4", "-o", tmp_path / "out", "--quiet",
+             "--epochs", "1")  # fmt: skip
+    assert not [name for name in layers(tmp_path / "out") if name.endswith("/carry")]
+
+
+@pytest.mark.parametrize("share", ["-0.1", "2.5", "nan"])
+def test_shares_that_are_not_accepted(share, tmp_path):
+    refused("SFN605", 2, DIGITS, "--calib", CALIB, "-o", tmp_path / "out", "--digit-share", share)

@@ -1,0 +1,97 @@
+"""Sites that are fired in two digits: the same real network, codes that add up, no population above its levels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pass_examples import NETWORKS, fixed, mapped, network, structured, worst_lie
+from tiny_onnx import imported, noise, samples, tiny
+
+from sfn_compile.ir import Levels
+from sfn_compile.ops import Layer
+from sfn_compile.passes.invariants import INVARIANTS
+from sfn_compile.passes.split_digits import (
+    SplitDigits,
+    _first,
+    _second,
+    base_for,
+    divisible,
+    levels_in_two_digits,
+    wholes,
+)
+
+BODY = (
+    "a = Conv<pads=[1,1,1,1]>(x, w, b) r = Relu(a) d = Conv<pads=[1,1,1,1]>(r, v) s = Add(d, r) t = Clip(s, zero, six)"
+    "m = MaxPool<kernel_shape=[2,2]>(t) c = Conv(m, u) q = Relu(c) n = Transpose<perm=[0,2,3,1]>(q) y = MatMul(n, k)"
+)
+WEIGHTS = {"w": noise(4, 3, 3, 3), "b": noise(4), "v": noise(4, 4, 3, 3), "u": noise(4, 4, 1, 1), "k": noise(4, 3),
+           "zero": np.float32(0), "six": np.float32(6)}  # fmt: skip
+
+
+def chosen(body, folder, **weights):
+    original = imported(tiny(body, (3, 8, 8), **weights), folder)
+    return original, mapped(structured(original), samples(original, 16))
+
+
+@pytest.mark.parametrize("name", [k for k in NETWORKS if "quantiser" not in k])
+def test_real_numbers_stay_what_they_are(name, tmp_path):
+    original = imported(network(name), tmp_path)
+    graph = structured(original)
+    sites = divisible(mapped(graph, samples(original, 16)))
+    split = SplitDigits(dict.fromkeys(sites, 4)).run(graph)
+    assert len([n for n in split.nodes if isinstance(n.op, Layer) and n.op.carries]) >= len(sites)
+    assert all(not INVARIANTS[i](split) for i in graph.invariants)
+    assert worst_lie(original, split, samples(original, 4)) < 1e-9
+
+
+def test_a_site_is_divisible_where_only_sums_read_it(tmp_path):
+    """Not what is cut off from above, not what a max pool reads; a move is looked through."""
+    _, graph = chosen(BODY, tmp_path, **WEIGHTS)
+    found = divisible(graph)
+    assert set(found) == {"r", "q"}
+    # r: 64 places of 4 channels; 27 inputs each drive it, a 3x3 convolution of 4 channels and a copy read it
+    assert found["r"] == 256 * 27 + 256 * 36 + 256
+
+
+def test_readers_read_both_digits_and_what_moves_moves_both(tmp_path):
+    _, graph = chosen(BODY, tmp_path, **WEIGHTS)
+    split = SplitDigits({"r": 4, "q": 4}).run(graph).by_name()
+    assert split["r/carry"].inputs == (*split["r"].inputs, "r")
+    assert split["t"].inputs.count("r") == split["t"].inputs.count("r/carry") == graph.by_name()["t"].inputs.count("r")
+    assert split["n/carry"].inputs == ("q/carry",)
+    assert split["n/carry"].tap is None
+    first, second, whole = split["r"].op.levels, split["r/carry"].op.levels, graph.by_name()["r"].op.levels
+    assert (first.hi, second.lo, second.hi) == (7, 0, 3)
+    np.testing.assert_array_equal(first.step, 4 * whole.step)
+    np.testing.assert_array_equal(second.step, whole.step)
+
+
+@fixed
+@given(st.integers(1, 127), st.booleans(), st.integers(1, 1 << 16), st.lists(st.integers(-(1 << 20), 1 << 20)))
+def test_the_digits_of_a_value_are_those_of_its_code(levels, signed, step, values):
+    """On numbers that float64 holds exactly."""
+    base, n = base_for(levels), levels_in_two_digits(levels)
+    lo = -base * ((levels + 1) // 2) if signed else 0
+    one = Levels(np.array([step / 256.0]), lo, lo + n, np.zeros(1, bool), "why")
+    assert (one.hi + 1) % base == 0
+    x = np.array(values, np.float64).reshape(-1, 1) / 64
+    first, second = _first(one, base), _second(one, base, "s")
+    assert first is not None
+    assert second is not None
+    assert first.hi - first.lo <= levels
+    assert second.hi <= levels
+    q = first.quantize(x)
+    r = second.quantize(x - q * first.step)
+    np.testing.assert_array_equal(base * q + r, one.quantize(x))
+
+
+def test_what_two_digits_are_together_is_what_the_site_was(tmp_path):
+    _, graph = chosen(BODY, tmp_path, **WEIGHTS)
+    split = SplitDigits({"r": 4}).run(graph)
+    ((site, whole),) = wholes(split).items()
+    before = graph.by_name()["r"].op.levels
+    assert (site, whole.second, whole.base) == ("r", "r/carry", 4)
+    assert (whole.levels.lo, whole.levels.hi, whole.levels.offset) == (before.lo, before.hi, before.offset)
+    assert wholes(graph) == {}
