@@ -30,21 +30,20 @@ PIECES = 2  # of one step; more cores would not change the sums
 class Recipe:
     """How long and how fast. ``sites``: what the error of all sites counts beside that of the outputs.
 
-    Rates of weights are relative to the mean magnitude of a map's weights, those of biases and steps to a site's step;
+    Rates of weights are relative to the mean magnitude of a map's weights, those of biases to a site's step;
     ``at_levels`` makes them as small as what is to be undone.
     """
 
     epochs: int = 10
     weights: float = 3e-3
     biases: float = 1e-2
-    steps: float = 1e-2
     sites: float = 2.0
     seed: int = 0
 
     def at_levels(self, levels: int) -> Recipe:
         """Return the recipe with rates for a network of so many levels: twice as high at 7 and below, falling above."""
         factor = min(2.0, 14.0 / levels)
-        return replace(self, weights=factor * self.weights, biases=factor * self.biases, steps=factor * self.steps)
+        return replace(self, weights=factor * self.weights, biases=factor * self.biases)
 
 
 class Teacher:
@@ -132,7 +131,7 @@ class Adam:
         """Move every parameter against its slope, at ``factor`` times its rate."""
         self.t += 1
         fix1, fix2 = 1 - 0.9**self.t, 1 - 0.99**self.t
-        for part in ("weights", "biases", "steps"):
+        for part in ("weights", "biases"):
             for key, g in getattr(slopes, part).items():
                 m, v = getattr(self.first, part)[key], getattr(self.second, part)[key]
                 m += 0.1 * (g - m)
@@ -147,15 +146,15 @@ def learn(
 ) -> Parameters:  # fmt: skip
     """Return what was learnt from the samples ``x`` (prepared inputs ``(n, *shape)``), beginning at ``start``.
 
-    Steps that are equal at the start stay equal: what reads them may need that. Integer thresholds stay.
+    Steps and integer thresholds stay. Every code is as far from its value as rounding puts it, on a side drawn at
+    random: with the true sides the weights learn those of the samples, and of nothing else (ADR 0028).
     """
     at = start.copy()
-    adam, equal = Adam(at, _rates(at, recipe, grid)), _equal(start.steps)
+    adam = Adam(at, _rates(at, recipe, grid))
     n, rng = len(next(iter(x.values()))), np.random.default_rng(recipe.seed)
     batch = min(PIECE * PIECES, n)
     rounds = max(1, n // batch)
     total, done = recipe.epochs * rounds, 0
-    lowest = {k: v / 16 for k, v in start.steps.items()}
     for _ in range(recipe.epochs):
         order = rng.permutation(n)
         for i in range(rounds):
@@ -166,10 +165,7 @@ def learn(
             drawn = [(one, np.random.default_rng((recipe.seed, done, k))) for k, one in enumerate(pieces)]
             for found in in_threads(lambda one: loss.slopes(one[0], at, maps, batch, one[1]), drawn):  # noqa: B023
                 slopes.add(found)
-            _share(slopes.steps, equal)
             adam.step(slopes, 0.5 * (1 + np.cos(np.pi * done / total)))
-            for name, least in lowest.items():
-                np.maximum(at.steps[name], least, out=at.steps[name])
             done += 1
             progress(done, total)
     return at
@@ -182,22 +178,6 @@ def error_of(loss: Loss, at: Parameters, grid: Grid, x: Mapping[str, Array]) -> 
     return sum(in_threads(lambda one: loss.of_outputs(one, at, maps), list(_pieces(x)))) / n
 
 
-def _equal(steps: Mapping[str, Array]) -> Array:
-    """Return for every step of all sites, in order, the number of its value: equal steps have equal numbers."""
-    flat = np.concatenate([np.ravel(s) for s in steps.values()])
-    return np.unique(flat, return_inverse=True)[1].reshape(-1)
-
-
-def _share(slopes: dict[str, Array], equal: Array) -> None:
-    """Give steps of one number the mean of their slopes."""
-    flat = np.concatenate([np.ravel(s) for s in slopes.values()]).astype(np.float64)
-    mean = (np.bincount(equal, flat) / np.bincount(equal))[equal].astype(np.float32)
-    start = 0
-    for name, s in slopes.items():
-        slopes[name] = mean[start : start + s.size].reshape(s.shape)
-        start += s.size
-
-
 def _rates(at: Parameters, recipe: Recipe, grid: Grid) -> Parameters:
     """Return the rate of every parameter; where nothing fires, biases move relative to their own size."""
     rates = at.zeros()
@@ -208,8 +188,6 @@ def _rates(at: Parameters, recipe: Recipe, grid: Grid) -> Parameters:
         step = at.steps.get(name)
         size = float(np.abs(b).mean()) if step is None else float(step.mean())
         rates.biases[name] = np.full(b.shape, recipe.biases * size, np.float32)
-    for name, step in at.steps.items():
-        rates.steps[name] = (recipe.steps * step).astype(np.float32)
     return rates
 
 

