@@ -209,7 +209,7 @@ _quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print errors o
 @click.option("--site", multiple=True, metavar="NAME:KEY=VALUE,...",
               help="One population's own levels, weight-bits, method, stretch (factor of its step).")  # fmt: skip
 @click.option("--reconstruct/--no-reconstruct", default=None,
-              help="Learn weights and steps from the float network. [default: below 31 levels or 8 bits]")  # fmt: skip
+              help="Learn weights from the float network. [default: below 31 levels or 8 bits]")  # fmt: skip
 @click.option("--equalize", is_flag=True, help="Steps by cross-layer equalisation of weights, instead of --method's.")
 @click.option("--epochs", type=int, default=8, show_default=True, help="How often --reconstruct sees every sample.")
 @click.option("--fine-share", type=float, metavar="SHARE",

@@ -137,7 +137,7 @@ def advice(cause: str, name: str, kind: str, levels: int, parts: Parts, options:
         return [f"--input-levels {_finer(levels)} (it has {levels})"]
     if cause == "levels":
         return [f"{site}levels={_finer(levels)} (it has {levels})"]
-    learnt = [] if options.get("reconstruct") else ["--reconstruct (weights and steps learnt from the float network)"]
+    learnt = [] if options.get("reconstruct") else ["--reconstruct (weights learnt from the float network)"]
     return [f"--levels {_finer(options['levels'])} (it is {options['levels']})", *learnt]
 
 

@@ -55,13 +55,14 @@ draw's difference, image by image. Rates and numbers of epochs were chosen on tr
 ## Levels and weight bits
 
 *plain*: steps of least squared error per channel, corrected biases, every population at the stated levels, once.
-*corrected*: what is the default below 31 levels or 8 bits; from 31 levels on `--fine-share 0.1 --digit-share 1`. "Above":
-share of the neurons that have more levels than stated (at most 10 %, at most 255 levels), listed in the report with the
-reason; the input has 255. Sites in two digits are two populations, neither above the stated levels.
+*corrected*: what is the default below 31 levels or 8 bits; from 31 levels on `--fine-share 0.1 --digit-share 1`.
+"Above": share of the neurons that have more levels than stated (at most 10 %, at most 255 levels), listed in the report
+with the reason; the input has 255. Sites in two digits are two populations, neither above the stated levels.
 Energies are estimates per sample ([what they count](spec/files.md)), those of the corrected network; "synops" are given
 for both.
 
-| network (float top-1) | setting | plain | corrected | corrected, each draw | error | above | M synops, plain | corrected | {energies} |
+| network (float top-1) | setting | plain | corrected | corrected, each draw | error | above | M synops: plain | \
+corrected | {energies} |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 """
 METHODS = """

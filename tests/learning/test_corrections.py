@@ -108,7 +108,7 @@ def test_values_that_are_not_accepted(options, tmp_path):
 def test_the_terminal_says_what_was_gained_or_why_nothing_was(tmp_path):
     options = (DIGITS, "--calib", CALIB, "-o", tmp_path / "out", "--levels", "3", "--epochs", "1")
     said = " ".join(succeeds(*options).output.split())
-    assert "weights and steps learnt from the float network: outputs from" in said
+    assert "weights learnt from the float network: outputs from" in said
     assert "more levels, where rounding costs the outputs most (relu" in said
     said = " ".join(succeeds(*options, "--samples", "40").output.split())
     assert "not learnt: 40 samples are too few; 64 are needed" in said
@@ -117,4 +117,4 @@ def test_the_terminal_says_what_was_gained_or_why_nothing_was(tmp_path):
 def test_the_terminal_tells_fitted_weights_from_learnt_ones():
     row = {"correction": "reconstruct", "kept": "fitted", "outputs_db_before": 12.58, "outputs_db_after": 18.18}
     assert _correction_line(row) == "weights fitted in closed form: outputs from 12.6 to 18.2 dB"
-    assert _correction_line({**row, "kept": "learnt"}).startswith("weights and steps learnt")
+    assert _correction_line({**row, "kept": "learnt"}).startswith("weights learnt")
