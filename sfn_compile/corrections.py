@@ -1,8 +1,8 @@
 """From levels to corrected integer weights: the passes that make errors smaller, each with what it did to the outputs.
 
 The order: ladders and weights as the methods choose them; the mean error of every channel into its bias; more levels
-for the sites whose rounding costs the outputs most; weights, biases and steps learnt; sites of more levels than asked
-for fired in two digits, but for a few.
+for the sites whose rounding costs the outputs most; weights and biases learnt; sites of more levels than asked for
+fired in two digits, but for a few.
 """
 
 from __future__ import annotations

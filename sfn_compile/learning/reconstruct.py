@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from ..config import Options
 from ..host import prepare_all
 from ..ir import Graph
-from ..ops import Layer
 from ..passes.quantize_weights import PLENTY_OF_BITS, QuantizeWeights
 from ..samples import Samples, n_samples
 from .descent import FINEST, Loss, Recipe, Teacher, error_of, learn, pieces_of, signal_of
@@ -91,8 +90,6 @@ class Reconstruct:
         if unknown:
             return f"{unknown[0]} and {len(unknown) - 1} more cannot be learnt through" if unknown[1:] else (
                 f"{unknown[0]} cannot be learnt through")  # fmt: skip
-        if any(isinstance(n.op, Layer) and n.op.levels is not None and n.op.levels.book for n in graph.nodes):
-            return "levels of a book of codes are not learnt: descent made none of them better"
         if n_samples(self.x) < FEWEST:
             return f"{n_samples(self.x)} samples are too few; {FEWEST} are needed"
         return ""

@@ -72,6 +72,21 @@ def test_weights_of_four_bits_are_fitted(tmp_path):
     assert max(r["weight_bits"] for r in report["layers"] if r["kind"] != "input") <= 4
 
 
+def test_levels_of_a_book_of_codes_are_learnt_too(tmp_path):
+    book = ("--method", "sfn", "--method-option", "ladder=lloyd-max", "--fine-share", "0")
+    report = compiled(tmp_path / "out", "--levels", "3", "--epochs", "4", *book)
+    row = correction(report, "reconstruct")
+    assert row["kept"] == "learnt", row
+    assert row["error_learnt"] < row["error_before"]
+    succeeds("verify", tmp_path / "out", "--quiet")
+
+
+def test_coarse_weights_are_fitted_and_not_learnt(tmp_path):
+    row = correction(compiled(tmp_path / "out", "--weight-bits", "4"), "reconstruct")
+    assert {"error_before", "error_fitted"} <= row.keys()
+    assert "error_learnt" not in row
+
+
 def test_learnt_builds_are_identical_to_the_byte_and_verify(tmp_path):
     for name in ("a", "b"):
         compiled(tmp_path / name, "--levels", "7", "--epochs", "2", "--target", "sim,onnx,nir")
