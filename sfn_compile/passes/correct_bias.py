@@ -69,7 +69,7 @@ class CorrectBias:
         widest = max(int(np.prod(t.shape)) for t in graph.types().values())
         n = max(1, min(n_samples(self.x), MAX_SAMPLES, MAX_CODES // widest))
         x, size = part(self.x, slice(n)), _at_a_time(widest)
-        seen = _Seen(n, size, _real_values(graph, self.runner, x, n, size))
+        seen = _Seen(n, size, _real_values(self.origin or graph, self.runner, x, n, size))
         last_use = {s: i for i, node in enumerate(graph.nodes) for s in node.inputs}
         seen.enter(graph, x, last_use)
         nodes = []

@@ -82,6 +82,8 @@ def test_bisect_takes_two_digits_as_one_layer(build):
     assert not [r["name"] for r in found["layers"] if r["name"].endswith("/carry")]
     parts = {r["name"]: r for r in found["layers"]}
     assert {"r", "t", "h"} <= parts.keys()
+    said = {r["name"]: r["sqnr_accumulated_db"] for r in document(build / "out" / "report.json")["layers"]}
+    assert found["output_db"] == pytest.approx(said["y"], abs=3)  # of the same network, on more samples
 
 
 def test_the_demo_network_learns_and_is_then_split(tmp_path):
