@@ -155,7 +155,7 @@ def search_line(found: Mapping[str, Any]) -> str:
 _CORRECTIONS = {
     "equalize": "steps by cross-layer equalisation",
     "more-levels": "more levels, where rounding costs the outputs most",
-    "two-digits": "of these, fired in two digits",
+    "two-digits": "sites of more levels fired in two digits",
     "reconstruct": "weights learnt from the float network",
 }
 
