@@ -55,7 +55,8 @@ draw's difference, image by image. Rates and numbers of epochs were chosen on tr
 ## Levels and weight bits
 
 *plain*: steps of least squared error per channel, corrected biases, every population at the stated levels, once.
-*corrected*: what is the default below 31 levels or 8 bits; from 31 levels on `--fine-share 0.1 --digit-share 1`.
+*corrected*: what is the default below 31 levels or 8 bits; from 31 levels on `--fine-share 0.1 --digit-share 1`, which
+takes seconds, or *learnt* too with `--reconstruct`, which takes minutes.
 "Above": share of the neurons that have more levels than stated (at most 10 %, at most 255 levels), listed in the report
 with the reason; the input has 255. Sites in two digits are two populations, neither above the stated levels.
 Energies are estimates per sample ([what they count](spec/files.md)), those of the corrected network; "synops" are given
@@ -107,6 +108,8 @@ def settings() -> Iterator[Row]:
         name = f"{levels} levels, {bits}-bit weights"
         yield Row("plain", name, {**few, "reconstruct": False}, RESNETS)
         yield Row("corrected", name, {**few, **best(levels)}, RESNETS)
+        if levels == 31:
+            yield Row("corrected", f"{name}, learnt", {**few, "reconstruct": True}, RESNETS)
     for levels in (63, 31, 15):
         name = f"{levels} levels, 8-bit weights"
         yield Row("plain", name, {"levels": levels, "reconstruct": False}, (MOBILENET,))
@@ -289,11 +292,12 @@ def page(kept: dict[str, Any], notes: str = "") -> str:
         for row in (r for r in settings() if network in r.networks):
             by_label.setdefault((network, row.label), {})[row.table] = row
     for (network, label), pair in by_label.items():
-        plain, better = (of(kept, pair[t], network) for t in ("plain", "corrected"))
+        plain, better = (of(kept, pair[t], network) if t in pair else [] for t in ("plain", "corrected"))
         if plain or better:
             name = f"{network} ({(plain or better)[0]['float']:.2f})"
             share = f"{100 * np.mean([f['share_above'] for f in better]):.1f} %" if better else ""
-            row = (name, label, loss(plain), f"**{loss(better)}**", each(better), error(better), share, synops(plain),
+            before = loss(plain) if "plain" in pair else ""
+            row = (name, label, before, f"**{loss(better)}**", each(better), error(better), share, synops(plain),
                    synops(better))  # fmt: skip
             parts.append(f"| {' | '.join((*row, *energies(better)))} |\n")
     for head, rows in ((METHODS, methods()), (CORRECTIONS, corrections())):
