@@ -159,7 +159,8 @@ def divisible(graph: Graph) -> dict[str, int]:
     found = {}
     for node in graph.nodes:
         readers = list(_readers(node.name, users))
-        if isinstance(node.op, Layer) and _can_fire(node.op) and readers and node.name not in outputs:
+        names = {node.name, *_moved(node.name, users)}
+        if isinstance(node.op, Layer) and _can_fire(node.op) and readers and not names & outputs:
             maps = [_read_by(reader, source) for reader, source in readers]
             if all(m is not None for m in maps):
                 read = [(s, m) for (_, s), some in zip(readers, maps, strict=True) for m in some or ()]
@@ -175,6 +176,14 @@ def _can_fire(layer: Layer) -> bool:
     return act.kind in FUNCTIONS and not (
         layer.products or layer.norm_axis is not None or any(u is not None for u in layer.units)
     )
+
+
+def _moved(value: str, users: Mapping[str, list[Node]]) -> Iterator[str]:
+    """Yield the names under which a value goes on behind moves of it alone."""
+    for user in users[value]:
+        if isinstance(user.op, Moved) and len(user.inputs) == 1:
+            yield user.name
+            yield from _moved(user.name, users)
 
 
 def _readers(value: str, users: Mapping[str, list[Node]]) -> Iterator[tuple[Node, str]]:

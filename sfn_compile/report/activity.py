@@ -219,7 +219,7 @@ def observe(
             counter.add(codes[name])
             if name in both:  # two digits are one value
                 whole = both[name]
-                joined = whole.base * codes[name] + codes[whole.second]
+                joined = whole.base * codes[name].astype(np.int64) + codes[whole.second]
                 seen.errors[name].add(real[name], joined, steps[whole.second], whole.levels)
             elif is_measured(nodes.get(name)):
                 seen.errors[name].add(real[name], codes[name], steps[name], levels_of(name, nodes, entry))

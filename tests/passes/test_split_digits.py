@@ -95,3 +95,13 @@ def test_what_two_digits_are_together_is_what_the_site_was(tmp_path):
     assert (site, whole.second, whole.base) == ("r", "r/carry", 4)
     assert (whole.levels.lo, whole.levels.hi, whole.levels.offset) == (before.lo, before.hi, before.offset)
     assert wholes(graph) == {}
+
+
+def test_what_leaves_the_network_behind_a_move_stays_one_population(tmp_path):
+    """The decoder reads one value: it would see the first digit alone."""
+    body = "a = Conv(x, w, b) r = Relu(a) n = Transpose<perm=[0,2,3,1]>(r) o = Conv(r, u) y = Add(o, z)"
+    onnx = tiny(body, (3, 8, 8), outputs=("n", "y"), **{k: WEIGHTS[k] for k in "wbu"}, z=noise(4, 1, 1))
+    original = imported(onnx, tmp_path)
+    graph = mapped(structured(original), samples(original, 16))
+    assert "r" not in divisible(graph)
+    assert graph.outputs[0].value != graph.outputs[1].value
