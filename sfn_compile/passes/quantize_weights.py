@@ -76,7 +76,9 @@ class QuantizeWeights:
         return replace(graph, nodes=tuple(nodes))
 
     def _quantized(self, node: Node, layer: Layer, steps: Mapping[str, Array], infos: dict[str, ValueInfo]) -> Node:
-        terms = on_codes(node, steps, infos)
+        node = _joined_skips(node, layer)  # of an earlier run: how often they are read is chosen anew
+        assert isinstance(node.op, Layer)
+        layer, terms = node.op, on_codes(node, steps, infos)
         form = imported.integer_form(layer, terms, steps, infos, node.type.shape)
         if form is None:
             node, layer, form = self._rounded(node, layer, terms, steps, infos)
@@ -282,6 +284,20 @@ def _split_skips(node: Node, layer: Layer, n: int) -> Node:
     units = (*layer.units, *(None,) * (len(maps) - len(layer.maps))) if layer.units else ()
     inputs = (*sources, *node.inputs[len(layer.maps) :])
     return replace(node, op=replace(layer, maps=tuple(maps), units=units), inputs=inputs)
+
+
+def _joined_skips(node: Node, layer: Layer) -> Node:
+    """Return the Layer with every skip read once: what :func:`_split_skips` did, undone."""
+    k, shares = len(layer.maps), dict[tuple[str, int], list[int]]()
+    for i, (s, m) in enumerate(zip(node.inputs[:k], layer.maps, strict=True)):
+        shares.setdefault((s, id(m)) if isinstance(m, SKIPS) else (s, -i), []).append(i)
+    if len(shares) == k:
+        return node
+    kept = sorted((same[0], len(same)) for same in shares.values())
+    maps = tuple(replace(layer.maps[i], weight=layer.maps[i].weight * n) if n > 1 else layer.maps[i] for i, n in kept)
+    units = tuple(layer.units[i] for i, _ in kept) if layer.units else ()
+    inputs = (*(node.inputs[i] for i, _ in kept), *node.inputs[k:])
+    return replace(node, op=replace(layer, maps=maps, units=units), inputs=inputs)
 
 
 def _forms(terms: Terms) -> list[LinearMap | ProductForm]:

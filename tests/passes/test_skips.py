@@ -8,6 +8,7 @@ from pass_examples import mapped, structured
 from tiny_onnx import imported, noise, samples, tiny
 
 from sfn_compile.config import Options
+from sfn_compile.passes.quantize_weights import QuantizeWeights
 from sfn_compile.program import Conv, Identity
 
 BODY = "a = Relu(x) d = Conv<pads=[1,1,1,1]>(a, u, c) s = Add(a, d) r = Relu(s) y = Conv(r, u)"
@@ -58,3 +59,16 @@ def test_with_eight_bits_it_is_read_four_times_at_most(tmp_path, monkeypatch):
     assert len(skips(once)) == 1
     fine, coarse = node.op.integer.alpha, once.op.integer.alpha
     assert (fine < coarse / 2).all()  # of one accumulator unit
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_weights_that_are_rounded_again_have_no_more_copies(bits, tmp_path):
+    """As behind split-digits, where integers are chosen anew."""
+    original = imported(tiny(BODY, **SMALL), tmp_path)
+    options = Options(weight_bits=bits)
+    done = mapped(structured(original), samples(original, 16), options)
+    again = QuantizeWeights(options).run(done)
+    for old, new in zip(done.nodes, again.nodes, strict=True):
+        assert new.inputs == old.inputs
+        for a, b in zip(old.op.integer.maps, new.op.integer.maps, strict=True):
+            np.testing.assert_array_equal(a.weight, b.weight)
