@@ -89,7 +89,7 @@ def _static(population: Population, node: Node, info: Mapping[str, ValueInfo], c
     layer = node.op
     assert isinstance(layer, Layer)
     ladder, levels = population.ladder, layer.levels
-    projections = _projections(population.projections, info, carried)
+    projections = _projections(population.projections, info, carried, _copies(node, layer))
     products: list[dict[str, Any]] = [
         {"sources": [p.left, p.right], "kind": type(p.form).__name__, "weights": int(p.form.weight.size),
          "weight_bits": bits_for(-weight_top(p.form), weight_top(p.form)), "macs": product_macs(p, info)}
@@ -117,6 +117,12 @@ def _static(population: Population, node: Node, info: Mapping[str, ValueInfo], c
     }  # fmt: skip
 
 
+def _copies(node: Node, layer: Layer) -> frozenset[int]:
+    """Return the places of maps that are read once more for the precision of weights: the float network has one."""
+    pairs = [(s, id(m)) for s, m in zip(node.inputs, layer.maps, strict=False)]
+    return frozenset(i for i, pair in enumerate(pairs) if pair in pairs[:i])
+
+
 def _carried(graph: Graph) -> set[str]:
     """Return the values that hold what rounding left: the float network has nothing like them, and no MACs for them."""
     found: set[str] = set()
@@ -128,13 +134,14 @@ def _carried(graph: Graph) -> set[str]:
 
 
 def _projections(
-    projections: tuple[Projection, ...], info: Mapping[str, ValueInfo], carried: set[str]
-) -> list[dict[str, Any]]:
+    projections: tuple[Projection, ...], info: Mapping[str, ValueInfo], carried: set[str],
+    copies: frozenset[int] = frozenset(),
+) -> list[dict[str, Any]]:  # fmt: skip
     return [
         {"source": p.source, "kind": type(p.map).__name__, "weights": int(p.map.weight.size),
          "weight_bits": bits_for(-weight_top(p.map), weight_top(p.map)),
-         "macs": 0 if p.source in carried else macs(p.map, info[p.source])}
-        for p in projections
+         "macs": 0 if p.source in carried or i in copies else macs(p.map, info[p.source])}
+        for i, p in enumerate(projections)
     ]  # fmt: skip
 
 
