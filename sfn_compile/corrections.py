@@ -87,6 +87,10 @@ class Correction:
             self.options = replace(self.options, sites={**self.options.sites, **more, **self.digits})
             graph = self._chosen(self.options)
             self._note("more-levels", before, graph, sites=sorted({**more, **self.digits}))
+        elif (self.options.fine_share or self.options.digit_share) and self.gauge is not None:  # asked for: say why not
+            unknown = learnable(graph)
+            why = f"what {unknown[0]} does to the outputs is not known" if unknown else "no site may have them"
+            self.rows.append({"correction": "more-levels", "kept": "before", "reason": why, "sites": []})
         if self.options.reconstructs and self.statistics:
             graph = self._learnt(graph)
         return self._in_digits(graph) if self.digits else graph

@@ -164,7 +164,8 @@ def _correction_line(row: Mapping[str, Any]) -> str:
     """Return what a correction did to the outputs, or why it did nothing."""
     what = "weights fitted in closed form" if row.get("kept") == "fitted" else _CORRECTIONS[row["correction"]]
     if row.get("kept") == "before":
-        return f"not learnt: {row['reason']}"
+        done = {"reconstruct": "not learnt", "more-levels": "no site has more levels"}
+        return f"{done[row['correction']]}: {row['reason']}"
     sites = f" ({', '.join(row['sites'])})" if "sites" in row else ""
     before, after = (row[f"outputs_db_{when}"] for when in ("before", "after"))
     errors = "" if before is None or after is None else f": outputs from {before:.1f} to {after:.1f} dB"

@@ -99,6 +99,15 @@ def test_weights_of_few_bits_are_not_read_in_two_digits_unasked(tmp_path):
     assert not [name for name in layers(tmp_path / "out") if name.endswith("/carry")]
 
 
+def test_a_network_that_can_have_none_says_so(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).random((32, 1, 28, 28), np.float32))
+    model = DIGITS.parent / "fashion_vit.onnx"
+    said = succeeds(model, "--calib", tmp_path / "x.npz", "-o", tmp_path / "out", "--digit-share", "1").output
+    assert "no site has more levels: what" in " ".join(said.split())
+    row = next(r for r in document(tmp_path / "out" / "report.json")["corrections"] if r["correction"] == "more-levels")
+    assert (row["kept"], row["sites"]) == ("before", [])
+
+
 @pytest.mark.parametrize("share", ["-0.1", "2.5", "nan"])
 def test_shares_that_are_not_accepted(share, tmp_path):
     refused("SFN605", 2, DIGITS, "--calib", CALIB, "-o", tmp_path / "out", "--digit-share", share)
