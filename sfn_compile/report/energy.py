@@ -6,7 +6,8 @@ each is priced by one constant of the table below. Two columns, so that every ra
 * ``literature``: float32 operations, as conversion papers count (an event is an addition, the float network
   multiplies); the first layer, which reads the image, is charged as multiplications. Compare with ``float``.
 * ``integer``: integer operations of the widths that the network has, comparisons of its neurons included. Compare with
-  ``matched``, the quantised network of the same function: every multiplication done, codes of the same bits.
+  ``matched``, the quantised network of the same function: every multiplication done, codes of the same bits. What is
+  fired in two populations is one value there, of the bits of both, and nothing is read twice.
 
 The four prices differ in what passes a synapse (``docs/spec/files.md``): E1 one addition per code that is not 0, E2
 one per unary spike, E3 one per set bit, E4 one small multiplication per code that is not 0.
@@ -51,7 +52,8 @@ class Term:
     """One projection or product, per sample: its multiplications, what passes, and the bits of its two factors.
 
     ``dense``: every multiplication is done, whatever the codes (the first layer, normalisations). ``carried``: the
-    float network has nothing like it. ``weighted``: an event fetches a weight.
+    float network has nothing like it, nor the quantised one. ``weighted``: an event fetches a weight. ``more_bits``: of
+    the code of a second population that carries on what rounding left of this one.
     """
 
     synapses: float
@@ -60,6 +62,7 @@ class Term:
     dense: bool = False
     carried: bool = False
     weighted: bool = True
+    more_bits: int = 0
 
 
 def code_bits(info: ValueInfo) -> int:
@@ -70,11 +73,10 @@ def code_bits(info: ValueInfo) -> int:
 def estimate(program: Program, rows: Iterable[Mapping[str, Any]], seen: Seen) -> dict[str, Any]:
     """Return ``report.json``'s ``energy``: constants, one row per population, totals with ratios."""
     steps = {s.name: s for s in program.steps}
-    entry, info = _behind_inputs(program), program.values()
+    entry, info, rows = _behind_inputs(program), program.values(), [r for r in rows if r["kind"] != "input"]
+    more = {first: code_bits(info[second]) for first, second in _carried_on(program, rows).items()}
     layers = [
-        {"name": row["name"], **price(_terms(steps[row["name"]], row, entry, info, seen), row)}
-        for row in rows
-        if row["kind"] != "input"
+        {"name": row["name"], **price(_terms(steps[row["name"]], row, entry, info, seen, more), row)} for row in rows
     ]
     return {
         "estimate": True, "unit": "pJ per sample", "prices": dict(PRICES), "left_out": list(LEFT_OUT),
@@ -93,9 +95,21 @@ def _behind_inputs(program: Program) -> set[str]:
     return found
 
 
+def _carried_on(program: Program, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return value -> the value of what its rounding left, for those that have one, moved or not."""
+    found = {r["projections"][-1]["source"]: r["name"] for r in rows if r["projections"] and not r["macs"]}
+    moves = [s for s in program.steps if isinstance(s, Move) and len(s.sources) == 1]
+    for step in moves:
+        left = found.get(step.sources[0])
+        moved = next((other.name for other in moves if left is not None and other.sources == (left,)), None)
+        found.update({} if moved is None else {step.name: moved})
+    return found
+
+
 def _terms(
-    step: Step, row: Mapping[str, Any], entry: set[str], info: Mapping[str, ValueInfo], seen: Seen
-) -> list[Term]:
+    step: Step, row: Mapping[str, Any], entry: set[str], info: Mapping[str, ValueInfo], seen: Seen,
+    more: Mapping[str, int],
+) -> list[Term]:  # fmt: skip
     if not isinstance(step, Population):  # a normalisation: mean, square and gain of every element
         return [Term(row["macs"], Activity(), (row["weight_bits"], row["acc_bits"]), dense=True, weighted=False)]
     found = []
@@ -103,7 +117,7 @@ def _terms(
         counter, reader = seen.counters[p.source], (step.name, i)
         found.append(Term(
             counter.synapse_count(reader), counter.synapses(reader), (said["weight_bits"], code_bits(info[p.source])),
-            dense=p.source in entry, carried=not (row["macs"] and said["macs"]),
+            dense=p.source in entry, carried=not (row["macs"] and said["macs"]), more_bits=more.get(p.source, 0),
         ))  # fmt: skip
     for q, said in zip(step.products, row["products"], strict=True):
         bits = code_bits(info[q.left]), code_bits(info[q.right])
@@ -115,7 +129,7 @@ def _terms(
 def price(terms: Iterable[Term], row: Mapping[str, Any]) -> dict[str, Any]:
     """Return counts and prices of one population, whose ``row`` says its shape, levels and accumulator's bits."""
     terms, bits = list(terms), row["acc_bits"]
-    active = [t for t in terms if not t.dense]
+    active, own = [t for t in terms if not t.dense], [t for t in terms if not t.carried]
     passed = sum((t.active for t in active), Activity())
     dense = sum(t.synapses for t in terms if t.dense)
     neurons, levels = prod(row["shape"]), row["levels"] or 0
@@ -123,21 +137,24 @@ def price(terms: Iterable[Term], row: Mapping[str, Any]) -> dict[str, Any]:
     always = search * addition(bits) + sum(_multiplied(t, t.synapses, bits) for t in terms if t.dense)
     counts = {"E1": passed.events, "E2": passed.spikes, "E3": passed.set_bits}
     integer = {name: always + n * addition(bits) for name, n in counts.items()}
+    compares = search * addition(bits) if own else 0.0
     return {
-        "synapses": sum(t.synapses for t in terms), "multiplications": dense, **passed.as_dict(),
+        "synapses": sum(t.synapses for t in terms), "synapses_float": sum(t.synapses for t in own),
+        "multiplications": dense, **passed.as_dict(),
         "compares_thermometer": neurons * levels, "compares_search": search,
         "weight_fetches": sum(t.synapses if t.dense else t.active.events for t in terms if t.weighted),
         "literature": {name: n * CONSTANTS["float_add"][0] + dense * FLOAT_MAC for name, n in counts.items()},
         "integer": {**integer, "E4": always + sum(_multiplied(t, t.active.events, bits) for t in active)},
-        "float": FLOAT_MAC * sum(t.synapses for t in terms if not t.carried),
-        "matched": always + sum(_multiplied(t, t.synapses, bits) for t in active),
+        "float": FLOAT_MAC * sum(t.synapses for t in own),
+        "matched": compares + sum(_multiplied(t, t.synapses, bits, t.more_bits) for t in own),
         "fetched": sum(_fetched(t, t.synapses if t.dense else t.active.events) for t in terms),
-        "fetched_matched": sum(_fetched(t, t.synapses) for t in terms),
+        "fetched_matched": sum(_fetched(t, t.synapses) for t in own),
     }  # fmt: skip
 
 
-def _multiplied(term: Term, n: float, acc_bits: int) -> float:
-    return n * multiply_accumulate(*term.bits, acc_bits)
+def _multiplied(term: Term, n: float, acc_bits: int, more_bits: int = 0) -> float:
+    weight_bits, bits = term.bits
+    return n * multiply_accumulate(weight_bits, bits + more_bits, acc_bits)
 
 
 def _fetched(term: Term, n: float) -> float:

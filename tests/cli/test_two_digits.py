@@ -63,6 +63,10 @@ def test_no_population_has_more_levels_than_stated_and_the_outputs_are_better(bu
 def test_the_float_network_has_no_more_work_for_them(build):
     said = [document(build / name / "report.json")["totals"] for name in ("out", "plain")]
     assert said[0]["macs"] == said[1]["macs"]
+    energy = [document(build / name / "report.json")["energy"]["totals"] for name in ("out", "plain")]
+    assert energy[0]["synapses_float"] == energy[1]["synapses_float"]
+    assert energy[0]["float"] == energy[1]["float"]
+    assert energy[1]["matched"] < energy[0]["matched"] < 2 * energy[1]["matched"]  # of 5 bits where there are 3
     assert said[0]["synops"] > 1.3 * said[1]["synops"]
 
 

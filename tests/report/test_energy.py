@@ -83,7 +83,19 @@ def test_the_first_layer_is_priced_as_multiplications():
 
 def test_what_carries_on_rounding_is_no_part_of_the_float_network():
     row = {"acc_bits": 16, "shape": [10], "levels": 31}
-    assert price([Term(100, Activity(40, 90, 60), (8, 5), carried=True)], row)["float"] == 0
+    found = price([Term(100, Activity(40, 90, 60), (8, 5), carried=True)], row)
+    assert found["synapses"] == 100
+    assert found["synapses_float"] == found["float"] == found["matched"] == found["fetched_matched"] == 0
+
+
+def test_the_quantised_network_has_one_value_of_all_bits_where_this_one_has_two_populations():
+    row = {"acc_bits": 16, "shape": [10], "levels": 31}
+    first = Term(100, Activity(40, 90, 60), (8, 5), more_bits=2)
+    second = Term(100, Activity(70, 150, 80), (8, 2), carried=True)
+    add, compares = 0.1 * 16 / 32, 10 * 5
+    found = price([first, second], row)
+    assert found["matched"] == pytest.approx(100 * (0.2 * 8 * 7 / 64 + add) + compares * add)
+    assert found["integer"]["E1"] == pytest.approx((110 + compares) * add)
 
 
 def test_every_constant_names_its_source():
