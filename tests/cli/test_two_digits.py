@@ -86,6 +86,9 @@ def test_bisect_takes_two_digits_as_one_layer(build):
     parts = {r["name"]: r for r in found["layers"]}
     assert {"r", "t", "h"} <= parts.keys()
     said = {r["name"]: r["sqnr_accumulated_db"] for r in document(build / "out" / "report.json")["layers"]}
+    for name in ("r", "t", "h"):
+        assert parts[name]["accumulated_db"] == pytest.approx(said[name], abs=1)
+        assert parts[name]["reach"] > 7  # in codes of both digits
     assert found["output_db"] == pytest.approx(said["y"], abs=3)  # of the same network, on more samples
 
 
