@@ -41,6 +41,7 @@ SMALLEST_UNIFORM_THETA = 9
 WEIGHTS_AT_A_TIME = 1 << 22  # of a large layer, while its thresholds are chosen
 FINE_PRODUCT, MOST_COPIES = 4, 8
 COPIES_AT_PLENTY = 4  # of a skip beside weights of 8 bits: more of them gain no decibel
+COPIES_OF_FIRED = 16  # of what a first population has fired, in one that fires what is left: many codes of the second
 SKIPS = (Identity, Gather)
 PLENTY_OF_BITS, MOST_CHANNELS = 8, 0.75  # skips of so many of the channels get the integers that they need
 AGAIN = "stored weights were rounded again: what they read has several steps"
@@ -88,8 +89,8 @@ class QuantizeWeights:
         self, node: Node, layer: Layer, terms: Terms, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo]
     ) -> tuple[Node, Layer, IntegerForm]:
         n = self._copies(layer, node.type.shape, terms, infos)
-        if n == 1 and (m := self._skips(layer, node.type.shape, terms)) > 1:
-            return self._with_split_skips(node, layer, m, steps, infos)
+        if n == 1 and max(copies := self._skips(layer, node.type.shape, terms), default=1) > 1:
+            return self._with_split_skips(node, layer, copies, steps, infos)
         if n == 1:
             form = self._integer(node, layer, terms, infos)
             again = any(u is not None for u in layer.units)
@@ -117,32 +118,36 @@ class QuantizeWeights:
             n = max(n, float((FINE_PRODUCT * linear[counts] / (self._top * weight[counts])).max(initial=0)))
         return min(math.ceil(n), MOST_COPIES)
 
-    def _skips(self, layer: Layer, shape: Shape, terms: Terms) -> int:
-        """Return how often a skip is read so that the weights beside it keep their bits: at most 8 times, 4 at 8 bits.
+    def _skips(self, layer: Layer, shape: Shape, terms: Terms) -> list[int]:
+        """Return how often each skip is read so that the weights beside it keep their bits; empty where there are none.
 
         A skip's weight is one step of its source, often many times the largest weight of the convolution that it meets.
         So is what takes a population's own codes away from the sum of which another fires the rest.
         """
         projections, products = terms
-        alone = [p.map for p in projections if isinstance(p.map, SKIPS)]
         wide = [p.map for p in projections if isinstance(p.map, Conv | Dense)]
-        if not (alone and wide) or products:
-            return 1
-        largest = [
-            np.max([np.abs(rows_of(m, shape, layer.axis)).max(axis=1) for m in ms], axis=0) for ms in (alone, wide)
-        ]
-        ratio = largest[0][largest[1] > 0] / largest[1][largest[1] > 0]
-        most = COPIES_AT_PLENTY if self.options.weight_bits >= PLENTY_OF_BITS else MOST_COPIES
-        return min(math.ceil(np.quantile(ratio, MOST_CHANNELS)), most) if ratio.size else 1
+        if not wide or products:
+            return []
+        largest = np.max([np.abs(rows_of(m, shape, layer.axis)).max(axis=1) for m in wide], axis=0)
+        plenty = self.options.weight_bits >= PLENTY_OF_BITS
+        found = []
+        for i, p in enumerate(projections):
+            if isinstance(p.map, SKIPS):
+                own = np.abs(rows_of(p.map, shape, layer.axis)).max(axis=1)
+                ratio = own[largest > 0] / largest[largest > 0]
+                last = i == len(projections) - 1
+                most = COPIES_OF_FIRED if layer.carries and last else COPIES_AT_PLENTY if plenty else MOST_COPIES
+                found.append(max(1, min(math.ceil(np.quantile(ratio, MOST_CHANNELS)), most)) if ratio.size else 1)
+        return found
 
     def _with_split_skips(
-        self, node: Node, layer: Layer, n: int, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo]
+        self, node: Node, layer: Layer, copies: list[int], steps: Mapping[str, Array], infos: Mapping[str, ValueInfo]
     ) -> tuple[Node, Layer, IntegerForm]:
-        """Return the Layer with every skip read ``n`` times, its integer weight shared out among them."""
-        node = _split_skips(node, layer, n)
+        """Return the Layer with its skips read so often each, their integer weights shared out among the copies."""
+        node = _split_skips(node, layer, copies)
         assert isinstance(node.op, Layer)
         form = self._integer(node, node.op, on_codes(node, steps, infos), infos)
-        what = f"skips are read {n} times, for the precision of the weights beside them"
+        what = f"skips are read up to {max(copies)} times, for the precision of the weights beside them"
         return node, node.op, replace(form, notes=(what, *form.notes))
 
     def _integer(self, node: Node, layer: Layer, terms: Terms, infos: Mapping[str, ValueInfo]) -> IntegerForm:
@@ -273,17 +278,30 @@ def _repeated(node: Node, layer: Layer, n: int) -> Node:
     return replace(node, op=replace(layer, maps=shares), inputs=(*node.inputs[:k] * n, *node.inputs[k:]))
 
 
-def _split_skips(node: Node, layer: Layer, n: int) -> Node:
-    """Return the Layer with every skip n times, each with the n-th part of its weight; the further ones at the end."""
-    maps, sources = list(layer.maps), list(node.inputs[: len(layer.maps)])
-    for i, m in enumerate(layer.maps):
-        if isinstance(m, SKIPS):
-            maps[i] = share = replace(m, weight=m.weight / n)
-            maps += [share] * (n - 1)
-            sources += [node.inputs[i]] * (n - 1)
-    units = (*layer.units, *(None,) * (len(maps) - len(layer.maps))) if layer.units else ()
-    inputs = (*sources, *node.inputs[len(layer.maps) :])
-    return replace(node, op=replace(layer, maps=tuple(maps), units=units), inputs=inputs)
+_Term = tuple[LinearMap, str, Array | None]
+
+
+def _split_skips(node: Node, layer: Layer, copies: list[int]) -> Node:
+    """Return the Layer with its skips read so often, each time with that part of their weight.
+
+    Copies stand behind all other terms, but what was last stays last: a population that carries on finds there what
+    another has fired.
+    """
+    k, n = len(layer.maps), iter(copies)
+    once, more, last = list[_Term](), list[_Term](), list[_Term]()
+    terms = zip(layer.maps, node.inputs[:k], layer.units or (None,) * k, strict=True)
+    for i, (m, source, unit) in enumerate(terms):
+        shares = next(n) if isinstance(m, SKIPS) else 1
+        share = replace(m, weight=m.weight / shares) if shares > 1 else m
+        again = [(share, source, None)] * (shares - 1)
+        if isinstance(m, SKIPS) and i == k - 1:
+            last = [(share, source, unit), *again]
+        else:
+            once.append((share, source, unit))
+            more += again
+    maps, sources, units = zip(*once, *more, *last, strict=True)
+    op = replace(layer, maps=maps, units=units if layer.units else ())
+    return replace(node, op=op, inputs=(*sources, *node.inputs[k:]))
 
 
 def _joined_skips(node: Node, layer: Layer) -> Node:

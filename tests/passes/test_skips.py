@@ -9,6 +9,7 @@ from tiny_onnx import imported, noise, samples, tiny
 
 from sfn_compile.config import Options
 from sfn_compile.passes.quantize_weights import QuantizeWeights
+from sfn_compile.passes.split_digits import SplitDigits
 from sfn_compile.program import Conv, Identity
 
 BODY = "a = Relu(x) d = Conv<pads=[1,1,1,1]>(a, u, c) s = Add(a, d) r = Relu(s) y = Conv(r, u)"
@@ -72,3 +73,44 @@ def test_weights_that_are_rounded_again_have_no_more_copies(bits, tmp_path):
         assert new.inputs == old.inputs
         for a, b in zip(old.op.integer.maps, new.op.integer.maps, strict=True):
             np.testing.assert_array_equal(a.weight, b.weight)
+
+
+def in_digits(folder, base, order="Add(a, d)"):
+    """The Layers of the sum's network in two digits, their integers chosen anew, and before."""
+    original = imported(tiny(BODY.replace("Add(a, d)", order), **SMALL), folder)
+    done = mapped(structured(original), samples(original, 16), Options(levels=7))
+    split = SplitDigits({"a": base, "r": base}).run(done)
+    return QuantizeWeights(Options(levels=7)).run(split).by_name(), split.by_name()
+
+
+@pytest.mark.parametrize("order", ["Add(a, d)", "Add(d, a)"])
+@pytest.mark.parametrize("base", [2, 8])
+def test_every_skip_is_read_as_often_as_it_needs(base, order, tmp_path):
+    """Also where both digits are read through one map: each keeps its whole weight, and convolutions their places."""
+    now, before = in_digits(tmp_path, base, order)
+    for name in ("r", "r/carry", "a/carry"):
+        places = [[i for i, m in enumerate(n.op.maps) if isinstance(m, Conv)] for n in (before[name], now[name])]
+        assert places[0] == places[1]
+        for source in dict.fromkeys(before[name].inputs):
+            whole, shares = (
+                sum(
+                    m.weight
+                    for s, m in zip(n.inputs, n.op.maps, strict=True)
+                    if s == source and isinstance(m, Identity)
+                )
+                for n in (before[name], now[name])
+            )
+            np.testing.assert_allclose(shares, whole, rtol=1e-12)
+    counts = {s: now["r"].inputs.count(s) for s in ("a", "a/carry")}
+    assert counts["a"] > counts["a/carry"] or base == 2  # a first digit weighs as much as so many second ones
+
+
+def test_what_was_fired_stays_last_and_is_read_up_to_sixteen_times(tmp_path, monkeypatch):
+    now, _ = in_digits(tmp_path, 8)
+    assert now["r/carry"].inputs[-1] == "r"
+    assert 4 < now["r/carry"].inputs.count("r") <= 16
+    assert 1 < now["r/carry"].inputs.count("a") <= 1 + 4  # the convolution, and the skip as everywhere
+    monkeypatch.setattr("sfn_compile.passes.quantize_weights.COPIES_OF_FIRED", 1)
+    once, _ = in_digits(tmp_path, 8)
+    assert once["r/carry"].inputs[-1] == "r"
+    assert (now["r/carry"].op.integer.alpha < once["r/carry"].op.integer.alpha).all()
