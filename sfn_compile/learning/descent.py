@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..execute import n_cores, single_threaded_blas
+from ..ir import Graph
 from .rounding import Grid, rounded_maps
 from .student import Parameters, Student, Values
 
@@ -47,12 +48,16 @@ class Recipe:
 
 
 class Teacher:
-    """The float network's values, computed again for every piece: to keep them would take gigabytes."""
+    """The float network: the graph before levels were chosen and anything was corrected or divided.
 
-    def __init__(self, student: Student, at: Parameters):
-        self.student = student
-        self.at = replace(at.copy(), steps=student.parameters().steps)
-        self.maps = {n.name: student._maps(n, self.at) for n in student.layers}
+    Its values are computed again for every piece: to keep them would take gigabytes.
+    """
+
+    def __init__(self, graph: Graph):
+        self.student = Student(graph)
+        self.nodes = graph.by_name()
+        self.at = self.student.parameters()
+        self.maps = {n.name: self.student._maps(n, self.at) for n in self.student.layers}
 
     def values(self, inputs: Mapping[str, Array]) -> Values:
         """Return every value without rounding for inputs with the batch last."""
@@ -80,7 +85,9 @@ class Loss:
 
     def shares(self) -> dict[str, float]:
         """Return what the error of each value counts."""
-        found = {n.name: self.sites / len(self.student.sites) for n in self.student.sites} if self.sites else {}
+        rests = set(self.student.rest.values())  # of the float network nothing is left over
+        sites = [n.name for n in self.student.sites if n.name not in rests]
+        found = {name: self.sites / len(sites) for name in sites} if self.sites else {}
         for name in self.outputs:
             found[name] = found.get(name, 0.0) + 1.0 / len(self.outputs)
         return {name: share for name, share in found.items() if self.signal[name] > 0}
@@ -96,9 +103,10 @@ class Loss:
         want = self.teacher.values(real_inputs(x))
         values, drives = self.student.forward(self.student.encoded(x), at, maps, rng=rng)
         wanted = {
-            name: (values[name] - want[name]) * np.float32(2 * share / (self.signal[name] * n))
+            name: (self.student.whole(name, values) - want[name]) * np.float32(2 * share / (self.signal[name] * n))
             for name, share in self.shares().items()
         }
+        wanted |= {self.student.rest[name]: slope for name, slope in wanted.items() if name in self.student.rest}
         return self.student.backward(values, drives, at, maps, wanted)[0]
 
     def of_outputs(self, x: Mapping[str, Array], at: Parameters, maps: Mapping[str, list[Any]]) -> float:

@@ -60,7 +60,7 @@ class Reconstruct:
         student = Student(graph)
         start, prepared = student.parameters(), prepare_all(graph, self.x)
         aside, rest = _split(prepared)
-        teacher = Teacher(student, student.parameters_of(self.origin))
+        teacher = Teacher(self.origin)
         loss = Loss(student, teacher, signal_of(teacher, pieces_of(aside)), self.recipe.sites)
         grid = grid_of(graph, lambda site: _top(self.options.at(site)))
         tried = {"before": start}

@@ -21,7 +21,7 @@ from .descent import PIECE, Teacher, in_threads, real_inputs
 from .least_squares import WIDEST, Normal, normal_equations, refitted, rounded_with_feedback
 from .rounding import Grid, per_code, rounded_maps
 from .slopes import F32
-from .student import Parameters, Student, Values, real_of, summed_like
+from .student import Parameters, Student, Values, fired_before, real_of, summed_like
 
 Array = NDArray[Any]
 
@@ -45,7 +45,7 @@ def refit(
         found.one(node, got, true)
         for done in [s for s in dict.fromkeys(node.inputs) if last_use[s] == i]:
             got.pop(done)
-            true.pop(done)
+            true.pop(done, None)
     return found.at
 
 
@@ -60,12 +60,18 @@ class _Refit:
 
     def one(self, node: Node, got: Values, true: Values) -> None:
         """Refit one node, and compute what it gives: with rounding into ``got``, without into ``true``."""
-        student, teacher, at = self.student, self.teacher, self.at
+        student, teacher, at, own = self.student, self.teacher, self.at, self.teacher.nodes.get(node.name)
         if not isinstance(node.op, Layer):
-            got[node.name], true[node.name] = (_pieces(student.moved, node, values) for values in (got, true))
+            got[node.name] = _pieces(student.moved, node, got)
+            if own is not None:
+                true[node.name] = _pieces(teacher.student.moved, own, true)
             return
-        want = _pieces(lambda n, xs: student.drive(n, xs, teacher.maps[n.name], teacher.at), node, true)
-        true[node.name] = real_of(node.op, want)
+        first = fired_before(node)
+        float_node = teacher.nodes[first or node.name]
+        want = _pieces(lambda n, xs: teacher.student.drive(n, xs, teacher.maps[n.name], teacher.at), float_node, true)
+        if own is not None:  # nothing is left where nothing is rounded
+            true[node.name] = np.zeros_like(want) if first else real_of(node.op, want)
+        want = want - got[first] if first else want  # what was fired in fact, not what should have been
         self._fit(node, node.op, want, got)
         maps = self.maps[node.name]
         got[node.name] = _pieces(lambda n, xs: student.fired(n, student.drive(n, xs, maps, at), at), node, got)

@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 DRAWS = 4  # of random signs per sample
 UNITS = 400  # of a room
-LEAST_SHARE = 0.03  # of the whole error: a site that makes less is not worth more levels
+LEAST_SHARE = 0.003  # of the whole error: a site that makes less is not worth more levels
 
 
 def errors_at_outputs(loss: Loss, x: Mapping[str, Array], seed: int) -> dict[str, float]:
@@ -29,9 +29,9 @@ def errors_at_outputs(loss: Loss, x: Mapping[str, Array], seed: int) -> dict[str
     ``x``: prepared inputs ``(n, *shape)``. Means over the samples; to first order, other sites unrounded.
     """
     rng, student, teacher = np.random.default_rng(seed), loss.student, loss.teacher
-    found, n = {s.name: 0.0 for s in student.sites}, len(next(iter(x.values())))
+    real, found, n = teacher.student, {s.name: 0.0 for s in student.sites}, len(next(iter(x.values())))
     for piece in pieces_of(x):
-        values, drives = student.forward(real_inputs(piece), teacher.at, teacher.maps, rounded=False)
+        values, drives = real.forward(real_inputs(piece), teacher.at, teacher.maps, rounded=False)
         made = {s.name: student.rounded(s, values[s.name]) - values[s.name] for s in student.sites}
         for _ in range(DRAWS):
             signs: Values = {
@@ -39,7 +39,7 @@ def errors_at_outputs(loss: Loss, x: Mapping[str, Array], seed: int) -> dict[str
                 / np.float32(np.sqrt(max(loss.signal[name], 1e-30)))
                 for name in loss.outputs
             }
-            slopes = student.backward(values, drives, teacher.at, teacher.maps, signs)[1]
+            slopes = real.backward(values, drives, teacher.at, teacher.maps, signs)[1]
             for name, error in made.items():
                 if name in slopes:
                     moved = (slopes[name] * error).reshape(-1, error.shape[-1]).sum(axis=0, dtype=np.float64)

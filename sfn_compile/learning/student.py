@@ -51,6 +51,11 @@ class Parameters:
                 mine[key] += value  # type: ignore[index]
 
 
+def fired_before(node: Node) -> str:
+    """Return the population of which a Layer fires what rounding has left, "" for every other node."""
+    return node.inputs[len(node.op.maps) - 1] if isinstance(node.op, Layer) and node.op.carries else ""
+
+
 def learnable(graph: Graph) -> list[str]:
     """Return the nodes that a student cannot compute: none where the whole network can learn."""
     return [n.name for n in graph.nodes if not _is_known(n)]
@@ -66,7 +71,7 @@ def _is_known(node: Node) -> bool:
 
 
 class Student:
-    """The network of a graph whose levels are chosen."""
+    """The network of a graph; one whose levels are not chosen can only be computed without rounding."""
 
     def __init__(self, graph: Graph):
         self.graph = graph
@@ -74,6 +79,8 @@ class Student:
         self.users = graph.users()
         self.sites = [n for n in graph.nodes if isinstance(n.op, Layer) and n.op.levels is not None]
         self.layers = [n for n in graph.nodes if isinstance(n.op, Layer)]
+        # Which population fires what rounding left of another: together they are one value.
+        self.rest = {first: n.name for n in self.layers if (first := fired_before(n))}
         self.slopes: dict[str, list[Slope]] = {}
         self.moves: dict[str, list[MoveSlope]] = {}
         self.pools: dict[str, MaxPoolSlope] = {}
@@ -92,12 +99,8 @@ class Student:
 
     def parameters(self) -> Parameters:
         """Return the numbers of the graph, float64."""
-        return self.parameters_of(self.graph)
-
-    def parameters_of(self, graph: Graph) -> Parameters:
-        """Return the numbers of another graph with the same Layers; it may be one whose levels are not chosen."""
         found = Parameters()
-        for node in graph.nodes:
+        for node in self.graph.nodes:
             op = node.op
             if not isinstance(op, Layer):
                 continue
@@ -180,7 +183,13 @@ class Student:
             return y
         step = beside(at.steps[node.name].astype(F32), len(node.type.shape))
         codes = _to_levels(y, step, op.levels)
-        return codes if rng is None else _mirrored(y, codes, _inside(y / step, op.levels), rng)
+        if rng is None or node.name in self.rest:  # another population fires the error of this one
+            return codes
+        return _mirrored(y, codes, _inside(y / step, op.levels), rng)
+
+    def whole(self, name: str, values: Mapping[str, Array]) -> Array:
+        """Return a value, with what rounding left of it where another population fires that."""
+        return values[name] + values[self.rest[name]] if name in self.rest else values[name]
 
     def rounded(self, site: Node, y: Array) -> Array:
         """Return real values of a site, the batch last, as its codes make them, with the levels of the graph."""

@@ -132,7 +132,7 @@ def taught(name, folder, options, epochs=6, n=96, **recipe):
     graph = run_passes(graph, (QuantizeWeights(options),))
     student, grid = Student(graph), grid_of(graph, lambda site: 2 ** (options.weight_bits - 1) - 1)
     start, prepared = student.parameters(), prepare_all(graph, x)
-    teacher = Teacher(student, student.parameters_of(float_graph))
+    teacher = Teacher(float_graph)
     loss = Loss(student, teacher, signal_of(teacher, pieces_of(prepared)), 2.0)
 
     learnt = learn(student, start, loss, prepared, Recipe(epochs, **recipe), grid, lambda i, n: None)
