@@ -1,8 +1,8 @@
 """From levels to corrected integer weights: the passes that make errors smaller, each with what it did to the outputs.
 
 The order: ladders and weights as the methods choose them; the mean error of every channel into its bias; more levels
-for the sites whose rounding costs the outputs most; weights and biases learnt; sites of more levels than asked for
-fired in two digits, but for a few.
+for the sites whose rounding costs the outputs most, all but a few of which are fired in two digits; weights and biases
+learnt.
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ class Correction:
             unknown = learnable(graph)
             why = f"what {unknown[0]} does to the outputs is not known" if unknown else "no site may have them"
             self.rows.append({"correction": "more-levels", "kept": "before", "reason": why, "sites": []})
-        if self.options.reconstructs and self.statistics:
-            graph = self._learnt(graph)
-        return self._in_digits(graph) if self.digits else graph
+        if self.digits:
+            graph = self._in_digits(graph)
+        return self._learnt(graph) if self.options.reconstructs and self.statistics else graph
 
     def _chosen(self, options: Options) -> Graph:
         """Return the graph with the ladders, weights and corrected biases of some options."""
@@ -114,7 +114,7 @@ class Correction:
             return {}, {}
         student = Student(graph)
         aside = prepare_all(graph, part(self.x, slice(SENSED)))
-        teacher = Teacher(student, student.parameters_of(self.graph))
+        teacher = Teacher(self.graph)
         loss = Loss(student, teacher, signal_of(teacher, pieces_of(aside)), 0.0)
         neurons = {s.name: int(np.prod(s.type.shape)) for s in student.sites}
         errors = {k: e for k, e in errors_at_outputs(loss, aside, options.seed).items() if k not in options.sites}

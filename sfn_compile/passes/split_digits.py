@@ -25,21 +25,21 @@ SECOND = "second digit of {}: what its rounding left"
 
 
 def base_for(levels: int) -> int:
-    """Return the radix in which populations of so many levels fire two digits: at most 4, and 255 levels in all.
+    """Return the radix in which populations of so many levels fire two digits: at most 8, and 255 levels in all.
 
     Weights that read the second digit are so many times smaller, and share the bits of those that read the first.
 
-    >>> [base_for(n) for n in (1, 3, 15, 31, 63, 127, 255)]
-    [2, 4, 4, 4, 4, 2, 1]
+    >>> [base_for(n) for n in (1, 3, 7, 31, 63, 127, 255)]
+    [2, 4, 8, 8, 4, 2, 1]
     """
-    return min(4, levels + 1, 256 // (levels + 1))
+    return min(8, levels + 1, 256 // (levels + 1))
 
 
 def levels_in_two_digits(levels: int) -> int:
     """Return how many levels two populations of so many make together.
 
     >>> [levels_in_two_digits(n) for n in (3, 7, 15, 31, 63)]
-    [15, 31, 63, 127, 255]
+    [15, 63, 127, 255, 255]
     """
     return base_for(levels) * (levels + 1) - 1
 

@@ -92,10 +92,10 @@ def test_bisect_takes_two_digits_as_one_layer(build):
     assert found["output_db"] == pytest.approx(said["y"], abs=3)  # of the same network, on more samples
 
 
-def test_the_demo_network_learns_and_is_then_split(tmp_path):
+def test_the_demo_network_is_split_and_then_learns(tmp_path):
     succeeds(DIGITS, "--calib", CALIB, "--levels", "3", "-o", tmp_path / "out", "--quiet", "--epochs", "2")
     rows = document(tmp_path / "out" / "report.json")["corrections"]
-    assert [r["correction"] for r in rows][-2:] == ["reconstruct", "two-digits"]
+    assert [r["correction"] for r in rows][-2:] == ["two-digits", "reconstruct"]
     succeeds("verify", tmp_path / "out", "--quiet")
     succeeds("bisect", tmp_path / "out", "--data", TEST, "--limit", "5", "--quiet")
 
