@@ -216,7 +216,7 @@ _quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print errors o
               help="Neurons that may have more levels. [default: 0.1 with --reconstruct, else 0]")  # fmt: skip
 @click.option("--digit-share", type=float, metavar="SHARE",
               help="Multiply-accumulates that may be added to fire sites in two digits, as a share of the network's. "
-              "[default: 1 with --reconstruct and 8-bit weights, else 0]")  # fmt: skip
+              "[default: 1 with --reconstruct, else 0]")  # fmt: skip
 @click.option("--timesteps", type=int, default=1, show_default=True, help="Only 1 exists.")
 @click.option("--nir-form", type=click.Choice(NIR_FORMS), default="binary", show_default=True, help="NIR spelling.")
 @click.option("--input-shape", multiple=True, metavar="NAME=1,3,32,32", help="Pins symbolic axes of the input.")

@@ -120,12 +120,8 @@ class Options:
 
     @property
     def share_of_digits(self) -> float:
-        """Multiply-accumulates that second digits may add, as a share of the network's.
-
-        None below 8 bits: weights that read a first digit are up to 4 times those that read a second.
-        """
-        most = 1.0 if self.reconstructs and self.weight_bits >= FINE_WEIGHT_BITS else 0.0
-        return most if self.digit_share is None else self.digit_share
+        """Multiply-accumulates that second digits may add, as a share of the network's."""
+        return (1.0 if self.reconstructs else 0.0) if self.digit_share is None else self.digit_share
 
     @property
     def more_levels(self) -> int:

@@ -119,11 +119,15 @@ class Correction:
         neurons = {s.name: int(np.prod(s.type.shape)) for s in student.sites}
         errors = {k: e for k, e in errors_at_outputs(loss, aside, options.seed).items() if k not in options.sites}
         more = SiteOptions(levels=options.more_levels, reason=MORE_LEVELS)
-        added = divisible(graph) if base_for(options.levels) > 1 else {}
+        added = divisible(graph) if self._base > 1 else {}
         few, two = allotted(errors, Way(neurons, options.share_of_fine * sum(neurons.values())),
                             Way(added, options.share_of_digits * macs_of(graph)))  # fmt: skip
-        digits = SiteOptions(levels=levels_in_two_digits(options.levels), reason=TWO_DIGITS)
+        digits = SiteOptions(levels=levels_in_two_digits(options.levels, options.weight_bits), reason=TWO_DIGITS)
         return dict.fromkeys(few, more), dict.fromkeys(two, digits)
+
+    @property
+    def _base(self) -> int:
+        return base_for(self.options.levels, self.options.weight_bits)
 
     def _learnt(self, graph: Graph) -> Graph:
         recipe = Recipe(self.options.epochs, seed=self.options.seed).at_levels(self.options.levels)
@@ -134,7 +138,7 @@ class Correction:
 
     def _in_digits(self, graph: Graph) -> Graph:
         """Return the graph with two populations for sites of more levels, and integers for them."""
-        bases = dict.fromkeys(self.digits, base_for(self.options.levels))
+        bases = dict.fromkeys(self.digits, self._base)
         real = replace(graph, invariants=graph.invariants - QuantizeWeights.makes - CorrectBias.makes)
         split = self._pass(SplitDigits(bases), real)
         plain = self._pass(QuantizeWeights(self.options), split)

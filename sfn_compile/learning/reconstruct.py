@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ..config import Options
 from ..host import prepare_all
 from ..ir import Graph
-from ..passes.quantize_weights import PLENTY_OF_BITS, QuantizeWeights
+from ..passes.quantize_weights import QuantizeWeights
 from ..samples import Samples, n_samples
 from .descent import FINEST, Loss, Recipe, Teacher, error_of, learn, pieces_of, signal_of
 from .refit import refit, samples_for
@@ -65,8 +65,7 @@ class Reconstruct:
         grid = grid_of(graph, lambda site: _top(self.options.at(site)))
         tried = {"before": start}
         few = {k: v[: samples_for(student, len(v))] for k, v in rest.items()}
-        if self.options.weight_bits < PLENTY_OF_BITS:
-            tried["fitted"] = refit(student, start, teacher, grid, few)
+        tried["fitted"] = refit(student, start, teacher, grid, few)
         errors = {name: error_of(loss, at, grid, aside) for name, at in tried.items()}
         if any(grid.top[site] >= FINEST for site, _ in start.weights):
             best = tried[min(errors, key=errors.__getitem__)]

@@ -17,7 +17,7 @@ from ..ir import Node
 from ..kernels import beside
 from ..ops import Layer
 from ..passes.steps import all_steps
-from .descent import PIECE, Teacher, in_threads, real_inputs
+from .descent import FINEST, PIECE, Teacher, in_threads, real_inputs
 from .least_squares import WIDEST, Normal, normal_equations, refitted, rounded_with_feedback
 from .rounding import Grid, per_code, rounded_maps
 from .slopes import F32
@@ -89,7 +89,9 @@ class _Refit:
             equations = _equations(used[k][0], weight, got[source], rest)
             units = per_code(m, self.steps[source], self.student.types[source].shape, unit, node.type.shape)
             top = self.grid.top[node.name]
-            found = rounded_with_feedback(refitted(weight, equations), 1.0 / units, top, equations.square)
+            # Fine weights are best where they are, but for rounding: few samples say more of themselves than of others.
+            best = weight if top >= FINEST else refitted(weight, equations)
+            found = rounded_with_feedback(best, 1.0 / units, top, equations.square)
             at.weights[node.name, k], used[k] = found, (used[k][0], found.astype(F32))
             parts[k] = self._part(k, node, got)
         z = bias + sum(parts, start=np.zeros((), F32))

@@ -39,11 +39,9 @@ Array = NDArray[Any]
 THETA_LIMIT = 2**15 - 1
 SMALLEST_UNIFORM_THETA = 9
 WEIGHTS_AT_A_TIME = 1 << 22  # of a large layer, while its thresholds are chosen
-FINE_PRODUCT, MOST_COPIES = 4, 8
-COPIES_AT_PLENTY = 4  # of a skip beside weights of 8 bits: more of them gain no decibel
-COPIES_OF_FIRED = 16  # of what a first population has fired, in one that fires what is left: many codes of the second
+FINE_PRODUCT, MOST_COPIES = 4, 8  # of linear maps, beside a product
 SKIPS = (Identity, Gather)
-PLENTY_OF_BITS, MOST_CHANNELS = 8, 0.75  # skips of so many of the channels get the integers that they need
+COPIES_OF_SKIPS, MOST_CHANNELS = 16, 0.75  # skips of so many of the channels get the integers that they need
 AGAIN = "stored weights were rounded again: what they read has several steps"
 
 
@@ -129,15 +127,13 @@ class QuantizeWeights:
         if not wide or products:
             return []
         largest = np.max([np.abs(rows_of(m, shape, layer.axis)).max(axis=1) for m in wide], axis=0)
-        plenty = self.options.weight_bits >= PLENTY_OF_BITS
         found = []
-        for i, p in enumerate(projections):
+        for p in projections:
             if isinstance(p.map, SKIPS):
                 own = np.abs(rows_of(p.map, shape, layer.axis)).max(axis=1)
                 ratio = own[largest > 0] / largest[largest > 0]
-                last = i == len(projections) - 1
-                most = COPIES_OF_FIRED if layer.carries and last else COPIES_AT_PLENTY if plenty else MOST_COPIES
-                found.append(max(1, min(math.ceil(np.quantile(ratio, MOST_CHANNELS)), most)) if ratio.size else 1)
+                wanted = math.ceil(np.quantile(ratio, MOST_CHANNELS)) if ratio.size else 1
+                found.append(min(max(wanted, 1), COPIES_OF_SKIPS))
         return found
 
     def _with_split_skips(

@@ -24,24 +24,27 @@ FUNCTIONS = ("relu", "identity")
 SECOND = "second digit of {}: what its rounding left"
 
 
-def base_for(levels: int) -> int:
+def base_for(levels: int, weight_bits: int = 8) -> int:
     """Return the radix in which populations of so many levels fire two digits: at most 8, and 255 levels in all.
 
-    Weights that read the second digit are so many times smaller, and share the bits of those that read the first.
+    Weights that read the second digit are so many times smaller and share the bits of those that read the first: with 4
+    bits they are -1, 0 and 1 at a radix of 4. A radix of 1 is no second digit.
 
     >>> [base_for(n) for n in (1, 3, 7, 31, 63, 127, 255)]
     [2, 4, 8, 8, 4, 2, 1]
+    >>> [base_for(15, bits) for bits in (2, 3, 4, 5, 6)]
+    [1, 2, 4, 8, 8]
     """
-    return min(8, levels + 1, 256 // (levels + 1))
+    return min(8, levels + 1, 256 // (levels + 1), int(2 ** (weight_bits - 2)))
 
 
-def levels_in_two_digits(levels: int) -> int:
+def levels_in_two_digits(levels: int, weight_bits: int = 8) -> int:
     """Return how many levels two populations of so many make together.
 
     >>> [levels_in_two_digits(n) for n in (3, 7, 15, 31, 63)]
     [15, 63, 127, 255, 255]
     """
-    return base_for(levels) * (levels + 1) - 1
+    return base_for(levels, weight_bits) * (levels + 1) - 1
 
 
 @dataclass(frozen=True, eq=False)
