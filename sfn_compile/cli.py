@@ -211,7 +211,7 @@ _quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print errors o
 @click.option("--reconstruct/--no-reconstruct", default=None,
               help="Learn weights from the float network. [default: below 31 levels or 8 bits]")  # fmt: skip
 @click.option("--equalize", is_flag=True, help="Steps by cross-layer equalisation of weights, instead of --method's.")
-@click.option("--epochs", type=int, default=8, show_default=True, help="How often --reconstruct sees every sample.")
+@click.option("--epochs", type=int, default=4, show_default=True, help="How often --reconstruct sees every sample.")
 @click.option("--fine-share", type=float, metavar="SHARE",
               help="Neurons that may have more levels. [default: 0.1 with --reconstruct, else 0]")  # fmt: skip
 @click.option("--digit-share", type=float, metavar="SHARE",

@@ -102,7 +102,7 @@ class Options:
     require_accuracy_drop: float | None = None
     sites: Mapping[str, SiteOptions] = field(default_factory=dict)
     reconstruct: bool | None = None
-    epochs: int = 8
+    epochs: int = 4
     fine_share: float | None = None
     digit_share: float | None = None
     equalize: bool = False

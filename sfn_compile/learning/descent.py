@@ -35,7 +35,7 @@ class Recipe:
     ``at_levels`` makes them as small as what is to be undone.
     """
 
-    epochs: int = 10
+    epochs: int = 4
     weights: float = 3e-3
     biases: float = 1e-2
     sites: float = 2.0
