@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from . import __version__
+from .arguments import names, pairs, search_of, shapes, sites
 from .codes import CODES, EXIT_BUG, EXIT_ENVIRONMENT, EXIT_USAGE
 from .config import (
     ATTENTION_FORMS,
@@ -26,10 +27,9 @@ from .config import (
     THRESHOLDS,
     Machine,
     Options,
-    SiteOptions,
 )
-from .diagnostics import CompileError, Diagnostic, fail
-from .search.plan import OBJECTIVES, STRATEGIES, Search, read_budget, strategy_of
+from .diagnostics import CompileError, Diagnostic
+from .search.plan import OBJECTIVES, STRATEGIES
 
 FILE = click.Path(path_type=Path)
 
@@ -100,66 +100,6 @@ def _print_problems(problems: list[Diagnostic], as_json: bool = False) -> None:
         return
     for d in problems:
         click.echo(f"{'warning' if d.severity == 'warning' else 'error'} {d}", err=True)
-
-
-def _shapes(values: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    found = {}
-    for text in values:
-        name, _, dims = text.rpartition("=")
-        try:
-            found[name] = tuple(int(d) for d in dims.split(","))
-        except ValueError:
-            name = ""
-        if not name:
-            raise fail("SFN605", f"--input-shape {text!r}", fix="write it as name=1,3,32,32")
-    return found
-
-
-def _pairs(values: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for text in values:
-        key, eq, value = text.partition("=")
-        if not eq:
-            raise fail("SFN605", f"--method-option {text!r}", fix="write it as key=value")
-        found[key] = value
-    return found
-
-
-def _sites(values: tuple[str, ...]) -> dict[str, SiteOptions]:
-    """Read ``NAME:levels=15,weight-bits=4``; a name may hold colons itself."""
-    kinds: dict[str, Callable[[str], Any]] = {"levels": int, "weight-bits": int, "method": str, "stretch": float}
-    found = {}
-    for text in values:
-        name, _, settings = text.rpartition(":")
-        try:
-            pairs = [one.split("=") for one in settings.split(",")]
-            given = {key.replace("-", "_"): kinds[key](value) for key, value in pairs}
-        except (ValueError, KeyError):
-            name, given = "", {}
-        if not name:
-            raise fail(
-                "SFN605", f"--site {text!r}", fix="write it as NAME:levels=15,weight-bits=4,method=mse,stretch=1.5"
-            )
-        found[name] = SiteOptions(**given)
-    return found
-
-
-def _search(
-    strategy: str | None, trials: int | None, objective: str, budget: tuple[str, ...], state: Path | None,
-    machine: Machine,
-) -> Search | None:  # fmt: skip
-    """Return the search that was asked for, if any. Raises SFN605, SFN704."""
-    limits = read_budget(budget)
-    if strategy is None:
-        if trials is not None or limits or state is not None or machine != Machine() or objective != "error":
-            raise fail("SFN605", "options of a search without --search", fix="add --search")
-        return None
-    name, substitute = strategy_of(strategy)
-    return Search(name, trials, objective, limits, state, machine, substitute).check()
-
-
-def _names(text: str | None) -> tuple[str, ...]:
-    return tuple(t.strip() for t in (text or "").split(",") if t.strip())
 
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print data instead of text.")
@@ -260,15 +200,15 @@ def compile_command(
     cluster: str | None, **rest: Any,
 ) -> int:  # fmt: skip
     """Compile MODEL.onnx (the verb may be left out)."""
-    search = _search(strategy, trials, objective, budget, search_state, Machine(workers=workers, cluster=cluster))
-    options = Options(targets=_names(target), method_options=_pairs(method_option), sites=_sites(site), **rest).check()
+    search = search_of(strategy, trials, objective, budget, search_state, Machine(workers=workers, cluster=cluster))
+    options = Options(targets=names(target), method_options=pairs(method_option), sites=sites(site), **rest).check()
     from .build import build
     from .report.terminal import Console
 
     console = Console(quiet or as_json)
     out = output if output is not None else Path(f"{model.stem}.sfnc")
     with console.progress() as progress:
-        built = build(model, out, options, calib, _shapes(input_shape), progress, search)
+        built = build(model, out, options, calib, shapes(input_shape), progress, search)
     if as_json:
         click.echo(json.dumps({"output": str(out), **built.report}, indent=1))
     else:
@@ -289,7 +229,7 @@ def check_command(model: Path, target: str, input_shape: tuple[str, ...], as_jso
     """Say what would be mapped or refused, and why; converts nothing."""
     from .check import check
 
-    found = check(model, _names(target), _shapes(input_shape))
+    found = check(model, names(target), shapes(input_shape))
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=1))
     else:
@@ -347,7 +287,7 @@ def verify_command(
     from .report.terminal import Console
     from .verify import verify
 
-    proof = verify(build_folder, data, samples, _names(on) or None, seed, time_limit, Machine(**machine))
+    proof = verify(build_folder, data, samples, names(on) or None, seed, time_limit, Machine(**machine))
     if as_json:
         click.echo(json.dumps(proof.document, indent=1))
     else:

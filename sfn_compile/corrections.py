@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -80,12 +81,15 @@ class Correction:
 
     def run(self) -> Graph:
         """Return the graph with integer weights and corrected biases."""
-        graph = self._chosen(self.options)
+        stages = self._chosen()
+        for (_, before), (name, after) in pairwise(stages.items()):
+            self._note(name, before, after)
+        graph = stages[CorrectBias.name]
         more, self.digits = self._sites_with_more_levels(graph)
         if more or self.digits:
             before = graph
             self.options = replace(self.options, sites={**self.options.sites, **more, **self.digits})
-            graph = self._chosen(self.options)
+            graph = self._chosen()[CorrectBias.name]
             self._note("more-levels", before, graph, sites=sorted({**more, **self.digits}))
         elif (self.options.fine_share or self.options.digit_share) and self.gauge is not None:  # asked for: say why not
             unknown = learnable(graph)
@@ -95,17 +99,14 @@ class Correction:
             graph = self._in_digits(graph)
         return self._learnt(graph) if self.options.reconstructs and self.statistics else graph
 
-    def _chosen(self, options: Options) -> Graph:
-        """Return the graph with the ladders, weights and corrected biases of some options."""
-        chosen = self._pass(ChooseLadders(self.statistics, options), self.graph)
-        plain = self._pass(QuantizeWeights(options), chosen)
+    def _chosen(self) -> dict[str, Graph]:
+        """Return the graph with the options' ladders and integer weights, and what each correction made of it."""
+        options, chosen = self.options, self._pass(ChooseLadders(self.statistics, self.options), self.graph)
+        stages = {"plain": self._pass(QuantizeWeights(options), chosen)}
         if options.equalize and self.statistics:
-            before = plain
-            plain = self._pass(QuantizeWeights(options), self._pass(Equalize(self.statistics), chosen))
-            self._note("equalize", before, plain)
-        graph = self._pass(CorrectBias(self.runner, self.x), plain)
-        self._note("correct-bias", plain, graph)
-        return graph
+            stages["equalize"] = self._pass(QuantizeWeights(options), self._pass(Equalize(self.statistics), chosen))
+        *_, last = stages.values()
+        return {**stages, CorrectBias.name: self._pass(CorrectBias(self.runner, self.x), last)}
 
     def _sites_with_more_levels(self, graph: Graph) -> tuple[dict[str, SiteOptions], dict[str, SiteOptions]]:
         """Return the options of the sites that get more levels than the user asked for, in one population or in two."""

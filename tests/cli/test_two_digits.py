@@ -122,3 +122,8 @@ def test_a_network_that_can_have_none_says_so(tmp_path):
 @pytest.mark.parametrize("share", ["-0.1", "2.5", "nan"])
 def test_shares_that_are_not_accepted(share, tmp_path):
     refused("SFN605", 2, DIGITS, "--calib", CALIB, "-o", tmp_path / "out", "--digit-share", share)
+
+
+def test_every_correction_has_one_row(build):
+    rows = [r["correction"] for r in document(build / "out" / "report.json")["corrections"]]
+    assert rows == ["correct-bias", "more-levels", "two-digits"]
