@@ -87,9 +87,7 @@ class Correction:
         graph = stages[CorrectBias.name]
         more, self.digits = self._sites_with_more_levels(graph)
         if more or self.digits:
-            before = graph
-            self.options = replace(self.options, sites={**self.options.sites, **more, **self.digits})
-            graph = self._chosen()[CorrectBias.name]
+            before, graph = graph, self._with_more_levels(more)
             self._note("more-levels", before, graph, sites=sorted({**more, **self.digits}))
         elif (self.options.fine_share or self.options.digit_share) and self.gauge is not None:  # asked for: say why not
             unknown = learnable(graph)
@@ -129,6 +127,20 @@ class Correction:
     @property
     def _base(self) -> int:
         return base_for(self.options.levels, self.options.weight_bits)
+
+    def _with_more_levels(self, more: dict[str, SiteOptions]) -> Graph:
+        """Return the graph with more levels for some sites: for those in two digits where they still can be divided.
+
+        Behind a clip they cannot where others' steps, to which theirs are tied, reach beyond the bound.
+        """
+        own = self.options.sites
+        while True:
+            self.options = replace(self.options, sites={**own, **more, **self.digits})
+            graph = self._chosen()[CorrectBias.name]
+            can = divisible(graph)
+            if self.digits.keys() <= can.keys():
+                return graph
+            self.digits = {name: site for name, site in self.digits.items() if name in can}
 
     def _learnt(self, graph: Graph) -> Graph:
         recipe = Recipe(self.options.epochs, seed=self.options.seed).at_levels(self.options.levels)

@@ -16,11 +16,13 @@ import numpy as np
 
 from ..ir import Graph, Levels, Node, unique_name
 from ..macs import macs
-from ..ops import Layer, Moved
+from ..ops import Activation, Layer, Moved
+from ..ops.activation import ActivationKind
 from ..program import Identity, LinearMap, ValueInfo
+from .quantize_weights import uniform_site
 
-# What is left of a sum that a function has cut off from above is not what is left of the function.
-FUNCTIONS = ("relu", "identity")
+# What is left of a sum that a clip has cut off from above: the highest code of both digits stands for the bound.
+REST: dict[str, ActivationKind] = {"relu": "relu", "identity": "identity", "clip": "relu"}
 SECOND = "second digit of {}: what its rounding left"
 
 
@@ -96,7 +98,9 @@ class _Splitter:
         layer, base = node.op, self.bases[node.name]
         assert isinstance(layer, Layer)
         first = replace(node, op=replace(layer, levels=_first(layer.levels, base)))
-        op = replace(layer, levels=_second(layer.levels, base, node.name), carries=True)
+        assert layer.activation is not None
+        rest = Activation(REST[layer.activation.kind])
+        op = replace(layer, levels=_second(layer.levels, base, node.name), activation=rest, carries=True)
         minus = Identity(-np.ones((1,) * len(node.type.shape)))
         terms = [*zip(node.inputs[: len(layer.maps)], layer.maps, strict=True), (node.name, minus)]
         second = replace(_with_terms(node, op, terms, ()), name=self._named(node.name), tap=None)
@@ -155,7 +159,8 @@ def wholes(graph: Graph) -> dict[str, Whole]:
 def divisible(graph: Graph) -> dict[str, int]:
     """Return the sites that can be fired in two digits, each with the multiply-accumulates that it would add.
 
-    Sums behind a ReLU or nothing, on uniform levels, that only sums read, as they are or moved.
+    Sums behind a ReLU, a clip from 0 or nothing, on uniform levels, that only sums read, as they are or moved. A clip's
+    levels must not end above its bound: then the highest code is fired with and without it.
     """
     users, types = graph.users(), graph.types()
     outputs = {o.value for o in graph.outputs}
@@ -176,9 +181,8 @@ def _can_fire(layer: Layer) -> bool:
     levels, act = layer.levels, layer.activation
     if levels is None or act is None or levels.imported or levels.book is not None or layer.carries:
         return False
-    return act.kind in FUNCTIONS and not (
-        layer.products or layer.norm_axis is not None or any(u is not None for u in layer.units)
-    )
+    plain = not (layer.products or layer.norm_axis is not None or any(u is not None for u in layer.units))
+    return act.kind in REST and plain and uniform_site(layer)
 
 
 def _moved(value: str, users: Mapping[str, list[Node]]) -> Iterator[str]:

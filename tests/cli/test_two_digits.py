@@ -12,7 +12,7 @@ from tiny_onnx import noise, saved, tiny
 
 LAVA = interpreter.find()[0] is not None
 TARGETS = ["sim", "onnx", "nir", *(["lava"] if LAVA else [])]
-# Two residuals, a third that is bounded, which stays one population.
+# Two residuals, and a third that is bounded: of what it cuts off, rounding is the least.
 BODY = (
     "a = Conv<pads=[1,1,1,1]>(x, w, b) r = Relu(a) d = Conv<pads=[1,1,1,1]>(r, v) s = Add(d, r) t = Relu(s)"
     "e = Conv<pads=[1,1,1,1]>(t, u) f = Add(e, t) h = Relu(f) i = Conv(h, k) j = Add(i, h) c = Clip(j, zero, six)"
@@ -90,6 +90,29 @@ def test_bisect_takes_two_digits_as_one_layer(build):
         assert parts[name]["accumulated_db"] == pytest.approx(said[name], abs=1)
         assert parts[name]["reach"] > 7  # in codes of both digits
     assert found["output_db"] == pytest.approx(said["y"], abs=3)  # of the same network, on more samples
+
+
+def test_relu6_does_not_stand_in_the_way(tmp_path):
+    """As in a MobileNet: convolutions, depthwise ones among them, each behind a bound that is reached now and then."""
+    body = (
+        "a = Conv<pads=[1,1,1,1]>(x, w, b) r = Clip(a, zero, six) d = Conv<pads=[1,1,1,1], group=4>(r, v)"
+        "s = Clip(d, zero, six) e = Conv(s, k) t = Clip(e, zero, six) g = GlobalAveragePool(t) l = Flatten(g)"
+        "y = Gemm(l, o)"
+    )
+    weights = {"w": 0.6 * noise(4, 3, 3, 3), "b": noise(4), "v": 0.5 * noise(4, 1, 3, 3), "k": noise(4, 4, 1, 1),
+               "o": noise(4, 3), "zero": np.float32(0), "six": np.float32(6)}  # fmt: skip
+    np.savez(tmp_path / "x.npz", x=noise(96, 3, 8, 8, seed=3))
+    model = saved(tiny(body, (3, 8, 8), **weights), tmp_path)
+    for name, share in (("out", "2"), ("plain", "0")):
+        succeeds(model, "--calib", tmp_path / "x.npz", "--target", ",".join(TARGETS), "--levels", "7", "--quiet",
+                 "-o", tmp_path / name, "--no-reconstruct", "--fine-share", "0", "--digit-share", share)  # fmt: skip
+    rows, plain = layers(tmp_path / "out"), layers(tmp_path / "plain")
+    assert {"r/carry", "s/carry", "t/carry"} <= set(rows)
+    assert {r["levels"] for r in rows.values() if r["kind"] == "uniform"} == {7}
+    assert all(plain[name]["histogram"][7] > 0 for name in "rs")  # the bound is reached
+    assert rows["y"]["sqnr_accumulated_db"] > plain["y"]["sqnr_accumulated_db"] + 6
+    succeeds("verify", tmp_path / "out", "--samples", "2", "--quiet")
+    succeeds("bisect", tmp_path / "out", "--data", tmp_path / "x.npz", "--limit", "5", "--quiet")
 
 
 def test_the_demo_network_is_split_and_then_learns(tmp_path):
