@@ -88,7 +88,7 @@ def _halves(folder: Path, manifest: Mapping[str, Any], program: Program, data: D
         codes = run_codes(program, encode_all(program, part(x, slice(start, start + n))))
         pieces.append(Piece({name: real[name] for name in graph.types()}, codes))
         start += n
-    seconds = {n.inputs[len(n.op.maps) - 1]: n.name for n in graph.nodes if n.name in split and isinstance(n.op, Layer)}
+    seconds = {n.op.carried(n.inputs): n.name for n in graph.nodes if n.name in split and isinstance(n.op, Layer)}
     sites = [i.name for i in graph.inputs]
     sites += [s.name for s in program.steps if isinstance(s, Population | Normalization) and s.name not in split]
     said = read_report(folder).get("layers", [])

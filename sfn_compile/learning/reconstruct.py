@@ -2,12 +2,12 @@
 
 Post-training and without labels: the float network is the teacher, on the calibration samples. Layer by layer rounding
 to nearest is blind to what the layers behind make of its error; here all layers are moved together, through their
-rounding (reconstruction as in BRECQ, Li et al., arXiv 2102.05426, with the whole network as the block). Weights of
-fewer than 8 bits are not learnt but fitted and rounded with feedback, Layer by Layer. One sample in eight is kept
-aside; what is best on these is kept, the network as it was included.
+rounding (reconstruction as in BRECQ, Li et al., arXiv 2102.05426, with the whole network as the block). It starts from
+weights that are rounded with feedback, Layer by Layer; those of fewer than 8 bits are fitted so and not learnt. One
+sample in eight is kept aside; what is best on these is kept, the network as it was included.
 
-The pass stands behind correct-bias. Integer thresholds stay as quantize-weights chose them; integer weights and proved
-ranges are made anew.
+The pass stands last, behind correct-bias and split-digits. Integer thresholds stay as quantize-weights chose them;
+integer weights and proved ranges are made anew.
 """
 
 from __future__ import annotations

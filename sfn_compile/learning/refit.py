@@ -1,8 +1,8 @@
 """The network, Layer by Layer from its inputs, with weights refitted to what the Layers before really give.
 
 Every Layer reads the codes that the network with rounding gives so far, and is to give the pre-activation of the float
-network. Its weights of convolutions and dense maps are fitted, rounded with feedback, and its bias takes the mean of
-what is left where the neuron is neither silent nor cut off. One pass over the network; no descent.
+network. Its weights of convolutions and dense maps are rounded with feedback, coarse ones fitted before, and its bias
+takes the mean of what is left where the neuron is neither silent nor cut off. One pass over the network; no descent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .descent import FINEST, PIECE, Teacher, in_threads, real_inputs
 from .least_squares import WIDEST, Normal, normal_equations, refitted, rounded_with_feedback
 from .rounding import Grid, per_code, rounded_maps
 from .slopes import F32
-from .student import Parameters, Student, Values, fired_before, real_of, summed_like
+from .student import Parameters, Student, Values, real_of, summed_like
 
 Array = NDArray[Any]
 
@@ -66,7 +66,7 @@ class _Refit:
             if own is not None:
                 true[node.name] = _pieces(teacher.student.moved, own, true)
             return
-        first = fired_before(node)
+        first = node.op.carried(node.inputs)
         float_node = teacher.nodes[first or node.name]
         want = _pieces(lambda n, xs: teacher.student.drive(n, xs, teacher.maps[n.name], teacher.at), float_node, true)
         if own is not None:  # nothing is left where nothing is rounded

@@ -51,11 +51,6 @@ class Parameters:
                 mine[key] += value  # type: ignore[index]
 
 
-def fired_before(node: Node) -> str:
-    """Return the population of which a Layer fires what rounding has left, "" for every other node."""
-    return node.inputs[len(node.op.maps) - 1] if isinstance(node.op, Layer) and node.op.carries else ""
-
-
 def learnable(graph: Graph) -> list[str]:
     """Return the nodes that a student cannot compute: none where the whole network can learn."""
     return [n.name for n in graph.nodes if not _is_known(n)]
@@ -80,7 +75,9 @@ class Student:
         self.sites = [n for n in graph.nodes if isinstance(n.op, Layer) and n.op.levels is not None]
         self.layers = [n for n in graph.nodes if isinstance(n.op, Layer)]
         # Which population fires what rounding left of another: together they are one value.
-        self.rest = {first: n.name for n in self.layers if (first := fired_before(n))}
+        self.rest = {
+            first: n.name for n in graph.nodes if isinstance(n.op, Layer) and (first := n.op.carried(n.inputs))
+        }
         self.slopes: dict[str, list[Slope]] = {}
         self.moves: dict[str, list[MoveSlope]] = {}
         self.pools: dict[str, MaxPoolSlope] = {}

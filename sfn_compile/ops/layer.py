@@ -58,6 +58,10 @@ class Layer:
     norm_axis: int | None = None
     carries: bool = False
 
+    def carried(self, inputs: Sequence[str]) -> str:
+        """Return the population of which this one fires what rounding left, "" where it is none of those."""
+        return inputs[len(self.maps) - 1] if self.carries else ""
+
     def norm(self, inputs: tuple[str, ...]) -> RowSum | None:
         """Return what the sum of maps and products is divided by, None where by nothing."""
         return None if self.norm_axis is None else RowSum(inputs[-1], self.norm_axis)

@@ -209,7 +209,7 @@ class ChooseLadders:
     def _left_over(self, node: Node, layer: Layer, steps: Mapping[str, Array]) -> Levels:
         """Return levels that divide one step of the site whose rounding is carried on."""
         n = self.options.at(node.name).levels
-        step = steps[node.inputs[len(layer.maps) - 1]] / (n + 1)
+        step = steps[layer.carried(node.inputs)] / (n + 1)
         return Levels(step, -((n + 1) // 2), n // 2, np.zeros(step.shape, bool), "what rounding left of a residual")
 
     def _levels_of_rows(self, node: Node, op: Normalize, ties: Ties, reason: str) -> Levels:
@@ -297,7 +297,7 @@ def plain_sites(graph: Graph) -> dict[str, str]:
         if isinstance(node.op, Layer) and node.op.norm_axis is not None:
             found[node.name] = "its threshold follows the sum of a row"
         if isinstance(node.op, Layer) and node.op.carries:
-            found[node.inputs[len(node.op.maps) - 1]] = "what its rounding leaves is carried on"
+            found[node.op.carried(node.inputs)] = "what its rounding leaves is carried on"
     return found
 
 

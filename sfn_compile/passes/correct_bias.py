@@ -100,7 +100,7 @@ class CorrectBias:
 
     def _shift(self, node: Node, layer: Layer, form: IntegerForm, driven: Population, seen: _Seen) -> Array:
         """Return what is added to the bias, and keep it for the population that carries on what rounding left."""
-        first = node.inputs[len(layer.maps) - 1] if layer.carries else ""
+        first = layer.carried(node.inputs)
         if first and first not in self.wholes:  # the same sum, so it is wrong by the same
             return self.shifts[first]
         if is_row_exp(layer) or "imported" in form.notes:

@@ -148,7 +148,7 @@ def wholes(graph: Graph) -> dict[str, Whole]:
     nodes, found = graph.by_name(), dict[str, Whole]()
     for node in graph.nodes:
         if isinstance(node.op, Layer) and node.op.carries and node.op.levels is not None and node.op.levels.lo == 0:
-            site, second = node.inputs[len(node.op.maps) - 1], node.op.levels
+            site, second = node.op.carried(node.inputs), node.op.levels
             first = getattr(nodes[site].op, "levels")  # noqa: B009
             base = second.hi + 1
             both = replace(second, lo=base * first.lo, hi=base * first.hi + base - 1, reason=first.reason)
@@ -207,7 +207,6 @@ def _read_by(reader: Node, value: str) -> list[LinearMap] | None:
     op = reader.op
     if not isinstance(op, Layer) or any(u is not None for u in op.units):
         return None
-    own = op.carries and reader.inputs[len(op.maps) - 1] == value
-    if own or value in reader.inputs[len(op.maps) :]:
+    if value == op.carried(reader.inputs) or value in reader.inputs[len(op.maps) :]:
         return None
     return [m for s, m in zip(reader.inputs, op.maps, strict=False) if s == value]
