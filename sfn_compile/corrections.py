@@ -33,7 +33,7 @@ from .passes.fold_thresholds import FoldThresholds
 from .passes.lower import lower
 from .passes.pipeline import run_passes
 from .passes.quantize_weights import QuantizeWeights
-from .passes.split_digits import SplitDigits, base_for, divisible, levels_in_two_digits
+from .passes.split_digits import Division, SplitDigits, base_for, divisible, levels_in_two_digits
 from .samples import Samples, part
 
 Array = NDArray[Any]
@@ -77,7 +77,7 @@ class Correction:
     progress: Callable[[str, int, int], None]
     gauge: Gauge | None
     rows: list[Row] = field(default_factory=list)
-    digits: dict[str, SiteOptions] = field(default_factory=dict)  # of the sites that are to be fired in two digits
+    bases: dict[str, int] = field(default_factory=dict)  # of the sites that are to be fired in two digits
 
     def run(self) -> Graph:
         """Return the graph with integer weights and corrected biases."""
@@ -85,15 +85,15 @@ class Correction:
         for (_, before), (name, after) in pairwise(stages.items()):
             self._note(name, before, after)
         graph = stages[CorrectBias.name]
-        more, self.digits = self._sites_with_more_levels(graph)
-        if more or self.digits:
-            before, graph = graph, self._with_more_levels(more)
-            self._note("more-levels", before, graph, sites=sorted({**more, **self.digits}))
+        few, self.bases = self._sites_with_more_levels(graph)
+        if few or self.bases:
+            before, graph = graph, self._with_more_levels(few)
+            self._note("more-levels", before, graph, sites=sorted({*few, *self.bases}))
         elif (self.options.fine_share or self.options.digit_share) and self.gauge is not None:  # asked for: say why not
             unknown = learnable(graph)
             why = f"what {unknown[0]} does to the outputs is not known" if unknown else "no site may have them"
             self.rows.append({"correction": "more-levels", "kept": "before", "reason": why, "sites": []})
-        if self.digits:
+        if self.bases:
             graph = self._in_digits(graph)
         return self._learnt(graph) if self.options.reconstructs and self.statistics else graph
 
@@ -106,41 +106,45 @@ class Correction:
         *_, last = stages.values()
         return {**stages, CorrectBias.name: self._pass(CorrectBias(self.runner, self.x), last)}
 
-    def _sites_with_more_levels(self, graph: Graph) -> tuple[dict[str, SiteOptions], dict[str, SiteOptions]]:
-        """Return the options of the sites that get more levels than the user asked for, in one population or in two."""
+    def _sites_with_more_levels(self, graph: Graph) -> tuple[list[str], dict[str, int]]:
+        """Return the sites that get more levels than asked for in one population, and in two, with their radix."""
         options = self.options
         if not (options.share_of_fine or options.share_of_digits) or learnable(graph) or not self.statistics:
-            return {}, {}
+            return [], {}
         student = Student(graph)
         aside = prepare_all(graph, part(self.x, slice(SENSED)))
         teacher = Teacher(self.graph)
         loss = Loss(student, teacher, signal_of(teacher, pieces_of(aside)), 0.0)
         neurons = {s.name: int(np.prod(s.type.shape)) for s in student.sites}
         errors = {k: e for k, e in errors_at_outputs(loss, aside, options.seed).items() if k not in options.sites}
-        more = SiteOptions(levels=options.more_levels, reason=MORE_LEVELS)
-        added = divisible(graph) if self._base > 1 else {}
+        can = divisible(graph)
+        bases = {name: self._base(division) for name, division in can.items()}
+        added = {name: division.macs for name, division in can.items() if bases[name] > 1}
         few, two = allotted(errors, Way(neurons, options.share_of_fine * sum(neurons.values())),
                             Way(added, options.share_of_digits * macs_of(graph)))  # fmt: skip
-        digits = SiteOptions(levels=levels_in_two_digits(options.levels, options.weight_bits), reason=TWO_DIGITS)
-        return dict.fromkeys(few, more), dict.fromkeys(two, digits)
+        return few, {name: bases[name] for name in two}
 
-    @property
-    def _base(self) -> int:
-        return base_for(self.options.levels, self.options.weight_bits)
+    def _base(self, division: Division) -> int:
+        """Return the radix of a site in two digits: the fewest bits of whatever reads them decide."""
+        bits = (self.options.at(name).weight_bits for name in division.readers)
+        return base_for(self.options.levels, min(self.options.weight_bits, *bits))
 
-    def _with_more_levels(self, more: dict[str, SiteOptions]) -> Graph:
+    def _with_more_levels(self, few: list[str]) -> Graph:
         """Return the graph with more levels for some sites: for those in two digits where they still can be divided.
 
         Behind a clip they cannot where others' steps, to which theirs are tied, reach beyond the bound.
         """
         own = self.options.sites
+        more = dict.fromkeys(few, SiteOptions(levels=self.options.more_levels, reason=MORE_LEVELS))
         while True:
-            self.options = replace(self.options, sites={**own, **more, **self.digits})
+            levels = {name: levels_in_two_digits(self.options.levels, base) for name, base in self.bases.items()}
+            two = {name: SiteOptions(levels=n, reason=TWO_DIGITS, bounded=True) for name, n in levels.items()}
+            self.options = replace(self.options, sites={**own, **more, **two})
             graph = self._chosen()[CorrectBias.name]
-            can = divisible(graph)
-            if self.digits.keys() <= can.keys():
+            can = divisible(graph, at_these_levels=True)
+            if self.bases.keys() <= can.keys():
                 return graph
-            self.digits = {name: site for name, site in self.digits.items() if name in can}
+            self.bases = {name: base for name, base in self.bases.items() if name in can}
 
     def _learnt(self, graph: Graph) -> Graph:
         recipe = Recipe(self.options.epochs, seed=self.options.seed).at_levels(self.options.levels)
@@ -151,12 +155,11 @@ class Correction:
 
     def _in_digits(self, graph: Graph) -> Graph:
         """Return the graph with two populations for sites of more levels, and integers for them."""
-        bases = dict.fromkeys(self.digits, self._base)
         real = replace(graph, invariants=graph.invariants - QuantizeWeights.makes - CorrectBias.makes)
-        split = self._pass(SplitDigits(bases), real)
+        split = self._pass(SplitDigits(self.bases), real)
         plain = self._pass(QuantizeWeights(self.options), split)
         done = self._pass(CorrectBias(self.runner.of(split), self.x, self.graph), plain)
-        self._note("two-digits", graph, done, sites=sorted(self.digits))
+        self._note("two-digits", graph, done, sites=sorted(self.bases))
         return done
 
     def _pass(self, one: Any, graph: Graph) -> Graph:

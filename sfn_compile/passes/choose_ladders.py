@@ -247,7 +247,9 @@ class ChooseLadders:
             most = step[~dead].max(initial=0) or np.inf
             step[dead] = np.minimum(_step_of_weights(node, layer, rows)[dead], most)
         if layer.activation.linear_above_zero:
-            step = np.minimum(np.maximum(step, FLOOR * rounding_noise(rows)), _longest(layer.activation, lo, hi))
+            step = np.maximum(step, FLOOR * rounding_noise(rows))
+        if self.options.is_bounded(node.name):
+            step = np.minimum(step, _longest(layer.activation, lo, hi))
         if options.threshold == "pow2" and self.options.stretch(node.name) == 1 and ties.groups(node.name) is None:
             step = self._for_shifts(node, layer, replace(found, step=step), range(lo, hi + 1), steps, infos)
         step = ties.tied(node.name, step)

@@ -40,13 +40,13 @@ def base_for(levels: int, weight_bits: int = 8) -> int:
     return min(8, levels + 1, 256 // (levels + 1), int(2 ** (weight_bits - 2)))
 
 
-def levels_in_two_digits(levels: int, weight_bits: int = 8) -> int:
-    """Return how many levels two populations of so many make together.
+def levels_in_two_digits(levels: int, base: int) -> int:
+    """Return how many levels two populations of at most so many make together.
 
-    >>> [levels_in_two_digits(n) for n in (3, 7, 15, 31, 63)]
-    [15, 63, 127, 255, 255]
+    >>> levels_in_two_digits(7, 8)
+    63
     """
-    return base_for(levels, weight_bits) * (levels + 1) - 1
+    return base * (levels + 1) - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,11 +156,19 @@ def wholes(graph: Graph) -> dict[str, Whole]:
     return found
 
 
-def divisible(graph: Graph) -> dict[str, int]:
-    """Return the sites that can be fired in two digits, each with the multiply-accumulates that it would add.
+@dataclass(frozen=True)
+class Division:
+    """What firing a site in two digits means: the multiply-accumulates that it adds, and the Layers that read both."""
 
-    Sums behind a ReLU, a clip from 0 or nothing, on uniform levels, that only sums read, as they are or moved. A clip's
-    levels must not end above its bound: then the highest code is fired with and without it.
+    macs: int
+    readers: tuple[str, ...]
+
+
+def divisible(graph: Graph, at_these_levels: bool = False) -> dict[str, Division]:
+    """Return the sites that can be fired in two digits: with other levels, or with those that they have.
+
+    Sums behind a ReLU, a clip from 0 or nothing, on uniform levels, that only sums read, as they are or moved. When it
+    is divided, a clip's levels must not end above its bound: then the highest code is fired with and without it.
     """
     users, types = graph.users(), graph.types()
     outputs = {o.value for o in graph.outputs}
@@ -168,12 +176,15 @@ def divisible(graph: Graph) -> dict[str, int]:
     for node in graph.nodes:
         readers = list(_readers(node.name, users))
         names = {node.name, *_moved(node.name, users)}
-        if isinstance(node.op, Layer) and _can_fire(node.op) and readers and not names & outputs:
+        if not isinstance(node.op, Layer) or not _can_fire(node.op) or (at_these_levels and not uniform_site(node.op)):
+            continue
+        if readers and not names & outputs:
             maps = [_read_by(reader, source) for reader, source in readers]
             if all(m is not None for m in maps):
                 read = [(s, m) for (_, s), some in zip(readers, maps, strict=True) for m in some or ()]
                 drive = zip(node.inputs, node.op.maps, strict=True)
-                found[node.name] = sum(macs(m, ValueInfo(types[s].shape, 0, 0)) for s, m in (*read, *drive))
+                added = sum(macs(m, ValueInfo(types[s].shape, 0, 0)) for s, m in (*read, *drive))
+                found[node.name] = Division(added, tuple(dict.fromkeys(reader.name for reader, _ in readers)))
     return found
 
 
@@ -182,7 +193,7 @@ def _can_fire(layer: Layer) -> bool:
     if levels is None or act is None or levels.imported or levels.book is not None or layer.carries:
         return False
     plain = not (layer.products or layer.norm_axis is not None or any(u is not None for u in layer.units))
-    return act.kind in REST and plain and uniform_site(layer)
+    return plain and act.kind in REST and act.a == 0 and (levels.lo >= 0 or act.kind == "identity")
 
 
 def _moved(value: str, users: Mapping[str, list[Node]]) -> Iterator[str]:

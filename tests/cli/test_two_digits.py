@@ -12,7 +12,7 @@ from tiny_onnx import noise, saved, tiny
 
 LAVA = interpreter.find()[0] is not None
 TARGETS = ["sim", "onnx", "nir", *(["lava"] if LAVA else [])]
-# Two residuals, and a third that is bounded: of what it cuts off, rounding is the least.
+# Two residuals, and a third that is bounded, its inputs so coarse that its levels end at the bound for digits alone.
 BODY = (
     "a = Conv<pads=[1,1,1,1]>(x, w, b) r = Relu(a) d = Conv<pads=[1,1,1,1]>(r, v) s = Add(d, r) t = Relu(s)"
     "e = Conv<pads=[1,1,1,1]>(t, u) f = Add(e, t) h = Relu(f) i = Conv(h, k) j = Add(i, h) c = Clip(j, zero, six)"
@@ -73,7 +73,7 @@ def test_the_float_network_has_no_more_work_for_them(build):
 def test_the_report_says_what_it_gained(build):
     rows = document(build / "out" / "report.json")["corrections"]
     row = next(r for r in rows if r["correction"] == "two-digits")
-    assert row["sites"] == ["h", "r", "t"]
+    assert row["sites"] == ["c", "h", "r", "t"]
     more = next(r for r in rows if r["correction"] == "more-levels")
     assert row["outputs_db_after"] > more["outputs_db_before"] + 6
 
@@ -84,9 +84,9 @@ def test_bisect_takes_two_digits_as_one_layer(build):
     assert found["within"] is True
     assert not [r["name"] for r in found["layers"] if r["name"].endswith("/carry")]
     parts = {r["name"]: r for r in found["layers"]}
-    assert {"r", "t", "h"} <= parts.keys()
+    assert {"r", "t", "h", "c"} <= parts.keys()
     said = {r["name"]: r["sqnr_accumulated_db"] for r in document(build / "out" / "report.json")["layers"]}
-    for name in ("r", "t", "h"):
+    for name in ("r", "t", "h", "c"):
         assert parts[name]["accumulated_db"] == pytest.approx(said[name], abs=1)
         assert parts[name]["reach"] > 7  # in codes of both digits
     assert found["output_db"] == pytest.approx(said["y"], abs=3)  # of the same network, on more samples
@@ -131,6 +131,14 @@ def test_weights_of_few_bits_read_smaller_second_digits(bits, base, tmp_path):
     seconds = [row["levels"] for name, row in layers(tmp_path / "out").items() if name.endswith("/carry")]
     assert set(seconds) == ({base - 1} if base > 1 else set())
     succeeds("verify", tmp_path / "out", "--quiet")
+
+
+def test_the_fewest_bits_of_what_reads_them_decide(build, tmp_path):
+    """The second residual reads r and t with 4 bits: in steps of an eighth their weights would be 0."""
+    succeeds(build / "model.onnx", "--calib", build / "x.npz", "--levels", "7", "-o", tmp_path / "out", *ALL,
+             "--site", "h:weight-bits=4", "--quiet")  # fmt: skip
+    rows = layers(tmp_path / "out")
+    assert {n: rows[f"{n}/carry"]["levels"] for n in ("r", "t")} == {"r": 7, "t": 3}
 
 
 def test_a_network_that_can_have_none_says_so(tmp_path):

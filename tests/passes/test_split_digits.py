@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pass_examples import NETWORKS, fixed, mapped, network, structured, worst_lie
 from tiny_onnx import imported, noise, samples, tiny
 
+from sfn_compile.config import Options, SiteOptions
 from sfn_compile.ir import Levels
 from sfn_compile.ops import Layer
 from sfn_compile.passes.invariants import INVARIANTS
@@ -55,7 +56,8 @@ def test_a_site_is_divisible_where_only_sums_read_it(tmp_path):
     found = divisible(graph)
     assert set(found) == {"r", "q"}
     # r: 64 places of 4 channels; 27 inputs each drive it, a 3x3 convolution of 4 channels and a copy read it
-    assert found["r"] == 256 * 27 + 256 * 36 + 256
+    assert found["r"].macs == 256 * 27 + 256 * 36 + 256
+    assert (found["r"].readers, found["q"].readers) == (("t",), ("y",))
 
 
 def test_readers_read_both_digits_and_what_moves_moves_both(tmp_path):
@@ -75,7 +77,8 @@ def test_readers_read_both_digits_and_what_moves_moves_both(tmp_path):
 @given(st.integers(1, 127), st.booleans(), st.integers(1, 1 << 16), st.lists(st.integers(-(1 << 20), 1 << 20)))
 def test_the_digits_of_a_value_are_those_of_its_code(levels, signed, step, values):
     """On numbers that float64 holds exactly."""
-    base, n = base_for(levels), levels_in_two_digits(levels)
+    base = base_for(levels)
+    n = levels_in_two_digits(levels, base)
     lo = -base * ((levels + 1) // 2) if signed else 0
     one = Levels(np.array([step / 256.0]), lo, lo + n, np.zeros(1, bool), "why")
     assert (one.hi + 1) % base == 0
@@ -94,7 +97,8 @@ def test_the_digits_of_a_value_are_those_of_its_code(levels, signed, step, value
 @given(st.integers(1, 63), st.integers(1, 200), st.lists(st.integers(-(1 << 20), 1 << 20)))
 def test_behind_a_clip_the_digits_are_those_of_its_code(levels, percent, values):
     """Where levels end at the bound or below; the second digit knows of no bound."""
-    base, n = base_for(levels), levels_in_two_digits(levels)
+    base = base_for(levels)
+    n = levels_in_two_digits(levels, base)
     bound = 6.0
     one = Levels(np.array([bound / n * min(percent / 100, 1.0)]), 0, n, np.zeros(1, bool), "why")
     first, second = _first(one, base), _second(one, base, "s")
@@ -109,13 +113,14 @@ def test_behind_a_clip_the_digits_are_those_of_its_code(levels, percent, values)
 def test_behind_a_clip_levels_must_not_end_above_the_bound(tmp_path):
     body = "a = Conv(x, w, b) t = Clip(a, zero, six) y = Conv(t, u)"
     _, graph = chosen(body, tmp_path, **{k: WEIGHTS[k] for k in ("w", "b", "zero", "six", "u")})
-    assert set(divisible(graph)) == {"t"}
+    assert set(divisible(graph, at_these_levels=True)) == {"t"}
     node = graph.by_name()["t"]
     longer = replace(
         node.op, levels=replace(node.op.levels, step=node.op.levels.step * 1.1 * 6 / 31 / node.op.levels.step.max())
     )
     above = replace(graph, nodes=tuple(replace(n, op=longer) if n is node else n for n in graph.nodes))
-    assert divisible(above) == {}
+    assert divisible(above, at_these_levels=True) == {}
+    assert set(divisible(above)) == {"t"}  # with levels of its own it can
 
 
 def test_what_two_digits_are_together_is_what_the_site_was(tmp_path):
@@ -142,7 +147,11 @@ def test_levels_behind_a_clip_end_at_its_bound_however_coarse_the_inputs_are(tmp
     """A quarter of the noise that rounded inputs bring along would be a longer step, of which clips use no codes."""
     body = "a = Conv(x, w, b) t = Clip(a, zero, six) y = Conv(t, u)"
     loud = {**{k: WEIGHTS[k] for k in ("b", "zero", "six", "u")}, "w": 50 * WEIGHTS["w"]}
-    _, graph = chosen(body, tmp_path, **loud)
-    node = graph.by_name()["t"]
-    assert (node.op.levels.step * (31 - 0.5) <= 6).all()
-    assert "t" in divisible(graph)
+    original = imported(tiny(body, (3, 8, 8), **loud), tmp_path)
+    ends = []
+    for bounded in (False, True):
+        options = Options(sites={"t": SiteOptions(levels=63, bounded=bounded)})
+        graph = mapped(structured(original), samples(original, 16), options)
+        ends.append((graph.by_name()["t"].op.levels.step * (63 - 0.5) <= 6).all())
+        assert ("t" in divisible(graph, at_these_levels=True)) == bounded
+    assert ends == [False, True]
