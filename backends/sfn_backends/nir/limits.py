@@ -21,7 +21,8 @@ def check(net: Net, form: str) -> None:
     )
     if net.why:
         what += f". It is large because a map had to become one vector: {net.why}"
-    raise fail("SFN403", what, fix="use fewer --levels" + (", or --nir-form sar" if form == "binary" else ""))
+    fix = "use fewer --levels, --fine-share 0 or --digit-share 0"
+    raise fail("SFN403", what, fix=f"{fix}, or --nir-form sar" if form == "binary" else fix)
 
 
 def _count(n: float) -> str:
