@@ -34,6 +34,12 @@ def test_every_correction_says_the_error_before_and_after(few_levels):
         assert row["outputs_db_after"] > row["outputs_db_before"], row
 
 
+def test_weights_of_eight_bits_are_rounded_with_feedback_too(few_levels):
+    row = correction(few_levels, "reconstruct")
+    assert row["error_fitted"] > 0
+    assert row["error_learnt"] <= min(row["error_before"], row["error_fitted"])
+
+
 def test_learning_is_the_default_below_31_levels_or_8_bits_only():
     assert [Options(levels=n).reconstructs for n in (30, 31)] == [True, False]
     assert [Options(weight_bits=n).reconstructs for n in (7, 8)] == [True, False]
