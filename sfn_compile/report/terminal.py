@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as RichConsole
@@ -162,11 +162,11 @@ _CORRECTIONS = {
 
 def _correction_line(row: Mapping[str, Any]) -> str:
     """Return what a correction did to the outputs, or why it did nothing."""
-    what = "weights fitted in closed form" if row.get("kept") == "fitted" else _CORRECTIONS[row["correction"]]
+    what = "weights rounded with feedback" if row.get("kept") == "fitted" else _CORRECTIONS[row["correction"]]
     if row.get("kept") == "before":
         done = {"reconstruct": "not learnt", "more-levels": "no site has more levels"}
         return f"{done[row['correction']]}: {row['reason']}"
-    sites = f" ({', '.join(row['sites'])})" if "sites" in row else ""
+    sites = f" ({_first_of(row['sites'])})" if "sites" in row else ""
     before, after = (row[f"outputs_db_{when}"] for when in ("before", "after"))
     errors = "" if before is None or after is None else f": outputs from {before:.1f} to {after:.1f} dB"
     return f"{what}{sites}{errors}"
@@ -175,8 +175,12 @@ def _correction_line(row: Mapping[str, Any]) -> str:
 def tail_line(tail: Mapping[str, Any]) -> str:
     """Return the line that says what the host computes behind the network."""
     cut, nodes = ", ".join(repr(name) for name in tail["cut"]), tail["nodes"]
-    first = ", ".join(nodes[:4]) + (f" and {len(nodes) - 4} more (report.json)" if len(nodes) > 4 else "")
-    return f"{len(nodes)} nodes run on the host (onnxruntime), cut at {cut}: {first}"
+    return f"{len(nodes)} nodes run on the host (onnxruntime), cut at {cut}: {_first_of(nodes)}"
+
+
+def _first_of(names: Sequence[str]) -> str:
+    """Return the first four names, and how many more the report has."""
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more (report.json)" if len(names) > 4 else "")
 
 
 def _attention_table(rows: list[dict[str, Any]]) -> Table:

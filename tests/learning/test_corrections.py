@@ -137,5 +137,12 @@ def test_the_terminal_says_what_was_gained_or_why_nothing_was(tmp_path):
 
 def test_the_terminal_tells_fitted_weights_from_learnt_ones():
     row = {"correction": "reconstruct", "kept": "fitted", "outputs_db_before": 12.58, "outputs_db_after": 18.18}
-    assert _correction_line(row) == "weights fitted in closed form: outputs from 12.6 to 18.2 dB"
+    assert _correction_line(row) == "weights rounded with feedback: outputs from 12.6 to 18.2 dB"
     assert _correction_line({**row, "kept": "learnt"}).startswith("weights learnt")
+
+
+def test_the_terminal_names_four_sites_and_counts_the_others():
+    """The report has them all; on a ResNet they filled the screen, twice."""
+    row = {"correction": "two-digits", "sites": list("abcdefg"), "outputs_db_before": None, "outputs_db_after": None}
+    assert _correction_line(row) == "sites of more levels fired in two digits (a, b, c, d and 3 more (report.json))"
+    assert _correction_line({**row, "sites": list("abcd")}).endswith("(a, b, c, d)")
