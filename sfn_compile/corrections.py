@@ -132,7 +132,7 @@ class Correction:
     def _with_more_levels(self, few: list[str]) -> Graph:
         """Return the graph with more levels for some sites: for those in two digits where they still can be divided.
 
-        Behind a clip they cannot where others' steps, to which theirs are tied, reach beyond the bound.
+        Behind a clip they could not if their levels ended above its bound, where other codes would be fired.
         """
         own = self.options.sites
         more = dict.fromkeys(few, SiteOptions(levels=self.options.more_levels, reason=MORE_LEVELS))
