@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from sfn_compile import legalize as lg
-from sfn_compile.backend import Capabilities
-from sfn_compile.execute import accumulate, run_codes
-from sfn_compile.program import (
-    ADAPTIVE,
-    Dense,
-    Move,
-    Program,
-    Reshape,
-)
+from sfn_compile.program.network import ADAPTIVE, Dense, Move, Program, Reshape
+from sfn_compile.simulator.run import accumulate, run_codes
+from sfn_compile.targets import legalize as lg
+from sfn_compile.targets.backend import Capabilities
 from sfn_compile.testing.conformance import edge_inputs
 
 ALL = frozenset({"Dense", "Conv", "SumPool", "Identity", "Gather"})

@@ -1,4 +1,4 @@
-"""The arithmetic of a Program in plain Python integers: nested lists and loops, nothing shared with sfn_compile.arith.
+"""The arithmetic of a Program in plain Python integers: nested lists and loops, nothing shared with the compiler.
 
 Every function takes and returns nested lists (``array.tolist()``) with a leading batch axis.
 """

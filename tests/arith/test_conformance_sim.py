@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sfn_backends.sim import SimBackend
 
-from sfn_compile.backend import RunResult
-from sfn_compile.execute import run_codes
+from sfn_compile.simulator.run import run_codes
+from sfn_compile.targets.backend import RunResult
 from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, check, edge_inputs
 
 

@@ -14,10 +14,9 @@ from arith_examples import few, fixed, geometry, ints
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfn_compile import arith, execute, fast, kernels
-from sfn_compile.diagnostics import Origin
-from sfn_compile.execute import run_codes
-from sfn_compile.program import (
+from sfn_compile.foundation.diagnostics import Origin
+from sfn_compile.program import arithmetic
+from sfn_compile.program.network import (
     Conv,
     Decoding,
     Dense,
@@ -34,7 +33,9 @@ from sfn_compile.program import (
     Table,
     Uniform,
 )
-from sfn_compile.ranges import driven_range
+from sfn_compile.program.ranges import driven_range
+from sfn_compile.simulator import compiled_steps, kernels, run
+from sfn_compile.simulator.run import run_codes
 from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, edge_inputs
 
 Array = Any
@@ -67,7 +68,7 @@ def test_a_quotient_of_floats_has_the_floor_of_the_integers_up_to_the_limit(dtyp
     reach = data.draw(st.sampled_from([1, 31, 255, top]))
     for lo, hi in ((0, reach), (-reach - 1, reach), (-5, -2), (3, 9)):
         lo, hi = max(lo, -(2**31)), min(hi, 2**31 - 1)
-        want = arith.fire_uniform(acc, np.array(theta), np.array(offset), lo, hi)
+        want = arithmetic.fire_uniform(acc, np.array(theta), np.array(offset), lo, hi)
         kernel = kernels.uniform(np.array(theta), np.array(offset), lo, hi, 1, dtype)
         got = kernel(last(acc).astype(dtype))
         assert np.array_equal(first(got), want)
@@ -87,7 +88,7 @@ def test_tables_of_any_length_count_thresholds_within_the_bound_and_far_beyond_i
     near = np.resize(np.append(thresholds.ravel(), [bound, -bound, 0]), (2, 3, 4, 2)) + data.draw(st.integers(-1, 1))
     acc = np.clip(near, -bound, bound)
     got = kernels.table(thresholds, codes, 3, bound, dtype)(last(acc).astype(dtype))
-    assert np.array_equal(first(got), arith.fire_table(acc, thresholds, codes))
+    assert np.array_equal(first(got), arithmetic.fire_table(acc, thresholds, codes))
 
 
 @pytest.mark.parametrize(("lo", "hi"), [(0, 255), (0, 256), (-1, 127), (-129, 0), (-(2**15), 2**15), (0, 2**31)])
@@ -106,12 +107,12 @@ def test_pools_one_axis_after_the_other_are_pools_over_windows(data, n_axes, end
     lo, hi = ends
     s = data.draw(ints((2, 2, *g["space"]), lo, hi)).astype(kernels.code_dtype(lo, hi))
     how = (g["kernel"], g["strides"], g["pads"], g["dilations"], lo)
-    assert np.array_equal(first(kernels.max_pool(*how)(last(s))), arith.max_pool(s, *how))
+    assert np.array_equal(first(kernels.max_pool(*how)(last(s))), arithmetic.max_pool(s, *how))
     w = data.draw(ints((2, *(1,) * n_axes), -99, 99))
     space, plain = (g["kernel"], g["strides"], g["pads"]), g["pads"]
     if all(x + sum(p) >= k for x, p, k in zip(g["space"], plain, g["kernel"], strict=True)):
         got = kernels.sum_pool(*space, w, np.float32)(last(s))
-        assert np.array_equal(first(got), arith.sum_pool(s, *space, w, "reference"))
+        assert np.array_equal(first(got), arithmetic.sum_pool(s, *space, w, "reference"))
 
 
 @fixed
@@ -121,10 +122,10 @@ def test_element_by_element_kernels_are_those_of_the_plain_engine(data, shape):
     w = data.draw(ints(shape, -127, 127))
     index = data.draw(ints((2, 3), -1, int(np.prod(shape)) - 1))
     rank = len(shape)
-    assert np.array_equal(first(kernels.identity(w, rank, np.float32)(last(s))), arith.identity(s, w))
-    assert np.array_equal(first(kernels.product(w, rank, np.float32)(last(s), last(s))), arith.product(s, s, w))
+    assert np.array_equal(first(kernels.identity(w, rank, np.float32)(last(s))), arithmetic.identity(s, w))
+    assert np.array_equal(first(kernels.product(w, rank, np.float32)(last(s), last(s))), arithmetic.product(s, s, w))
     one = np.array(7)
-    assert np.array_equal(first(kernels.gather(index, one, np.float32)(last(s))), arith.gather(s, index, one))
+    assert np.array_equal(first(kernels.gather(index, one, np.float32)(last(s))), arithmetic.gather(s, index, one))
 
 
 @pytest.mark.parametrize("make", [
@@ -198,7 +199,7 @@ def test_the_bound_of_all_five_maps_and_a_product_covers_what_the_worst_input_re
             SumPool((3,), (1,), ((1, 1),), np.array([[5], [-7]])),
             Gather(rng.integers(-1, 8, (2, 4)), rng.integers(-9, 9, (2, 4)))]  # fmt: skip
     program = population(maps, Readout(np.array(0)), (2, 4), -3, 2, Elementwise(np.array([[4]])))
-    bound = fast.accumulator_bound(next(program.populations()), program.values())
+    bound = compiled_steps.accumulator_bound(next(program.populations()), program.values())
     x = {"x": rng.choice([-3, 0, 2], (500, 2, 4))}
     assert np.abs(run_codes(program, x, engine="reference")["y"]).max() <= bound
     assert np.array_equal(run_codes(program, x)["y"], run_codes(program, x, engine="reference")["y"])
@@ -222,7 +223,7 @@ def test_a_map_that_has_no_kernel_is_applied_by_its_own_words():
     program = population([Identity(np.array([1]))], Uniform(np.array([1]), np.array([0]), 0, 9), (3,), 0, 1)
     foreign = replace(program.steps[0], projections=(Projection("x", Reversed(np.array([2, 3, 4]))),))
     program = replace(program, steps=(foreign,))
-    assert fast.accumulator_bound(foreign, program.values()) is None
+    assert compiled_steps.accumulator_bound(foreign, program.values()) is None
     assert run_codes(program, {"x": np.array([[1, 0, 1], [0, 0, 1]])})["y"].tolist() == [[2, 0, 4], [2, 0, 0]]
 
 
@@ -230,7 +231,7 @@ def test_a_map_that_has_no_kernel_is_applied_by_its_own_words():
 @pytest.mark.parametrize("case", CASES + SEVERAL_INPUTS, ids=str)
 @pytest.mark.parametrize(("threads", "cached"), [(1, 0), (2, 0), (3, 1 << 30)])
 def test_pieces_and_threads_change_no_integer(case, threads, cached, monkeypatch):
-    monkeypatch.setattr(execute, "CACHED_BYTES", cached)
+    monkeypatch.setattr(run, "CACHED_BYTES", cached)
     program = case.make()
     inputs = edge_inputs(program, 30)
     got = run_codes(program, inputs, threads=threads)
@@ -256,16 +257,16 @@ def test_the_values_given_are_not_written_into():
 
 
 def test_a_network_too_wide_for_the_cache_is_computed_in_pieces_that_fit_the_memory():
-    assert execute._samples_at_a_time(1) == execute.MOST
-    assert execute._samples_at_a_time(execute.CACHED_BYTES) == execute.WORTHWHILE
-    assert execute._samples_at_a_time(execute.HELD_BYTES // 3) == 3
-    assert execute._samples_at_a_time(2 * execute.HELD_BYTES) == 1
+    assert run._samples_at_a_time(1) == run.MOST
+    assert run._samples_at_a_time(run.CACHED_BYTES) == run.WORTHWHILE
+    assert run._samples_at_a_time(run.HELD_BYTES // 3) == 3
+    assert run._samples_at_a_time(2 * run.HELD_BYTES) == 1
 
 
 def test_kernels_are_made_once_per_program(monkeypatch):
     made = []
-    original = fast.prepare
-    monkeypatch.setattr(fast, "prepare", lambda *a: made.append(1) or original(*a))
+    original = compiled_steps.prepare
+    monkeypatch.setattr(compiled_steps, "prepare", lambda *a: made.append(1) or original(*a))
     program = CASES[0].make()
     for _ in range(3):
         run_codes(program, edge_inputs(program))

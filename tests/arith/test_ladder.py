@@ -8,7 +8,7 @@ from arith_examples import fixed, ints
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfn_compile.program import Table, Uniform
+from sfn_compile.program.network import Table, Uniform
 
 odd = st.integers(0, 500).map(lambda n: 2 * n + 1)
 

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from legalize_examples import NO_MOVES, equal_after_legalisation, kinds
 
-from sfn_compile import legalize as lg
-from sfn_compile.program import (
+from sfn_compile.program.network import (
     MOVES,
     Concat,
     Conv,
@@ -29,6 +28,7 @@ from sfn_compile.program import (
     Take,
     Transpose,
 )
+from sfn_compile.targets import legalize as lg
 from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, Builder
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from legalize_examples import NO_MOVES, equal_after_legalisation, kinds
 
-from sfn_compile import legalize as lg
-from sfn_compile.diagnostics import CompileError, Origin
-from sfn_compile.program import (
+from sfn_compile.foundation.diagnostics import CompileError, Origin
+from sfn_compile.program.network import (
     Concat,
     Conv,
     Decoding,
@@ -33,6 +32,7 @@ from sfn_compile.program import (
     Take,
     Transpose,
 )
+from sfn_compile.targets import legalize as lg
 from sfn_compile.testing.conformance import CASES, Builder
 
 

@@ -1,4 +1,4 @@
-"""Every function of arith.py, in both engines, computes what plain Python integers compute."""
+"""Every function of arithmetic.py, in both engines, computes what plain Python integers compute."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from arith_examples import few, fixed, geometry, ints, worst_case_sum
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfn_compile import arith, kernels
-from sfn_compile.program import Elementwise
+from sfn_compile.program import arithmetic
+from sfn_compile.program.network import Elementwise
+from sfn_compile.simulator import kernels
 
 ENGINES = ("fast", "reference")
 CODES = [(0, 1), (0, 15), (0, 255), (-8, 7), (-128, 127), (-9, -2), (0, 0)]
@@ -30,7 +31,7 @@ def test_dense_is_the_sum_of_products_over_the_last_axis(data, n, middle, n_in, 
     lo, hi = data.draw(code_ranges)
     s, w = data.draw(ints((n, *middle, n_in), lo, hi)), data.draw(ints((n_out, n_in), -127, 127))
     for engine in ENGINES:
-        same(arith.dense(s, w, worst_case_sum(w, max(-lo, hi)), engine), oracle.dense(s.tolist(), w.tolist()))
+        same(arithmetic.dense(s, w, worst_case_sum(w, max(-lo, hi)), engine), oracle.dense(s.tolist(), w.tolist()))
 
 
 @st.composite
@@ -53,7 +54,7 @@ def test_convolution_with_stride_dilation_and_asymmetric_padding_is_the_sum_over
     s, w, how, bound = data.draw(conv_case(kind))
     want = oracle.conv(s.tolist(), w.tolist(), *how)
     for engine in ENGINES:
-        same(arith.conv(s, w, *how, bound, engine), want)
+        same(arithmetic.conv(s, w, *how, bound, engine), want)
 
 
 @fixed
@@ -67,7 +68,7 @@ def test_sum_pooling_weighs_the_sum_of_each_window(data, n_axes):
     w = data.draw(ints(data.draw(st.sampled_from([(), (1, *column), (3, *column), (3, *out)])), -99, 99))
     want = oracle.sum_pool(s.tolist(), g["kernel"], g["strides"], g["pads"], w.tolist())
     for engine in ENGINES:
-        same(arith.sum_pool(s, g["kernel"], g["strides"], g["pads"], w, engine), want)
+        same(arithmetic.sum_pool(s, g["kernel"], g["strides"], g["pads"], w, engine), want)
 
 
 @fixed
@@ -75,7 +76,7 @@ def test_sum_pooling_weighs_the_sum_of_each_window(data, n_axes):
 def test_identity_multiplies_element_by_element(data, shape, per_neuron):
     s = data.draw(ints((2, *shape), -(2**31), 2**31 - 1))
     w = data.draw(ints(shape if per_neuron else (shape[0], *(1,) * (len(shape) - 1)), -(2**31), 2**31))
-    same(arith.identity(s, w), oracle.identity(s.tolist(), w.tolist()))
+    same(arithmetic.identity(s, w), oracle.identity(s.tolist(), w.tolist()))
 
 
 SIDES = [((5,), (5,)), ((1,), (4,)), ((2, 3), (2, 1)), ((2, 1), (1, 3)), ((3, 2, 2), (3, 1, 1)), ((1, 2, 2), (3, 2, 2))]
@@ -89,7 +90,7 @@ def test_a_product_multiplies_element_by_element_and_broadcasts_samples(data, si
     w = data.draw(ints(whole if per_neuron else (whole[0], *(1,) * (len(whole) - 1)), -(2**31), 2**31))
     want = oracle.product_of(left.tolist(), right.tolist(), w.tolist())
     for engine in ENGINES:
-        same(arith.product(left, right, w, engine), want)
+        same(arithmetic.product(left, right, w, engine), want)
         same(Elementwise(w).apply(left, right, 2**62, engine), want)
 
 
@@ -99,7 +100,7 @@ def test_gather_reads_by_flat_index_and_a_hole_reads_zero(data, shape, out):
     s = data.draw(ints((2, *shape), -128, 127))
     index = data.draw(ints(out, -1, int(np.prod(shape)) - 1))
     w = data.draw(ints(data.draw(st.sampled_from([out, (1,) * len(out)])), -127, 127))
-    same(arith.gather(s, index, w), oracle.gather(s.tolist(), index.tolist(), w.tolist()))
+    same(arithmetic.gather(s, index, w), oracle.gather(s.tolist(), index.tolist(), w.tolist()))
 
 
 # -- the limits of the fast engine ----------------------------------------------------------------------------------
@@ -119,7 +120,7 @@ def test_dense_is_exact_where_the_bound_stands_at_a_limit_of_floats(bound, data)
     row = data.draw(row_with_sum(bound, 4))
     w, s = np.array([row, [1, -1, 1, 0]]), np.array([[1, 1, 1, 1], [1, -1, 0, 1], [-1, -1, -1, -1]])
     for engine in ENGINES:
-        same(arith.dense(s, w, bound, engine), oracle.dense(s.tolist(), w.tolist()))
+        same(arithmetic.dense(s, w, bound, engine), oracle.dense(s.tolist(), w.tolist()))
 
 
 @pytest.mark.parametrize("bound", EDGES)
@@ -131,44 +132,44 @@ def test_convolution_is_exact_where_the_bound_stands_at_a_limit_of_floats(bound,
     s = data.draw(ints((2, 2, 5), -1, 1))
     how = ((1,), ((1, 0),), (1,), groups)
     for engine in ENGINES:
-        same(arith.conv(s, w, *how, bound, engine), oracle.conv(s.tolist(), w.tolist(), *how))
+        same(arithmetic.conv(s, w, *how, bound, engine), oracle.conv(s.tolist(), w.tolist(), *how))
 
 
 @pytest.mark.parametrize(
     ("bound", "dtype"), [(2**24 - 1, np.float32), (2**24, np.float64), (2**53 - 1, np.float64), (2**53, np.int64)]
 )
 def test_floats_are_used_strictly_below_the_limit_and_never_by_the_reference(bound, dtype):
-    assert arith.exact_dtype(bound, "fast") is dtype
-    assert arith.exact_dtype(bound, "reference") is np.int64
+    assert arithmetic.exact_dtype(bound, "fast") is dtype
+    assert arithmetic.exact_dtype(bound, "reference") is np.int64
 
 
 @pytest.mark.parametrize("limit", [2**24, 2**53])
 def test_one_more_than_a_float_can_hold_is_computed_exactly(limit):
     s, w = np.array([[limit, 1]]), np.array([[1, 1]])
-    assert arith.dense(s, w, limit + 1).tolist() == [[limit + 1]]
-    assert arith.conv(s[:, None], w[None], (1,), ((0, 0),), (1,), 1, limit + 1).tolist() == [[[limit + 1]]]
+    assert arithmetic.dense(s, w, limit + 1).tolist() == [[limit + 1]]
+    assert arithmetic.conv(s[:, None], w[None], (1,), ((0, 0),), (1,), 1, limit + 1).tolist() == [[[limit + 1]]]
 
 
 def test_large_batches_cut_into_tiles_equal_one_sample_at_a_time(monkeypatch):
     rng = np.random.default_rng(0)
     s, w = rng.integers(-8, 8, (7, 2, 5, 5)), rng.integers(-9, 9, (3, 2, 3, 3))
     how = ((2, 1), ((1, 0), (0, 1)), (1, 1), 1, 9 * 2 * 9 * 8)
-    whole = arith.conv(s, w, *how)
+    whole = arithmetic.conv(s, w, *how)
     monkeypatch.setattr(kernels, "TILE_BYTES", 0)
     monkeypatch.setattr(kernels, "TILE_COLUMNS", 2 * 5 * 7)  # two of three rows of the map, so the last tile is short
-    assert np.array_equal(arith.conv(s, w, *how), whole)
-    assert np.array_equal(np.concatenate([arith.conv(x[None], w, *how) for x in s]), whole)
+    assert np.array_equal(arithmetic.conv(s, w, *how), whole)
+    assert np.array_equal(np.concatenate([arithmetic.conv(x[None], w, *how) for x in s]), whole)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_empty_batch_stays_empty(engine):
     s, w = np.zeros((0, 2, 4, 4), np.int32), np.ones((3, 2, 3, 3), np.int64)
-    assert arith.conv(s, w, (1, 1), ((0, 0),) * 2, (1, 1), 1, 99, engine).shape == (0, 3, 2, 2)
-    assert arith.conv(s, w[:2, :1], (1, 1), ((0, 0),) * 2, (1, 1), 2, 99, engine).shape == (0, 2, 2, 2)
-    assert arith.dense(s, np.ones((5, 4), np.int64), 99, engine).shape == (0, 2, 4, 5)
-    assert arith.sum_pool(s, (2, 2), (2, 2), ((0, 0),) * 2, np.ones(()), engine).shape == (0, 2, 2, 2)
-    assert arith.max_pool(s, (2, 2), (2, 2), ((0, 0),) * 2, (1, 1), 0).shape == (0, 2, 2, 2)
-    assert arith.fire_uniform(s, np.array(3), np.array(1), 0, 7).shape == s.shape
+    assert arithmetic.conv(s, w, (1, 1), ((0, 0),) * 2, (1, 1), 1, 99, engine).shape == (0, 3, 2, 2)
+    assert arithmetic.conv(s, w[:2, :1], (1, 1), ((0, 0),) * 2, (1, 1), 2, 99, engine).shape == (0, 2, 2, 2)
+    assert arithmetic.dense(s, np.ones((5, 4), np.int64), 99, engine).shape == (0, 2, 4, 5)
+    assert arithmetic.sum_pool(s, (2, 2), (2, 2), ((0, 0),) * 2, np.ones(()), engine).shape == (0, 2, 2, 2)
+    assert arithmetic.max_pool(s, (2, 2), (2, 2), ((0, 0),) * 2, (1, 1), 0).shape == (0, 2, 2, 2)
+    assert arithmetic.fire_uniform(s, np.array(3), np.array(1), 0, 7).shape == s.shape
 
 
 # -- neurons --------------------------------------------------------------------------------------------------------
@@ -183,7 +184,7 @@ def test_the_uniform_neuron_counts_the_multiples_of_theta_that_it_reaches(data, 
     edge = theta * data.draw(ints((3, *shape), lo - 1, hi + 2)) - offset  # exactly where codes change
     acc = edge + data.draw(ints(edge.shape, -1, 1))
     same(
-        arith.fire_uniform(acc, theta, offset, lo, hi),
+        arithmetic.fire_uniform(acc, theta, offset, lo, hi),
         oracle.fire_uniform(acc.tolist(), theta.tolist(), offset.tolist(), lo, hi),
     )
 
@@ -195,27 +196,32 @@ def test_the_table_neuron_counts_the_thresholds_that_it_reaches(data, shape, n, 
     thresholds = np.sort(data.draw(ints((*column, n), -6, 6)), axis=-1)
     codes = data.draw(ints((n + 1,), -128, 127))  # also not monotone, as of a GELU
     acc = data.draw(ints((3, *shape), -8, 8))
-    same(arith.fire_table(acc, thresholds, codes), oracle.fire_table(acc.tolist(), thresholds.tolist(), codes.tolist()))
+    same(
+        arithmetic.fire_table(acc, thresholds, codes),
+        oracle.fire_table(acc.tolist(), thresholds.tolist(), codes.tolist()),
+    )
 
 
 def test_an_accumulator_at_a_threshold_fires_and_one_below_does_not():
     acc = np.array([[4, 5, 9, 10, -1, 0, -6, -5]])
-    assert arith.fire_uniform(acc, np.array([5]), np.array([0]), -2, 9).tolist() == [[0, 1, 1, 2, -1, 0, -2, -1]]
-    assert arith.fire_table(np.array([[4, 5, 6]]), np.array([[5]]), np.array([3, 8])).tolist() == [[3, 8, 8]]
+    assert arithmetic.fire_uniform(acc, np.array([5]), np.array([0]), -2, 9).tolist() == [[0, 1, 1, 2, -1, 0, -2, -1]]
+    assert arithmetic.fire_table(np.array([[4, 5, 6]]), np.array([[5]]), np.array([3, 8])).tolist() == [[3, 8, 8]]
 
 
 def test_equal_thresholds_are_passed_together():
-    assert arith.fire_table(np.array([[1, 2]]), np.array([[2, 2, 2]]), np.array([0, 1, 2, 3])).tolist() == [[0, 3]]
+    assert arithmetic.fire_table(np.array([[1, 2]]), np.array([[2, 2, 2]]), np.array([0, 1, 2, 3])).tolist() == [[0, 3]]
 
 
 def test_a_ladder_without_steps_always_answers_its_only_code():
     acc = np.array([[-(2**40), 0, 2**40]])
-    assert arith.fire_uniform(acc, np.array([3]), np.array([1]), 4, 4).tolist() == [[4, 4, 4]]
-    assert arith.fire_table(acc, np.zeros((1, 0), np.int64), np.array([4])).tolist() == [[4, 4, 4]]
+    assert arithmetic.fire_uniform(acc, np.array([3]), np.array([1]), 4, 4).tolist() == [[4, 4, 4]]
+    assert arithmetic.fire_table(acc, np.zeros((1, 0), np.int64), np.array([4])).tolist() == [[4, 4, 4]]
 
 
 def test_division_rounds_down_also_below_zero():
-    assert arith.fire_uniform(np.array([[-1, -3, -4]]), np.array([3]), np.array([0]), -9, 9).tolist() == [[-1, -1, -2]]
+    assert arithmetic.fire_uniform(np.array([[-1, -3, -4]]), np.array([3]), np.array([0]), -9, 9).tolist() == [
+        [-1, -1, -2]
+    ]
 
 
 # -- pooling and padding --------------------------------------------------------------------------------------------
@@ -226,12 +232,12 @@ def test_max_pooling_takes_the_largest_code_of_each_window(data, n_axes):
     lo, hi = data.draw(code_ranges)
     s = data.draw(ints((2, 2, *g["space"]), lo, hi))
     how = (g["kernel"], g["strides"], g["pads"], g["dilations"], lo)
-    same(arith.max_pool(s, *how), oracle.max_pool(s.tolist(), *how))
+    same(arithmetic.max_pool(s, *how), oracle.max_pool(s.tolist(), *how))
 
 
 def test_padding_never_wins_a_max_pool():
     s = np.full((1, 1, 3), -7)
-    assert arith.max_pool(s, (2,), (1,), ((1, 1),), (1,), -8).tolist() == [[[-7] * 4]]
+    assert arithmetic.max_pool(s, (2,), (1,), ((1, 1),), (1,), -8).tolist() == [[[-7] * 4]]
 
 
 @fixed
@@ -239,4 +245,4 @@ def test_padding_never_wins_a_max_pool():
 def test_padding_puts_the_fill_before_and_after_each_axis(data, shape, fill):
     x = data.draw(ints(shape, -9, 9))
     pads = tuple((data.draw(st.integers(0, 2)), data.draw(st.integers(0, 2))) for _ in shape)
-    same(arith.pad(x, pads, fill), oracle.pad(x.tolist(), pads, fill))
+    same(arithmetic.pad(x, pads, fill), oracle.pad(x.tolist(), pads, fill))

@@ -10,10 +10,9 @@ from arith_examples import fixed, geometry, ints
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfn_compile import ranges
-from sfn_compile.diagnostics import Origin
-from sfn_compile.execute import run_codes
-from sfn_compile.program import (
+from sfn_compile.foundation.diagnostics import Origin
+from sfn_compile.program import ranges
+from sfn_compile.program.network import (
     Conv,
     Dense,
     Elementwise,
@@ -29,6 +28,7 @@ from sfn_compile.program import (
     Uniform,
     ValueInfo,
 )
+from sfn_compile.simulator.run import run_codes
 from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, edge_inputs
 
 CODES = [(0, 1), (0, 255), (-8, 7), (-128, 127), (-9, -2), (3, 9), (0, 0)]

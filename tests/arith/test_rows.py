@@ -1,4 +1,4 @@
-"""Products of two spike tensors and thresholds that follow a row: arith.py computes what plain Python integers do."""
+"""Products of two spike tensors, and thresholds that follow a row, equal what plain Python integers give."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sfn_backends.sim import SimBackend
 
-from sfn_compile import arith, ranges, serialize
-from sfn_compile.diagnostics import CompileError, Origin
-from sfn_compile.legalize import check_widths
-from sfn_compile.printer import print_program
-from sfn_compile.program import (
+from sfn_compile.files import program_files
+from sfn_compile.foundation.diagnostics import CompileError, Origin
+from sfn_compile.graph.printer import print_program
+from sfn_compile.program import arithmetic, ranges
+from sfn_compile.program.network import (
     Elementwise,
     Encoding,
     Identity,
@@ -34,6 +34,7 @@ from sfn_compile.program import (
     RowTable,
     ValueInfo,
 )
+from sfn_compile.targets.legalize import check_widths
 
 ENGINES = ("fast", "reference")
 CODES = [(0, 1), (0, 31), (0, 255), (-8, 7), (-128, 127), (-9, -2), (0, 0)]
@@ -61,7 +62,7 @@ def test_a_matrix_product_is_the_sum_over_the_last_axis_times_the_one_before(dat
     want = oracle.matmul(left.tolist(), right.tolist(), w.tolist())
     bound = k * max(map(abs, a)) * max(map(abs, b))
     for engine in ENGINES:
-        same(arith.matmul(left, right, w, bound, engine), want)
+        same(arithmetic.matmul(left, right, w, bound, engine), want)
         same(Matmul(w).apply(left, right, bound, engine), want)
 
 
@@ -70,8 +71,8 @@ def test_a_matrix_product_is_the_sum_over_the_last_axis_times_the_one_before(dat
 def test_a_matrix_product_at_the_limit_of_floats_is_exact(limit, engine):
     """limit + 1 is no float of that size; weights multiply integers, after the sum."""
     left, right = np.array([[[limit // 4, 1, 0]]]), np.array([[[4], [1], [9]]])
-    assert arith.matmul(left, right, np.array([[1]]), limit + 1, engine).tolist() == [[[limit + 1]]]
-    assert arith.matmul(left, right[:, :, :] - [[[0], [2], [9]]], np.array([[3]]), limit + 1, engine).tolist() == [
+    assert arithmetic.matmul(left, right, np.array([[1]]), limit + 1, engine).tolist() == [[[limit + 1]]]
+    assert arithmetic.matmul(left, right[:, :, :] - [[[0], [2], [9]]], np.array([[3]]), limit + 1, engine).tolist() == [
         [[3 * limit - 3]]
     ]
 
@@ -86,13 +87,13 @@ def test_no_matrix_product_leaves_its_proved_range_and_both_ends_are_reached(dat
     low, high = ranges.product_reach(p, *infos)
     bound = ranges.product_bound(p, *infos)
     seen = [
-        arith.matmul(np.full((1, m, k), x), np.full((1, k, j), y), w, bound, "reference") for x in a for y in b
+        arithmetic.matmul(np.full((1, m, k), x), np.full((1, k, j), y), w, bound, "reference") for x in a for y in b
     ]  # every sum at its extremes: all codes at one end
     assert (np.minimum.reduce(seen) == low).all()
     assert (np.maximum.reduce(seen) == high).all()
     assert max(abs(int(s)) for s in _sums(k, a, b)) == bound
     left, right = data.draw(ints((3, m, k), *a)), data.draw(ints((3, k, j), *b))
-    acc = arith.matmul(left, right, w, bound, "reference")
+    acc = arithmetic.matmul(left, right, w, bound, "reference")
     assert np.array_equal(np.clip(acc, low, high), acc)
     assert np.abs(np.matmul(np.abs(left), np.abs(right))).max() <= bound
 
@@ -107,7 +108,7 @@ def test_a_matrix_times_itself_may_fall_below_zero_where_a_square_does_not():
     square, _ = ranges.product_reach(Product("a", "a", Elementwise(np.ones((1, 1), np.int64))), info, info)
     assert (low.item(), square.item()) == (-2, 0)
     turned = np.array([[[-1, 1], [-1, -1]]])
-    assert arith.matmul(turned, turned, np.ones((1, 1), np.int64), 2)[0, 0, 1] == -2
+    assert arithmetic.matmul(turned, turned, np.ones((1, 1), np.int64), 2)[0, 0, 1] == -2
 
 
 # -- neurons --------------------------------------------------------------------------------------------------------
@@ -118,12 +119,12 @@ def test_a_row_sum_keeps_its_axis_with_length_1(data, shape, codes):
     s = data.draw(ints((2, *shape), *codes))
     want = oracle.row_sum(s.tolist(), axis)
     for engine in ENGINES:
-        same(arith.row_sum(s, axis, engine), want)
+        same(arithmetic.row_sum(s, axis, engine), want)
         same(RowSum("s", axis).apply(s, engine), want)
 
 
 def test_row_sums_of_bytes_do_not_wrap():
-    assert arith.row_sum(np.full((1, 3), 255, np.uint8), 0).tolist() == [[765]]
+    assert arithmetic.row_sum(np.full((1, 3), 255, np.uint8), 0).tolist() == [[765]]
 
 
 @fixed
@@ -135,7 +136,7 @@ def test_thresholds_of_a_row_table_count_from_the_row_maximum(data, shape, n):
     thresholds = np.sort(data.draw(ints((*rows, n), -25, 0)), axis=-1)
     codes = data.draw(ints((n + 1,), 0, 255))
     want = oracle.fire_row_table(acc.tolist(), offset.tolist(), axis, thresholds.tolist(), codes.tolist())
-    same(arith.fire_row_table(acc, offset, axis, thresholds, codes), want)
+    same(arithmetic.fire_row_table(acc, offset, axis, thresholds, codes), want)
     same(RowTable(thresholds, codes, offset, axis).fire(acc), want)
 
 
@@ -155,15 +156,15 @@ def test_a_ratio_neuron_counts_the_thresholds_scaled_by_its_row(data, shape, end
     acc, norm = data.draw(ints((2, *shape), -999, 999)), data.draw(ints((2, *shape[:-1], 1), -1, 30))
     theta, offset = column(data, shape, 1, 9), column(data, shape, -20, 20)
     want = oracle.fire_ratio(*(x.tolist() for x in (acc, norm, offset, theta)), *ends)
-    same(arith.fire_ratio(acc, norm, offset, theta, *ends), want)
+    same(arithmetic.fire_ratio(acc, norm, offset, theta, *ends), want)
     same(Ratio(theta, offset, *ends).fire(acc, norm), want)
 
 
 @pytest.mark.parametrize("r", [-7, 0, 1])
 def test_a_row_without_codes_counts_as_one(r):
     acc = np.array([[-4, 0, 5, 99]])
-    got = arith.fire_ratio(acc, np.array([[r]]), np.array([2]), np.array([5]), -1, 3)
-    assert np.array_equal(got, arith.fire_uniform(acc, np.array([5]), np.array([2]), -1, 3))
+    got = arithmetic.fire_ratio(acc, np.array([[r]]), np.array([2]), np.array([5]), -1, 3)
+    assert np.array_equal(got, arithmetic.fire_uniform(acc, np.array([5]), np.array([2]), -1, 3))
 
 
 @fixed
@@ -186,13 +187,13 @@ def test_integer_roots_are_right_beside_every_kind_of_square():
     roots = np.unique(np.concatenate([np.arange(2000), powers - 1, powers, powers + 1, some, [2**31 - 1]]))
     x = np.unique(np.concatenate([roots**2 + d for d in (-1, 0, 1, 2)] + [roots**2 + 2 * roots]))
     x = np.append(x[(x >= 0) & (x < 2**62)], 2**62 - 1)
-    same(arith.isqrt(x), [math.isqrt(int(v)) for v in x])
+    same(arithmetic.isqrt(x), [math.isqrt(int(v)) for v in x])
 
 
 @fixed
 @given(st.integers(0, 2**62 - 1))
 def test_integer_roots_are_right_anywhere(x):
-    assert arith.isqrt(np.array([x])).tolist() == [math.isqrt(x)]
+    assert arithmetic.isqrt(np.array([x])).tolist() == [math.isqrt(x)]
 
 
 AXES = [((5,), (0,)), ((3, 4), (1,)), ((3, 4), (0,)), ((2, 3, 2), (1, 2)), ((2, 3, 2), (-1, -2))]
@@ -203,7 +204,7 @@ AXES = [((5,), (0,)), ((3, 4), (1,)), ((3, 4), (0,)), ((2, 3, 2), (1, 2)), ((2, 
 def test_moments_are_deviations_and_the_root_of_the_spread(data, case, centred, epsilon, bits):
     shape, axes = case
     x = data.draw(ints((2, *shape), -300, 300))
-    d, root = arith.moments(x, axes, centred, epsilon, bits)
+    d, root = arithmetic.moments(x, axes, centred, epsilon, bits)
     rows = np.moveaxis(x, [a % len(shape) + 1 for a in axes], range(-len(axes), 0)).reshape(
         2, -1, d[0].size // (root[0].size)
     )
@@ -259,7 +260,7 @@ def test_no_codes_drive_a_normalisation_out_of_its_proved_ranges(lo, hi, n, cent
     ladder = Ratio(np.array([5]), np.array([-7]), -3, 4)
     step = normalization([np.array([2])], (0,), (n,), np.array([-3]), ladder, centred, 11, 3)
     reach = ranges.normalization_reach(step, {"x0": ValueInfo((n,), lo, hi)})
-    d, root = arith.moments(2 * x, (0,), centred, 11, 3)
+    d, root = arithmetic.moments(2 * x, (0,), centred, 11, 3)
     radicand = [oracle.spread_of(row, centred) * 4**3 + 11 for row in (2 * x).tolist()]
     for name, seen in (("deviation", d), ("radicand", np.array(radicand)), ("root", root)):
         assert reach[name][0] <= seen.min() <= seen.max() <= reach[name][1]
@@ -291,9 +292,9 @@ def attention():
 
 def test_attention_and_normalisation_come_back_from_their_files(tmp_path):
     program = attention()
-    serialize.save(program, tmp_path)
-    loaded = serialize.load(tmp_path)
-    assert serialize.digest(loaded) == serialize.digest(program)
+    program_files.save(program, tmp_path)
+    loaded = program_files.load(tmp_path)
+    assert program_files.digest(loaded) == program_files.digest(program)
     assert print_program(loaded, origins=True) == print_program(program, origins=True)
     assert loaded.steps[1].norm == RowSum("e", 1)
     assert loaded.steps[2].axes == (1,)

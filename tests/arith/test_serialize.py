@@ -9,9 +9,9 @@ from dataclasses import fields, is_dataclass, replace
 import numpy as np
 import pytest
 
-from sfn_compile import serialize
-from sfn_compile.diagnostics import CompileError
-from sfn_compile.program import Population, Program
+from sfn_compile.files import program_files
+from sfn_compile.foundation.diagnostics import CompileError
+from sfn_compile.program.network import Population, Program
 from sfn_compile.testing.conformance import CASES
 
 FILES = ("program.json", "program.npz")
@@ -46,9 +46,9 @@ def add_one_to_the_first_weight(population: Population) -> Population:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_loading_gives_back_what_was_saved(case, tmp_path):
     program = case.make()
-    serialize.save(program, tmp_path)
-    loaded = serialize.load(tmp_path)
-    assert serialize.digest(loaded) == serialize.digest(program)
+    program_files.save(program, tmp_path)
+    loaded = program_files.load(tmp_path)
+    assert program_files.digest(loaded) == program_files.digest(program)
     assert same_tree(loaded, program)
 
 
@@ -56,8 +56,8 @@ def test_loading_gives_back_what_was_saved(case, tmp_path):
 def test_saving_twice_writes_the_same_bytes(case, tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-        serialize.save(case.make(), tmp_path / folder)
-    serialize.save(serialize.load(tmp_path / "a"), tmp_path)
+        program_files.save(case.make(), tmp_path / folder)
+    program_files.save(program_files.load(tmp_path / "a"), tmp_path)
     for name in FILES:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / name).read_bytes()
@@ -70,36 +70,36 @@ def test_exchanged_factors_are_another_digest():
     (pair,) = program.steps[at].products
     turned = replace(program.steps[at], products=(replace(pair, left=pair.right, right=pair.left),))
     changed = replace(program, steps=(*program.steps[:at], turned, *program.steps[at + 1 :]))
-    assert serialize.digest(changed) != serialize.digest(program)
+    assert program_files.digest(changed) != program_files.digest(program)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_one_changed_weight_changes_the_digest(case):
     program = case.make()
     changed = with_first_population(program, add_one_to_the_first_weight)
-    assert serialize.digest(changed) != serialize.digest(program)
+    assert program_files.digest(changed) != program_files.digest(program)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_array_counts_in_the_digest(case):
     program = case.make()
-    text, arrays = serialize.to_parts(program)
+    text, arrays = program_files.to_parts(program)
     for name, array in arrays.items():
-        changed = serialize.from_parts(json.loads(text), {**arrays, name: array + 1})
-        assert serialize.digest(changed) != serialize.digest(program), name
+        changed = program_files.from_parts(json.loads(text), {**arrays, name: array + 1})
+        assert program_files.digest(changed) != program_files.digest(program), name
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_different_programs_have_different_digests(case):
     others = [c for c in CASES if c.name != case.name]
-    assert serialize.digest(case.make()) not in {serialize.digest(c.make()) for c in others}
+    assert program_files.digest(case.make()) not in {program_files.digest(c.make()) for c in others}
 
 
 def test_a_changed_range_name_or_origin_changes_the_digest():
     program = by_name["mlp"].make()
     for change in ({"acc_max": 10**6}, {"name": "other"}, {"shape": (5, 2)}):
         changed = with_first_population(program, lambda p, c=change: replace(p, **c))
-        assert serialize.digest(changed) != serialize.digest(program), change
+        assert program_files.digest(changed) != program_files.digest(program), change
 
 
 def test_the_digest_does_not_depend_on_the_integer_type_in_memory():
@@ -110,26 +110,26 @@ def test_the_digest_does_not_depend_on_the_integer_type_in_memory():
         narrow = replace(projection.map, weight=projection.map.weight.astype(np.int8))
         return replace(population, projections=(replace(projection, map=narrow),))
 
-    assert serialize.digest(with_first_population(program, widen)) == serialize.digest(program)
+    assert program_files.digest(with_first_population(program, widen)) == program_files.digest(program)
 
 
 @pytest.mark.parametrize(
     ("top", "dtype"), [(127, np.int8), (128, np.int16), (-129, np.int16), (2**15, np.int32), (-(2**31) - 1, np.int64)]
 )
 def test_integers_are_stored_in_the_smallest_type_that_holds_them(top, dtype):
-    assert serialize.smallest_int(np.array([0, top])).dtype == dtype
+    assert program_files.smallest_int(np.array([0, top])).dtype == dtype
 
 
 # -- damage ---------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def saved(tmp_path):
-    serialize.save(by_name["residual"].make(), tmp_path)
+    program_files.save(by_name["residual"].make(), tmp_path)
     return tmp_path
 
 
 def refused(folder) -> None:
     with pytest.raises(CompileError) as caught:
-        serialize.load(folder)
+        program_files.load(folder)
     assert [d.code for d in caught.value.diagnostics] == ["SFN503"]
 
 
@@ -182,13 +182,13 @@ def test_an_edited_structure_is_refused(saved, edit):
 
 def test_any_one_changed_byte_of_the_archive_is_refused_or_harmless(saved):
     """A flipped byte may sit in a field that no reader uses; then the integers are still the same."""
-    whole, before = (saved / "program.npz").read_bytes(), serialize.digest(serialize.load(saved))
+    whole, before = (saved / "program.npz").read_bytes(), program_files.digest(program_files.load(saved))
     chance = random.Random(0)
     for _ in range(300):
         damaged = bytearray(whole)
         damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
         (saved / "program.npz").write_bytes(bytes(damaged))
         try:
-            assert serialize.digest(serialize.load(saved)) == before
+            assert program_files.digest(program_files.load(saved)) == before
         except CompileError as error:
             assert error.diagnostics[0].code == "SFN503"  # noqa: PT017

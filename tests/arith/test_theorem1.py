@@ -15,7 +15,7 @@ from arith_examples import fixed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfn_compile.program import Table, Uniform
+from sfn_compile.program.network import Table, Uniform
 
 Number = int | Fraction
 

@@ -27,10 +27,10 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 from sfn_backends.onnx import FILE, OnnxBackend
 
-from sfn_compile.compilation import compile_model
-from sfn_compile.config import Options
-from sfn_compile.execute import run_codes
-from sfn_compile.host import encode
+from sfn_compile.compiler.compilation import compile_model
+from sfn_compile.foundation.options import Options
+from sfn_compile.host.codec import encode
+from sfn_compile.simulator.run import run_codes
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "corpus"))
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sfn_compile.calibration.held import Held
-from sfn_compile.diagnostics import CompileError
+from sfn_compile.files.bounded_store import Held
+from sfn_compile.foundation.diagnostics import CompileError
 
 
 def pieces(held, name):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from sfn_compile.cli import cli
+from sfn_compile.cli.main import cli
 
 MODELS = Path(__file__).parents[2] / "models"
 DIGITS, CALIB, TEST = MODELS / "digits.onnx", MODELS / "digits_calib.npz", MODELS / "digits_test.npz"

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from cli_helpers import CALIB, DIGITS, TEST, document, refused, sfnc, succeeds
 
-from sfn_compile import artifact
-from sfn_compile.bisect import _first
+from sfn_compile.commands.bisect import _first
+from sfn_compile.files import build_folder
 
 
 def broken(tmp_path, *options, calib=CALIB):
@@ -110,8 +110,8 @@ def test_a_build_whose_model_was_changed_is_refused(out):
 
 
 def test_a_build_whose_scales_were_changed_is_refused(out):
-    manifest, _ = artifact.open_build(out)
-    artifact.save_scales(out, {k: 2 * v for k, v in artifact.load_scales(out, manifest).items()})
+    manifest, _ = build_folder.open_build(out)
+    build_folder.save_scales(out, {k: 2 * v for k, v in build_folder.load_scales(out, manifest).items()})
     refused("SFN503", 3, "bisect", out, "--data", TEST)
 
 

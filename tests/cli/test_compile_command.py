@@ -10,10 +10,10 @@ import pytest
 from cli_helpers import CALIB, CLOCK, DIGITS, TEST, contents, document, refused, sfnc, succeeds
 from tiny_onnx import noise, saved, tiny
 
-from sfn_compile import artifact
-from sfn_compile.execute import run_codes
-from sfn_compile.host import encode_all
-from sfn_compile.samples import n_samples
+from sfn_compile.files import build_folder
+from sfn_compile.foundation.samples import n_samples
+from sfn_compile.host.codec import encode_all
+from sfn_compile.simulator.run import run_codes
 
 
 # -- compile -------------------------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ def test_two_builds_are_identical_to_the_byte(made, tmp_path):
 
 def test_the_manifest_covers_every_file_and_both_inputs(made):
     manifest = document(made / "manifest.json")
-    assert manifest["files"] == {k: v for k, v in contents(made).items() if k not in artifact.OUTSIDE}
+    assert manifest["files"] == {k: v for k, v in contents(made).items() if k not in build_folder.OUTSIDE}
     assert manifest["model"]["sha256"] == sha256(DIGITS.read_bytes()).hexdigest()
     assert manifest["calibration"]["sha256"] == sha256(CALIB.read_bytes()).hexdigest()
     assert {"sfnc", "numpy", "onnx", "onnxruntime", "python"} <= manifest["versions"].keys()
@@ -85,8 +85,8 @@ def test_the_report_has_the_fields_of_the_contract(made):
 
 
 def test_golden_holds_the_inputs_and_every_layers_integers(made):
-    x, values = artifact.load_golden(made)
-    _, program = artifact.open_build(made)
+    x, values = build_folder.load_golden(made)
+    _, program = build_folder.open_build(made)
     assert n_samples(x) == 8
     assert list(values) == list(program.values())
     again = run_codes(program, encode_all(program, x), engine="reference")
@@ -212,9 +212,9 @@ def test_data_that_cannot_be_read(content, tmp_path):
 
 
 def test_data_that_is_damaged_anywhere_is_refused_or_whole(tmp_path):
-    from sfn_compile.data import load_data
-    from sfn_compile.diagnostics import CompileError
-    from sfn_compile.samples import ModelInput
+    from sfn_compile.files.sample_files import load_data
+    from sfn_compile.foundation.diagnostics import CompileError
+    from sfn_compile.foundation.samples import ModelInput
 
     np.savez_compressed(tmp_path / "d.npz", x=np.arange(12.0).reshape(3, 4))
     whole = (tmp_path / "d.npz").read_bytes()

@@ -9,8 +9,10 @@ import pytest
 from cli_helpers import CALIB, DIGITS, contents, document, refused, sfnc, succeeds
 from tiny_onnx import noise, saved, tiny
 
-from sfn_compile import artifact, backend, build, serialize
-from sfn_compile.diagnostics import fail
+from sfn_compile.commands import build
+from sfn_compile.files import build_folder, program_files
+from sfn_compile.foundation.diagnostics import fail
+from sfn_compile.targets import backend
 
 
 # -- what does not fit: 4 ------------------------------------------------------------------------------------------
@@ -77,9 +79,9 @@ def raises(error: BaseException):
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 FAILURES = {
-    "the disk is full while the program is written": (serialize, "save", FULL, "SFN602", 5),
-    "the disk is full while the manifest is written": (artifact, "write_manifest", FULL, "SFN602", 5),
-    "the folder cannot be moved into place": (artifact, "_swap", FULL, "SFN602", 5),
+    "the disk is full while the program is written": (program_files, "save", FULL, "SFN602", 5),
+    "the disk is full while the manifest is written": (build_folder, "write_manifest", FULL, "SFN602", 5),
+    "the folder cannot be moved into place": (build_folder, "_swap", FULL, "SFN602", 5),
     "our own bug": (build.measure, "layers", RuntimeError("surprise"), "SFN901", 70),
 }
 

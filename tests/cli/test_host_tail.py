@@ -108,7 +108,7 @@ def test_labels_are_refused_where_the_first_output_is_no_class(detector, tmp_pat
 
 
 def test_the_proof_ends_at_the_cut_and_holds_in_lava(detector, tmp_path):
-    from sfn_compile import backend
+    from sfn_compile.targets import backend
 
     targets = ["sim"] if backend.load("lava").available() else ["sim", "lava"]
     succeeds("verify", detector / "out", "--on", ",".join(targets), "--samples", 2)

@@ -10,7 +10,7 @@ from cli_helpers import CALIB, DIGITS, document, refused, succeeds
 from sfn_backends.lava import interpreter
 from tiny_onnx import noise, saved, tiny
 
-from sfn_compile.config import METHOD_NAMES
+from sfn_compile.foundation.options import METHOD_NAMES
 
 LAVA = interpreter.find()[0] is not None
 TARGETS = ["sim", "onnx", "nir", *(["lava"] if LAVA else [])]

@@ -15,11 +15,12 @@ from cli_helpers import CALIB, DIGITS, TEST, document, refused, sfnc, succeeds
 from sfn_backends.sim import SimBackend
 from tiny_onnx import by_onnxruntime, noise, saved, tiny
 
-from sfn_compile import artifact, backend, serialize
-from sfn_compile.cli import cli
-from sfn_compile.codes import CODES
+from sfn_compile.cli.main import cli
+from sfn_compile.files import build_folder, program_files
+from sfn_compile.foundation.codes import CODES
 from sfn_compile.frontend.operators import IMPORTERS
-from sfn_compile.program import Population
+from sfn_compile.program.network import Population
+from sfn_compile.targets import backend
 
 
 # -- check ---------------------------------------------------------------------------------------------------------
@@ -57,7 +58,7 @@ def test_run_writes_the_outputs_under_their_onnx_names_and_eval_agrees(out, tmp_
 
 
 def test_run_codes_writes_the_integers_of_every_layer(made, tmp_path):
-    x, golden = artifact.load_golden(made)
+    x, golden = build_folder.load_golden(made)
     np.savez(tmp_path / "x.npz", **x)
     succeeds("run", made, "--input", tmp_path / "x.npz", "-o", tmp_path / "c.npz", "--codes")
     got = dict(np.load(tmp_path / "c.npz"))
@@ -112,7 +113,10 @@ def test_verify_proves_an_untouched_build(out):
     assert sim.keys() >= {"samples", "compared", "different", "first_difference", "mode", "executed_by"}
     assert (sim["samples"], sim["different"], sim["first_difference"], sim["mode"]) == (8, 0, None, "whole")
     assert sim["compared"] > 30_000
-    assert proof["golden"] == {"compared": sum(v.size for v in artifact.load_golden(out)[1].values()), "different": 0}
+    assert proof["golden"] == {
+        "compared": sum(v.size for v in build_folder.load_golden(out)[1].values()),
+        "different": 0,
+    }
     assert proof["files_changed"] == []
 
 
@@ -123,24 +127,24 @@ def test_verify_on_data_of_ones_own(out):
 
 
 def test_verify_finds_one_altered_golden_integer(out):
-    x, values = artifact.load_golden(out)
+    x, values = build_folder.load_golden(out)
     name = list(values)[2]
     values[name].flat[5] += 1
-    artifact.save_golden(out, x, values)
+    build_folder.save_golden(out, x, values)
     message = refused("SFN501", 1, "verify", out)
     assert "1 integers" in message
     assert document(out / "proof.json")["files_changed"] == ["golden.npz"]
 
 
 def test_verify_finds_one_altered_weight_of_a_target(out):
-    program = serialize.load(out / "sim")
+    program = program_files.load(out / "sim")
     steps = list(program.steps)
     at = next(i for i, s in enumerate(steps) if isinstance(s, Population))
     first, *others = steps[at].projections
     weight = first.map.weight.copy()
     weight.flat[0] += 40
     steps[at] = replace(steps[at], projections=(replace(first, map=replace(first.map, weight=weight)), *others))
-    serialize.save(replace(program, steps=tuple(steps)), out / "sim")
+    program_files.save(replace(program, steps=tuple(steps)), out / "sim")
     message = refused("SFN501", 1, "verify", out)
     assert "target sim" in message
     found = document(out / "proof.json")["targets"]["sim"]
@@ -249,7 +253,7 @@ def test_a_code_that_does_not_exist_is_not_explained():
 def test_help_names_every_command_and_imports_nothing_heavy():
     program = """
 import sys
-from sfn_compile.cli import cli
+from sfn_compile.cli.main import cli
 try:
     cli(["--help"], prog_name="sfnc")
 except SystemExit as end:

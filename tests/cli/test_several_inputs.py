@@ -10,7 +10,7 @@ import pytest
 from cli_helpers import document, refused, sfnc, succeeds
 from tiny_onnx import noise, saved, tiny
 
-from sfn_compile import artifact
+from sfn_compile.files import build_folder
 from sfn_compile.frontend.reference import FloatReference
 
 FUSION = tiny(
@@ -64,7 +64,7 @@ def test_a_fusion_network_is_compiled_run_proved_and_measured(fusion, tmp_path):
 def test_every_input_has_an_encoding_of_its_own(fusion, tmp_path):
     out = tmp_path / "out"
     succeeds(fusion, "--calib", tmp_path / "data.npz", "-o", out)
-    manifest, program = artifact.open_build(out)
+    manifest, program = build_folder.open_build(out)
     assert [e.name for e in program.inputs] == ["x", "camera", "goal"]
     codes = {e.name: (e.lo, e.hi, [op.kind for op in e.host]) for e in program.inputs}
     assert codes == {"x": (-128, 127, []), "camera": (0, 255, ["affine"]), "goal": (0, 255, [])}
@@ -75,7 +75,7 @@ def test_every_input_has_an_encoding_of_its_own(fusion, tmp_path):
     rows = document(out / "report.json")["layers"]
     assert [r["name"] for r in rows if r["kind"] == "input"] == ["x", "s", "goal"]
     assert document(out / "report.json")["totals"]["populations"] == len(rows) - 3
-    x, _ = artifact.load_golden(out)
+    x, _ = build_folder.load_golden(out)
     assert {k: v.shape[1:] for k, v in x.items()} == {"x": (5,), "camera": (3, 6, 6), "goal": (2,)}
 
 

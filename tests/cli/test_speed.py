@@ -17,7 +17,7 @@ HEAVY = ("numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "rich", "sympy
 def imported_by(*arguments: object) -> set[str]:
     """The heavy packages that are loaded when a command has run in a process of its own."""
     code = f"""import json, sys
-from sfn_compile.cli import cli
+from sfn_compile.cli.main import cli
 cli({[str(a) for a in arguments]!r}, standalone_mode=False)"""
     ending = f"finally:\n print('LOADED', json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
     body = "import json, sys\ntry:\n " + code.replace("\n", "\n ") + "\nexcept SystemExit: pass\n" + ending
@@ -42,7 +42,7 @@ def test_check_of_a_hundred_megabytes_takes_little_longer_than_of_a_few(tmp_path
     seconds = []
     for model in (small, large):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        command = [sys.executable, "-m", "sfn_compile.cli", "check", str(model)]
+        command = [sys.executable, "-m", "sfn_compile.cli.main", "check", str(model)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         assert "2 of 2 nodes can be mapped" in done.stdout
         after = resource.getrusage(resource.RUSAGE_CHILDREN)

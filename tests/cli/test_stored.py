@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from cli_helpers import CALIB, DIGITS, contents, refused, succeeds
 
-from sfn_compile import stored
+from sfn_compile.files import mapped_arrays
 
 
 @pytest.fixture
 def everything_is_large(monkeypatch):
-    monkeypatch.setattr(stored, "LARGE", 1)
+    monkeypatch.setattr(mapped_arrays, "LARGE", 1)
 
 
 ARRAYS = {
@@ -24,7 +24,7 @@ ARRAYS = {
 @pytest.mark.usefixtures("everything_is_large")
 def test_arrays_of_a_plain_npz_are_mapped(tmp_path):
     np.savez(tmp_path / "a.npz", **ARRAYS)
-    found = stored.read(tmp_path / "a.npz")
+    found = mapped_arrays.read(tmp_path / "a.npz")
     assert all(isinstance(v, np.memmap) for v in found.values())
     assert {k: v.tolist() for k, v in found.items()} == {k: v.tolist() for k, v in ARRAYS.items()}
     assert {k: v.dtype for k, v in found.items()} == {k: v.dtype for k, v in ARRAYS.items()}
@@ -33,7 +33,7 @@ def test_arrays_of_a_plain_npz_are_mapped(tmp_path):
 @pytest.mark.usefixtures("everything_is_large")
 def test_an_npy_is_mapped(tmp_path):
     np.save(tmp_path / "a.npy", ARRAYS["x"])
-    found = stored.read(tmp_path / "a.npy")["x"]
+    found = mapped_arrays.read(tmp_path / "a.npy")["x"]
     assert isinstance(found, np.memmap)
     assert np.array_equal(found, ARRAYS["x"])
 
@@ -41,7 +41,7 @@ def test_an_npy_is_mapped(tmp_path):
 @pytest.mark.usefixtures("everything_is_large")
 def test_compressed_arrays_are_read(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", **ARRAYS)
-    found = stored.read(tmp_path / "a.npz")
+    found = mapped_arrays.read(tmp_path / "a.npz")
     assert not any(isinstance(v, np.memmap) for v in found.values())
     assert all(np.array_equal(found[k], v) for k, v in ARRAYS.items())
 
@@ -49,13 +49,13 @@ def test_compressed_arrays_are_read(tmp_path):
 @pytest.mark.usefixtures("everything_is_large")
 def test_what_was_let_go_is_read_again(tmp_path):
     np.savez(tmp_path / "a.npz", **ARRAYS)
-    found = stored.read(tmp_path / "a.npz")["x"]
+    found = mapped_arrays.read(tmp_path / "a.npz")["x"]
     some = found[1:]
     before = some.copy()
-    stored.release(found)
-    stored.release(some.reshape(-1))
+    mapped_arrays.release(found)
+    mapped_arrays.release(some.reshape(-1))
     assert np.array_equal(some, before)
-    stored.release(before)  # an array of its own: nothing to let go
+    mapped_arrays.release(before)  # an array of its own: nothing to let go
     assert np.array_equal(some, before)
 
 
@@ -73,8 +73,8 @@ def test_a_build_from_mapped_samples_is_the_build_from_read_ones(tmp_path, monke
     with np.load(CALIB) as npz:
         np.savez(tmp_path / "calib.npz", **{k: npz[k][:100] for k in npz.files})
     found = []
-    for large in (stored.LARGE, 1):
-        monkeypatch.setattr(stored, "LARGE", large)
+    for large in (mapped_arrays.LARGE, 1):
+        monkeypatch.setattr(mapped_arrays, "LARGE", large)
         succeeds("compile", DIGITS, "--calib", tmp_path / "calib.npz", "-o", tmp_path / str(large), "--quiet")
         files = contents(tmp_path / str(large))
         found.append({k: v for k, v in files.items() if k != "timing.json"})

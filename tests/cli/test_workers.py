@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from cli_helpers import TEST, document, refused, succeeds
 
-from sfn_compile import pairs
-from sfn_compile.artifact import load_golden
-from sfn_compile.config import Machine
-from sfn_compile.diagnostics import CompileError, fail
-from sfn_compile.evaluate import evaluate
-from sfn_compile.pairs import Tally
-from sfn_compile.workers import gather
+from sfn_compile.commands.evaluate import evaluate
+from sfn_compile.evaluation import side_by_side
+from sfn_compile.evaluation.side_by_side import Tally
+from sfn_compile.evaluation.spread import gather
+from sfn_compile.files.build_folder import load_golden
+from sfn_compile.foundation.diagnostics import CompileError, fail
+from sfn_compile.foundation.options import Machine
 
 forked = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forks while other threads live
@@ -81,7 +81,7 @@ def test_processes_find_the_numbers_of_one(out, data, workers):
 @forked
 def test_a_process_that_ends_in_the_middle_takes_nothing_with_it(out, data, tmp_path, monkeypatch):
     """The fifth piece kills its process, the first time."""
-    one, plain = evaluate(out, data), pairs.Pair.tally
+    one, plain = evaluate(out, data), side_by_side.Pair.tally
     with np.load(data) as npz:
         fifth = npz["image"][256:320]
 
@@ -91,7 +91,7 @@ def test_a_process_that_ends_in_the_middle_takes_nothing_with_it(out, data, tmp_
             os.kill(os.getpid(), signal.SIGKILL)
         return plain(self, x, labels)
 
-    monkeypatch.setattr(pairs.Pair, "tally", deadly)
+    monkeypatch.setattr(side_by_side.Pair, "tally", deadly)
     assert evaluate(out, data, machine=Machine(workers=2)) == one
     assert (tmp_path / "killed").exists()
 
@@ -177,7 +177,7 @@ def test_labels_that_fit_no_class_are_refused_by_a_cluster_too(cluster, out, tmp
 @ignored
 def test_a_scheduler_that_does_not_answer_ends_in_a_code(out, monkeypatch):
     pytest.importorskip("distributed", reason="dask is not installed: pip install 'sfnc[cluster]'")
-    monkeypatch.setattr("sfn_compile.cluster.PATIENCE", 1)
+    monkeypatch.setattr("sfn_compile.evaluation.dask_cluster.PATIENCE", 1)
     refused("SFN607", 5, "eval", out, "--data", TEST, "--cluster", "tcp://127.0.0.1:9")
 
 

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from tiny_onnx import assert_parity, ints, noise, saved, tiny
 
-from sfn_compile.diagnostics import CompileError
+from sfn_compile.foundation.diagnostics import CompileError
 from sfn_compile.frontend import import_model, load_model
 from sfn_compile.frontend.reference import FloatReference
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from cli_helpers import CALIB, DIGITS, MODELS, contents, refused, succeeds
 
-from sfn_compile.config import Options
-from sfn_compile.report.terminal import _correction_line
+from sfn_compile.cli.terminal import _correction_line
+from sfn_compile.foundation.options import Options
 
 REASON = "its rounding costs the outputs most: more levels for a share of the neurons"
 

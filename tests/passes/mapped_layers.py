@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from pass_examples import program_of
 
-from sfn_compile.config import Options
-from sfn_compile.execute import run_codes
-from sfn_compile.host import encode
-from sfn_compile.ir import Graph
-from sfn_compile.ops import Layer
-from sfn_compile.program import Readout, Table, Uniform
+from sfn_compile.foundation.options import Options
+from sfn_compile.graph.graph import Graph
+from sfn_compile.graph.ops import Layer
+from sfn_compile.host.codec import encode
+from sfn_compile.program.network import Readout, Table, Uniform
+from sfn_compile.simulator.run import run_codes
 
 
 def layers(graph: Graph) -> list[tuple[str, Layer]]:
@@ -45,7 +45,7 @@ def assert_the_program_follows_the_float_graph(graph: Graph, x, least_db: float)
     """The signal to noise of every output on the calibration samples: a wrong fold is far below 0 dB."""
     program = program_of(graph)
     codes = run_codes(program, {e.value: encode(e, x) for e in program.inputs})
-    from sfn_compile.host import prepare_all
+    from sfn_compile.host.codec import prepare_all
 
     real = graph.evaluate(prepare_all(graph, {"x": x}))
     for out in program.outputs:

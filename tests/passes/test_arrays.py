@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pass_examples import fixed
 from tiny_onnx import noise
 
-from sfn_compile.passes.arrays import move_array, unmove_array
-from sfn_compile.program import MoveOp, Pad, Reshape, Slice, Take, Transpose
+from sfn_compile.program.broadcast import move_array, unmove_array
+from sfn_compile.program.network import MoveOp, Pad, Reshape, Slice, Take, Transpose
 
 SHAPE = (3, 4, 6)
 

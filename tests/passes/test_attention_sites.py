@@ -9,18 +9,18 @@ import pytest
 from pass_examples import EvaluatedRunner, mapped, program_of, structured, worst_lie
 from tiny_onnx import imported, ints, noise, samples, tiny
 
-from sfn_compile.config import Options
-from sfn_compile.execute import run_codes
-from sfn_compile.host import encode_all
-from sfn_compile.ops import Layer, Moved, Normalize, is_row_exp
-from sfn_compile.passes.choose_ladders import fine_sites
-from sfn_compile.passes.compose_moves import ComposeMoves
-from sfn_compile.passes.correct_bias import CorrectBias
-from sfn_compile.passes.fold_affine import FoldAffine, foldable
-from sfn_compile.passes.fold_thresholds import FoldThresholds
+from sfn_compile.foundation.options import Options
+from sfn_compile.graph.ops import Layer, Moved, Normalize, is_row_exp
+from sfn_compile.graph.steps import all_steps
+from sfn_compile.host.codec import encode_all
+from sfn_compile.passes.mapping.choose_ladders import fine_sites
+from sfn_compile.passes.mapping.correct_bias import CorrectBias
+from sfn_compile.passes.mapping.fold_thresholds import FoldThresholds
 from sfn_compile.passes.pipeline import run_passes, structure
-from sfn_compile.passes.steps import all_steps
-from sfn_compile.program import Identity, Matmul, Normalization, Ratio, Reshape, RowTable, Transpose
+from sfn_compile.passes.structure.compose_moves import ComposeMoves
+from sfn_compile.passes.structure.fold_affine import FoldAffine, foldable
+from sfn_compile.program.network import Identity, Matmul, Normalization, Ratio, Reshape, RowTable, Transpose
+from sfn_compile.simulator.run import run_codes
 
 PROJECTED = {"wq": noise(6, 6), "wk": noise(6, 6, seed=1), "wv": noise(6, 6, seed=2), "wo": noise(6, 6, seed=3)}
 QKV = "q = MatMul(x, wq) k = MatMul(x, wk) v = MatMul(x, wv) t = Transpose<perm=[0,2,1]>(k) s = MatMul(q, t) "

@@ -10,20 +10,20 @@ from pass_examples import EvaluatedRunner, structured
 from tiny_onnx import imported, noise, samples, tiny
 
 from sfn_compile.calibration.collect import RealValues, collect
-from sfn_compile.calibration.held import Held
-from sfn_compile.config import Options
-from sfn_compile.execute import run_codes
-from sfn_compile.host import encode_all, prepare_all
-from sfn_compile.ops import Layer
-from sfn_compile.passes import correct_bias
-from sfn_compile.passes.arrays import spread
-from sfn_compile.passes.choose_ladders import ChooseLadders
-from sfn_compile.passes.correct_bias import CorrectBias
-from sfn_compile.passes.fold_thresholds import FoldThresholds
-from sfn_compile.passes.lower import lower
+from sfn_compile.files.bounded_store import Held
+from sfn_compile.foundation.options import Options
+from sfn_compile.graph.ops import Layer
+from sfn_compile.host.codec import encode_all, prepare_all
+from sfn_compile.passes.mapping import correct_bias
+from sfn_compile.passes.mapping.choose_ladders import ChooseLadders
+from sfn_compile.passes.mapping.correct_bias import CorrectBias
+from sfn_compile.passes.mapping.fold_thresholds import FoldThresholds
+from sfn_compile.passes.mapping.lower import lower
+from sfn_compile.passes.mapping.quantize_weights import QuantizeWeights
 from sfn_compile.passes.pipeline import run_passes
-from sfn_compile.passes.quantize_weights import QuantizeWeights
-from sfn_compile.program import ValueInfo
+from sfn_compile.program.broadcast import spread
+from sfn_compile.program.network import ValueInfo
+from sfn_compile.simulator.run import run_codes
 
 BODY = "a = Conv(x, w) r = Relu(a) p = GlobalAveragePool(r) f = Flatten(p) g = Gemm(f, k) u = Relu(g) y = Gemm(u, l)"
 

@@ -8,11 +8,11 @@ from pass_examples import EvaluatedRunner, network, structured
 from tiny_onnx import imported, noise, samples, tiny
 
 from sfn_compile.calibration.collect import collect
-from sfn_compile.config import Options
-from sfn_compile.passes.choose_ladders import ChooseLadders
-from sfn_compile.passes.equalize import Equalize
+from sfn_compile.foundation.options import Options
+from sfn_compile.foundation.samples import by_name
+from sfn_compile.passes.mapping.choose_ladders import ChooseLadders
+from sfn_compile.passes.mapping.equalize import Equalize
 from sfn_compile.passes.pipeline import run_passes
-from sfn_compile.samples import by_name
 
 
 def before_and_after(model, folder, options):

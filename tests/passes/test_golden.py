@@ -9,8 +9,8 @@ import pytest
 from pass_examples import network, stages
 from tiny_onnx import imported
 
+from sfn_compile.graph.printer import print_graph
 from sfn_compile.passes.pipeline import STRUCTURE
-from sfn_compile.printer import print_graph
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -15,16 +15,16 @@ from tiny_onnx import imported, noise, samples, tiny
 
 from sfn_compile.calibration.methods import books
 from sfn_compile.calibration.statistics import Statistics
-from sfn_compile.config import Options
-from sfn_compile.execute import run_codes
-from sfn_compile.host import encode
-from sfn_compile.ir import Levels
-from sfn_compile.ops import Activation, IntegerForm, Layer
-from sfn_compile.passes.correct_bias import _mean_error
-from sfn_compile.passes.fold_thresholds import ladder
-from sfn_compile.passes.shift_steps import moved_steps, power_of, power_of_two
-from sfn_compile.printer import print_graph
-from sfn_compile.program import Dense, Table, Uniform
+from sfn_compile.foundation.options import Options
+from sfn_compile.graph.graph import Levels
+from sfn_compile.graph.ops import Activation, IntegerForm, Layer
+from sfn_compile.graph.printer import print_graph
+from sfn_compile.host.codec import encode
+from sfn_compile.passes.mapping.correct_bias import _mean_error
+from sfn_compile.passes.mapping.fold_thresholds import ladder
+from sfn_compile.passes.mapping.shift_steps import moved_steps, power_of, power_of_two
+from sfn_compile.program.network import Dense, Table, Uniform
+from sfn_compile.simulator.run import run_codes
 
 BOOKS = [None, (0, 1, 2, 5, 9), (-7, -2, 0, 1, 6, 7), (0, 200), (-128, 0, 127)]
 ACTIVATIONS = [Activation("identity"), Activation("relu"), Activation("clip", 0.0, 3.0), Activation("clip", -1.0, 2.0),

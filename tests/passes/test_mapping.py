@@ -15,15 +15,15 @@ from mapped_layers import assert_the_program_follows_the_float_graph, check_choi
 from pass_examples import NETWORKS, fixed, mapped, mapped_at, network, program_of, random_networks, structured
 from tiny_onnx import imported, noise, samples, tiny
 
-from sfn_compile.config import Options
-from sfn_compile.diagnostics import CompileError
-from sfn_compile.execute import run_codes
-from sfn_compile.ir import Graph, Levels
-from sfn_compile.ops import Activation, IntegerForm, Layer
-from sfn_compile.passes.correct_bias import _mean_error
-from sfn_compile.passes.fold_thresholds import inverse, ladder
-from sfn_compile.passes.steps import all_steps
-from sfn_compile.program import Dense, Identity, Table, Uniform
+from sfn_compile.foundation.diagnostics import CompileError
+from sfn_compile.foundation.options import Options
+from sfn_compile.graph.graph import Graph, Levels
+from sfn_compile.graph.ops import Activation, IntegerForm, Layer
+from sfn_compile.graph.steps import all_steps
+from sfn_compile.passes.mapping.correct_bias import _mean_error
+from sfn_compile.passes.mapping.fold_thresholds import inverse, ladder
+from sfn_compile.program.network import Dense, Identity, Table, Uniform
+from sfn_compile.simulator.run import run_codes
 
 getcontext().prec = 60
 SIGNED_KERNEL = np.round(noise(4, 3, 3, 3) * 40).clip(-126, 126)
@@ -92,9 +92,9 @@ def test_negative_gammas_end_up_in_the_weights(tmp_path):
         replace(n, op=replace(n.op, levels=replace(n.op.levels, step=steps), integer=None)) if n.name == "r" else n
         for n in graph.nodes
     ]
-    from sfn_compile.passes.fold_thresholds import FoldThresholds
+    from sfn_compile.passes.mapping.fold_thresholds import FoldThresholds
+    from sfn_compile.passes.mapping.quantize_weights import QuantizeWeights
     from sfn_compile.passes.pipeline import run_passes
-    from sfn_compile.passes.quantize_weights import QuantizeWeights
 
     chosen = replace(graph, nodes=tuple(nodes), invariants=frozenset({"ladders-chosen"}))
     graph = run_passes(chosen, (QuantizeWeights(Options()), FoldThresholds()))

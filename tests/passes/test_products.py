@@ -10,16 +10,16 @@ import pytest
 from pass_examples import Array, EvaluatedRunner, mapped, network, program_of, structured
 from tiny_onnx import imported, noise, samples, tiny
 
-from sfn_compile.config import Options
-from sfn_compile.execute import run_codes
-from sfn_compile.host import encode
-from sfn_compile.ir import Graph
-from sfn_compile.ops import Layer
-from sfn_compile.passes.correct_bias import CorrectBias
-from sfn_compile.passes.fold_thresholds import FoldThresholds
+from sfn_compile.foundation.options import Options
+from sfn_compile.graph.graph import Graph
+from sfn_compile.graph.ops import Layer
+from sfn_compile.graph.printer import print_program
+from sfn_compile.graph.steps import all_steps, effective_product
+from sfn_compile.host.codec import encode
+from sfn_compile.passes.mapping.correct_bias import CorrectBias
+from sfn_compile.passes.mapping.fold_thresholds import FoldThresholds
 from sfn_compile.passes.pipeline import run_passes, structure
-from sfn_compile.passes.steps import all_steps, effective_product
-from sfn_compile.printer import print_program
+from sfn_compile.simulator.run import run_codes
 
 GATED = {"w": noise(4, 3, 3, 3), "b": noise(4, seed=2), "v": noise(4, 3, 3, 3, seed=7), "c": noise(4, seed=6)}
 GLU = "a = Conv(x, w, b) d = Conv(x, v, c) s = Sigmoid(d) m = Mul(a, s)"

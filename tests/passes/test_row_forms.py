@@ -11,14 +11,14 @@ from itertools import product
 import numpy as np
 import pytest
 
-from sfn_compile.arith import ISQRT_LIMIT
-from sfn_compile.config import Options
-from sfn_compile.diagnostics import CompileError, Origin
-from sfn_compile.ir import Levels
-from sfn_compile.ops import Activation, IntegerForm, Layer, Normalize
-from sfn_compile.passes.row_forms import THETA, normalized, ratio_step, ratio_weight, row_table
-from sfn_compile.program import Identity, Matmul, Normalization, Product, Projection, ValueInfo
-from sfn_compile.ranges import normalization_reach
+from sfn_compile.foundation.diagnostics import CompileError, Origin
+from sfn_compile.foundation.options import Options
+from sfn_compile.graph.graph import Levels
+from sfn_compile.graph.ops import Activation, IntegerForm, Layer, Normalize
+from sfn_compile.passes.mapping.row_forms import THETA, normalized, ratio_step, ratio_weight, row_table
+from sfn_compile.program.arithmetic import ISQRT_LIMIT
+from sfn_compile.program.network import Identity, Matmul, Normalization, Product, Projection, ValueInfo
+from sfn_compile.program.ranges import normalization_reach
 
 ALPHAS = [1.0, 0.5, 2.0**-10, 0.1, 0.003, math.log(2), math.log(2) / 7, 7.3]
 

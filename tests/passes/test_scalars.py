@@ -12,24 +12,25 @@ from hypothesis import strategies as st
 from pass_examples import fixed, mapped, network, program_of, stages, structured, worst_lie
 from tiny_onnx import imported, noise, samples, saved, tiny
 
-from sfn_compile import arith, serialize
 from sfn_compile.calibration.collect import FloatRunner, collect
-from sfn_compile.config import Options
-from sfn_compile.diagnostics import CompileError
-from sfn_compile.execute import run_codes
+from sfn_compile.files import program_files
+from sfn_compile.foundation.diagnostics import CompileError
+from sfn_compile.foundation.options import Options
 from sfn_compile.frontend import import_model, load_model
 from sfn_compile.frontend.operators import scalars
-from sfn_compile.host import answer, encode_all
-from sfn_compile.ir import Levels
-from sfn_compile.ops import Activation, Expression, Layer, MaxPool, Moved
-from sfn_compile.ops.expression import IDENTITY as X
-from sfn_compile.ops.expression import call
-from sfn_compile.ops.functions import FUNCTIONS, erf
-from sfn_compile.passes.correct_bias import _mean_error
+from sfn_compile.graph.graph import Levels
+from sfn_compile.graph.ops import Activation, Expression, Layer, MaxPool, Moved
+from sfn_compile.graph.ops.expression import IDENTITY as X
+from sfn_compile.graph.ops.expression import call
+from sfn_compile.graph.ops.functions import FUNCTIONS, erf
+from sfn_compile.host.codec import answer, encode_all
+from sfn_compile.passes.mapping.correct_bias import _mean_error
+from sfn_compile.passes.mapping.scalar_tables import Site, scalar_table
 from sfn_compile.passes.pipeline import STRUCTURE, run_passes
-from sfn_compile.passes.scalar_tables import Site, scalar_table
-from sfn_compile.program import Dense, Table
-from sfn_compile.rounding import ROUNDINGS
+from sfn_compile.program import arithmetic
+from sfn_compile.program.network import Dense, Table
+from sfn_compile.program.rounding import ROUNDINGS
+from sfn_compile.simulator.run import run_codes
 
 W = {"w": noise(4, 3, 3, 3), "b": noise(4, seed=2), "u": noise(2, 4, 3, 3)}
 SQUARE = call("mul", X, X)
@@ -84,7 +85,7 @@ def test_a_table_is_the_formula_at_every_accumulator(name, data):
     assert (np.diff(table, axis=1) >= 0).all()
     assert table.size == 0 or (low <= table.min() and table.max() <= high + 1)
     acc = np.arange(low, high + 1)
-    fired = arith.fire_table(np.repeat(acc[:, None], 5, axis=1), table, codes)
+    fired = arithmetic.fire_table(np.repeat(acc[:, None], 5, axis=1), table, codes)
     for k in range(5):
         want = [plain_code(body, k, alpha[k] * a + beta[k], step[k], lo, lo + n_levels) for a in acc]
         assert fired[:, k].tolist() == want
@@ -103,7 +104,7 @@ def test_a_table_of_a_book_has_its_codes_where_they_are_due(name, data):
     site = Site(body, alpha, beta, levels(step, book[0], book[-1], book=book, offset=offset), -150, 150)
     table, codes = scalar_table(site)
     acc = np.arange(-150, 151)
-    fired = arith.fire_table(np.repeat(acc[:, None], 5, axis=1), table, codes)
+    fired = arithmetic.fire_table(np.repeat(acc[:, None], 5, axis=1), table, codes)
     for k in range(5):
         constant = body.with_constants(lambda c, k=k: c[k : k + 1])
         for a, got in zip(acc, fired[:, k], strict=True):
@@ -120,7 +121,7 @@ def test_a_table_rounds_as_the_quantiser_behind_it_does(rounding):
     acc = np.arange(-200, 201)
     real = BODIES["silu"].evaluate(acc / 16) / 0.25
     want = np.clip(ROUNDINGS[rounding](real.astype(np.float64 if rounding == "half_up" else np.float32)), -3, 12)
-    assert np.array_equal(arith.fire_table(acc[:, None], table, codes)[:, 0], want)
+    assert np.array_equal(arithmetic.fire_table(acc[:, None], table, codes)[:, 0], want)
 
 
 def test_neurons_that_miss_the_dip_add_no_codes_to_those_that_show_it():
@@ -259,9 +260,9 @@ def test_functions_on_both_ends_are_the_hosts_and_survive_the_file(tmp_path):
     program = program_of(mapped(structured(original), x, Options(levels=255)))
     assert [op.kind for op in program.inputs[0].host] == ["scalar"]
     assert [op.kind for op in program.outputs[0].host] == ["scalar"]
-    serialize.save(program, tmp_path)
-    kept = serialize.load(tmp_path)
-    assert serialize.digest(kept) == serialize.digest(program)
+    program_files.save(program, tmp_path)
+    kept = program_files.load(tmp_path)
+    assert program_files.digest(kept) == program_files.digest(program)
     decoded = [answer(p.outputs[0], run_codes(p, encode_all(p, {"x": x}))[p.outputs[0].value]) for p in (program, kept)]
     assert np.array_equal(*decoded)
     real = original.evaluate({"x": x})["y"]

@@ -7,10 +7,10 @@ import pytest
 from pass_examples import mapped, structured
 from tiny_onnx import imported, noise, samples, tiny
 
-from sfn_compile.config import Options
-from sfn_compile.passes.quantize_weights import QuantizeWeights
-from sfn_compile.passes.split_digits import SplitDigits
-from sfn_compile.program import Conv, Identity
+from sfn_compile.foundation.options import Options
+from sfn_compile.passes.mapping.quantize_weights import QuantizeWeights
+from sfn_compile.passes.mapping.split_digits import SplitDigits
+from sfn_compile.program.network import Conv, Identity
 
 BODY = "a = Relu(x) d = Conv<pads=[1,1,1,1]>(a, u, c) s = Add(a, d) r = Relu(s) y = Conv(r, u)"
 SMALL = {"x": (4, 5, 5), "u": 0.05 * noise(4, 4, 3, 3, seed=5), "c": noise(4, seed=6)}
@@ -42,7 +42,7 @@ def test_a_skip_is_read_several_times_and_every_weight_fits(bits, tmp_path):
 
 def test_the_convolution_beside_it_keeps_its_bits(tmp_path, monkeypatch):
     split = np.abs(conv(sum_layer(tmp_path, 4))).max()
-    monkeypatch.setattr("sfn_compile.passes.quantize_weights.COPIES_OF_SKIPS", 1)
+    monkeypatch.setattr("sfn_compile.passes.mapping.quantize_weights.COPIES_OF_SKIPS", 1)
     assert split > np.abs(conv(sum_layer(tmp_path, 4))).max()
 
 
@@ -55,7 +55,7 @@ def test_the_shares_add_up_to_the_skip(tmp_path):
 def test_with_eight_bits_it_is_read_several_times_too(tmp_path, monkeypatch):
     node = sum_layer(tmp_path, 8)
     assert 4 < len(skips(node)) <= 16
-    monkeypatch.setattr("sfn_compile.passes.quantize_weights.COPIES_OF_SKIPS", 1)
+    monkeypatch.setattr("sfn_compile.passes.mapping.quantize_weights.COPIES_OF_SKIPS", 1)
     once = sum_layer(tmp_path, 8)
     assert len(skips(once)) == 1
     fine, coarse = node.op.integer.alpha, once.op.integer.alpha
@@ -109,7 +109,7 @@ def test_what_was_fired_stays_last_and_is_read_up_to_sixteen_times(tmp_path, mon
     now, _ = in_digits(tmp_path, 8)
     assert now["r/carry"].inputs[-1] == "r"
     assert 4 < now["r/carry"].inputs.count("r") <= 16
-    monkeypatch.setattr("sfn_compile.passes.quantize_weights.COPIES_OF_SKIPS", 1)
+    monkeypatch.setattr("sfn_compile.passes.mapping.quantize_weights.COPIES_OF_SKIPS", 1)
     once, _ = in_digits(tmp_path, 8)
     assert once["r/carry"].inputs[-1] == "r"
     assert (now["r/carry"].op.integer.alpha < once["r/carry"].op.integer.alpha).all()

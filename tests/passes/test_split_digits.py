@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from pass_examples import NETWORKS, fixed, mapped, network, structured, worst_lie
 from tiny_onnx import imported, noise, samples, tiny
 
-from sfn_compile.config import Options, SiteOptions
-from sfn_compile.ir import Levels
-from sfn_compile.ops import Layer
+from sfn_compile.foundation.options import Options, SiteOptions
+from sfn_compile.graph.graph import Levels
+from sfn_compile.graph.ops import Layer
 from sfn_compile.passes.invariants import INVARIANTS
-from sfn_compile.passes.split_digits import (
+from sfn_compile.passes.mapping.split_digits import (
     SplitDigits,
     _first,
     _second,

@@ -8,10 +8,10 @@ from mapped_layers import assert_the_program_follows_the_float_graph, check_choi
 from pass_examples import mapped, network, program_of, structured
 from tiny_onnx import imported, ints, noise, samples, tiny
 
-from sfn_compile.config import Options
-from sfn_compile.host import encode
-from sfn_compile.passes.steps import all_steps
-from sfn_compile.program import Encoding, Identity
+from sfn_compile.foundation.options import Options
+from sfn_compile.graph.steps import all_steps
+from sfn_compile.host.codec import encode
+from sfn_compile.program.network import Encoding, Identity
 
 
 # -- channels that calibration never saw alive ---------------------------------------------------------------------

@@ -11,15 +11,15 @@ from hypothesis import given
 from pass_examples import NETWORKS, fixed, network, random_networks, stages, structured, worst_lie
 from tiny_onnx import imported, noise, samples, tiny
 
-from sfn_compile.diagnostics import CompileError, Origin
-from sfn_compile.ir import Graph
-from sfn_compile.ops import Activation, Layer, Linear, MaxPool, Moved
-from sfn_compile.passes.fold_affine import FoldAffine
-from sfn_compile.passes.fuse_quantizers import FuseQuantizers
-from sfn_compile.passes.hoist_activations import HoistActivations
+from sfn_compile.foundation.diagnostics import CompileError, Origin
+from sfn_compile.graph.graph import Graph
+from sfn_compile.graph.ops import Activation, Layer, Linear, MaxPool, Moved
 from sfn_compile.passes.pipeline import PROBE_TOLERANCE, STRUCTURE, BrokenPass, run_passes
-from sfn_compile.passes.split_host import SplitHost
-from sfn_compile.program import Concat, Dense, Identity, Pad, SumPool
+from sfn_compile.passes.structure.fold_affine import FoldAffine
+from sfn_compile.passes.structure.fuse_quantizers import FuseQuantizers
+from sfn_compile.passes.structure.hoist_activations import HoistActivations
+from sfn_compile.passes.structure.split_host import SplitHost
+from sfn_compile.program.network import Concat, Dense, Identity, Pad, SumPool
 
 # A pass reorders float64 sums of at most a few hundred terms: 2**-53 each, times what a batch norm cancels.
 EXACT = PROBE_TOLERANCE
@@ -259,7 +259,7 @@ class Lie:
             return replace(graph, outputs=(replace(graph.outputs[0], value="nowhere"),))
         elif self.how == "undo":
             scaled = np.full((1, 1, 1), 2.0)
-            from sfn_compile.ops.linear import affine
+            from sfn_compile.graph.ops.linear import affine
 
             last = rest[-1]
             rest = [*rest, replace(last, name="undone", op=affine(scaled, 0 * scaled), inputs=(last.name,))]

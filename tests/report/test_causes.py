@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sfn_compile.report.causes import Parts, advice, cause_of, parts_of
+from sfn_compile.evaluation.causes import Parts, advice, cause_of, parts_of
 
 BOOK = np.arange(0, 8)
 FED = np.random.default_rng(0).uniform(0, 7, (50, 4, 3))

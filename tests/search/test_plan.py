@@ -7,7 +7,7 @@ import sys
 import pytest
 from cli_helpers import CALIB, DIGITS, document, refused, sfnc, succeeds
 
-from sfn_compile.diagnostics import CompileError
+from sfn_compile.foundation.diagnostics import CompileError
 from sfn_compile.search.plan import Limit, Search, read_budget, strategy_of
 
 

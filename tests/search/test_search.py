@@ -16,21 +16,21 @@ import pytest
 from cli_helpers import CLOCK, contents, document, refused, succeeds
 from search_helpers import CALIB, DIGITS, FEW, searched
 
-from sfn_compile.artifact import open_build
-from sfn_compile.compilation import mapped, prepare
-from sfn_compile.config import Machine, SiteOptions
-from sfn_compile.data import load_data, subset
-from sfn_compile.diagnostics import CompileError
-from sfn_compile.execute import run_codes
-from sfn_compile.host import encode_all
-from sfn_compile.macs import macs
-from sfn_compile.program import Readout
+from sfn_compile.compiler.compilation import mapped, prepare
+from sfn_compile.files.build_folder import open_build
+from sfn_compile.files.sample_files import load_data, subset
+from sfn_compile.foundation.diagnostics import CompileError
+from sfn_compile.foundation.options import Machine, SiteOptions
+from sfn_compile.foundation.samples import ModelInput, part
+from sfn_compile.graph.macs import macs
+from sfn_compile.host.codec import encode_all
+from sfn_compile.program.network import Readout
 from sfn_compile.report import measure
-from sfn_compile.samples import ModelInput, part
 from sfn_compile.search import cost, evaluate
 from sfn_compile.search.plan import Search, read_budget
 from sfn_compile.search.run import task_of
 from sfn_compile.search.trial import Measured, front
+from sfn_compile.simulator.run import run_codes
 
 HALF = read_budget(("spikes=0.5",))
 STRATEGIES = ("tpe", "grid", "allocate", "compress")
@@ -186,7 +186,7 @@ def test_builds_of_a_search_are_the_same_byte_for_byte_and_their_front_is_printe
 # -- interruptions --------------------------------------------------------------------------------------------------
 SLOW = """
 import sys, time
-from sfn_compile.cli import cli
+from sfn_compile.cli.main import cli
 from sfn_compile.search.evaluate import Evaluator
 measure = Evaluator.measure
 def slowly(self, options, threads=None):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from search_helpers import trial
 
-from sfn_compile.config import Options, SiteOptions
+from sfn_compile.foundation.options import Options, SiteOptions
 from sfn_compile.search import pareto
 from sfn_compile.search.pareto import cheapest_loss
 from sfn_compile.search.plan import Search, read_budget
