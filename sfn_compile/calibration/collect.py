@@ -18,8 +18,9 @@ from ..foundation.samples import Samples, n_samples, part
 from ..frontend.reference import FloatReference, original_names
 from ..graph.graph import Graph, Node
 from ..graph.ops import Layer, needs_statistics
-from ..graph.ops.layer import Axis, channel_rows, n_channels
+from ..graph.ops.layer import channel_rows, n_channels
 from ..host.codec import prepare_all
+from ..program.broadcast import Axis
 from ..simulator.run import n_cores
 from .statistics import Statistics
 

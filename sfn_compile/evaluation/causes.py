@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..foundation.decibel import decibel
-from ..graph.ops.layer import Axis, channel_rows
+from ..graph.ops.layer import channel_rows
+from ..program.broadcast import Axis
 from ..program.network import Normalization, Population, Readout, Step, Table
 from ..program.rounding import to_ranks
 from ..report.activity import HALF

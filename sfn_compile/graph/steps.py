@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..program.broadcast import compress, move_array
+from ..program.broadcast import Axis, axes_of, compress, move_array
 from ..program.network import Conv, Dense, Identity, LinearMap, Matmul, ProductForm, Shape, ValueInfo
 from .graph import Graph, Node
 from .ops import Layer, MaxPool, Moved, Normalize
-from .ops.layer import Axis, Terms, axes_of, channel_rows
+from .ops.layer import Terms, channel_rows
 from .scaling import scale_input, scale_product
 
 Array = NDArray[Any]

@@ -7,14 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..graph.ops.layer import Axis, axes_of
 from .network import MoveOp, Reshape, Shape, Slice, Take, Transpose
 
 Array = NDArray[Any]
+Axis = int | tuple[int, ...]
 
 
 # Two float64 sums of the same terms in another order differ by less than this share of the largest value.
 ROUNDING = 2.0**-45
+
+
+def axes_of(axis: Axis, rank: int) -> tuple[int, ...]:
+    """Return a channel axis as the axes, in ascending order, of a sample of ``rank``."""
+    return tuple(sorted(a % rank for a in (axis if isinstance(axis, tuple) else (axis,))))
 
 
 def compress(array: Array, tolerance: float = 0.0) -> Array:

@@ -26,7 +26,7 @@ from ..program.network import (
     ValueInfo,
 )
 from ..program.ranges import bits_for, normalization_reach
-from ..targets.legalize import weight_top
+from ..program.weights import weight_top
 from . import attention, energy, health
 from .activity import Seen, levels_of, observe
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ..graph.macs import macs
 from ..program.network import Normalization, Population, Program, Readout
 from ..program.ranges import bits_for
+from ..program.weights import weight_top
 from ..report.activity import met
-from ..targets.legalize import weight_top
 
 Array = NDArray[Any]
 

@@ -40,6 +40,7 @@ from ..program.network import (
     Take,
     Transpose,
 )
+from ..simulator.edge_inputs import edge_inputs
 from ..simulator.run import run_codes
 from ..targets.backend import Backend, RunRequest, RunResult
 from ..targets.legalize import check_widths, legalize
@@ -447,21 +448,6 @@ CASES: tuple[Case, ...] = tuple(
 
 # For back ends that take several inputs; one that takes a single tensor refuses these with SFN402.
 SEVERAL_INPUTS: tuple[Case, ...] = tuple(Case(f.__name__, f) for f in (two_inputs, unread_input))
-
-
-def edge_inputs(program: Program, n_random: int = 5, seed: int = 1) -> dict[str, Array]:
-    """Return codes ``(n, *shape)``: all smallest, all largest, all zero, checkerboard of extremes, random.
-
-    A second input is one step further in this list, so that extremes of both signs meet.
-    """
-    rng = np.random.default_rng(seed)
-    out = {}
-    for i, e in enumerate(program.inputs):
-        full = np.ones(e.shape, np.int64)
-        board = np.where(np.indices(e.shape).sum(axis=0) % 2, e.lo, e.hi)
-        fixed = np.roll(np.stack([full * e.lo, full * e.hi, full * min(max(0, e.lo), e.hi), board]), -i, axis=0)
-        out[e.value] = np.concatenate([fixed, rng.integers(e.lo, e.hi + 1, (n_random, *e.shape))]).astype(np.int32)
-    return out
 
 
 def check(backend: Backend, case: Case, folder: Path, options: Mapping[str, str] | None = None) -> RunResult:

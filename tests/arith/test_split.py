@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sfn_compile.targets.narrow_weights import parts
 
 from sfn_compile.program.network import MOVES
+from sfn_compile.program.weights import exponent, mantissa_top
 from sfn_compile.simulator.run import run_codes
 from sfn_compile.targets.backend import Capabilities
 from sfn_compile.targets.legalize import check_widths, legalize
-from sfn_compile.targets.narrow_weights import exponent, mantissa_top, parts
 from sfn_compile.testing.conformance import edge_inputs, wide_sum
 
 ANY = arrays(np.int64, st.integers(1, 6), elements=st.integers(-(2**23), 2**23))

@@ -18,8 +18,8 @@ from sfn_backends.lava.describe import describe, rebuild
 from sfn_compile.files import program_files
 from sfn_compile.foundation.diagnostics import fail
 from sfn_compile.program.network import Program
+from sfn_compile.simulator.edge_inputs import edge_inputs
 from sfn_compile.simulator.run import run_codes
-from sfn_compile.testing.conformance import edge_inputs
 
 Array = NDArray[Any]
 FORMAT = 1

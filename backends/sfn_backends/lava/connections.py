@@ -23,7 +23,7 @@ from sfn_backends.lava.layout import from_lava, positions, to_lava
 from sfn_compile.files.program_files import smallest_int
 from sfn_compile.program import arithmetic, network
 from sfn_compile.program.network import Conv, Dense, Gather, Identity, LinearMap, Projection, Shape, SumPool
-from sfn_compile.targets.narrow_weights import exponent
+from sfn_compile.program.weights import exponent
 
 Array = NDArray[Any]
 Json = dict[str, Any]

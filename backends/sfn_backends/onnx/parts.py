@@ -19,7 +19,7 @@ from sfn_backends.onnx.sums import flat_pads
 from sfn_compile.program import arithmetic
 from sfn_compile.program.broadcast import channel_vector
 from sfn_compile.program.network import Conv, Identity, LinearMap, Shape, SumPool
-from sfn_compile.targets.legalize import ungrouped
+from sfn_compile.program.weights import ungrouped
 
 Array = NDArray[Any]
 

@@ -30,7 +30,7 @@ from sfn_compile.program.network import (
     ValueInfo,
 )
 from sfn_compile.program.ranges import absolute_bound, product_bound
-from sfn_compile.targets.legalize import ungrouped
+from sfn_compile.program.weights import ungrouped
 
 Array = NDArray[Any]
 EXACT = 2**24

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ...program.broadcast import Axis, axes_of
 from ...program.network import Ladder, LinearMap, Product, ProductForm, Projection, RowSum, Shape
 from ..graph import Levels
 from .activation import Activation
 
 Array = NDArray[Any]
 Item = TypeVar("Item")
-Axis = int | tuple[int, ...]
 Terms = tuple[tuple[Projection, ...], tuple[Product, ...]]
 
 
@@ -95,11 +95,6 @@ class Layer:
             return total
         real = self.activation.evaluate(total)
         return self.levels.real(real) if self.levels is not None and self.levels.imported else real
-
-
-def axes_of(axis: Axis, rank: int) -> tuple[int, ...]:
-    """Return a channel axis as the axes, in ascending order, of a sample of ``rank``."""
-    return tuple(sorted(a % rank for a in (axis if isinstance(axis, tuple) else (axis,))))
 
 
 def n_channels(shape: Shape, axis: Axis) -> int:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...program.broadcast import Axis
 from ...program.network import Ratio, Shape
 from ..graph import Levels
 from .activation import Activation
-from .layer import Axis
 
 Array = NDArray[Any]
 IDENTITY = Activation("identity")

@@ -22,9 +22,9 @@ from ...foundation.diagnostics import fail
 from ...foundation.options import Options
 from ...graph.graph import Graph, GraphInput, Levels, Node
 from ...graph.ops import Activation, Layer, MaxPool, Moved, Normalize, is_row_exp
-from ...graph.ops.layer import Axis, channel_rows
+from ...graph.ops.layer import channel_rows
 from ...graph.steps import contracted, effective, moved_step, on_codes, rows_of, top_code
-from ...program.broadcast import along, channel_vector, spread
+from ...program.broadcast import Axis, along, channel_vector, spread
 from ...program.network import Conv, Dense, Identity, LinearMap, Matmul, ProductForm, Shape, ValueInfo
 from .lower import info_behind
 from .row_forms import ratio_step, ratio_weight

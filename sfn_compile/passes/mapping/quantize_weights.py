@@ -22,10 +22,10 @@ from ...foundation.diagnostics import fail
 from ...foundation.options import Options
 from ...graph.graph import Graph, Node
 from ...graph.ops import IntegerForm, Layer, Normalize
-from ...graph.ops.layer import Axis, Terms, channel_rows
+from ...graph.ops.layer import Terms, channel_rows
 from ...graph.scaling import scale_output, scale_product
 from ...graph.steps import all_steps, on_codes, rows_of, top_code
-from ...program.broadcast import spread
+from ...program.broadcast import Axis, spread
 from ...program.network import Conv, Dense, Gather, Identity, LinearMap, Product, ProductForm, Shape, ValueInfo
 from ...program.ranges import driven_range
 from . import imported

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...calibration.statistics import Statistics
-from ...graph.ops.layer import Axis, Terms
+from ...graph.ops.layer import Terms
 from ...graph.steps import rows_of
+from ...program.broadcast import Axis
 from ...program.network import Shape
 
 Array = NDArray[Any]

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from ...foundation.diagnostics import fail
 from ...graph.graph import Graph, TensorType
 from ...graph.ops import MaxPool, Moved, fires
-from ...graph.ops.layer import Axis, n_channels
-from ...program.broadcast import along, channel_vector, spread
+from ...graph.ops.layer import n_channels
+from ...program.broadcast import Axis, along, channel_vector, spread
 
 Array = NDArray[Any]
 

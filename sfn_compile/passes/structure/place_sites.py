@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from ...foundation.diagnostics import Origin
 from ...graph.graph import Graph, GraphOutput, Levels, Node, TensorType, unique_name
 from ...graph.ops import Activation, Add, Layer, Linear, MatMul, Moved, Mul, Normalize, Quantize, Softmax
-from ...graph.ops.layer import Axis, n_channels
+from ...graph.ops.layer import n_channels
 from ...graph.scaling import scale_output, scale_product
-from ...program.broadcast import compress, move_array, spread
+from ...program.broadcast import Axis, compress, move_array, spread
 from ...program.network import (
     Concat,
     Conv,

@@ -13,25 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..program.network import LinearMap, Population, Product, ProductForm, Program, Projection
+from ...program.network import LinearMap, Population, Product, ProductForm, Program, Projection
+from ...program.weights import exponent, mantissa_top
 
 Array = NDArray[Any]
-
-
-def exponent(weight: Array) -> int:
-    """Return the largest k so that 2**k divides every weight, 0 where all are 0.
-
-    >>> exponent(np.array([12, -8, 0])), exponent(np.array([0]))
-    (2, 0)
-    """
-    bits = int(np.bitwise_or.reduce(np.abs(np.asarray(weight, np.int64)).reshape(-1), initial=0))
-    return (bits & -bits).bit_length() - 1 if bits else 0
-
-
-def mantissa_top(linear: LinearMap | ProductForm) -> int:
-    """Return the largest absolute weight without the power of two that all weights share."""
-    weight = np.asarray(linear.weight, np.int64)
-    return int(np.abs(weight).max(initial=0)) >> exponent(weight)
 
 
 def split_weights(program: Program, weight_bits: int) -> Program:
