@@ -21,8 +21,8 @@ from ..foundation.diagnostics import fail
 from ..foundation.options import Machine
 from ..foundation.samples import Samples
 from ..foundation.version import __version__
+from .crew import Crew, Results, samples_of
 from .side_by_side import Build, Pair, Tally, float_threads
-from .spread import Crew, Results, samples_of
 
 Array = NDArray[Any]
 Files = Mapping[str, bytes]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sfn_compile.targets.narrow_weights import parts
+from sfn_compile.targets.legalize.narrow_weights import parts
 
 from sfn_compile.program.network import MOVES
 from sfn_compile.program.weights import exponent, mantissa_top
