@@ -61,16 +61,16 @@ lint: setup
 	$(BIN)/mypy
 
 results: setup lava
-	$(BIN)/python tests/benchmarks/corpus_results.py --write docs/results.md
+	$(BIN)/python -m tests.benchmarks.corpus_results --write docs/results.md
 
 accuracy: setup
-	$(BIN)/python tests/benchmarks/accuracy.py --write docs/accuracy.md
+	$(BIN)/python -m tests.benchmarks.accuracy --write docs/accuracy.md
 
 benchmarks: setup lava
-	$(BIN)/python tests/benchmarks/performance.py --write docs/performance.md
+	$(BIN)/python -m tests.benchmarks.performance --write docs/performance.md
 
 fuzz: setup
-	$(BIN)/python tests/fuzz/campaign.py --cases 40000 --first $$(date +%s)
+	$(BIN)/python -m tests.fuzz.campaign --cases 40000 --first $$(date +%s)
 
 clean:
 	rm -rf $(VENV) $(LAVA) $(NIR) out build dist

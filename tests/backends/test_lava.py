@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lava_programs import odd_shapes, products_of_all_ranks, rows_of_all_ranks, skip_over_max_pool, wide_map
 from sfn_backends.lava import LavaBackend, interpreter
 from sfn_backends.lava.artifact import guard
 
@@ -45,6 +44,8 @@ from sfn_compile.targets.backend import RunRequest
 from sfn_compile.targets.legalize import legalize
 from sfn_compile.testing import conformance
 from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, Builder, check, edge_inputs
+
+from .lava_programs import odd_shapes, products_of_all_ranks, rows_of_all_ranks, skip_over_max_pool, wide_map
 
 PYTHON, PROBLEM = interpreter.find()
 needs_lava = pytest.mark.skipif(PYTHON is None, reason=f"lava-nc: {PROBLEM}. {interpreter.INSTALL}")

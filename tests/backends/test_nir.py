@@ -12,7 +12,19 @@ import h5py
 import nir
 import numpy as np
 import pytest
-from nir_programs import (
+from sfn_backends.nir import NirBackend, chain, evaluator, limits, witnesses
+from sfn_backends.nir.compact import compact
+from sfn_backends.nir.net import Net
+
+from sfn_compile.files import program_files
+from sfn_compile.foundation.diagnostics import CompileError
+from sfn_compile.program.network import Dense, Identity, Normalization, Pad, Program, Projection, Slice, SumPool
+from sfn_compile.simulator.run import run_codes
+from sfn_compile.targets.backend import RunRequest
+from sfn_compile.targets.legalize import legalize
+from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, Builder, Case, check, edge_inputs, fired
+
+from .nir_programs import (
     ONE,
     bumpy_table,
     conv,
@@ -28,17 +40,6 @@ from nir_programs import (
     widest,
     written_out,
 )
-from sfn_backends.nir import NirBackend, chain, evaluator, limits, witnesses
-from sfn_backends.nir.compact import compact
-from sfn_backends.nir.net import Net
-
-from sfn_compile.files import program_files
-from sfn_compile.foundation.diagnostics import CompileError
-from sfn_compile.program.network import Dense, Identity, Normalization, Pad, Program, Projection, Slice, SumPool
-from sfn_compile.simulator.run import run_codes
-from sfn_compile.targets.backend import RunRequest
-from sfn_compile.targets.legalize import legalize
-from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, Builder, Case, check, edge_inputs, fired
 
 FOLDER = Path(evaluator.__file__).parent
 PRODUCTS = [case for case in CASES if case.products]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -20,10 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "corpus"))
-
-import corpus_data
 
 from sfn_compile.compiler.compilation import Prepared, mapped, prepare
 from sfn_compile.foundation.options import Options
@@ -35,6 +30,8 @@ from sfn_compile.simulator.run import run_codes, single_threaded_blas
 from sfn_compile.targets import backend
 from sfn_compile.targets.backend import RunRequest
 from sfn_compile.targets.legalize import legalize
+
+from ..corpus import corpus_data
 
 SEEDS, CALIBRATION, CHARGED = 5, 1024, 64
 ENERGIES = ("E1 / float", "E2 / float", "E3 / float", "E1 / matched", "E4 / matched")

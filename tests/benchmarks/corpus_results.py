@@ -22,10 +22,6 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "corpus"))
-
-import corpus_data
-
 from sfn_compile.commands.build import build
 from sfn_compile.commands.evaluate import compare, evaluate
 from sfn_compile.commands.verify import verify
@@ -35,6 +31,8 @@ from sfn_compile.foundation.version import __version__
 from sfn_compile.frontend.reference import FloatReference
 from sfn_compile.host.codec import encode_all
 from sfn_compile.simulator.run import run_codes
+
+from ..corpus import corpus_data
 
 SEEDS = (0, 1, 2)
 CALIBRATION = 512

@@ -14,7 +14,6 @@ One thread of onnxruntime, and seconds of the processor instead of the clock: fo
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -32,9 +31,7 @@ from sfn_compile.foundation.options import Options
 from sfn_compile.host.codec import encode
 from sfn_compile.simulator.run import run_codes
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "corpus"))
-
-import corpus_data
+from ..corpus import corpus_data
 
 CALIBRATION = 16
 

@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx_target
 import onnxruntime as ort
 from sfn_backends.lava import LavaBackend
 
@@ -36,6 +35,8 @@ from sfn_compile.host.codec import encode_all
 from sfn_compile.simulator.run import n_cores, run_codes
 from sfn_compile.targets.backend import RunRequest
 from sfn_compile.targets.legalize import legalize
+
+from . import onnx_target
 
 DIGITS = Path(__file__).resolve().parents[2] / "models" / "digits.onnx"
 NETWORKS = ("cifar_resnet20_op13", "imagenet_mobilenet_v1_050_160", "resnet18 at 224", "mnist_mlp_256x2")
@@ -169,7 +170,7 @@ def memory() -> tuple[list[str], list[str]]:
 
 def child(kind: str, model: Path, n: int) -> float:
     """Return the peak resident memory in MiB of a process that does one thing."""
-    command = [sys.executable, __file__, "--child", kind, str(model), str(n)]
+    command = [sys.executable, "-m", __spec__.name, "--child", kind, str(model), str(n)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 

@@ -8,8 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from cli_helpers import DIGITS
-from tiny_onnx import noise, saved, tiny
+
+from ..commands.cli_helpers import DIGITS
+from ..frontend.tiny_onnx import noise, saved, tiny
 
 HEAVY = ("numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "rich", "sympy")
 

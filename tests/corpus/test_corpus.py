@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import corpus_data
 import numpy as np
 import pytest
 from sfn_backends.onnx import OnnxBackend
@@ -19,6 +18,8 @@ from sfn_compile.host.codec import encode_all
 from sfn_compile.simulator.run import run_codes
 from sfn_compile.targets import backend
 from sfn_compile.targets.backend import RunRequest
+
+from . import corpus_data
 
 pytestmark = pytest.mark.skipif(not corpus_data.present(), reason=corpus_data.MISSING)
 

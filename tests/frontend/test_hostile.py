@@ -12,9 +12,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from google.protobuf.message import DecodeError
-from mutate import with_function, with_if
 from onnx import helper
-from tiny_onnx import assert_parity, ints, noise, saved, tiny
 
 from sfn_compile.commands.check import check
 from sfn_compile.foundation.diagnostics import CompileError
@@ -22,6 +20,9 @@ from sfn_compile.frontend import import_model, load_model
 from sfn_compile.frontend.operators import IMPORTERS
 from sfn_compile.frontend.well_formed import check_graph
 from sfn_compile.passes.pipeline import STRUCTURE, run_passes
+
+from .mutate import with_function, with_if
+from .tiny_onnx import assert_parity, ints, noise, saved, tiny
 
 CONV = {"w": noise(4, 3, 3, 3)}
 SMALL = np.float32(1)

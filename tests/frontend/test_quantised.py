@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from quantised_models import HIDDEN_SCALE, SINGLE, halves, joined, qdq_residual, qonnx, single, tensorrt
-from quantised_models import qoperator as qoperator_model
 
 from sfn_compile.commands.build import build
 from sfn_compile.commands.evaluate import evaluate
@@ -19,6 +17,9 @@ from sfn_compile.graph.steps import all_steps
 from sfn_compile.host.codec import answer, decode, encode_all
 from sfn_compile.program.network import Readout, Table
 from sfn_compile.simulator.run import accumulate, run_codes
+
+from .quantised_models import HIDDEN_SCALE, SINGLE, halves, joined, qdq_residual, qonnx, single, tensorrt
+from .quantised_models import qoperator as qoperator_model
 
 KINDS = [
     {},

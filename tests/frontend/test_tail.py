@@ -7,8 +7,6 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from detectors import BODY, WEIGHTS, ssd, yolo
-from tiny_onnx import ints, noise, saved, tiny
 
 from sfn_compile.commands import build as build_module
 from sfn_compile.compiler import compilation
@@ -19,6 +17,9 @@ from sfn_compile.foundation.options import Options
 from sfn_compile.frontend import LoadedModel, load_model
 from sfn_compile.frontend.tail_cut import ALLOWED, HostTail, wide_nodes
 from sfn_compile.graph.graph import Graph
+
+from .detectors import BODY, WEIGHTS, ssd, yolo
+from .tiny_onnx import ints, noise, saved, tiny
 
 
 def network(model: onnx.ModelProto, folder) -> tuple[LoadedModel, Graph]:

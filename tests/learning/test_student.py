@@ -6,8 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pass_examples import NETWORKS, EvaluatedRunner, network, structured
-from tiny_onnx import imported, samples
 
 from sfn_compile.calibration.collect import collect
 from sfn_compile.foundation.options import Options
@@ -24,6 +22,9 @@ from sfn_compile.passes.mapping.lower import lower
 from sfn_compile.passes.mapping.quantize_weights import QuantizeWeights
 from sfn_compile.passes.pipeline import run_passes
 from sfn_compile.simulator.run import run_codes
+
+from ..frontend.tiny_onnx import imported, samples
+from ..passes.pass_examples import NETWORKS, EvaluatedRunner, network, structured
 
 FINE = 1 << 40
 

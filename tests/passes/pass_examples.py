@@ -10,7 +10,6 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tiny_onnx import ints, noise, tiny
 
 from sfn_compile.calibration.collect import RealValues, collect
 from sfn_compile.foundation.options import Options
@@ -24,6 +23,8 @@ from sfn_compile.passes.mapping.lower import lower
 from sfn_compile.passes.mapping.quantize_weights import QuantizeWeights
 from sfn_compile.passes.pipeline import STRUCTURE, UNPROBED, run_passes
 from sfn_compile.program.network import Program
+
+from ..frontend.tiny_onnx import ints, noise, tiny
 
 Array = NDArray[Any]
 fixed = settings(

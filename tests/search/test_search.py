@@ -13,8 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_helpers import CLOCK, contents, document, refused, succeeds
-from search_helpers import CALIB, DIGITS, FEW, searched
 
 from sfn_compile.compiler.compilation import mapped, prepare
 from sfn_compile.files.build_folder import open_build
@@ -31,6 +29,9 @@ from sfn_compile.search.plan import Search, read_budget
 from sfn_compile.search.run import task_of
 from sfn_compile.search.trial import Measured, front
 from sfn_compile.simulator.run import run_codes
+
+from ..commands.cli_helpers import CLOCK, contents, document, refused, succeeds
+from .search_helpers import CALIB, DIGITS, FEW, searched
 
 HALF = read_budget(("spikes=0.5",))
 STRATEGIES = ("tpe", "grid", "allocate", "compress")
