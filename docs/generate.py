@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from sfn_compile.codes import CODES
+from sfn_compile.foundation.codes import CODES
 from sfn_compile.frontend.operators import describe
 from sfn_compile.frontend.operators.refused import REFUSED
 

@@ -12,12 +12,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-__all__ = ["Program", "compile", "load"]
+from .foundation.version import __version__
+
+__all__ = ["Program", "__version__", "compile", "load"]
 
 if TYPE_CHECKING:
-    from .build import Built
-    from .program import Program
+    from .commands.build import Built
+    from .program.network import Program
 
 
 def compile(model: str | Path, out: str | Path, *, calib: str | Path | None = None, **options: Any) -> Built:
@@ -27,8 +28,8 @@ def compile(model: str | Path, out: str | Path, *, calib: str | Path | None = No
 
     Returns the report and the refusals of single targets. Raises ``diagnostics.CompileError``.
     """
-    from .build import build
-    from .config import Options
+    from .commands.build import build
+    from .foundation.options import Options
 
     shapes, search = options.pop("input_shapes", None), options.pop("search", None)
     data = None if calib is None else Path(calib)
@@ -37,14 +38,14 @@ def compile(model: str | Path, out: str | Path, *, calib: str | Path | None = No
 
 def load(folder: str | Path) -> Program:
     """Return the Program of a build folder. Raises ``diagnostics.CompileError`` (SFN503)."""
-    from .artifact import open_build
+    from .files.build_folder import open_build
 
     return open_build(Path(folder))[1]
 
 
 def __getattr__(name: str) -> Any:
     if name == "Program":  # imported when asked for: the package itself must stay light for `sfnc --help`
-        from .program import Program
+        from .program.network import Program
 
         return Program
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

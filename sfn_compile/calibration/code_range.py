@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..config import Options
-from ..ops import Activation
+from ..foundation.options import Options
+from ..graph.ops import Activation
 from . import methods
 from .statistics import Statistics
 

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..diagnostics import fail
-from ..execute import n_cores
+from ..foundation.diagnostics import fail
+from ..foundation.samples import Samples, n_samples, part
 from ..frontend.reference import FloatReference, original_names
-from ..host import prepare_all
-from ..ir import Graph, Node
-from ..ops import Layer, needs_statistics
-from ..ops.layer import Axis, channel_rows, n_channels
-from ..samples import Samples, n_samples, part
+from ..graph.graph import Graph, Node
+from ..graph.ops import Layer, needs_statistics
+from ..graph.ops.layer import Axis, channel_rows, n_channels
+from ..host.codec import prepare_all
+from ..simulator.run import n_cores
 from .statistics import Statistics
 
 Array = NDArray[Any]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rounding import due
+from ..program.rounding import due
 
 Array = NDArray[Any]
 COUNTED_AT_A_TIME = 1 << 16  # values, so that they stay in cache from one step to the next

@@ -11,13 +11,13 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ..diagnostics import Diagnostic, Origin
-from ..ir import Node, Op, TensorType, make_node, unique_name
-from ..ops import Linear, Moved, Softmax
-from ..ops.linear import affine
-from ..program import MoveOp, Reshape, Shape, Transpose
-from .layout import FRONT, Layout, apart, common, placements
-from .work import MOST_NUMBERS
+from ..foundation.diagnostics import Diagnostic, Origin
+from ..graph.graph import Node, Op, TensorType, make_node, unique_name
+from ..graph.ops import Linear, Moved, Softmax
+from ..graph.ops.linear import affine
+from ..program.network import MoveOp, Reshape, Shape, Transpose
+from .batch_layout import FRONT, Layout, apart, common, placements
+from .size_limits import MOST_NUMBERS
 
 Array = NDArray[Any]
 

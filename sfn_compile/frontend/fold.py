@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ..diagnostics import Diagnostic
+from ..foundation.diagnostics import Diagnostic
 from .context import Context, Refusal, node_label
 
 Array = NDArray[Any]

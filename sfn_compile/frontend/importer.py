@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ..diagnostics import CompileError, Diagnostic
-from ..ir import Graph, GraphInput, GraphOutput, TensorType, live_nodes
-from ..program import HostOp
+from ..foundation.diagnostics import CompileError, Diagnostic
+from ..graph.graph import Graph, GraphInput, GraphOutput, TensorType, live_nodes
+from ..program.network import HostOp
 from .context import Context, Grid, OnnxNode, Refusal, node_label
 from .fold import fold_constant
 from .inputs import TYPES, needed_values
-from .integers import integer_problem
 from .join import masked_readers, with_affine_norms
 from .load import LoadedModel
 from .operators import SEVERAL_OUTPUTS, TAKE_CONSTANTS, batch_of, importer_of, unsupported
+from .stored_integers import integer_problem
 
 _MISFITS = (ArithmeticError, IndexError, KeyError, TypeError, ValueError)
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import onnx_ir as ir
 
-from ..diagnostics import CompileError, Diagnostic, fail
-from ..samples import ModelInput
+from ..foundation.diagnostics import CompileError, Diagnostic, fail
+from ..foundation.samples import ModelInput
 
 TYPES = {
     ir.DataType.FLOAT: "float32", ir.DataType.DOUBLE: "float64", ir.DataType.FLOAT16: "float16",

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from ..diagnostics import Diagnostic, Origin
-from ..ir import Node
-from ..ops import Add, Linear, Moved, Normalize, Softmax
-from ..program import Identity
+from ..foundation.diagnostics import Diagnostic, Origin
+from ..graph.graph import Node
+from ..graph.ops import Add, Linear, Moved, Normalize, Softmax
+from ..program.network import Identity
 
 
 def with_affine_norms(nodes: Sequence[Node], outputs: Collection[str]) -> tuple[Node, ...]:

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
-from ..data import file_sha256
-from ..diagnostics import CompileError, Diagnostic, fail
-from ..samples import ModelInput
+from ..files.sample_files import file_sha256
+from ..foundation.diagnostics import CompileError, Diagnostic, fail
+from ..foundation.samples import ModelInput
 from .inputs import needed_values, read_inputs
 from .operators import unsupported
-from .sound import check_functions, check_graph, check_proto, graphs_within, nodes_within, short
-from .tail import HostTail
-from .work import FoldBudget, check_input, numbers
+from .size_limits import FoldBudget, check_input, numbers
+from .tail_cut import HostTail
+from .well_formed import check_functions, check_graph, check_proto, graphs_within, nodes_within, short
 
 # Operators whose result is not a function of their inputs: never folded.
 _RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}

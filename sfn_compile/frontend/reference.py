@@ -12,9 +12,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ..diagnostics import fail
-from ..samples import Samples, by_name, n_samples, part
-from ..stored import release
+from ..files.mapped_arrays import release
+from ..foundation.diagnostics import fail
+from ..foundation.samples import Samples, by_name, n_samples, part
 from . import qonnx
 
 if TYPE_CHECKING:

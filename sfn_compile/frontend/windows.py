@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..program import Pads, Shape
+from ..program.network import Pads, Shape
 from .context import OnnxNode
 
 

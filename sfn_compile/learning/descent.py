@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..execute import n_cores, single_threaded_blas
-from ..ir import Graph
-from .rounding import Grid, rounded_maps
+from ..graph.graph import Graph
+from ..simulator.run import n_cores, single_threaded_blas
 from .student import Parameters, Student, Values
+from .weight_grid import Grid, rounded_maps
 
 Array = NDArray[Any]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import kernels
+from ..simulator import kernels
 from .slopes import F32, ConvSlope
 
 Array = NDArray[Any]

@@ -19,15 +19,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import Options
-from ..host import prepare_all
-from ..ir import Graph
-from ..passes.quantize_weights import QuantizeWeights
-from ..samples import Samples, n_samples
+from ..foundation.options import Options
+from ..foundation.samples import Samples, n_samples
+from ..graph.graph import Graph
+from ..host.codec import prepare_all
+from ..passes.mapping.quantize_weights import QuantizeWeights
 from .descent import FINEST, Loss, Recipe, Teacher, error_of, learn, pieces_of, signal_of
 from .refit import refit, samples_for
-from .rounding import grid_of, with_integers
 from .student import Student, learnable
+from .weight_grid import grid_of, with_integers
 
 Array = NDArray[Any]
 

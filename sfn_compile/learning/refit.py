@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir import Node
-from ..kernels import beside
-from ..ops import Layer
-from ..passes.steps import all_steps
+from ..graph.graph import Node
+from ..graph.ops import Layer
+from ..graph.steps import all_steps
+from ..simulator.kernels import beside
 from .descent import FINEST, PIECE, Teacher, in_threads, real_inputs
 from .least_squares import WIDEST, Normal, normal_equations, refitted, rounded_with_feedback
-from .rounding import Grid, per_code, rounded_maps
 from .slopes import F32
 from .student import Parameters, Student, Values, real_of, summed_like
+from .weight_grid import Grid, per_code, rounded_maps
 
 Array = NDArray[Any]
 

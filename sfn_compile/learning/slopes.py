@@ -1,6 +1,6 @@
 """Linear maps and moves with their slopes: forward, and backward to the input and to the weights. Batch axis last.
 
-Forward is that of :mod:`sfn_compile.kernels`. Backward of a convolution unrolls its windows again, a tile at a time,
+Forward is that of :mod:`sfn_compile.simulator.kernels`. Backward of a convolution unrolls its windows again, a tile at a time,
 instead of keeping them: they would take nine times the memory of the map.
 """
 
@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import kernels
-from ..kernels import Window, beside
-from ..program import Conv, Dense, Gather, LinearMap, Shape, SumPool
+from ..program.network import Conv, Dense, Gather, LinearMap, Shape, SumPool
+from ..simulator import kernels
+from ..simulator.kernels import Window, beside
 
 Array = NDArray[Any]
 F32: Any = np.float32

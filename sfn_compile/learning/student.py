@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir import Graph, Levels, Node
-from ..kernels import beside
-from ..ops import Activation, Layer, MaxPool, Moved
-from ..program import Conv, Dense, Shape
+from ..graph.graph import Graph, Levels, Node
+from ..graph.ops import Activation, Layer, MaxPool, Moved
+from ..program.network import Conv, Dense, Shape
+from ..simulator.kernels import beside
 from .slopes import F32, MaxPoolSlope, MoveSlope, Slope, slope_of
 
 Array = NDArray[Any]

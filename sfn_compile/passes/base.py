@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol
 
-from ..ir import Graph, Node
+from ..graph.graph import Graph, Node
 
 
 class Pass(Protocol):

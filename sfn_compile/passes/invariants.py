@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..ir import Graph
-from ..ops import (
+from ..graph.graph import Graph
+from ..graph.ops import (
     Activation,
     Add,
     IntegerForm,
@@ -23,16 +23,16 @@ from ..ops import (
     Softmax,
     fires,
 )
-from ..ranges import driven_range
-from .compose_linear import chains
-from .compose_pools import pairs
-from .fold_affine import foldable
-from .fuse_quantizers import fusible
-from .fuse_scalars import unfused
-from .hoist_activations import hoistable
-from .lower import value_infos
-from .sink_moves import sinkable
-from .split_host import host_only
+from ..program.ranges import driven_range
+from .mapping.lower import value_infos
+from .structure.compose_linear import chains
+from .structure.compose_pools import pairs
+from .structure.fold_affine import foldable
+from .structure.fuse_quantizers import fusible
+from .structure.fuse_scalars import unfused
+from .structure.hoist_activations import hoistable
+from .structure.sink_moves import sinkable
+from .structure.split_host import host_only
 
 Checker = Callable[[Graph], list[str]]
 

@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import Options
-from ..host import apply_host
-from ..ir import Graph, Op
-from ..program import HostOp
+from ..foundation.options import Options
+from ..graph.graph import Graph, Op
+from ..host.codec import apply_host
+from ..program.network import HostOp
 from .base import Pass
-from .compose_linear import ComposeLinear
-from .compose_moves import ComposeMoves
-from .compose_pools import ComposePools
-from .fold_affine import FoldAffine
-from .fuse_quantizers import FuseQuantizers
-from .fuse_scalars import FuseScalars
-from .hoist_activations import HoistActivations
 from .invariants import INVARIANTS
-from .place_sites import PlaceSites
-from .sink_moves import SinkMoves
-from .split_host import SplitHost
+from .structure.compose_linear import ComposeLinear
+from .structure.compose_moves import ComposeMoves
+from .structure.compose_pools import ComposePools
+from .structure.fold_affine import FoldAffine
+from .structure.fuse_quantizers import FuseQuantizers
+from .structure.fuse_scalars import FuseScalars
+from .structure.hoist_activations import HoistActivations
+from .structure.place_sites import PlaceSites
+from .structure.sink_moves import SinkMoves
+from .structure.split_host import SplitHost
 
 Array = NDArray[Any]
 

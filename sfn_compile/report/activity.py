@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..calibration.collect import FloatRunner
-from ..execute import run_codes
-from ..host import encode_all
-from ..ir import Graph, Levels, Node
-from ..ops import Layer, Normalize
-from ..passes.split_digits import wholes
-from ..passes.steps import all_steps
-from ..program import Matmul, Population, ProductForm, Program, ValueInfo
-from ..samples import Samples, n_samples, part
+from ..foundation.decibel import decibel
+from ..foundation.samples import Samples, n_samples, part
+from ..graph.graph import Graph, Levels, Node
+from ..graph.ops import Layer, Normalize
+from ..graph.steps import all_steps
+from ..host.codec import encode_all
+from ..passes.mapping.split_digits import wholes
+from ..program.network import Matmul, Population, ProductForm, Program, ValueInfo
+from ..simulator.run import run_codes
 from . import attention
-from .decibel import decibel
 from .fanout import classes, fan_out
 
 Array = NDArray[Any]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..program import Matmul, Population, Program, RowTable
+from ..program.network import Matmul, Population, Program, RowTable
 
 Array = NDArray[Any]
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from math import ceil, log2, prod
 from typing import Any
 
-from ..program import MaxPool, Move, Population, Program, Step, ValueInfo
+from ..program.network import MaxPool, Move, Population, Program, Step, ValueInfo
 from .activity import MEASURES, Activity, Seen
 
 _HOROWITZ = "Horowitz, Computing's energy problem, ISSCC 2014 (45 nm, 0.9 V)"

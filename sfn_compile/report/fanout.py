@@ -8,7 +8,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from ..maps import Conv, Dense, Gather, LinearMap, Shape, SumPool
+from ..program.linear_maps import Conv, Dense, Gather, LinearMap, Shape, SumPool
 
 Counts = NDArray[np.int64]
 

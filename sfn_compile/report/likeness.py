@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..diagnostics import Diagnostic
-from ..execute import run_codes
-from ..host import encode, encode_all
-from ..program import Normalization, Population, Program, Readout
-from ..samples import Samples, n_samples, part
+from ..foundation.diagnostics import Diagnostic
+from ..foundation.samples import Samples, n_samples, part
+from ..host.codec import encode, encode_all
+from ..program.network import Normalization, Population, Program, Readout
+from ..simulator.run import run_codes
 
 Array = NDArray[Any]
 LOOKED_AT = 256  # samples of the inputs

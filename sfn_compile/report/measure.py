@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..calibration.collect import FloatRunner
-from ..ir import Graph, GraphInput, Node
-from ..legalize import weight_top
-from ..macs import macs, product_macs
-from ..ops import Layer, Normalize
-from ..program import (
+from ..foundation.samples import Samples
+from ..graph.graph import Graph, GraphInput, Node
+from ..graph.macs import macs, product_macs
+from ..graph.ops import Layer, Normalize
+from ..program.network import (
     Normalization,
     Population,
     Program,
@@ -25,8 +25,8 @@ from ..program import (
     Uniform,
     ValueInfo,
 )
-from ..ranges import bits_for, normalization_reach
-from ..samples import Samples
+from ..program.ranges import bits_for, normalization_reach
+from ..targets.legalize import weight_top
 from . import attention, energy, health
 from .activity import Seen, levels_of, observe
 

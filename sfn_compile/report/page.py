@@ -14,9 +14,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 
-from .. import artifact
-from ..codes import CODES
-from ..diagnostics import fail
+from ..files import build_folder
+from ..foundation.codes import CODES
+from ..foundation.diagnostics import fail
 from . import charts
 from .likeness import read_report
 from .units import decibel, energy, number, percent, ratio
@@ -28,8 +28,8 @@ AGAIN = "run its command again"
 
 def write_page(folder: Path) -> Path:
     """Write the page of a build anew and return its path. Raises SFN503 where the folder is no build."""
-    manifest, _ = artifact.open_build(folder)
-    if "report.json" in artifact.changed_files(folder, manifest):
+    manifest, _ = build_folder.open_build(folder)
+    if "report.json" in build_folder.changed_files(folder, manifest):
         raise fail("SFN503", "report.json is not the file that compile wrote", str(folder), "compile again")
     later = {name: _document(folder / f"{name}.json") for name in LATER}
     try:
@@ -37,7 +37,7 @@ def write_page(folder: Path) -> Path:
     except (TemplateError, TypeError, ValueError, AttributeError, KeyError) as error:  # fields that are not there
         there = ", ".join(f"{name}.json" for name, found in later.items() if found is not None)
         raise fail("SFN503", f"{there or 'report.json'} is damaged: {error}", str(folder), AGAIN) from error
-    artifact.write_text(folder / FILE, text)
+    build_folder.write_text(folder / FILE, text)
     return folder / FILE
 
 
@@ -57,7 +57,7 @@ def render(
     proof: Mapping[str, Any] | None = None, bisect: Mapping[str, Any] | None = None,
 ) -> str:  # fmt: skip
     """Return the page. ``facts``: model, calibration, options and versions as in ``manifest.json``."""
-    facts, report = (json.loads(artifact.dumps(one)) for one in (facts, report))  # as read from their files
+    facts, report = (json.loads(build_folder.dumps(one)) for one in (facts, report))  # as read from their files
     page = _environment().get_template("page.html.j2")
     return page.render(
         model=facts["model"], versions=facts["versions"], options=facts["options"], data=facts["calibration"],

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..legalize import weight_top
-from ..macs import macs
-from ..program import Normalization, Population, Program, Readout
-from ..ranges import bits_for
+from ..graph.macs import macs
+from ..program.network import Normalization, Population, Program, Readout
+from ..program.ranges import bits_for
 from ..report.activity import met
+from ..targets.legalize import weight_top
 
 Array = NDArray[Any]
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from ..cluster import connected, finished
-from ..config import Machine, Options
-from ..workers import Crew, Results, complete, processes, threads_of
+from ..evaluation.dask_cluster import connected, finished
+from ..evaluation.spread import Crew, Results, complete, processes, threads_of
+from ..foundation.options import Machine, Options
 from .evaluate import Evaluator
 from .trial import Measured
 

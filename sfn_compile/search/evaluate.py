@@ -13,20 +13,20 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..agreement import Agreement
 from ..calibration.collect import FloatRunner, RealValues, Seen
-from ..compilation import Prepared, mapped, recalibrated
-from ..config import Options
-from ..data import Data
-from ..diagnostics import CompileError, fail
-from ..ending import ending_of
-from ..execute import run_codes, single_threaded_blas
+from ..compiler.compilation import Prepared, mapped, recalibrated
+from ..evaluation.agreement import Agreement
+from ..evaluation.side_by_side import PIECE, cuts, hits, reference_of
+from ..files.sample_files import Data
+from ..foundation.diagnostics import CompileError, fail
+from ..foundation.options import Options
+from ..foundation.samples import Samples, n_samples, part
 from ..frontend import LoadedModel
-from ..host import decode, encode_all
-from ..pairs import PIECE, cuts, hits, reference_of
-from ..passes.correct_bias import MAX_SAMPLES
-from ..program import Decoding, Program
-from ..samples import Samples, n_samples, part
+from ..host.codec import decode, encode_all
+from ..host.model_outputs import ending_of
+from ..passes.mapping.correct_bias import MAX_SAMPLES
+from ..program.network import Decoding, Program
+from ..simulator.run import run_codes, single_threaded_blas
 from . import cost
 from .plan import Search
 from .trial import Measured

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..artifact import dumps
-from ..diagnostics import fail
+from ..files.build_folder import dumps
+from ..foundation.diagnostics import fail
 from .trial import Measured, Trial
 
 Facts = Mapping[str, Any]

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..config import ONE_PROCESS, Machine
-from ..diagnostics import Diagnostic, fail
+from ..foundation.diagnostics import Diagnostic, fail
+from ..foundation.options import ONE_PROCESS, Machine
 
 STRATEGIES = ("tpe", "grid", "allocate", "compress")
 OBJECTIVES = ("error", "agreement", "accuracy")

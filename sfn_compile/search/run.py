@@ -7,13 +7,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
-from ..compilation import Compilation, Prepared, Progress, data_warnings, mapped, prepare, silent, timed
-from ..config import Options
-from ..diagnostics import fail
-from ..execute import single_threaded_blas
-from ..ir import Graph
-from ..program import Program
+from ..compiler.compilation import Compilation, Prepared, Progress, data_warnings, mapped, prepare, silent, timed
+from ..foundation.diagnostics import fail
+from ..foundation.options import Options
+from ..foundation.version import __version__
+from ..graph.graph import Graph
+from ..program.network import Program
+from ..simulator.run import single_threaded_blas
 from .crew import Measure, crew_of
 from .evaluate import Evaluator, evaluator_of, measured
 from .journal import Journal, as_read

@@ -12,11 +12,11 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TypeVar
 
-from ..config import Options, SiteOptions
-from ..diagnostics import fail
-from ..ir import Graph
-from ..ops import Layer, needs_statistics
-from ..passes.choose_ladders import fine_sites
+from ..foundation.diagnostics import fail
+from ..foundation.options import Options, SiteOptions
+from ..graph.graph import Graph
+from ..graph.ops import Layer, needs_statistics
+from ..passes.mapping.choose_ladders import fine_sites
 
 Site = tuple[str, tuple[int, ...]]
 T = TypeVar("T")

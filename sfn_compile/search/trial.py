@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..config import Options
-from ..diagnostics import fail
+from ..foundation.diagnostics import fail
+from ..foundation.options import Options
 from .plan import COSTS, LOSS, Search
 
 

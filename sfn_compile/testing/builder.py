@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..diagnostics import Origin
-from ..program import (
+from ..foundation.diagnostics import Origin
+from ..program.network import (
     Decoding,
     Encoding,
     Identity,
@@ -31,8 +31,8 @@ from ..program import (
     SumPool,
     Table,
     Uniform,
-)  # fmt: skip
-from ..ranges import driven_range, norm_top, normalization_reach
+)
+from ..program.ranges import driven_range, norm_top, normalization_reach
 
 Array = NDArray[Any]
 

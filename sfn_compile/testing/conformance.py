@@ -17,11 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import serialize
-from ..backend import Backend, RunRequest, RunResult
-from ..execute import run_codes
-from ..legalize import check_widths, legalize
-from ..program import (
+from ..files import program_files
+from ..program.network import (
     ADAPTIVE,
     Concat,
     Conv,
@@ -42,7 +39,10 @@ from ..program import (
     SumPool,
     Take,
     Transpose,
-)  # fmt: skip
+)
+from ..simulator.run import run_codes
+from ..targets.backend import Backend, RunRequest, RunResult
+from ..targets.legalize import check_widths, legalize
 from .builder import Builder
 
 Array = NDArray[Any]
@@ -469,7 +469,9 @@ def check(backend: Backend, case: Case, folder: Path, options: Mapping[str, str]
     program = legalize(case.make(), backend.name, backend.capabilities)
     check_widths(program, backend.name, backend.capabilities)
     backend.emit(program, folder, options or {})
-    assert serialize.digest(backend.reload(folder)) == serialize.digest(program), f"{case}: reload is not the inverse"
+    assert program_files.digest(backend.reload(folder)) == program_files.digest(program), (
+        f"{case}: reload is not the inverse"
+    )
     inputs = edge_inputs(program)
     golden = run_codes(program, inputs, engine="reference")
     result = backend.run(folder, RunRequest(inputs, golden))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sfn_compile.program import (
+from sfn_compile.program.network import (
     Conv,
     Dense,
     Elementwise,

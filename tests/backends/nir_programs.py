@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sfn_compile.program import (
+from sfn_compile.program.network import (
     Conv,
     Decoding,
     Dense,

@@ -22,16 +22,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lava_programs import odd_shapes, products_of_all_ranks, rows_of_all_ranks, skip_over_max_pool, wide_map
 from sfn_backends.lava import LavaBackend, interpreter
 from sfn_backends.lava.artifact import guard
 
-from sfn_compile import serialize
-from sfn_compile.backend import RunRequest
-from sfn_compile.diagnostics import CompileError
-from sfn_compile.execute import run_codes
-from sfn_compile.legalize import legalize
-from sfn_compile.program import (
+from sfn_compile.files import program_files
+from sfn_compile.foundation.diagnostics import CompileError
+from sfn_compile.program.network import (
     Conv,
     Dense,
     Elementwise,
@@ -43,8 +39,13 @@ from sfn_compile.program import (
     Projection,
     Transpose,
 )
+from sfn_compile.simulator.run import run_codes
+from sfn_compile.targets.backend import RunRequest
+from sfn_compile.targets.legalize import legalize
 from sfn_compile.testing import conformance
 from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, Builder, check, edge_inputs
+
+from .lava_programs import odd_shapes, products_of_all_ranks, rows_of_all_ranks, skip_over_max_pool, wide_map
 
 PYTHON, PROBLEM = interpreter.find()
 needs_lava = pytest.mark.skipif(PYTHON is None, reason=f"lava-nc: {PROBLEM}. {interpreter.INSTALL}")
@@ -68,7 +69,7 @@ def edit(path: Path, **changes: Any) -> None:
         arrays = {key: npz[key] for key in npz.files}
     for key, change in changes.items():
         arrays[key] = change(arrays[key].copy())
-    path.write_bytes(serialize.npz_bytes(arrays))
+    path.write_bytes(program_files.npz_bytes(arrays))
 
 
 def put(place: Any, value: int) -> Any:
@@ -348,7 +349,7 @@ def test_cleaning_up_touches_no_other_run(tmp_path: Path) -> None:
 def test_reload_is_the_inverse_and_two_emits_are_byte_identical(case: conformance.Case, tmp_path: Path) -> None:
     program = emit(case.make(), tmp_path / "a")
     emit(case.make(), tmp_path / "b")
-    assert serialize.digest(LavaBackend().reload(tmp_path / "a")) == serialize.digest(program)
+    assert program_files.digest(LavaBackend().reload(tmp_path / "a")) == program_files.digest(program)
     files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file())
     assert files == sorted(p.relative_to(tmp_path / "b") for p in (tmp_path / "b").rglob("*") if p.is_file())
     assert [f for f in files if (tmp_path / "a" / f).read_bytes() != (tmp_path / "b" / f).read_bytes()] == []
@@ -373,13 +374,13 @@ def _tensors(make: Any) -> list[str]:
 def test_reload_sees_one_changed_integer_in_any_tensor(make: str, key: str, tmp_path: Path) -> None:
     program = emit(globals().get(make, getattr(conformance, make, None))(), tmp_path)
     edit(tmp_path / "tensors.npz", **{key: lambda x: x + 2 * (np.arange(x.size).reshape(x.shape) == x.size // 2)})
-    assert digest_or_code(tmp_path) not in (serialize.digest(program), "SFN901")
+    assert digest_or_code(tmp_path) not in (program_files.digest(program), "SFN901")
 
 
 def digest_or_code(folder: Path) -> str:
     """What reload makes of a folder: a digest, or SFN503 where an integer is none that a map can mean."""
     try:
-        return serialize.digest(LavaBackend().reload(folder))
+        return program_files.digest(LavaBackend().reload(folder))
     except CompileError as error:
         return error.diagnostics[0].code
 
@@ -439,7 +440,7 @@ def test_reload_refuses_a_row_sum_that_makes_lava_run_another_network(key: str, 
     assert norm[key] != value
     norm[key] = value
     path.write_text(json.dumps(manifest))
-    assert digest_or_code(tmp_path) not in (serialize.digest(program), "SFN901")
+    assert digest_or_code(tmp_path) not in (program_files.digest(program), "SFN901")
 
 
 def test_a_move_that_was_not_folded_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,19 @@ import h5py
 import nir
 import numpy as np
 import pytest
-from nir_programs import (
+from sfn_backends.nir import NirBackend, chain, evaluator, limits, witnesses
+from sfn_backends.nir.compact import compact
+from sfn_backends.nir.net import Net
+
+from sfn_compile.files import program_files
+from sfn_compile.foundation.diagnostics import CompileError
+from sfn_compile.program.network import Dense, Identity, Normalization, Pad, Program, Projection, Slice, SumPool
+from sfn_compile.simulator.run import run_codes
+from sfn_compile.targets.backend import RunRequest
+from sfn_compile.targets.legalize import legalize
+from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, Builder, Case, check, edge_inputs, fired
+
+from .nir_programs import (
     ONE,
     bumpy_table,
     conv,
@@ -28,26 +40,6 @@ from nir_programs import (
     widest,
     written_out,
 )
-from sfn_backends.nir import NirBackend, chain, evaluator, limits, witnesses
-from sfn_backends.nir.compact import compact
-from sfn_backends.nir.net import Net
-
-from sfn_compile import serialize
-from sfn_compile.backend import RunRequest
-from sfn_compile.diagnostics import CompileError
-from sfn_compile.execute import run_codes
-from sfn_compile.legalize import legalize
-from sfn_compile.program import (
-    Dense,
-    Identity,
-    Normalization,
-    Pad,
-    Program,
-    Projection,
-    Slice,
-    SumPool,
-)
-from sfn_compile.testing.conformance import CASES, SEVERAL_INPUTS, Builder, Case, check, edge_inputs, fired
 
 FOLDER = Path(evaluator.__file__).parent
 PRODUCTS = [case for case in CASES if case.products]
@@ -173,18 +165,18 @@ def test_the_predicted_work_counts_every_product(tmp_path):
 def test_every_number_of_a_file_is_guarded(name, form, tmp_path):
     """One changed number anywhere is another Program, or a file that no Program makes."""
     program = emitted(BY_NAME[name].make(), tmp_path, form)
-    original = serialize.digest(program)
+    original = program_files.digest(program)
     for path in sorted(tmp_path.iterdir()):
         before = path.read_bytes()
         for node, made in nir.read(path).nodes.items():
             for param in {"weight", "bias", "v_threshold", "threshold", "scale", "r", "tau"} & set(vars(made)):
                 edit(path, node, param)
                 try:
-                    assert serialize.digest(NirBackend().reload(tmp_path)) != original, (path.name, node, param)
+                    assert program_files.digest(NirBackend().reload(tmp_path)) != original, (path.name, node, param)
                 except CompileError as error:
                     assert error.diagnostics[0].code == "SFN503"  # noqa: PT017
                 path.write_bytes(before)
-    assert serialize.digest(NirBackend().reload(tmp_path)) == original
+    assert program_files.digest(NirBackend().reload(tmp_path)) == original
 
 
 @pytest.mark.parametrize("name", ["residual", "mlp"])
@@ -193,11 +185,11 @@ def test_a_changed_weight_or_threshold_is_another_program(name, tmp_path):
     before = (tmp_path / "network.nir").read_bytes()
     edit(tmp_path / "network.nir", "s000_c_sums", "weight")
     found = NirBackend().reload(tmp_path)
-    assert serialize.digest(found) != serialize.digest(program)
+    assert program_files.digest(found) != program_files.digest(program)
     first = [next(p.populations()).projections[0].map.weight.astype(np.int64) for p in (program, found)]
     assert np.abs(first[0] - first[1]).sum() == 1
     (tmp_path / "network.nir").write_bytes(before)
-    assert serialize.digest(NirBackend().reload(tmp_path)) == serialize.digest(program)
+    assert program_files.digest(NirBackend().reload(tmp_path)) == program_files.digest(program)
 
 
 def test_a_changed_file_computes_other_integers(tmp_path):

@@ -8,11 +8,11 @@ from sfn_backends.nir import NirBackend, chain
 from sfn_backends.nir.compact import compact
 from sfn_backends.nir.phases import phased
 
-from sfn_compile import serialize
-from sfn_compile.backend import RunRequest
-from sfn_compile.execute import run_codes
-from sfn_compile.legalize import legalize
-from sfn_compile.program import Concat, Conv, Gather, Pad, Program, Projection, Reshape, Slice, Take, Transpose
+from sfn_compile.files import program_files
+from sfn_compile.program.network import Concat, Conv, Gather, Pad, Program, Projection, Reshape, Slice, Take, Transpose
+from sfn_compile.simulator.run import run_codes
+from sfn_compile.targets.backend import RunRequest
+from sfn_compile.targets.legalize import legalize
 from sfn_compile.testing.conformance import Builder, edge_inputs
 
 SHAPE = (4, 6, 4)
@@ -89,7 +89,7 @@ def test_a_u_net_stays_on_maps_and_computes_the_simulators_integers(largest, den
     program = legalize(u_net(), "nir", backend.capabilities)
     assert [n.kind for n in chain.build(compact(program)).nodes.values()].count("Affine") == dense
     backend.emit(program, tmp_path, {})
-    assert serialize.digest(backend.reload(tmp_path)) == serialize.digest(program)
+    assert program_files.digest(backend.reload(tmp_path)) == program_files.digest(program)
     inputs = edge_inputs(program)
     golden = run_codes(program, inputs, engine="reference")
     result = backend.run(tmp_path, RunRequest(inputs, golden))

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from sfn_backends.nir import NirBackend, witnesses
 
-from sfn_compile.backend import RunRequest
-from sfn_compile.execute import run_codes
-from sfn_compile.legalize import legalize
-from sfn_compile.program import Dense, Projection, Table
+from sfn_compile.program.network import Dense, Projection, Table
+from sfn_compile.simulator.run import run_codes
+from sfn_compile.targets.backend import RunRequest
+from sfn_compile.targets.legalize import legalize
 from sfn_compile.testing.conformance import CASES, Builder, edge_inputs
 
 PYTHON = witnesses.interpreter()

@@ -13,11 +13,9 @@ from sfn_backends.onnx import FILE, OnnxBackend, parts
 from sfn_backends.onnx.session import Network
 from sfn_backends.onnx.writer import write
 
-from sfn_compile import serialize
-from sfn_compile.backend import RunRequest
-from sfn_compile.diagnostics import CompileError
-from sfn_compile.execute import run_codes
-from sfn_compile.program import (
+from sfn_compile.files import program_files
+from sfn_compile.foundation.diagnostics import CompileError
+from sfn_compile.program.network import (
     Concat,
     Conv,
     Decoding,
@@ -36,6 +34,8 @@ from sfn_compile.program import (
     Transpose,
     Uniform,
 )
+from sfn_compile.simulator.run import run_codes
+from sfn_compile.targets.backend import RunRequest
 from sfn_compile.testing.conformance import CASES, Builder, Case, check, edge_inputs, root_mean_square
 
 ONE = np.ones((1, 1, 1), np.int64)
@@ -474,7 +474,7 @@ def test_a_changed_program_is_noticed(tmp_path):
     program = emitted(tmp_path)
     first = program.steps[0]
     other = replace(first, ladder=replace(first.ladder, theta=first.ladder.theta + 2))
-    serialize.save(replace(program, steps=(other, *program.steps[1:])), tmp_path)
+    program_files.save(replace(program, steps=(other, *program.steps[1:])), tmp_path)
     with pytest.raises(CompileError, match=r"SFN503.*was changed"):
         OnnxBackend().reload(tmp_path)
 

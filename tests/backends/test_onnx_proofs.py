@@ -14,7 +14,7 @@ from sfn_backends.onnx import OnnxBackend, adaptive, firing, line, sums
 from sfn_backends.onnx.net import Net
 from sfn_backends.onnx.writer import write
 
-from sfn_compile.program import Dense, Projection, Uniform, ValueInfo
+from sfn_compile.program.network import Dense, Projection, Uniform, ValueInfo
 from sfn_compile.testing.conformance import Builder, Case, check
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -21,20 +20,18 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "corpus"))
-
-import corpus_data
-
-from sfn_compile import backend
-from sfn_compile.backend import RunRequest
-from sfn_compile.compilation import Prepared, mapped, prepare
-from sfn_compile.config import Options
-from sfn_compile.execute import run_codes, single_threaded_blas
-from sfn_compile.host import encode_all
-from sfn_compile.legalize import legalize
-from sfn_compile.program import Program
+from sfn_compile.compiler.compilation import Prepared, mapped, prepare
+from sfn_compile.foundation.options import Options
+from sfn_compile.foundation.samples import part
+from sfn_compile.host.codec import encode_all
+from sfn_compile.program.network import Program
 from sfn_compile.report import measure
-from sfn_compile.samples import part
+from sfn_compile.simulator.run import run_codes, single_threaded_blas
+from sfn_compile.targets import backend
+from sfn_compile.targets.backend import RunRequest
+from sfn_compile.targets.legalize import legalize
+
+from ..corpus import corpus_data
 
 SEEDS, CALIBRATION, CHARGED = 5, 1024, 64
 ENERGIES = ("E1 / float", "E2 / float", "E3 / float", "E1 / matched", "E4 / matched")

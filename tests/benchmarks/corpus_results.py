@@ -22,19 +22,17 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "corpus"))
-
-import corpus_data
-
-from sfn_compile import __version__
-from sfn_compile.build import build
-from sfn_compile.compilation import compile_model
-from sfn_compile.config import Options
-from sfn_compile.evaluate import compare, evaluate
-from sfn_compile.execute import run_codes
+from sfn_compile.commands.build import build
+from sfn_compile.commands.evaluate import compare, evaluate
+from sfn_compile.commands.verify import verify
+from sfn_compile.compiler.compilation import compile_model
+from sfn_compile.foundation.options import Options
+from sfn_compile.foundation.version import __version__
 from sfn_compile.frontend.reference import FloatReference
-from sfn_compile.host import encode_all
-from sfn_compile.verify import verify
+from sfn_compile.host.codec import encode_all
+from sfn_compile.simulator.run import run_codes
+
+from ..corpus import corpus_data
 
 SEEDS = (0, 1, 2)
 CALIBRATION = 512

@@ -14,7 +14,6 @@ One thread of onnxruntime, and seconds of the processor instead of the clock: fo
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,14 +26,12 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 from sfn_backends.onnx import FILE, OnnxBackend
 
-from sfn_compile.compilation import compile_model
-from sfn_compile.config import Options
-from sfn_compile.execute import run_codes
-from sfn_compile.host import encode
+from sfn_compile.compiler.compilation import compile_model
+from sfn_compile.foundation.options import Options
+from sfn_compile.host.codec import encode
+from sfn_compile.simulator.run import run_codes
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "corpus"))
-
-import corpus_data
+from ..corpus import corpus_data
 
 CALIBRATION = 16
 

@@ -24,18 +24,19 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx_target
 import onnxruntime as ort
 from sfn_backends.lava import LavaBackend
 
-from sfn_compile import __version__
-from sfn_compile.backend import RunRequest
-from sfn_compile.build import build
-from sfn_compile.compilation import compile_model
-from sfn_compile.config import Options
-from sfn_compile.execute import n_cores, run_codes
-from sfn_compile.host import encode_all
-from sfn_compile.legalize import legalize
+from sfn_compile.commands.build import build
+from sfn_compile.compiler.compilation import compile_model
+from sfn_compile.foundation.options import Options
+from sfn_compile.foundation.version import __version__
+from sfn_compile.host.codec import encode_all
+from sfn_compile.simulator.run import n_cores, run_codes
+from sfn_compile.targets.backend import RunRequest
+from sfn_compile.targets.legalize import legalize
+
+from . import onnx_target
 
 DIGITS = Path(__file__).resolve().parents[2] / "models" / "digits.onnx"
 NETWORKS = ("cifar_resnet20_op13", "imagenet_mobilenet_v1_050_160", "resnet18 at 224", "mnist_mlp_256x2")
@@ -200,8 +201,8 @@ def peak() -> float:
 def child_program(model: Path, folder: Path) -> Any:
     """Return the Program of a model, compiled in another process so that its memory does not count."""
     code = (
-        "import sys; from pathlib import Path; from sfn_compile.build import build;"
-        "from sfn_compile.config import Options;"
+        "import sys; from pathlib import Path; from sfn_compile.commands.build import build;"
+        "from sfn_compile.foundation.options import Options;"
         "build(Path(sys.argv[1]), Path(sys.argv[2]), Options(samples=4))"
     )
     subprocess.run([sys.executable, "-c", code, str(model), str(folder / "out")], check=True)
@@ -215,7 +216,7 @@ def command_line(rounds: int) -> list[str]:
     """Return one line per command: median seconds from start to end."""
     lines = []
     for what, *arguments in (("sfnc --help", "--help"), ("sfnc check models/digits.onnx", "check", str(DIGITS))):
-        command = [sys.executable, "-m", "sfn_compile.cli", *arguments]
+        command = [sys.executable, "-m", "sfn_compile.cli.main", *arguments]
         run = lambda: subprocess.run(command, capture_output=True, check=True)  # noqa: B023, E731
         run()
         times = [seconds(run) for _ in range(rounds)]

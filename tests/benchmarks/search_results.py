@@ -8,7 +8,6 @@ Searched on samples of the training split; what comes out is measured once on 1,
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,18 +15,17 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "corpus"))
-from corpus_data import model_path, samples, write_npz
-
-from sfn_compile.compilation import Prepared, mapped, prepare
-from sfn_compile.config import Options, SiteOptions
-from sfn_compile.data import Data
-from sfn_compile.evaluate import compare
+from sfn_compile.commands.evaluate import compare
+from sfn_compile.compiler.compilation import Prepared, mapped, prepare
+from sfn_compile.files.sample_files import Data
+from sfn_compile.foundation.options import Options, SiteOptions
 from sfn_compile.frontend.reference import FloatReference
-from sfn_compile.program import Program
+from sfn_compile.program.network import Program
 from sfn_compile.search.evaluate import held_of, measured, split
 from sfn_compile.search.plan import Search, read_budget
 from sfn_compile.search.run import search_model, task_of
+
+from ..corpus.corpus_data import model_path, samples, write_npz
 
 N_TEST = 1000
 HALF = read_budget(("spikes=0.5",))

@@ -8,10 +8,10 @@ import pytest
 from sfn_compile.calibration import methods
 from sfn_compile.calibration.code_range import code_range
 from sfn_compile.calibration.statistics import TAIL, Statistics
-from sfn_compile.config import METHOD_NAMES, Options
+from sfn_compile.foundation.options import METHOD_NAMES, Options
 from sfn_compile.frontend.operators.scalars import gelu_by_erf, times_sigmoid
-from sfn_compile.ops import Activation
-from sfn_compile.ops.expression import IDENTITY, call
+from sfn_compile.graph.ops import Activation
+from sfn_compile.graph.ops.expression import IDENTITY, call
 
 Z = np.random.default_rng(3).normal(0, 2, (6, 4000))
 FUNCTIONS = {

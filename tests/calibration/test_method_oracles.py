@@ -14,7 +14,7 @@ from sfn_compile.calibration import methods
 from sfn_compile.calibration.methods import books
 from sfn_compile.calibration.methods.entropy import gaussian
 from sfn_compile.calibration.statistics import Statistics
-from sfn_compile.diagnostics import CompileError
+from sfn_compile.foundation.diagnostics import CompileError
 
 RNG = np.random.default_rng(7)
 NORMAL = RNG.standard_normal((2, 200_000)) * [[1.0], [30.0]]

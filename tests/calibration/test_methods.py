@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiny_onnx import noise, saved, tiny
 
 from sfn_compile.calibration import methods
 from sfn_compile.calibration.code_range import code_range
 from sfn_compile.calibration.collect import FloatRunner, collect, sites
 from sfn_compile.calibration.statistics import Statistics
-from sfn_compile.config import METHOD_NAMES, Options
-from sfn_compile.diagnostics import CompileError
+from sfn_compile.foundation.diagnostics import CompileError
+from sfn_compile.foundation.options import METHOD_NAMES, Options
 from sfn_compile.frontend import import_model, load_model
-from sfn_compile.ops import Activation
+from sfn_compile.graph.ops import Activation
 from sfn_compile.passes.pipeline import STRUCTURE, run_passes
+
+from ..frontend.tiny_onnx import noise, saved, tiny
 
 RNG = np.random.default_rng(0)
 RELU = np.maximum(RNG.standard_normal((3, 4000)) * [[1.0], [7.0], [0.01]], 0)

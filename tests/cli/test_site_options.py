@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from cli_helpers import CALIB, DIGITS, document, refused, succeeds
+
+from ..commands.cli_helpers import CALIB, DIGITS, document, refused, succeeds
 
 
 def compiled(tmp_path, *options):

@@ -8,8 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from cli_helpers import DIGITS
-from tiny_onnx import noise, saved, tiny
+
+from ..commands.cli_helpers import DIGITS
+from ..frontend.tiny_onnx import noise, saved, tiny
 
 HEAVY = ("numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "rich", "sympy")
 
@@ -42,7 +43,7 @@ def test_check_of_a_hundred_megabytes_takes_little_longer_than_of_a_few(tmp_path
     seconds = []
     for model in (small, large):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        command = [sys.executable, "-m", "sfn_compile.cli", "check", str(model)]
+        command = [sys.executable, "-m", "sfn_compile.cli.main", "check", str(model)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         assert "2 of 2 nodes can be mapped" in done.stdout
         after = resource.getrusage(resource.RUSAGE_CHILDREN)

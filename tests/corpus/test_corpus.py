@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import corpus_data
 import numpy as np
 import pytest
 from sfn_backends.onnx import OnnxBackend
 
-from sfn_compile import backend, serialize
-from sfn_compile.backend import RunRequest
-from sfn_compile.build import build
-from sfn_compile.compilation import compile_model
-from sfn_compile.config import Options
-from sfn_compile.diagnostics import CompileError
-from sfn_compile.evaluate import compare, evaluate
-from sfn_compile.execute import run_codes
+from sfn_compile.commands.build import build
+from sfn_compile.commands.evaluate import compare, evaluate
+from sfn_compile.commands.verify import verify
+from sfn_compile.compiler.compilation import compile_model
+from sfn_compile.files import program_files
+from sfn_compile.foundation.diagnostics import CompileError
+from sfn_compile.foundation.options import Options
 from sfn_compile.frontend.reference import FloatReference
-from sfn_compile.host import encode_all
-from sfn_compile.verify import verify
+from sfn_compile.host.codec import encode_all
+from sfn_compile.simulator.run import run_codes
+from sfn_compile.targets import backend
+from sfn_compile.targets.backend import RunRequest
+
+from . import corpus_data
 
 pytestmark = pytest.mark.skipif(not corpus_data.present(), reason=corpus_data.MISSING)
 
@@ -91,7 +93,7 @@ def test_onnxruntime_computes_every_layer_of_a_real_network_bit_for_bit(name, tm
     data = corpus_data.write_npz(tmp_path / "c.npz", name, "train", 64, 0)
     done = compile_model(corpus_data.model_path(name), Options(), data)
     OnnxBackend().emit(done.program, tmp_path, {})
-    assert serialize.digest(OnnxBackend().reload(tmp_path)) == serialize.digest(done.program)
+    assert program_files.digest(OnnxBackend().reload(tmp_path)) == program_files.digest(done.program)
     x, _ = corpus_data.samples(name, "test")
     codes = encode_all(done.program, {e.name: x[:4] for e in done.program.inputs})
     golden = run_codes(done.program, codes)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from sfn_compile.cli import cli
-from sfn_compile.codes import CODES
-from sfn_compile.diagnostics import CompileError
+from sfn_compile.cli.main import cli
+from sfn_compile.foundation.codes import CODES
+from sfn_compile.foundation.diagnostics import CompileError
 from sfn_compile.frontend import operators
 from sfn_compile.testing.conformance import CASES, check
 
@@ -96,8 +96,8 @@ def test_the_back_end_of_the_howto_passes_the_conformance_suite_or_refuses(case,
 
 def test_the_operator_of_the_howto_is_imported_as_onnxruntime_computes_it(tmp_path, monkeypatch):
     onnx = pytest.importorskip("onnx")
-    from sfn_compile.compilation import compile_model
-    from sfn_compile.config import Options
+    from sfn_compile.compiler.compilation import compile_model
+    from sfn_compile.foundation.options import Options
     from sfn_compile.frontend.operators import activations
 
     space = dict(vars(activations))

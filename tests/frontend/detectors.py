@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from tiny_onnx import ints, noise, tiny
+
+from .tiny_onnx import ints, noise, tiny
 
 BODY = "a = Conv<pads=[1,1,1,1]>(x, w, b) r = Relu(a) p = MaxPool<kernel_shape=[2,2], strides=[2,2]>(r) "
 WEIGHTS = {

@@ -11,7 +11,8 @@ import numpy as np
 import onnx
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
-from tiny_onnx import ints, noise, tiny
+
+from .tiny_onnx import ints, noise, tiny
 
 W = noise(4, 3, 3, 3)
 BN = {"g": noise(4) ** 2, "h": noise(4), "m": noise(4), "v": noise(4, seed=3) ** 2 + 1}

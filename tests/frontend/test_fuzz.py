@@ -10,10 +10,11 @@ import random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mutate import SEEDS, damaged, damaged_bytes
 
-from sfn_compile.check import check
-from sfn_compile.diagnostics import CompileError
+from sfn_compile.commands.check import check
+from sfn_compile.foundation.diagnostics import CompileError
+
+from .mutate import SEEDS, damaged, damaged_bytes
 
 NET = "do not fit together ("  # the net under the importers: a case that ends in it deserves a rule of its own
 

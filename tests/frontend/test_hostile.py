@@ -12,16 +12,17 @@ import onnx
 import onnx_ir as ir
 import pytest
 from google.protobuf.message import DecodeError
-from mutate import with_function, with_if
 from onnx import helper
-from tiny_onnx import assert_parity, ints, noise, saved, tiny
 
-from sfn_compile.check import check
-from sfn_compile.diagnostics import CompileError
+from sfn_compile.commands.check import check
+from sfn_compile.foundation.diagnostics import CompileError
 from sfn_compile.frontend import import_model, load_model
 from sfn_compile.frontend.operators import IMPORTERS
-from sfn_compile.frontend.sound import check_graph
+from sfn_compile.frontend.well_formed import check_graph
 from sfn_compile.passes.pipeline import STRUCTURE, run_passes
+
+from .mutate import with_function, with_if
+from .tiny_onnx import assert_parity, ints, noise, saved, tiny
 
 CONV = {"w": noise(4, 3, 3, 3)}
 SMALL = np.float32(1)
@@ -415,8 +416,8 @@ def chain(n: int, kinds: tuple[str, ...]) -> onnx.ModelProto:
 
 # -- numbers that overflow -------------------------------------------------------------------------------------------
 def test_a_network_whose_own_values_overflow_is_refused(tmp_path):
-    from sfn_compile.compilation import compile_model
-    from sfn_compile.config import Options
+    from sfn_compile.compiler.compilation import compile_model
+    from sfn_compile.foundation.options import Options
 
     model = tiny("a = Conv(x, w) b = Relu(a) y = Conv(b, v)", w=noise(4, 3, 3, 3) * 1e30, v=noise(2, 4, 1, 1) * 1e30)
     with pytest.raises(CompileError, match=r"SFN106 at .*infinite or NaN") as caught:
@@ -426,8 +427,8 @@ def test_a_network_whose_own_values_overflow_is_refused(tmp_path):
 
 @pytest.mark.parametrize("layer", ["hidden", "last"])
 def test_a_bias_beyond_every_accumulator_is_always_or_is_refused(layer, tmp_path):
-    from sfn_compile.compilation import compile_model
-    from sfn_compile.config import Options
+    from sfn_compile.compiler.compilation import compile_model
+    from sfn_compile.foundation.options import Options
 
     bias = {"b": noise(4) * (1e30 if layer == "hidden" else 0), "d": noise(2) * (1e30 if layer == "last" else 0)}
     model = tiny("a = Conv(x, w, b) r = Relu(a) y = Conv(r, v, d)", v=noise(2, 4, 1, 1), **CONV, **bias)

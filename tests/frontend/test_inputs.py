@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from tiny_onnx import assert_parity, imported, ints, noise, saved, tiny
 
-from sfn_compile.diagnostics import CompileError
+from sfn_compile.compiler.import_check import check_import
+from sfn_compile.foundation.diagnostics import CompileError
+from sfn_compile.foundation.samples import ModelInput
 from sfn_compile.frontend import import_model, load_model
 from sfn_compile.frontend.reference import FloatReference
-from sfn_compile.probe import check_import
-from sfn_compile.samples import ModelInput
+
+from .tiny_onnx import assert_parity, imported, ints, noise, saved, tiny
 
 POLICY = tiny("j = Concat<axis=1>(x, goal) h = Gemm(j, w) r = Relu(h) y = Gemm(r, v)", x=(6,),
               inputs=", float[N,3] goal", w=noise(9, 8), v=noise(8, 2))  # fmt: skip

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_onnx import assert_parity, imported, ints, noise, saved, tiny
 
 from sfn_compile.calibration.collect import FloatRunner
-from sfn_compile.diagnostics import CompileError
+from sfn_compile.compiler.import_check import check_import
+from sfn_compile.foundation.diagnostics import CompileError
 from sfn_compile.frontend import import_model, load_model
-from sfn_compile.frontend.layout import FRONT, Layout, apart, common, likeliest, placements
-from sfn_compile.probe import check_import
+from sfn_compile.frontend.batch_layout import FRONT, Layout, apart, common, likeliest, placements
+
+from .tiny_onnx import assert_parity, imported, ints, noise, saved, tiny
 
 FRONT_TO_1 = "t = Transpose<perm=[1,0,2]>(x)"
 BACK = "y = Transpose<perm=[1,0,2]>(a)"

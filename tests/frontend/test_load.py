@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from tiny_onnx import TOLERANCE, assert_parity, by_onnxruntime, imported, ints, noise, samples, saved, tiny
 
-from sfn_compile.diagnostics import CompileError
+from sfn_compile.compiler.import_check import check_import
+from sfn_compile.foundation.diagnostics import CompileError
+from sfn_compile.foundation.samples import ModelInput
 from sfn_compile.frontend import import_model, load_model
 from sfn_compile.frontend.load import external_files
 from sfn_compile.frontend.reference import FloatReference
-from sfn_compile.ops import Linear, Moved
-from sfn_compile.probe import check_import
-from sfn_compile.samples import ModelInput
+from sfn_compile.graph.ops import Linear, Moved
+
+from .tiny_onnx import TOLERANCE, assert_parity, by_onnxruntime, imported, ints, noise, samples, saved, tiny
 
 CONV = {"w": noise(4, 3, 3, 3)}
 

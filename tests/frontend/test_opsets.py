@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from tiny_onnx import assert_parity, ints, noise, saved, tiny
 
-from sfn_compile.diagnostics import CompileError
+from sfn_compile.foundation.diagnostics import CompileError
 from sfn_compile.frontend import import_model, load_model
 from sfn_compile.frontend.reference import FloatReference
+
+from .tiny_onnx import assert_parity, ints, noise, saved, tiny
 
 OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
 BN = {"g": noise(4) ** 2 + 0.5, "h": noise(4), "m": noise(4), "v": noise(4, seed=3) ** 2 + 1}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiny_onnx import assert_parity, ints, noise, tiny
 
 from sfn_compile.frontend.operators import IMPORTERS, qonnx, qoperator, quantized
+
+from .tiny_onnx import assert_parity, ints, noise, tiny
 
 W = {"w": noise(4, 3, 3, 3), "b": noise(4, seed=2)}
 W1 = {"w": noise(4, 3, 3), "b": noise(4, seed=2)}
@@ -429,7 +430,7 @@ def test_a_reference_with_another_number_is_noticed(tmp_path):
     wrong = tiny("y = Conv<pads=[0,0,1,1]>(x, w)", w=noise(2, 3, 3, 3))
     graph = assert_parity(right, tmp_path)
     x = noise(2, 3, 6, 6)
-    from tiny_onnx import TOLERANCE, by_onnxruntime
+    from .tiny_onnx import TOLERANCE, by_onnxruntime
 
     off = np.abs(by_onnxruntime(wrong, x)["y"] - graph.evaluate({"x": x})["y"])
     assert off.max() > 1000 * TOLERANCE

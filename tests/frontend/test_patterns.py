@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiny_onnx import assert_parity, imported, ints, noise, tiny
 
-from sfn_compile.diagnostics import CompileError
+from sfn_compile.compiler.import_check import check_import
+from sfn_compile.foundation.diagnostics import CompileError
 from sfn_compile.frontend import load_model
-from sfn_compile.ir import Graph
-from sfn_compile.ops import Linear, Normalize, Softmax
-from sfn_compile.probe import check_import
+from sfn_compile.graph.graph import Graph
+from sfn_compile.graph.ops import Linear, Normalize, Softmax
+
+from .tiny_onnx import assert_parity, imported, ints, noise, tiny
 
 LAST = {"l": ints(-1)}
 EPS = {"e": np.float32(1e-3)}

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from quantised_models import HIDDEN_SCALE, SINGLE, halves, joined, qdq_residual, qonnx, single, tensorrt
-from quantised_models import qoperator as qoperator_model
 
-from sfn_compile.build import build
-from sfn_compile.compilation import Compilation, compile_model
-from sfn_compile.config import Options
-from sfn_compile.diagnostics import CompileError
-from sfn_compile.evaluate import evaluate
-from sfn_compile.execute import accumulate, run_codes
+from sfn_compile.commands.build import build
+from sfn_compile.commands.evaluate import evaluate
+from sfn_compile.compiler.compilation import Compilation, compile_model
+from sfn_compile.foundation.diagnostics import CompileError
+from sfn_compile.foundation.options import Options
 from sfn_compile.frontend.operators import qoperator
 from sfn_compile.frontend.reference import FloatReference
-from sfn_compile.host import answer, decode, encode_all
-from sfn_compile.ops import Layer
-from sfn_compile.passes.steps import all_steps
-from sfn_compile.program import Readout, Table
+from sfn_compile.graph.ops import Layer
+from sfn_compile.graph.steps import all_steps
+from sfn_compile.host.codec import answer, decode, encode_all
+from sfn_compile.program.network import Readout, Table
+from sfn_compile.simulator.run import accumulate, run_codes
+
+from .quantised_models import HIDDEN_SCALE, SINGLE, halves, joined, qdq_residual, qonnx, single, tensorrt
+from .quantised_models import qoperator as qoperator_model
 
 KINDS = [
     {},

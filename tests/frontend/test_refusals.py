@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiny_onnx import assert_parity, imported, ints, noise, saved, tiny
 
-from sfn_compile.diagnostics import CompileError
+from sfn_compile.compiler.import_check import check_import
+from sfn_compile.foundation.diagnostics import CompileError
 from sfn_compile.frontend import load_model
-from sfn_compile.probe import check_import
+
+from .tiny_onnx import assert_parity, imported, ints, noise, saved, tiny
 
 RUNTIME = ", float[N,3,3,3] w"
 BN = {"g": np.ones(3), "h": np.ones(3), "m": np.ones(3), "v": np.ones(3)}

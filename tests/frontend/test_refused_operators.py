@@ -5,12 +5,13 @@ from __future__ import annotations
 import onnx
 import pytest
 from onnx import helper
-from tiny_onnx import imported, ints, noise, saved, tiny
 
-from sfn_compile.check import check
-from sfn_compile.diagnostics import CompileError, Diagnostic
+from sfn_compile.commands.check import check
+from sfn_compile.foundation.diagnostics import CompileError, Diagnostic
 from sfn_compile.frontend.operators import IMPORTERS
 from sfn_compile.frontend.operators.refused import DOMAINS, REFUSED
+
+from .tiny_onnx import imported, ints, noise, saved, tiny
 
 OUTSIDE = {"DynamicQuantizeLSTM": "com.microsoft",
            "DynamicQuantizeMatMul": "com.microsoft", "MatMulIntegerToFloat": "com.microsoft"}  # fmt: skip

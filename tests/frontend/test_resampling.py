@@ -6,11 +6,12 @@ from itertools import product
 
 import numpy as np
 import pytest
-from tiny_onnx import assert_parity, imported, ints, noise, tiny
 
 from sfn_compile.frontend.resampling import Axis, phases, taps
-from sfn_compile.ops import Linear
-from sfn_compile.program import Conv, Gather
+from sfn_compile.graph.ops import Linear
+from sfn_compile.program.network import Conv, Gather
+
+from .tiny_onnx import assert_parity, imported, ints, noise, tiny
 
 MODES = ["half_pixel", "asymmetric", "pytorch_half_pixel", "align_corners", "half_pixel_symmetric"]
 SCALES = [(2.0, 3.0), (0.5, 1.0), (1.5, 0.75), (2.6, 0.3)]

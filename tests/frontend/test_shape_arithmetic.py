@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from tiny_onnx import assert_parity, by_onnxruntime, imported, ints, noise, saved, tiny
 
-from sfn_compile.diagnostics import CompileError
+from sfn_compile.compiler.import_check import check_import
+from sfn_compile.foundation.diagnostics import CompileError
 from sfn_compile.frontend import import_model, load_model
-from sfn_compile.probe import check_import
+
+from .tiny_onnx import assert_parity, by_onnxruntime, imported, ints, noise, saved, tiny
 
 C = {"zero": np.array(0), "one": np.array(1), "two": np.array(2), "three": np.array(3), "at0": ints(0), "at1": ints(1),
      "at2": ints(2), "end": ints(2**31), "minus": ints(-1)}  # fmt: skip

@@ -7,18 +7,19 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from detectors import BODY, WEIGHTS, ssd, yolo
-from tiny_onnx import ints, noise, saved, tiny
 
-from sfn_compile import build as build_module
-from sfn_compile import compilation
-from sfn_compile.config import Options
-from sfn_compile.diagnostics import CompileError
+from sfn_compile.commands import build as build_module
+from sfn_compile.compiler import compilation
+from sfn_compile.compiler.import_check import check_import
+from sfn_compile.compiler.tail_survey import check_tail, read_network, survey_network
+from sfn_compile.foundation.diagnostics import CompileError
+from sfn_compile.foundation.options import Options
 from sfn_compile.frontend import LoadedModel, load_model
-from sfn_compile.frontend.tail import ALLOWED, HostTail, wide_nodes
-from sfn_compile.host_tail import check_tail, read_network, survey_network
-from sfn_compile.ir import Graph
-from sfn_compile.probe import check_import
+from sfn_compile.frontend.tail_cut import ALLOWED, HostTail, wide_nodes
+from sfn_compile.graph.graph import Graph
+
+from .detectors import BODY, WEIGHTS, ssd, yolo
+from .tiny_onnx import ints, noise, saved, tiny
 
 
 def network(model: onnx.ModelProto, folder) -> tuple[LoadedModel, Graph]:
@@ -262,7 +263,7 @@ def test_every_node_has_a_state(tmp_path):
 
 
 def test_an_end_that_cannot_be_cut_off_is_a_refusal_and_no_traceback(tmp_path, monkeypatch):
-    from sfn_compile.frontend import tail as module
+    from sfn_compile.frontend import tail_cut as module
 
     def broken(*_, **__):
         raise RuntimeError("no shape")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import parser
 
 from sfn_compile.frontend import import_model, load_model
-from sfn_compile.ir import Graph
+from sfn_compile.graph.graph import Graph
 
 Array = NDArray[np.generic]
 

@@ -26,13 +26,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "frontend")]
 
-from mutate import SEEDS, damaged, damaged_bytes  # noqa: E402
-
-from sfn_compile.check import check  # noqa: E402
-from sfn_compile.compilation import compile_model  # noqa: E402
-from sfn_compile.config import Options  # noqa: E402
-from sfn_compile.diagnostics import CompileError  # noqa: E402
+from sfn_compile.commands.check import check  # noqa: E402
+from sfn_compile.compiler.compilation import compile_model  # noqa: E402
+from sfn_compile.foundation.diagnostics import CompileError  # noqa: E402
+from sfn_compile.foundation.options import Options  # noqa: E402
 from sfn_compile.frontend import load_model  # noqa: E402
+
+from ..frontend.mutate import SEEDS, damaged, damaged_bytes  # noqa: E402
 
 LARGE = 10_000  # numbers of a sample; calibration of thousands of channels takes a minute
 ACCEPTED = (3, 4)  # exit statuses of a diagnostic about the model or about a target

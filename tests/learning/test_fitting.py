@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sfn_compile.learning.least_squares import normal_equations, refitted, rounded_with_feedback
 from sfn_compile.learning.sensitivity import LEAST_SHARE, UNITS, Way, allotted
 from sfn_compile.learning.slopes import slope_of
-from sfn_compile.program import Conv, Dense
+from sfn_compile.program.network import Conv, Dense
 
 RNG = np.random.default_rng(3)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sfn_compile.graph.ops import MaxPool
 from sfn_compile.learning.slopes import MaxPoolSlope, MoveSlope, slope_of
-from sfn_compile.ops import MaxPool
-from sfn_compile.program import Conv, Dense, Gather, Identity, SumPool
+from sfn_compile.program.network import Conv, Dense, Gather, Identity, SumPool
 
 RNG = np.random.default_rng(0)
 

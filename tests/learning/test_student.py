@@ -6,24 +6,25 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pass_examples import NETWORKS, EvaluatedRunner, network, structured
-from tiny_onnx import imported, samples
 
 from sfn_compile.calibration.collect import collect
-from sfn_compile.config import Options
-from sfn_compile.execute import run_codes
-from sfn_compile.host import encode_all, prepare_all
-from sfn_compile.ir import Levels
+from sfn_compile.foundation.options import Options
+from sfn_compile.foundation.samples import by_name
+from sfn_compile.graph.graph import Levels
+from sfn_compile.graph.ops import Layer
+from sfn_compile.host.codec import encode_all, prepare_all
 from sfn_compile.learning.descent import Loss, Recipe, Teacher, error_of, learn, pieces_of, signal_of
-from sfn_compile.learning.rounding import grid_of, rounded_maps, with_integers
 from sfn_compile.learning.student import Student, learnable
-from sfn_compile.ops import Layer
-from sfn_compile.passes.choose_ladders import ChooseLadders
-from sfn_compile.passes.fold_thresholds import FoldThresholds
-from sfn_compile.passes.lower import lower
+from sfn_compile.learning.weight_grid import grid_of, rounded_maps, with_integers
+from sfn_compile.passes.mapping.choose_ladders import ChooseLadders
+from sfn_compile.passes.mapping.fold_thresholds import FoldThresholds
+from sfn_compile.passes.mapping.lower import lower
+from sfn_compile.passes.mapping.quantize_weights import QuantizeWeights
 from sfn_compile.passes.pipeline import run_passes
-from sfn_compile.passes.quantize_weights import QuantizeWeights
-from sfn_compile.samples import by_name
+from sfn_compile.simulator.run import run_codes
+
+from ..frontend.tiny_onnx import imported, samples
+from ..passes.pass_examples import NETWORKS, EvaluatedRunner, network, structured
 
 FINE = 1 << 40
 

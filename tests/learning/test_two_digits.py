@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from pass_examples import EvaluatedRunner, mapped, structured
-from tiny_onnx import imported, noise, samples, tiny
 
-from sfn_compile.config import Options
-from sfn_compile.host import prepare_all
+from sfn_compile.foundation.options import Options
+from sfn_compile.foundation.samples import by_name
+from sfn_compile.host.codec import prepare_all
 from sfn_compile.learning.descent import Loss, Recipe, Teacher, error_of, learn, pieces_of, real_inputs, signal_of
 from sfn_compile.learning.refit import refit
-from sfn_compile.learning.rounding import grid_of, rounded_maps
 from sfn_compile.learning.student import Student
-from sfn_compile.passes.correct_bias import CorrectBias
-from sfn_compile.passes.quantize_weights import QuantizeWeights
-from sfn_compile.passes.split_digits import SplitDigits
-from sfn_compile.samples import by_name
+from sfn_compile.learning.weight_grid import grid_of, rounded_maps
+from sfn_compile.passes.mapping.correct_bias import CorrectBias
+from sfn_compile.passes.mapping.quantize_weights import QuantizeWeights
+from sfn_compile.passes.mapping.split_digits import SplitDigits
+
+from ..frontend.tiny_onnx import imported, noise, samples, tiny
+from ..passes.pass_examples import EvaluatedRunner, mapped, structured
 
 BODY = (
     "a = Conv<pads=[1,1,1,1]>(x, w, b) r = Relu(a) d = Conv<pads=[1,1,1,1]>(r, v) s = Add(d, r) t = Relu(s)"

@@ -10,20 +10,21 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tiny_onnx import ints, noise, tiny
 
 from sfn_compile.calibration.collect import RealValues, collect
-from sfn_compile.config import Options
-from sfn_compile.host import apply_host, prepare_all
-from sfn_compile.ir import Graph, Levels
-from sfn_compile.ops import Layer
-from sfn_compile.passes.choose_ladders import ChooseLadders
-from sfn_compile.passes.fold_thresholds import FoldThresholds
-from sfn_compile.passes.lower import lower
+from sfn_compile.foundation.options import Options
+from sfn_compile.foundation.samples import Samples, by_name, n_samples
+from sfn_compile.graph.graph import Graph, Levels
+from sfn_compile.graph.ops import Layer
+from sfn_compile.host.codec import apply_host, prepare_all
+from sfn_compile.passes.mapping.choose_ladders import ChooseLadders
+from sfn_compile.passes.mapping.fold_thresholds import FoldThresholds
+from sfn_compile.passes.mapping.lower import lower
+from sfn_compile.passes.mapping.quantize_weights import QuantizeWeights
 from sfn_compile.passes.pipeline import STRUCTURE, UNPROBED, run_passes
-from sfn_compile.passes.quantize_weights import QuantizeWeights
-from sfn_compile.program import Program
-from sfn_compile.samples import Samples, by_name, n_samples
+from sfn_compile.program.network import Program
+
+from ..frontend.tiny_onnx import ints, noise, tiny
 
 Array = NDArray[Any]
 fixed = settings(

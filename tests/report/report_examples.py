@@ -7,13 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from tiny_onnx import noise, saved, tiny
 
-from sfn_compile.compilation import Compilation, compile_model
-from sfn_compile.config import Options
-from sfn_compile.execute import run_codes
-from sfn_compile.host import encode_all
+from sfn_compile.compiler.compilation import Compilation, compile_model
+from sfn_compile.foundation.options import Options
+from sfn_compile.host.codec import encode_all
 from sfn_compile.report import measure
+from sfn_compile.simulator.run import run_codes
+
+from ..frontend.tiny_onnx import noise, saved, tiny
 
 # A strided and padded convolution, a depthwise one with dilation, a residual, a gate (product), a pooled Gemm.
 BODY = """

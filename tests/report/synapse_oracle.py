@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from sfn_compile.maps import Conv, Dense, Identity, SumPool
-from sfn_compile.program import Population
+from sfn_compile.program.linear_maps import Conv, Dense, Identity, SumPool
+from sfn_compile.program.network import Population
 
 
 def reads(linear, shape) -> Iterator[tuple[int, ...]]:

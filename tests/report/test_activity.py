@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from report_examples import N, compiled
 
-from sfn_compile.ir import Levels
-from sfn_compile.program import Elementwise, Matmul, ValueInfo
+from sfn_compile.graph.graph import Levels
+from sfn_compile.program.network import Elementwise, Matmul, ValueInfo
 from sfn_compile.report import health
 from sfn_compile.report.activity import Counter, Error, met
+
+from .report_examples import N, compiled
 
 
 def rows():

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from report_examples import compiled
-from synapse_oracle import carried
 
-from sfn_compile.maps import Gather
-from sfn_compile.program import Identity
+from sfn_compile.program.linear_maps import Gather
+from sfn_compile.program.network import Identity
 from sfn_compile.report import energy
 from sfn_compile.report.activity import Activity
 from sfn_compile.report.energy import Term, price
 from sfn_compile.report.fanout import classes, fan_out
+
+from .report_examples import compiled
+from .synapse_oracle import carried
 
 
 def test_the_example_holds_every_kind_of_synapse():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sfn_compile.ir import Levels
+from sfn_compile.graph.graph import Levels
 from sfn_compile.report.activity import BLOCK, Error, _squares
 
 

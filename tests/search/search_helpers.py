@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sfn_compile.config import Options
+from sfn_compile.foundation.options import Options
 from sfn_compile.search.plan import LOSS, Search
 from sfn_compile.search.run import search_model
 from sfn_compile.search.trial import Measured, Trial

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 
 import pytest
-from cli_helpers import CALIB, DIGITS, document, refused, sfnc, succeeds
 
-from sfn_compile.diagnostics import CompileError
+from sfn_compile.foundation.diagnostics import CompileError
 from sfn_compile.search.plan import Limit, Search, read_budget, strategy_of
+
+from ..commands.cli_helpers import CALIB, DIGITS, document, refused, sfnc, succeeds
 
 
 def test_a_cost_up_to_one_is_a_share_and_above_a_number_a_loss_is_always_a_factor():

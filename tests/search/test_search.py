@@ -13,24 +13,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_helpers import CLOCK, contents, document, refused, succeeds
-from search_helpers import CALIB, DIGITS, FEW, searched
 
-from sfn_compile.artifact import open_build
-from sfn_compile.compilation import mapped, prepare
-from sfn_compile.config import Machine, SiteOptions
-from sfn_compile.data import load_data, subset
-from sfn_compile.diagnostics import CompileError
-from sfn_compile.execute import run_codes
-from sfn_compile.host import encode_all
-from sfn_compile.macs import macs
-from sfn_compile.program import Readout
+from sfn_compile.compiler.compilation import mapped, prepare
+from sfn_compile.files.build_folder import open_build
+from sfn_compile.files.sample_files import load_data, subset
+from sfn_compile.foundation.diagnostics import CompileError
+from sfn_compile.foundation.options import Machine, SiteOptions
+from sfn_compile.foundation.samples import ModelInput, part
+from sfn_compile.graph.macs import macs
+from sfn_compile.host.codec import encode_all
+from sfn_compile.program.network import Readout
 from sfn_compile.report import measure
-from sfn_compile.samples import ModelInput, part
 from sfn_compile.search import cost, evaluate
 from sfn_compile.search.plan import Search, read_budget
 from sfn_compile.search.run import task_of
 from sfn_compile.search.trial import Measured, front
+from sfn_compile.simulator.run import run_codes
+
+from ..commands.cli_helpers import CLOCK, contents, document, refused, succeeds
+from .search_helpers import CALIB, DIGITS, FEW, searched
 
 HALF = read_budget(("spikes=0.5",))
 STRATEGIES = ("tpe", "grid", "allocate", "compress")

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search_helpers import trial
 
-from sfn_compile.config import Options, SiteOptions
+from sfn_compile.foundation.options import Options, SiteOptions
 from sfn_compile.search import pareto
 from sfn_compile.search.pareto import cheapest_loss
 from sfn_compile.search.plan import Search, read_budget
 from sfn_compile.search.space import STRETCHES, Space, grouped
 from sfn_compile.search.strategies import ROUNDS, Task, allocate, compress, grid, starts
 from sfn_compile.search.trial import Goal, Measured, Trial, front, goal_of
+
+from .search_helpers import trial
 
 TABLE = st.integers(1, 5).flatmap(
     lambda n: st.tuples(

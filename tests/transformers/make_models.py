@@ -16,7 +16,8 @@ from pathlib import Path
 
 import onnx
 import torch
-from networks import NETWORKS
+
+from .networks import NETWORKS
 
 HERE = Path(__file__).parent
 KEPT = (

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from sfn_compile import serialize
-from sfn_compile.backend import load
-from sfn_compile.build import build
-from sfn_compile.cli import cli
-from sfn_compile.compilation import compile_model
-from sfn_compile.config import Options
-from sfn_compile.diagnostics import CompileError
-from sfn_compile.execute import run_codes
-from sfn_compile.legalize import legalize
-from sfn_compile.program import Normalization
+from sfn_compile.cli.main import cli
+from sfn_compile.commands.build import build
+from sfn_compile.commands.verify import verify
+from sfn_compile.compiler.compilation import compile_model
+from sfn_compile.files import program_files
+from sfn_compile.foundation.diagnostics import CompileError
+from sfn_compile.foundation.options import Options
+from sfn_compile.program.network import Normalization
+from sfn_compile.simulator.run import run_codes
+from sfn_compile.targets.backend import load
+from sfn_compile.targets.legalize import legalize
 from sfn_compile.testing.conformance import edge_inputs
-from sfn_compile.verify import verify
 
 HERE = Path(__file__).parent
 MODELS = sorted(HERE.glob("*.onnx"))
@@ -43,7 +43,7 @@ def test_a_transformer_is_built_whole_and_verified(path, tmp_path):
     coverage = built.report["coverage"]
     assert coverage["mapped"] == coverage["nodes"]
     assert coverage["host"] == 0
-    program = serialize.load(tmp_path / "out")
+    program = program_files.load(tmp_path / "out")
     inputs = edge_inputs(program, 3)
     fast, plain = run_codes(program, inputs), run_codes(program, inputs, engine="reference")
     assert [name for name in fast if not np.array_equal(fast[name], plain[name])] == []

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sfn_compile.compiler.import_check import check_import
 from sfn_compile.frontend import import_model, load_model
 from sfn_compile.frontend.reference import FloatReference
-from sfn_compile.ops import MatMul, Normalize, Pointwise, Softmax
-from sfn_compile.probe import check_import
+from sfn_compile.graph.ops import MatMul, Normalize, Pointwise, Softmax
 
 MODELS = sorted(Path(__file__).parent.glob("*.onnx"))
 TOLERANCE = 2.0**-15  # of the largest output; onnxruntime rounds to float32 at every operation

@@ -11,13 +11,13 @@ from sfn_backends.lava import LavaBackend, interpreter
 from sfn_backends.nir import NirBackend
 from sfn_backends.onnx import OnnxBackend
 
-from sfn_compile.backend import RunRequest
-from sfn_compile.compilation import compile_model
-from sfn_compile.config import Options
-from sfn_compile.diagnostics import CompileError
-from sfn_compile.execute import run_codes
-from sfn_compile.legalize import check_widths, legalize
-from sfn_compile.program import Normalization, Program
+from sfn_compile.compiler.compilation import compile_model
+from sfn_compile.foundation.diagnostics import CompileError
+from sfn_compile.foundation.options import Options
+from sfn_compile.program.network import Normalization, Program
+from sfn_compile.simulator.run import run_codes
+from sfn_compile.targets.backend import RunRequest
+from sfn_compile.targets.legalize import check_widths, legalize
 from sfn_compile.testing.conformance import edge_inputs, fired
 
 HERE = Path(__file__).parent

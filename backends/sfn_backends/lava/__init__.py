@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfn_compile.backend import RunRequest, RunResult
-from sfn_compile.program import Program
-
-from . import artifacts, interpreter, limits, runner
+from sfn_backends.lava import artifacts, interpreter, limits, runner
+from sfn_compile.program.network import Program
+from sfn_compile.targets.backend import RunRequest, RunResult
 
 WHOLE_LIMIT = 60.0
 

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfn_compile import serialize
-from sfn_compile.diagnostics import fail
-from sfn_compile.execute import run_codes
-from sfn_compile.program import Program
+from sfn_backends.lava.describe import describe, rebuild
+from sfn_compile.files import program_files
+from sfn_compile.foundation.diagnostics import fail
+from sfn_compile.program.network import Program
+from sfn_compile.simulator.run import run_codes
 from sfn_compile.testing.conformance import edge_inputs
-
-from .describe import describe, rebuild
 
 Array = NDArray[Any]
 FORMAT = 1
@@ -35,11 +34,11 @@ GOLDEN_VALUES = 4_000_000  # integers in golden.npz, about one byte each
 def write(program: Program, folder: Path) -> None:
     """Write the artifact of a legalised Program into ``folder``."""
     network, tensors = describe(program)
-    host, host_arrays = serialize.to_parts(replace(program, steps=()))
+    host, host_arrays = program_files.to_parts(replace(program, steps=()))
     archives = {"tensors.npz": tensors, "golden.npz": golden(program, network), "host.npz": host_arrays}
     digests = {}
     for name, arrays in archives.items():
-        data = serialize.npz_bytes(arrays)
+        data = program_files.npz_bytes(arrays)
         (folder / name).write_bytes(data)
         digests[name] = hashlib.sha256(data).hexdigest()
     manifest = {"format": FORMAT, "target": "lava-nc 0.10.0", "sha256": digests, "host": json.loads(host), **network}
@@ -57,7 +56,7 @@ def read(folder: Path) -> Program:
             raise fail(
                 "SFN503", f"Lava artifact of format {manifest['format']!r}, this version reads {FORMAT}", str(folder)
             )
-        outside = serialize.from_parts(manifest["host"], host_arrays)
+        outside = program_files.from_parts(manifest["host"], host_arrays)
         program = replace(outside, steps=rebuild(manifest, tensors))
         network, again = describe(program)
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, zipfile.BadZipFile) as error:
@@ -72,7 +71,7 @@ def golden(program: Program, network: dict[str, Any]) -> dict[str, Array]:
     n = min(9, max(2, GOLDEN_VALUES // per_sample))
     inputs = {name: codes[-n:] for name, codes in edge_inputs(program).items()}
     values = run_codes(program, inputs)
-    return {v["id"]: serialize.smallest_int(values[v["name"]]) for v in network["inputs"] + network["layers"]}
+    return {v["id"]: program_files.smallest_int(values[v["name"]]) for v in network["inputs"] + network["layers"]}
 
 
 def load_npz(path: Path) -> dict[str, Array]:

@@ -18,13 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfn_compile import arith, program
-from sfn_compile.program import Conv, Dense, Gather, Identity, LinearMap, Projection, Shape, SumPool
-from sfn_compile.serialize import smallest_int
-from sfn_compile.split import exponent
-
-from . import kernels
-from .layout import from_lava, positions, to_lava
+from sfn_backends.lava import kernels
+from sfn_backends.lava.layout import from_lava, positions, to_lava
+from sfn_compile.files.program_files import smallest_int
+from sfn_compile.program import arithmetic
+from sfn_compile.program.network import Conv, Dense, Gather, Identity, LinearMap, Projection, Shape, SumPool
+from sfn_compile.targets.narrow_weights import exponent
 
 Array = NDArray[Any]
 Json = dict[str, Any]
@@ -120,7 +119,7 @@ def taps(linear: LinearMap, source: Shape) -> tuple[Array, Array]:
         return grid[..., None, :], weight.reshape((1,) * (grid.ndim - 1) + weight.shape)
     kernel = linear.kernel if isinstance(linear, SumPool) else weight.shape[2:]
     dilations = (1,) * len(kernel) if isinstance(linear, SumPool) else linear.dilations
-    view = arith.windows(grid[None] + 1, kernel, linear.strides, dilations, linear.pads)[0] - 1  # padding is -1
+    view = arithmetic.windows(grid[None] + 1, kernel, linear.strides, dilations, linear.pads)[0] - 1  # padding is -1
     n = len(kernel)
     if isinstance(linear, SumPool):
         return view.reshape(*view.shape[: n + 1], -1), _column(weight, n + 1)

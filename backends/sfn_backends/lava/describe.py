@@ -6,8 +6,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from sfn_compile.diagnostics import Origin
-from sfn_compile.program import (
+from sfn_backends.lava import connections, neurons, products
+from sfn_compile.files.program_files import smallest_int
+from sfn_compile.foundation.diagnostics import Origin
+from sfn_compile.program.network import (
     Identity,
     MaxPool,
     Move,
@@ -21,9 +23,6 @@ from sfn_compile.program import (
     Shape,
     Step,
 )
-from sfn_compile.serialize import smallest_int
-
-from . import connections, neurons, products
 
 Array = NDArray[Any]
 Json = dict[str, Any]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfn_compile.program import Conv, Pads, Shape, SumPool
+from sfn_compile.program.network import Conv, Pads, Shape, SumPool
 
 Array = NDArray[Any]
 INT8 = 127  # Lava keeps kernel size, stride, padding, dilation and groups in int8

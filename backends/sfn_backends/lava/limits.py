@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfn_compile.backend import Capabilities
-from sfn_compile.diagnostics import fail
-from sfn_compile.legalize import check_widths
-from sfn_compile.program import ADAPTIVE, Move, Population, Program, Reshape, Step, ValueInfo
-from sfn_compile.ranges import norm_top, product_reach, reach
+from sfn_compile.foundation.diagnostics import fail
+from sfn_compile.program.network import ADAPTIVE, Move, Population, Program, Reshape, Step, ValueInfo
+from sfn_compile.program.ranges import norm_top, product_reach, reach
+from sfn_compile.targets.backend import Capabilities
+from sfn_compile.targets.legalize import check_widths
 
 Array = NDArray[Any]
 

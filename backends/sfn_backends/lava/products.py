@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfn_compile.program import Elementwise, Matmul, Product, Shape
-from sfn_compile.serialize import smallest_int
-
-from .layout import from_lava, to_lava
+from sfn_backends.lava.layout import from_lava, to_lava
+from sfn_compile.files.program_files import smallest_int
+from sfn_compile.program.network import Elementwise, Matmul, Product, Shape
 
 Array = NDArray[Any]
 Json = dict[str, Any]

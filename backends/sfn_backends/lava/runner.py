@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfn_compile.backend import RunRequest, RunResult
-from sfn_compile.diagnostics import CompileError, fail
-
-from . import interpreter
-from .artifact import guard
-from .artifacts import load_npz
+from sfn_backends.lava import interpreter
+from sfn_backends.lava.artifact import guard
+from sfn_backends.lava.artifacts import load_npz
+from sfn_compile.foundation.diagnostics import CompileError, fail
+from sfn_compile.targets.backend import RunRequest, RunResult
 
 Array = NDArray[Any]
 

@@ -16,13 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from sfn_compile import serialize
-from sfn_compile.backend import Capabilities, RunRequest, RunResult
-from sfn_compile.diagnostics import fail
-from sfn_compile.program import Program
-
-from . import chain, compact, evaluator, files, graph, limits, meta, read_values, witnesses
-from .net import Array, Net
+from sfn_backends.nir import chain, compact, evaluator, files, graph, limits, meta, read_values, witnesses
+from sfn_backends.nir.net import Array, Net
+from sfn_compile.files import program_files
+from sfn_compile.foundation.diagnostics import fail
+from sfn_compile.program.network import Program
+from sfn_compile.targets.backend import Capabilities, RunRequest, RunResult
 
 FILES = {"network.nir": "IF", "network_lif.nir": "LIF"}
 FORMS = ("binary", "unary", "sar")
@@ -117,7 +116,7 @@ def _reload(path: Path, neuron: str) -> tuple[Program, bool]:
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise fail("SFN503", f"{path.name} is damaged: {error!r}", str(path), "compile again") from error
     _same(path, build(small, meta.known(arrays)), arrays, edges, kinds, neuron)
-    return program, serialize.digest(program) == parsed["digest"]
+    return program, program_files.digest(program) == parsed["digest"]
 
 
 def _files(form: str) -> dict[str, str]:

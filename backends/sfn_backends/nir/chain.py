@@ -14,16 +14,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sfn_compile.diagnostics import fail
-from sfn_compile.program import Program
-
-from .fit import carries, fits, geometry
-from .layout import Blocks, Held, Key, Misfit, Needs, key
-from .links import Pair, shape3
-from .net import Net, flatten
-from .ops import Op, carried, lower, one_input
-from .planes import fire
-from .stage import codes_node, map_sums, record, record_final, vector_sums
+from sfn_backends.nir.fit import carries, fits, geometry
+from sfn_backends.nir.layout import Blocks, Held, Key, Misfit, Needs, key
+from sfn_backends.nir.links import Pair, shape3
+from sfn_backends.nir.net import Net, flatten
+from sfn_backends.nir.ops import Op, carried, lower, one_input
+from sfn_backends.nir.planes import fire
+from sfn_backends.nir.stage import codes_node, map_sums, record, record_final, vector_sums
+from sfn_compile.foundation.diagnostics import fail
+from sfn_compile.program.network import Program
 
 LARGEST_UNFOLDING = 2**24  # weights, 64 MiB of float32
 

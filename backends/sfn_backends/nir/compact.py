@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sfn_compile.program import Identity, Population, Program, Projection, Readout, SumPool, Table, Uniform
-
-from .links import per_channel
-from .net import Array
+from sfn_backends.nir.links import per_channel
+from sfn_backends.nir.net import Array
+from sfn_compile.program.network import Identity, Population, Program, Projection, Readout, SumPool, Table, Uniform
 
 
 def compact(program: Program) -> Program:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .net import Array, Net, Node
+from sfn_backends.nir.net import Array, Net, Node
 
 KEY = "sfnc"
 DT = 1e-4  # the time step that readers assume; one step is one inference

@@ -7,10 +7,10 @@ from itertools import product
 
 import numpy as np
 
-from .layout import Held, Misfit, Needs, channel_wise
-from .links import Pair, shape3
-from .ops import Op, Read, carried
-from .phases import phased
+from sfn_backends.nir.layout import Held, Misfit, Needs, channel_wise
+from sfn_backends.nir.links import Pair, shape3
+from sfn_backends.nir.ops import Op, Read, carried
+from sfn_backends.nir.phases import phased
 
 _FACTORS = sorted(product(range(1, 9), repeat=2), key=lambda f: (f[0] * f[1], f))
 State = Mapping[str, Held]

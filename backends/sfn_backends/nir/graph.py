@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from sfn_compile.diagnostics import fail
-from sfn_compile.program import Identity, Program, Shape, SumPool
-
-from .layout import Misfit, window
-from .links import matrix, shape3, spread, taps
-from .net import Net, Put, affine, conv, flatten
-from .ops import Array, Group, Op, Read, lower, one_input
+from sfn_backends.nir.layout import Misfit, window
+from sfn_backends.nir.links import matrix, shape3, spread, taps
+from sfn_backends.nir.net import Net, Put, affine, conv, flatten
+from sfn_backends.nir.ops import Array, Group, Op, Read, lower, one_input
+from sfn_compile.foundation.diagnostics import fail
+from sfn_compile.program.network import Identity, Program, Shape, SumPool
 
 EXACT = 2**23  # half-integers below are exact in float32
 ONE = np.ones(1, np.int64)

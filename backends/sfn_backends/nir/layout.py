@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfn_compile.program import Shape
-
-from .links import Pair, per_channel, shape3
-from .ops import Op, Read
-from .phases import phased
+from sfn_backends.nir.links import Pair, per_channel, shape3
+from sfn_backends.nir.ops import Op, Read
+from sfn_backends.nir.phases import phased
+from sfn_compile.program.network import Shape
 
 Array = NDArray[Any]
 Key = tuple[str, int, int]  # value, shift, copy

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from sfn_compile.diagnostics import fail
-
-from .net import Net
+from sfn_backends.nir.net import Net
+from sfn_compile.foundation.diagnostics import fail
 
 MAX_BYTES = 2 * 2**30  # of all arrays of the larger file, uncompressed; writing it takes about three times as much
 MAX_MACS = 2 * 10**11  # per sample, dense arithmetic: minutes per sample on a laptop beyond this

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfn_compile.program import Conv, Dense, Gather, Identity, LinearMap, Shape, SumPool
+from sfn_compile.program.network import Conv, Dense, Gather, Identity, LinearMap, Shape, SumPool
 
 Array = NDArray[Any]
 Pair = tuple[int, int]

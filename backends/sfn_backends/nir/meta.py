@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from sfn_compile import serialize
-from sfn_compile.diagnostics import fail
-from sfn_compile.program import Program, Table, Uniform
-
-from .net import Array, Net
+from sfn_backends.nir.net import Array, Net
+from sfn_compile.files import program_files
+from sfn_compile.foundation.diagnostics import fail
+from sfn_compile.program.network import Program, Table, Uniform
 
 FORMAT = 1
 Arrays = dict[str, dict[str, Array]]
@@ -26,9 +25,9 @@ _IN_NODES = {
 
 def describe(program: Program, small: Program, net: Net, arrays: Arrays, form: str, build: Build) -> str:
     """Return the JSON text for ``program``; ``net`` was built from ``small``, its twin of :mod:`.compact`."""
-    text, full = serialize.to_parts(program)
+    text, full = program_files.to_parts(program)
     tree = json.loads(text)
-    _, numbers = serialize.to_parts(small)
+    _, numbers = program_files.to_parts(small)
     inside = set(_names(tree))
     entries: dict[str, Any] = {}
     for name, array in numbers.items():
@@ -41,7 +40,7 @@ def describe(program: Program, small: Program, net: Net, arrays: Arrays, form: s
         if len(different):
             entries[name]["rest"] = [different.tolist(), numbers[name].reshape(-1)[different].tolist()]
     whole = {"format": FORMAT, "form": form, "program": tree, "arrays": entries, "values": _visible(program, net)}
-    return json.dumps(whole | {"digest": serialize.digest(program), "note": _NOTE}, sort_keys=True)
+    return json.dumps(whole | {"digest": program_files.digest(program), "note": _NOTE}, sort_keys=True)
 
 
 def _visible(program: Program, net: Net) -> dict[str, Any]:
@@ -68,7 +67,7 @@ def rebuild(text: str, arrays: Arrays, build: Build) -> tuple[Program, Program, 
         if rest:
             array.reshape(-1)[rest[0]] = rest[1]
     full = {n: np.array(np.broadcast_to(a, entries[n]["full"])) for n, a in small.items()}
-    return serialize.from_parts(meta["program"], full), serialize.from_parts(meta["program"], small), meta
+    return program_files.from_parts(meta["program"], full), program_files.from_parts(meta["program"], small), meta
 
 
 def _restore(tree: Any, entries: dict[str, Any], known: dict[str, float], arrays: Arrays, build: Build) -> Any:
@@ -77,7 +76,7 @@ def _restore(tree: Any, entries: dict[str, Any], known: dict[str, float], arrays
         name: np.array(e["data"], e["dtype"]).reshape(e["shape"]) if "data" in e else np.zeros(e["shape"], np.int64)
         for name, e in entries.items()
     }
-    program = serialize.from_parts(tree, small)
+    program = program_files.from_parts(tree, small)
     net = build(program, known)
     for tau in net.thresholds.values():
         tau[...] = _UNSET

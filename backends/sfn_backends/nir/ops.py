@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfn_compile.diagnostics import fail
-from sfn_compile.program import (
+from sfn_compile.foundation.diagnostics import fail
+from sfn_compile.program.network import (
     Conv,
     Identity,
     LinearMap,
@@ -29,8 +29,8 @@ from sfn_compile.program import (
     Uniform,
     ValueInfo,
     window_shape,
-)  # fmt: skip
-from sfn_compile.ranges import absolute_bound, accumulator_range
+)
+from sfn_compile.program.ranges import absolute_bound, accumulator_range
 
 Array = NDArray[Any]
 FLOAT32_EXACT = 2**24

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfn_compile.program import Gather, LinearMap, Shape
-
-from .links import Pair, Tap, channel_index, per_channel, shape3, taps
+from sfn_backends.nir.links import Pair, Tap, channel_index, per_channel, shape3, taps
+from sfn_compile.program.network import Gather, LinearMap, Shape
 
 Array = NDArray[Any]
 _MOST = 8  # phases per axis, as many as a value's factor can be

@@ -10,13 +10,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from sfn_compile.diagnostics import fail
-
-from .layout import Held
-from .links import Pair
-from .net import Net, Put
-from .ops import Group
-from .stage import numbers, one_by_one, plane_count
+from sfn_backends.nir.layout import Held
+from sfn_backends.nir.links import Pair
+from sfn_backends.nir.net import Net, Put
+from sfn_backends.nir.ops import Group
+from sfn_backends.nir.stage import numbers, one_by_one, plane_count
+from sfn_compile.foundation.diagnostics import fail
 
 EXACT = 2**23  # the largest c: below 2c integers are exact in float32, and c - 1/2 is
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .layout import Blocks, Held, Misfit, Window, window
-from .links import Pair, channel_index, matrix, spread
-from .net import Net, Put, affine, conv
-from .ops import Array, Group
-from .phases import phased
+from sfn_backends.nir.layout import Blocks, Held, Misfit, Window, window
+from sfn_backends.nir.links import Pair, channel_index, matrix, spread
+from sfn_backends.nir.net import Net, Put, affine, conv
+from sfn_backends.nir.ops import Array, Group
+from sfn_backends.nir.phases import phased
 
 Link = tuple[Array, Array, int, int, Array, Array]  # rows, columns, grid offset y, x, weight (flat), index into it
 

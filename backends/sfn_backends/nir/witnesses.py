@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from sfn_compile.backend import RunRequest
-
-from .net import Array
-from .read_values import decode
+from sfn_backends.nir.net import Array
+from sfn_backends.nir.read_values import decode
+from sfn_compile.targets.backend import RunRequest
 
 VARIABLE = "SFNC_NIR_PYTHON"
 ABSENT = (

@@ -18,13 +18,12 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import NodeProto
 
-from sfn_compile import serialize
-from sfn_compile.backend import Capabilities, RunRequest, RunResult
-from sfn_compile.diagnostics import fail
-from sfn_compile.program import ADAPTIVE, MOVES, Program
-
-from .session import Network
-from .writer import write
+from sfn_backends.onnx.session import Network
+from sfn_backends.onnx.writer import write
+from sfn_compile.files import program_files
+from sfn_compile.foundation.diagnostics import fail
+from sfn_compile.program.network import ADAPTIVE, MOVES, Program
+from sfn_compile.targets.backend import Capabilities, RunRequest, RunResult
 
 Array = NDArray[Any]
 FILE = "network.onnx"
@@ -56,12 +55,12 @@ class OnnxBackend:
     def emit(self, program: Program, folder: Path, options: Mapping[str, str]) -> None:
         """Write ``network.onnx``, and the Program beside it. Raises SFN402."""
         content = write(program).SerializeToString(deterministic=True)
-        serialize.save(program, folder)
+        program_files.save(program, folder)
         (folder / FILE).write_bytes(content)
 
     def reload(self, folder: Path) -> Program:
         """Return the Program of the folder. Raises SFN503 where ``network.onnx`` is not what its integers make."""
-        program = serialize.load(folder)
+        program = program_files.load(folder)
         _same(folder / FILE, program)
         return program
 

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfn_compile.diagnostics import fail
-from sfn_compile.program import Normalization, Population, Ratio, RowTable, Table
-from sfn_compile.ranges import norm_top, normalization_reach
-
-from . import lookup
-from .net import Net
-from .sums import EXACT, EXACT_DOUBLE, Sum
-from .values import TYPES, Values, fits_byte, zero_of
+from sfn_backends.onnx import lookup
+from sfn_backends.onnx.net import Net
+from sfn_backends.onnx.sums import EXACT, EXACT_DOUBLE, Sum
+from sfn_backends.onnx.values import TYPES, Values, fits_byte, zero_of
+from sfn_compile.foundation.diagnostics import fail
+from sfn_compile.program.network import Normalization, Population, Ratio, RowTable, Table
+from sfn_compile.program.ranges import norm_top, normalization_reach
 
 Array = NDArray[Any]
 _EXACT_ROOT = 2**52  # below it, the root of a float64 that holds an integer is rounded across no integer
@@ -111,7 +110,7 @@ def _divide(
 
 
 def _moments(net: Net, values: Values, step: Normalization, kind: str) -> tuple[str, str]:
-    """Return deviations and the sum of their squares, as :func:`sfn_compile.arith.moments` has them."""
+    """Return deviations and the sum of their squares, as :func:`sfn_compile.program.arithmetic.moments` has them."""
     shape = step.shape
     n = np.array(int(np.prod([shape[a] for a in step.axes])))
     x = _added(net, values, step, kind)

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfn_compile.program import Ladder, Population, Ratio, Readout, RowTable, Table, Uniform
-
-from . import adaptive, line, lookup
-from .net import Net
-from .sums import EXACT, Sum
-from .values import TYPES, Values, fits_byte, integer_kind, zero_of
+from sfn_backends.onnx import adaptive, line, lookup
+from sfn_backends.onnx.net import Net
+from sfn_backends.onnx.sums import EXACT, Sum
+from sfn_backends.onnx.values import TYPES, Values, fits_byte, integer_kind, zero_of
+from sfn_compile.program.network import Ladder, Population, Ratio, Readout, RowTable, Table, Uniform
 
 Array = NDArray[Any]
 

@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfn_compile.passes.arrays import channel_vector
-from sfn_compile.program import Conv, Dense, Identity, LinearMap, Population, Readout, Shape, Uniform
-
-from . import line
-from .firing import clip, rounds_exactly
-from .net import Net
-from .parts import Part, as_conv, join, joinable, weight_zero
-from .sums import flat_pads
-from .values import Held, Values, fits_byte, zero_of
+from sfn_backends.onnx import line
+from sfn_backends.onnx.firing import clip, rounds_exactly
+from sfn_backends.onnx.net import Net
+from sfn_backends.onnx.parts import Part, as_conv, join, joinable, weight_zero
+from sfn_backends.onnx.sums import flat_pads
+from sfn_backends.onnx.values import Held, Values, fits_byte, zero_of
+from sfn_compile.program.broadcast import channel_vector
+from sfn_compile.program.network import Conv, Dense, Identity, LinearMap, Population, Readout, Shape, Uniform
 
 Array = NDArray[Any]
 _INT32 = 2**31

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfn_compile.program import Population, Table, Uniform
+from sfn_compile.program.network import Population, Table, Uniform
 
 Array = NDArray[Any]
 Cut = Callable[[Array], Array]

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfn_compile.program import Population, Table
-
-from .net import Net
-from .sums import Sum
-from .values import TYPES
+from sfn_backends.onnx.net import Net
+from sfn_backends.onnx.sums import Sum
+from sfn_backends.onnx.values import TYPES
+from sfn_compile.program.network import Population, Table
 
 Array = NDArray[Any]
 _CELLS = 2**20  # of all rows together; a cell takes six bytes

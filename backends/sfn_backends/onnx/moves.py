@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sfn_compile.program import Concat, MaxPool, Move, Pad, Reshape, Slice, Take, Transpose, ValueInfo
-
-from .net import Net
-from .sums import flat_pads
-from .values import TYPES, Held, Values, fits_byte, integer_kind, zero_of
+from sfn_backends.onnx.net import Net
+from sfn_backends.onnx.sums import flat_pads
+from sfn_backends.onnx.values import TYPES, Held, Values, fits_byte, integer_kind, zero_of
+from sfn_compile.program.network import Concat, MaxPool, Move, Pad, Reshape, Slice, Take, Transpose, ValueInfo
 
 
 def write_move(net: Net, values: Values, step: Move) -> None:

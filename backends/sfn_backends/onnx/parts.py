@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfn_compile import arith
-from sfn_compile.legalize import ungrouped
-from sfn_compile.passes.arrays import channel_vector
-from sfn_compile.program import Conv, Identity, LinearMap, Shape, SumPool
-
-from .net import Net
-from .sums import flat_pads
+from sfn_backends.onnx.net import Net
+from sfn_backends.onnx.sums import flat_pads
+from sfn_compile.program import arithmetic
+from sfn_compile.program.broadcast import channel_vector
+from sfn_compile.program.network import Conv, Identity, LinearMap, Shape, SumPool
+from sfn_compile.targets.legalize import ungrouped
 
 Array = NDArray[Any]
 
@@ -287,5 +286,5 @@ def _windows(net: Net, parts: list[tuple[Part, int]], out: Shape) -> str:
 def _window_index(conv: Conv, plane: Shape) -> Array:
     """Return where each element of each window stands in the flattened plane; one behind its end is code 0."""
     places = np.arange(plane[0] * plane[1]).reshape(1, 1, *plane)
-    view = arith.windows(places, conv.weight.shape[2:], conv.strides, conv.dilations, conv.pads, fill=places.size)
+    view = arithmetic.windows(places, conv.weight.shape[2:], conv.strides, conv.dilations, conv.pads, fill=places.size)
     return np.asarray(view[0, 0])

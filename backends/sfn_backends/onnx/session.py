@@ -13,7 +13,7 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from sfn_compile.diagnostics import CompileError, fail
+from sfn_compile.foundation.diagnostics import CompileError, fail
 
 Array = NDArray[Any]
 _DTYPES = {1: np.float32, 2: np.uint8, 3: np.int8, 6: np.int32, 7: np.int64}

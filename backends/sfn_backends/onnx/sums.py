@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfn_compile.legalize import ungrouped
-from sfn_compile.program import (
+from sfn_backends.onnx.net import Net
+from sfn_backends.onnx.values import TYPES, Values
+from sfn_compile.program.network import (
     Conv,
     Dense,
     Gather,
@@ -28,10 +29,8 @@ from sfn_compile.program import (
     SumPool,
     ValueInfo,
 )
-from sfn_compile.ranges import absolute_bound, product_bound
-
-from .net import Net
-from .values import TYPES, Values
+from sfn_compile.program.ranges import absolute_bound, product_bound
+from sfn_compile.targets.legalize import ungrouped
 
 Array = NDArray[Any]
 EXACT = 2**24

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 
 import onnx
 
-from sfn_compile.program import ValueInfo
-
-from .net import Net
+from sfn_backends.onnx.net import Net
+from sfn_compile.program.network import ValueInfo
 
 TYPES = {
     "uint8": onnx.TensorProto.UINT8, "int8": onnx.TensorProto.INT8, "int32": onnx.TensorProto.INT32,

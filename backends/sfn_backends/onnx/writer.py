@@ -7,14 +7,13 @@ import json
 import onnx
 from onnx import helper
 
-from sfn_compile.diagnostics import fail
-from sfn_compile.program import Encoding, MaxPool, Move, Normalization, Program
-
-from . import adaptive, firing, kernel
-from .moves import write_move, write_pool
-from .net import Net
-from .sums import accumulate
-from .values import TYPES, Values, integer_kind
+from sfn_backends.onnx import adaptive, firing, kernel
+from sfn_backends.onnx.moves import write_move, write_pool
+from sfn_backends.onnx.net import Net
+from sfn_backends.onnx.sums import accumulate
+from sfn_backends.onnx.values import TYPES, Values, integer_kind
+from sfn_compile.foundation.diagnostics import fail
+from sfn_compile.program.network import Encoding, MaxPool, Move, Normalization, Program
 
 FORMAT = 1
 LARGEST = 2**31 - 2**24  # bytes; protobuf ends at 2 GiB

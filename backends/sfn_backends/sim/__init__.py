@@ -1,4 +1,4 @@
-"""Target ``sim``: the Program itself, executed through :mod:`sfn_compile.arith`. No arithmetic of its own."""
+"""Target ``sim``: the Program itself, executed through :mod:`sfn_compile.program.arithmetic`. No arithmetic of its own."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sfn_compile import __version__, serialize
-from sfn_compile.backend import Capabilities, RunRequest, RunResult
-from sfn_compile.execute import run_codes
-from sfn_compile.program import ADAPTIVE, MOVES, Program
+from sfn_compile.files import program_files
+from sfn_compile.foundation.version import __version__
+from sfn_compile.program.network import ADAPTIVE, MOVES, Program
+from sfn_compile.simulator.run import run_codes
+from sfn_compile.targets.backend import Capabilities, RunRequest, RunResult
 
 
 class SimBackend:
@@ -35,11 +36,11 @@ class SimBackend:
 
     def emit(self, program: Program, folder: Path, options: Mapping[str, str]) -> None:
         """Write ``program.json`` and ``program.npz``."""
-        serialize.save(program, folder)
+        program_files.save(program, folder)
 
     def reload(self, folder: Path) -> Program:
         """Return the Program of the folder."""
-        return serialize.load(folder)
+        return program_files.load(folder)
 
     def run(self, folder: Path, request: RunRequest) -> RunResult:
         """Return every value, computed by the plain int64 engine (the fast one made the golden integers)."""

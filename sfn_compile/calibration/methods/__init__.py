@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...diagnostics import fail
+from ...foundation.diagnostics import fail
 from ..statistics import Statistics
 from .entropy import kl, pmsm
 from .least_error import mse, mse_of_new, opi, qcfs

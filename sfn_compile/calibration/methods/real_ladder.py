@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...diagnostics import fail
-from ...rounding import to_codes, to_ranks
+from ...foundation.diagnostics import fail
+from ...program.rounding import to_codes, to_ranks
 from ..statistics import Statistics
 
 Array = NDArray[Any]

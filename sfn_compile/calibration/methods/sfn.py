@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...diagnostics import fail
+from ...foundation.diagnostics import fail
 from ..statistics import Statistics
 from . import books
 from .real_ladder import Array, Options, RealLadder, longer_side, number, offset_of, word

@@ -7,7 +7,7 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from ...diagnostics import Diagnostic
+from ...foundation.diagnostics import Diagnostic
 from ..context import OnnxNode, node_label
 from . import (
     activations,

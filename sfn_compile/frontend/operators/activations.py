@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...ops import Activation, ArgExtreme, Softmax
-from ...ops.activation import scalar
-from ...ops.expression import IDENTITY as X
-from ...ops.expression import call
+from ...graph.ops import Activation, ArgExtreme, Softmax
+from ...graph.ops.activation import scalar
+from ...graph.ops.expression import IDENTITY as X
+from ...graph.ops.expression import call
 from ..context import OnnxNode
 from .scalars import bent
 

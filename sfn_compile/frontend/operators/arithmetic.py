@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ...ops import Add, Linear, Mul, Pointwise, Softmax
-from ...ops.activation import scalar
-from ...ops.expression import IDENTITY as X
-from ...ops.expression import call
-from ...program import Shape
+from ...graph.ops import Add, Linear, Mul, Pointwise, Softmax
+from ...graph.ops.activation import scalar
+from ...graph.ops.expression import IDENTITY as X
+from ...graph.ops.expression import call
+from ...program.network import Shape
 from ..context import OnnxNode
 from ..patterns import Matcher
 from .branches import aligned, difference

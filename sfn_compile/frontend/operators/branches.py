@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...ir import Op
-from ...ops import Activation, Add, MaxPool, Moved
-from ...program import Reshape
+from ...graph.graph import Op
+from ...graph.ops import Activation, Add, MaxPool, Moved
+from ...program.network import Reshape
+from ..batch_layout import FRONT
 from ..context import OnnxNode
-from ..layout import FRONT
 
 Array = NDArray[Any]
 Joined = tuple[Op, tuple[str, ...]]  # the op that computes a value, and what it reads

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ...ops import Activation, Add, Pointwise
-from ...ops.activation import scalar
-from ...ops.expression import IDENTITY as X
-from ...ops.expression import call
+from ...graph.ops import Activation, Add, Pointwise
+from ...graph.ops.activation import scalar
+from ...graph.ops.expression import IDENTITY as X
+from ...graph.ops.expression import call
 from ..context import OnnxNode
 from . import branches
 from .picks import expanded

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from ...ops import Linear, MatMul, Moved
-from ...program import Conv, Dense, Reshape, Shape, Transpose
+from ...graph.ops import Linear, MatMul, Moved
+from ...program.network import Conv, Dense, Reshape, Shape, Transpose
+from ..batch_layout import FRONT
 from ..context import Array, OnnxNode
-from ..layout import FRONT
 from ..windows import spread, window_pads
 from .picks import expanded
 

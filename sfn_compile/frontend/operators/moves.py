@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from ...ops import Moved
-from ...program import Concat, Pad, Shape, Slice, Transpose
+from ...graph.ops import Moved
+from ...program.network import Concat, Pad, Shape, Slice, Transpose
+from ..batch_layout import Layout, likeliest, placements
 from ..context import OnnxNode
-from ..layout import Layout, likeliest, placements
 from .picks import with_offset
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...ops import Moved, Normalize
-from ...program import Reshape
+from ...graph.ops import Moved, Normalize
+from ...program.network import Reshape
 from ..context import Array, OnnxNode
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ...ops import Linear, Moved
-from ...program import Identity, MoveOp, Pad, Pads, Reshape, Shape, Slice, Take, Transpose
+from ...graph.ops import Linear, Moved
+from ...program.network import Identity, MoveOp, Pad, Pads, Reshape, Shape, Slice, Take, Transpose
+from ..batch_layout import FRONT
 from ..context import OnnxNode
-from ..layout import FRONT
 
 
 def gather(node: OnnxNode) -> None:

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...arith import windows
-from ...ir import Op
-from ...ops import Linear, MaxPool, Moved
-from ...program import Conv, Reshape, SumPool
+from ...graph.graph import Op
+from ...graph.ops import Linear, MaxPool, Moved
+from ...program.arithmetic import windows
+from ...program.network import Conv, Reshape, SumPool
 from ..context import OnnxNode
 from ..windows import spread, window_pads
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...ir import Op
-from ...ops import Linear, MatMul, Moved, Mul, Softmax
-from ...program import Dense, Reshape, Shape, Transpose
+from ...graph.graph import Op
+from ...graph.ops import Linear, MatMul, Moved, Mul, Softmax
+from ...program.network import Dense, Reshape, Shape, Transpose
+from ..batch_layout import Layout
 from ..context import Array, OnnxNode
-from ..layout import Layout
 from .linear import grouped
 from .picks import expanded
 

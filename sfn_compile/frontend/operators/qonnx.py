@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...ir import Levels
-from ...ops import Quantize
-from ...rounding import Rounding, to_codes
+from ...graph.graph import Levels
+from ...graph.ops import Quantize
+from ...program.rounding import Rounding, to_codes
 from ..context import Array, OnnxNode
 
 DOMAINS = ("onnx.brevitas", "qonnx.custom_op.general", "finn.custom_op.general")

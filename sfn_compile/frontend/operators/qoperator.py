@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...ir import Op
-from ...ops import Activation, Add, Moved, Softmax
-from ...program import Concat
+from ...graph.graph import Op
+from ...graph.ops import Activation, Add, Moved, Softmax
+from ...program.network import Concat
 from ..context import OnnxNode
 from .linear import conv_map, dense_map, gemm_map
 from .pools import average_map, mean_map

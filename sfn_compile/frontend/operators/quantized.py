@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ...ir import Levels
-from ...ops import Quantize
-from ...program import Shape
-from ...rounding import Rounding, to_codes
+from ...graph.graph import Levels
+from ...graph.ops import Quantize
+from ...program.network import Shape
+from ...program.rounding import Rounding, to_codes
 from ..context import Array, Grid, OnnxNode
 
 _STORED = {"uint4": (0, 15), "int4": (-8, 7), "uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535),

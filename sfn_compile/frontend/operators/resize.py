@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ...ops import Add, Linear, Moved
-from ...program import Conv, Gather, Reshape, Shape, Slice, Take, Transpose
+from ...graph.ops import Add, Linear, Moved
+from ...program.network import Conv, Gather, Reshape, Shape, Slice, Take, Transpose
 from ..context import OnnxNode
 from ..resampling import Axis, Phases, coordinate, nearest, phases, taps, without_outside
 from .picks import chain

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...ops import Activation, Expression
-from ...ops.activation import scalar
-from ...ops.expression import IDENTITY as X
-from ...ops.expression import call
+from ...graph.ops import Activation, Expression
+from ...graph.ops.activation import scalar
+from ...graph.ops.expression import IDENTITY as X
+from ...graph.ops.expression import call
 from ..context import OnnxNode
 
 Importer = Callable[[OnnxNode], None]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...ops import Linear
-from ...program import Conv, MoveOp, Pads, Reshape, Shape, Slice, Transpose
+from ...graph.ops import Linear
+from ...program.network import Conv, MoveOp, Pads, Reshape, Shape, Slice, Transpose
 from ..context import OnnxNode
 from ..windows import spread
 from .picks import chain

@@ -1,0 +1,1 @@
+"""The command line: arguments in, text on the terminal out."""

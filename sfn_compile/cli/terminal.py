@@ -1,0 +1,271 @@
+"""What a person reads on the terminal. Everything goes to standard output, progress bars to standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ..foundation.codes import CODES
+from ..report.units import energy, ratio
+
+if TYPE_CHECKING:
+    from ..commands.build import Built
+
+
+class Console:
+    """Prints results as tables; ``quiet`` prints nothing."""
+
+    def __init__(self, quiet: bool = False):
+        self.quiet = quiet
+        # Without a terminal the width is fixed, so that logs do not depend on where they were made.
+        self.out = RichConsole(quiet=quiet, highlight=False, width=None if sys.stdout.isatty() else 118)
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[Callable[[str, int, int], None]]:
+        """Yield a function ``(stage, done, total)`` that draws a progress bar where there is a terminal."""
+        shown = not self.quiet and sys.stderr.isatty()
+        columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=RichConsole(stderr=True), disable=not shown, transient=True) as bar:
+            tasks: dict[str, Any] = {}
+
+            def update(stage: str, done: int, total: int) -> None:
+                if stage not in tasks:
+                    tasks[stage] = bar.add_task(stage, total=total)
+                bar.update(tasks[stage], completed=done)
+
+            yield update
+
+    def build(self, built: Built) -> None:
+        """Print the layers, the totals, and where the files are."""
+        report = built.report
+        self.out.print(_layer_table(report["layers"]))
+        if report["attention"]:
+            self.out.print(_attention_table(report["attention"]))
+        if "search" in report:
+            self.out.print(_front_table(report["search"]))
+            self.out.print(search_line(report["search"]))
+        total = report["totals"]
+        self.out.print(
+            f"{report['coverage']['mapped']} of {report['coverage']['nodes']} ONNX nodes mapped; "
+            f"{total['neurons']:,} neurons in {total['populations']} populations, {total['weights']:,} weights, "
+            f"{total['synops']:,.0f} synaptic operations per sample ({total['macs']:,} MACs in the float network)"
+        )
+        for row in report["corrections"]:
+            if row["correction"] in _CORRECTIONS:
+                self.out.print(_correction_line(row))
+        self.out.print(_energy_table(report["energy"]["totals"]))
+        for line in _warning_lines(report["layers"]):
+            self.out.print(line)
+        if report["host_tail"] is not None:
+            self.out.print(tail_line(report["host_tail"]))
+        for name, target in report["targets"].items():
+            state = "refused" if "refused" in target else f"{target['files']} files, {target['bytes'] / 1e6:.2f} MB"
+            self.out.print(f"target {name:5} {state}")
+        self.out.print(f"written to {built.folder}/   next: sfnc verify {built.folder}")
+
+    def proof(self, document: Mapping[str, Any]) -> None:
+        """Print one line per target and per reader."""
+        table = Table("target", "executed by", "mode", "samples", "layers", "integers compared", "different")
+        for name, t in document["targets"].items():
+            cells = [t.get("executed_by") or t.get("error", ""), t.get("mode") or "not executed", t["samples"],
+                     t.get("layers", 0), f"{t['compared']:,}", t["different"] if t.get("mode") else "-"]  # fmt: skip
+            table.add_row(name, *map(str, cells))
+            for r in t.get("readers", ()):
+                wrong = r.get("error") or str(r.get("different"))
+                table.add_row("", f"{r['name']} {r.get('version', '')}", "stock reader", str(r.get("samples", 0)),
+                              str(r.get("layers", "")), f"{r.get('compared', 0):,}", wrong)  # fmt: skip
+        self.out.print(table)
+        for name, t in document["targets"].items():
+            for note in t.get("notes", ()):
+                self.out.print(f"{name}: {note}")
+        if document["files_changed"]:
+            self.out.print(f"changed since compile: {', '.join(document['files_changed'])}")
+
+    def evaluation(self, found: Mapping[str, Any]) -> None:
+        """Print accuracy and agreement."""
+        if "accuracy" in found:
+            a = found["accuracy"]
+            drop = 100 * (a["float_top1"] - a["snn_top1"])
+            self.out.print(f"float network    {100 * a['float_top1']:6.2f} % top-1 on {a['n']} samples (onnxruntime)")
+            self.out.print(f"spiking network  {100 * a['snn_top1']:6.2f} % top-1, {drop:+.2f} points lost")
+        for name, o in {**found.get("cut", {}), **found["outputs"]}.items():
+            kind = "value at the cut" if name in found.get("cut", {}) else "output"
+            shapes = f" ({100 * o['same_shape']:.2f} % have the same shape)" if "same_shape" in o else ""
+            if "max_error" not in o:
+                self.out.print(f"{kind} {name}: the same in {100 * o['agreement']:.2f} % of the samples{shapes}")
+                continue
+            snr = "no error" if o["sqnr_db"] is None else f"{o['sqnr_db']:.1f} dB"
+            self.out.print(f"{kind} {name}{shapes}: agreement {100 * o['agreement']:.2f} %, signal to noise {snr}, "
+                           f"largest error {o['max_error']:.4g}")  # fmt: skip
+
+    def bisection(self, found: Mapping[str, Any]) -> None:
+        """Print where the network was cut, every layer's error, and the answer."""
+        table = Table(
+            "layer", "SQNR own", "with all before", "rounding", "cut off", "weights", "outputs, spiking to here"
+        )
+        shown = {p["up_to"]: _db(p["output_db"]) + " dB" for p in found["probes"]}
+        for row in found["layers"]:
+            mark = "» " if row["name"] == found["layer"] else ""
+            decibels = (_db(row[f"{part}_db"]) for part in ("own", "accumulated", "rounding", "cut", "weights"))
+            table.add_row(mark + _short(row["name"], 34), *decibels, shown.get(row["name"], ""))
+        self.out.print(table)
+        if found["within"]:
+            best = "no error" if found["output_db"] is None else f"{found['output_db']:.1f} dB"
+            self.out.print(f"the outputs stay within {found['limit_db']:g} dB of the float model: {best}")
+
+
+def _front_table(found: Mapping[str, Any]) -> Table:
+    """Return the trials that no other beats, cheapest first, and beside them the plain compilation and the chosen."""
+    trials, cost = {t["number"]: t for t in found["trials"]}, found["cost"]
+    table = Table("trial", found["objective"], cost, "of plain", "levels", "stretch", "")
+    plain = trials[0]["costs"][cost]
+    numbers = dict.fromkeys((*found["front"], found["chosen"], 0))
+    for t in sorted((trials[n] for n in numbers), key=lambda t: (t["costs"][cost], t["number"])):
+        said = [what for what, holds in (("plain", t["number"] == 0), ("chosen", t["number"] == found["chosen"]),
+                                         ("over the budget", not t["feasible"])) if holds]  # fmt: skip
+        sites = [t["options"].get("sites", {}).get(site, {}) for group in found["groups"] for site in group]
+        levels, stretch = ([s[key] for s in sites if key in s] for key in ("levels", "stretch"))
+        here = t["costs"][cost]
+        table.add_row(str(t["number"]), f"{t['objective']:.5g}", f"{here:,.0f}", f"{100 * here / plain:.0f} %",
+                      _ends(levels), _ends(stretch), ", ".join(said))  # fmt: skip
+    return table
+
+
+def _ends(values: list[float]) -> str:
+    return _span(min(values), max(values)) if values else ""  # type: ignore[arg-type]
+
+
+def search_line(found: Mapping[str, Any]) -> str:
+    """Return the line that says what a search did, and how the network that was built of it measures."""
+    where, made = found["measured_on"], found["made"]
+    limits = ", ".join(f"{name} up to {limit['limit']:,.6g}" for name, limit in found["budget"].items()) or "no budget"
+    return (
+        f"search {found['strategy']}, {len(found['trials'])} trials on {where['samples']} held-out samples, {limits}; "
+        f"trial {found['chosen']} was built: {found['objective']} {made['scores'][found['objective']]:.5g}, "
+        f"{found['cost']} {made['costs'][found['cost']]:,.0f} per sample"
+    )
+
+
+_CORRECTIONS = {
+    "equalize": "steps by cross-layer equalisation",
+    "more-levels": "more levels, where rounding costs the outputs most",
+    "two-digits": "sites of more levels fired in two digits",
+    "reconstruct": "weights learnt from the float network",
+}
+
+
+def _correction_line(row: Mapping[str, Any]) -> str:
+    """Return what a correction did to the outputs, or why it did nothing."""
+    what = "weights rounded with feedback" if row.get("kept") == "fitted" else _CORRECTIONS[row["correction"]]
+    if row.get("kept") == "before":
+        done = {"reconstruct": "not learnt", "more-levels": "no site has more levels"}
+        return f"{done[row['correction']]}: {row['reason']}"
+    sites = f" ({_first_of(row['sites'])})" if "sites" in row else ""
+    before, after = (row[f"outputs_db_{when}"] for when in ("before", "after"))
+    errors = "" if before is None or after is None else f": outputs from {before:.1f} to {after:.1f} dB"
+    return f"{what}{sites}{errors}"
+
+
+def tail_line(tail: Mapping[str, Any]) -> str:
+    """Return the line that says what the host computes behind the network."""
+    cut, nodes = ", ".join(repr(name) for name in tail["cut"]), tail["nodes"]
+    return f"{len(nodes)} nodes run on the host (onnxruntime), cut at {cut}: {_first_of(nodes)}"
+
+
+def _first_of(names: Sequence[str]) -> str:
+    """Return the first four names, and how many more the report has."""
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more (report.json)" if len(names) > 4 else "")
+
+
+def _attention_table(rows: list[dict[str, Any]]) -> Table:
+    """Return the softmaxes: shares of their codes, how much one place takes, and what was cut around them."""
+    titles = "softmax", "shape", "codes: 0", "quarters", "places per row", "largest weight", "saturated: q, k, v, out"
+    table = Table()
+    for title in titles:
+        table.add_column(title, no_wrap=True)
+    for r in rows:
+        zero, *quarters = (f"{100 * s:.0f}" for s in r["distribution"])
+        cut = ", ".join(f"{100 * s:.1f}" for s in r["saturation"].values())
+        table.add_row(_short(r["name"].removesuffix("/exp"), 24), "x".join(map(str, r["shape"])), f"{zero} %",
+                      f"{' '.join(quarters)} %", f"{r['places']:.1f}", f"{r['cap']:.2f}", f"{cut} %")  # fmt: skip
+    return table
+
+
+ESTIMATED = (("E1", "events", "events"), ("E2", "spikes", "unary spikes"), ("E3", "set_bits", "set bits"),
+             ("E4", "events", "events, small multiplications"))  # fmt: skip
+
+
+def _energy_table(totals: Mapping[str, Any]) -> Table:
+    """Return the four prices beside the float network and the equally quantised one; details are in ``report.html``."""
+    table = Table("estimate", "per sample", "as in literature", "to float", "in integers", "to the same, quantised")
+    for price, count, what in ESTIMATED:
+        literature = energy(totals["literature"][price]) if price in totals["literature"] else "-"
+        to_float, to_matched = (ratio(totals[name].get(price)) for name in ("to_float", "to_matched"))
+        cells = f"{totals[count]:,.0f}", literature, to_float, energy(totals["integer"][price]), to_matched
+        table.add_row(f"{price} {what}", *cells)
+    return table
+
+
+def _warning_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """Return one line per code of the layers' warnings, with the layers that it concerns."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for warning in row["warnings"]:
+            found.setdefault(warning["code"], []).append(row["name"])
+    return [f"{code} {CODES[code].title}: {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}"
+            for code, names in found.items()]  # fmt: skip
+
+
+def _layer_table(rows: list[dict[str, Any]]) -> Table:
+    """Return the populations; "SQNR here" is what the codes of a layer cost, "all" what has come together up to it."""
+    titles = (
+        "population",
+        "from ONNX node",
+        "shape",
+        "codes",
+        "theta",
+        "acc bits",
+        "w bits",
+        "density",
+        "SQNR here/all",
+    )
+    table = Table()
+    for title in titles:
+        table.add_column(title, no_wrap=True)
+    for r in rows:
+        origin = r["origin"][0] if r["origin"] else ""
+        more = f" +{len(r['origin']) - 1}" if len(r["origin"]) > 1 else ""
+        theta = "table" if r["kind"] in ("table", "exponential") else _span(r.get("theta_min"), r.get("theta_max"))
+        table.add_row(
+            _short(r["name"], 17), _short(origin.rpartition(" (")[0] or origin, 17) + more,
+            "x".join(map(str, r["shape"])), _codes(r), theta,
+            str(r["acc_bits"] or ""), str(r["weight_bits"] or ""), f"{100 * r['density']:.0f} %",
+            f"{_db(r['sqnr_db'])} / {_db(r['sqnr_accumulated_db'])} dB",
+        )  # fmt: skip
+    return table
+
+
+def _codes(row: Mapping[str, Any]) -> str:
+    """Return the codes of a population; of a book how many there are, and the lowest and highest."""
+    if row["lo"] is None:
+        return "acc"
+    book = row.get("codes")
+    return f"{row['lo']}..{row['hi']}" if book is None else f"{len(book)}: {row['lo']}..{row['hi']}"
+
+
+def _span(lo: int | None, hi: int | None) -> str:
+    return "" if lo is None else str(lo) if lo == hi else f"{lo}..{hi}"
+
+
+def _db(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else "…" + text[-width + 1 :]

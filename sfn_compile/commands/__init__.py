@@ -1,0 +1,1 @@
+"""One module per command: build, check, run and evaluate, verify, bisect."""

@@ -1,0 +1,211 @@
+"""Bisect: the first layer where the spiking network leaves the float model, what its error is made of, what to change.
+
+Half of a network can be integers: its first k layers spike, and the rest computes in floats with what they hand on. The
+error at the outputs grows from none (k = 0) to that of the build (k = all). The layer at which it passes the limit is
+found by halving; if one layer before it added most of that error, it is that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..calibration.collect import FloatRunner
+from ..compiler.compilation import structured
+from ..compiler.tail_survey import read_network
+from ..evaluation import causes
+from ..evaluation.half_network import Halves, Piece
+from ..files import build_folder
+from ..files.sample_files import Data, load_data, subset
+from ..foundation.decibel import decibel
+from ..foundation.diagnostics import CompileError, Diagnostic, fail
+from ..foundation.options import BISECT_LIMIT, Options, SiteOptions, check_choice
+from ..foundation.samples import part
+from ..frontend import load_model
+from ..graph.graph import Graph
+from ..graph.ops import Layer
+from ..host.codec import encode_all
+from ..passes.mapping.split_digits import SplitDigits, second_name
+from ..program.network import Normalization, Population, Program
+from ..report.likeness import data_warnings, read_report
+from ..simulator.run import run_codes, single_threaded_blas
+
+Array = NDArray[Any]
+DEFAULT_SAMPLES = 32
+HELD = 64_000_000  # numbers of the float network that are held, 8 bytes each
+FEW_SAMPLES = 100
+
+
+@dataclass
+class Bisection:
+    """What :func:`bisect` found; ``document`` is ``bisect.json``, ``problems`` SFN504 where the network leaves."""
+
+    document: dict[str, Any]
+    problems: list[Diagnostic] = field(default_factory=list)
+
+
+def bisect(
+    folder: Path, data: Path, samples: int | None = None, seed: int = 0, limit: float = BISECT_LIMIT
+) -> Bisection:
+    """Return the first layer that takes the outputs further from the float model than ``limit`` dB, and write
+    ``bisect.json``.
+
+    ``samples`` of ``data`` (default 32, fewer of a large network). Raises SFN503 where the folder is no build and
+    SFN505 where its float network cannot be made again.
+    """
+    check_choice(samples, seed)
+    if not np.isfinite(limit):
+        raise fail("SFN605", f"--limit {limit}; it must be a number of decibels")
+    manifest, program = build_folder.open_build(folder)
+    found = load_data(data, build_folder.model_inputs(manifest))
+    warnings = data_warnings(folder, program, found.x)
+    with single_threaded_blas():
+        halves = _halves(folder, manifest, program, subset(found, samples or DEFAULT_SAMPLES, seed))
+        document = _searched(halves, manifest, limit, warnings)
+    document["data"] = {"source": found.source, "sha256": found.sha256, "seed": seed,
+                        "samples": sum(len(p.codes[halves.sites[0]]) for p in halves.pieces)}  # fmt: skip
+    document["warnings"] = [w.as_dict() for w in warnings]
+    build_folder.write_json(folder / "bisect.json", document)
+    return Bisection(document, [] if document["within"] else [_problem(document)])
+
+
+def _halves(folder: Path, manifest: Mapping[str, Any], program: Program, data: Data) -> Halves:
+    loaded, plain = _float_network(folder, manifest)
+    graph = _split_as(plain, program)
+    split = {n.name for n in graph.nodes} - {n.name for n in plain.nodes}
+    unit = build_folder.load_scales(folder, manifest)
+    _check_same(graph, program, unit, folder)
+    runner = FloatRunner(graph, folder / "model.onnx", loaded.batch)
+    size = sum(int(np.prod(t.shape)) for t in graph.types().values())
+    x = part(data.x, slice(max(1, HELD // size)))
+    pieces, start = [], 0
+    for n, real, _ in runner.stream(x):
+        codes = run_codes(program, encode_all(program, part(x, slice(start, start + n))))
+        pieces.append(Piece({name: real[name] for name in graph.types()}, codes))
+        start += n
+    seconds = {n.op.carried(n.inputs): n.name for n in graph.nodes if n.name in split and isinstance(n.op, Layer)}
+    sites = [i.name for i in graph.inputs]
+    sites += [s.name for s in program.steps if isinstance(s, Population | Normalization) and s.name not in split]
+    said = read_report(folder).get("layers", [])
+    offsets = {row["name"]: row["offset"] for row in said if row.get("offset") is not None}
+    return Halves(graph, program, unit, pieces, sites, offsets, seconds)
+
+
+def _split_as(graph: Graph, program: Program) -> Graph:
+    """Return the graph with two populations for the sites that a Program fires in two digits."""
+    own, fired = {n.name for n in graph.nodes}, {s.name for s in program.steps}
+    sites = {name: 1 for name in own if second_name(name) in fired - own}
+    return SplitDigits(sites).run(graph)
+
+
+def _float_network(folder: Path, manifest: Mapping[str, Any]) -> tuple[Any, Graph]:
+    """Return the model of a build, read again, and its structure as compile made it."""
+    shapes = {i.name: (1, *i.shape) for i in build_folder.model_inputs(manifest)}
+    try:
+        loaded, graph = read_network(load_model(folder / "model.onnx", shapes))
+        return loaded, structured(graph, _options(manifest))
+    except CompileError as error:
+        raise fail("SFN505", str(error), str(folder / "model.onnx"), "compile again") from error
+
+
+def _options(manifest: Mapping[str, Any]) -> Options:
+    said = dict(manifest["options"])
+    said["targets"] = tuple(said["targets"])
+    said["sites"] = {name: SiteOptions(**own) for name, own in said.get("sites", {}).items()}
+    return Options(**said)
+
+
+def _check_same(graph: Graph, program: Program, unit: Mapping[str, Array], folder: Path) -> None:
+    """Raise SFN505 unless every value of the Program stands in the graph, made of the same values."""
+    want = [(s.name, set(s.sources), s.shape) for s in program.steps]  # a value may be read several times there
+    have = [(n.name, set(n.inputs), n.type.shape) for n in graph.nodes]
+    different = next((w for w, h in zip(want, have, strict=False) if w != h), None)
+    if different is None and len(want) == len(have) and set(program.values()) <= unit.keys():
+        return
+    name = different[0] if different else "their number"
+    raise fail("SFN505", f"the layers differ, first at {name!r}", str(folder), "compile again with this version")
+
+
+def _searched(
+    halves: Halves, manifest: Mapping[str, Any], limit: float, warnings: Sequence[Diagnostic]
+) -> dict[str, Any]:
+    """Return the document of a search."""
+    noises: dict[int, float] = {0: 0.0}
+
+    def noise(k: int) -> float:
+        if k not in noises:
+            noises[k] = halves.noise(k)
+        return noises[k]
+
+    n, most = len(halves.sites), 10 ** (-limit / 10)
+    document: dict[str, Any] = {"limit_db": limit, "within": noise(n) <= most, "layer": None}
+    if not document["within"]:
+        at, is_alone = _first(noise, n, most)
+        document |= _named(halves, halves.sites[at - 1], manifest, is_alone, warnings)
+    document["output_db"] = decibel(1.0, noises[n])
+    document["probes"] = [{"spiking": k, "up_to": halves.sites[k - 1], "output_db": decibel(1.0, noises[k])}
+                          for k in sorted(noises) if k]  # fmt: skip
+    document["layers"] = [{"name": name, **halves.parts(name).row()} for name in halves.sites]
+    return document
+
+
+def _first(noise: Callable[[int], float], n: int, most: float) -> tuple[int, bool]:
+    """Return how many layers spike where the network leaves, and whether its last one alone did most of that.
+
+    ``noise(k)`` is at most ``most`` at 0 and above it at ``n``.
+    """
+    low, high = 0, n
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if noise(middle) > most else (middle, high)
+    crossing = high
+    if noise(crossing) - noise(crossing - 1) > noise(crossing) / 2:
+        return crossing, True
+    low, high = 0, crossing - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if noise(middle) - noise(low) >= noise(high) - noise(middle) else (middle, high)
+    is_alone = high > low and noise(high) - noise(low) > noise(crossing) / 2
+    return (high, True) if is_alone else (crossing, False)
+
+
+def _named(
+    halves: Halves, name: str, manifest: Mapping[str, Any], is_alone: bool, warnings: Sequence[Diagnostic]
+) -> dict[str, Any]:
+    """Return what is said of the layer where the network leaves the float model."""
+    parts, step, book = halves.parts(name), halves.step(name), halves.book(name)
+    kind = "input" if step is None else "layer"
+    levels = 0 if book is None else int(book[-1] - book[0])
+    is_unlike = any(w.code == "SFN311" for w in warnings)
+    cause = causes.cause_of(parts, levels, is_unlike)
+    if not is_alone and cause != "data":
+        cause = "accumulated"
+    tries = causes.advice(cause, name, kind, levels, parts, manifest["options"])
+    if manifest["calibration"]["samples"] < FEW_SAMPLES and cause != "data":
+        tries.append(f"calibrate on more than {manifest['calibration']['samples']} samples: 512 are a good number")
+    return {"layer": name, "origin": list(step.origin.nodes) if step is not None else [], "cause": cause,
+            "try": tries, "levels": levels, "parts": parts.row()}  # fmt: skip
+
+
+SAID = {
+    "levels": "its {levels} levels are too few: rounding makes most of its error",
+    "step": "its step is too large: values reach {reach:.2g} of {levels} codes",
+    "saturation": "its values are cut off: {beyond:.1f} % lie beyond the last of {levels} codes, up to {reach:.2g}",
+    "data": "its values are cut off ({beyond:.1f} % lie beyond the last code), on data unlike the calibration data",
+    "weights": "its integer weights are too coarse",
+    "dead": "channels that are not 0 in the float network never fire",
+    "accumulated": "no layer alone: the error of those before it adds up",
+}
+
+
+def _problem(document: Mapping[str, Any]) -> Diagnostic:
+    parts = document["parts"]
+    said = SAID[document["cause"]].format(levels=document["levels"], reach=parts["reach"], beyond=100 * parts["beyond"])
+    origin = f" ({document['origin'][0]})" if document["origin"] else ""
+    what = f"with it the outputs are at {document['output_db']:.1f} dB, {document['limit_db']:g} are asked for; {said}"
+    return Diagnostic("SFN504", what, f"layer {document['layer']!r}{origin}", "; ".join(document["try"]))

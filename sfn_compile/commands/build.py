@@ -1,0 +1,218 @@
+"""Compile: from an ONNX file and calibration data to a build folder."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..compiler.compilation import Compilation, Progress, compile_model, silent, timed
+from ..evaluation.side_by_side import reference_of
+from ..files import build_folder, program_files
+from ..foundation.diagnostics import CompileError, fail
+from ..foundation.options import Options
+from ..foundation.samples import ModelInput, n_samples, part
+from ..foundation.version import __version__
+from ..frontend.load import external_files
+from ..host import model_outputs
+from ..host.codec import encode_all
+from ..program.network import Program
+from ..report import likeness, measure, page
+from ..report.activity import real_steps
+from ..search.plan import Search
+from ..simulator.run import run_codes
+from ..targets import backend
+from ..targets.legalize import check_widths, legalize
+from .evaluate import compare
+
+Array = NDArray[Any]
+
+MEASURED_SAMPLES = 64
+GOLDEN_SAMPLES = 8
+GOLDEN_LIMIT = 20_000_000  # integers; fewer samples are kept of a network that would pass it
+
+
+@dataclass
+class Built:
+    """The result of :func:`build`: the report and the refusals of single targets."""
+
+    folder: Path
+    report: dict[str, Any]
+    refusals: dict[str, CompileError]
+
+
+def build(
+    model: Path,
+    out: Path,
+    options: Options,
+    calib: Path | None = None,
+    input_shapes: dict[str, tuple[int, ...]] | None = None,
+    progress: Progress = silent,
+    search: Search | None = None,
+) -> Built:
+    """Compile ``model`` into the folder ``out`` for every target of the options, which a ``search`` may refine.
+
+    A target that refuses is reported in ``refusals`` while the others are built; where all refuse, or the accuracy
+    falls by more than allowed, CompileError is raised and ``out`` stays as it was.
+    """
+    backends = {name: backend.load(name) for name in dict.fromkeys(options.targets)}
+    done, found = _compiled(model, out, options, search, calib, input_shapes, progress)
+    options, accuracy = done.options, _required_accuracy(done, progress)
+    with build_folder.replacing(out) as folder:
+        with timed(done.seconds, "report"):
+            report = {**_write_common(done, folder, progress), **accuracy, **found}
+        refusals: dict[str, CompileError] = {}
+        for name, target in backends.items():
+            with timed(done.seconds, f"emit {name}"):
+                try:
+                    report["targets"][name] = _emit(target, done.program, folder, options)
+                except CompileError as error:
+                    refusals[name] = error
+                    shutil.rmtree(folder / name, ignore_errors=True)
+                    report["targets"][name] = {"refused": [d.as_dict() for d in error.diagnostics]}
+        if len(refusals) == len(backends):
+            raise CompileError([d for e in refusals.values() for d in e.diagnostics])
+        build_folder.write_json(folder / "report.json", report)
+        with timed(done.seconds, "report"):
+            build_folder.write_text(folder / page.FILE, page.render(_facts(done), report))
+        build_folder.write_manifest(folder, _facts(done))
+        build_folder.write_json(folder / "timing.json", {k: round(v, 3) for k, v in done.seconds.items()})
+    if search is not None and search.state is None:
+        _state(out, search).unlink(missing_ok=True)  # its trials are in the report now
+    return Built(out, report, refusals)
+
+
+def _compiled(
+    model: Path, out: Path, options: Options, search: Search | None, calib: Path | None,
+    input_shapes: dict[str, tuple[int, ...]] | None, progress: Progress,
+) -> tuple[Compilation, dict[str, Any]]:  # fmt: skip
+    """Return the compilation, and what the report says of the search that chose its options."""
+    if search is None:
+        return compile_model(model, options, calib, input_shapes, progress), {}
+    from ..search.run import search_model
+
+    done, found = search_model(model, options, search, _state(out, search), calib, input_shapes, progress)
+    return done, {"search": found}
+
+
+def _state(out: Path, search: Search) -> Path:
+    """Return the file that measured trials are kept in: beside the build, which is replaced as a whole."""
+    return search.state or out.with_name(f"{out.name}.search.jsonl")
+
+
+def _required_accuracy(done: Compilation, progress: Progress) -> dict[str, Any]:
+    """Return ``{"accuracy": ...}`` on the calibration data where a largest drop is asked for. Raises SFN307, SFN502."""
+    limit, data, loaded = done.options.require_accuracy_drop, done.calibration, done.loaded
+    if limit is None:
+        return {}
+    if data.labels is None:
+        raise fail("SFN307", "--require-accuracy-drop needs labels beside the samples", data.source, "add `labels`")
+    end = model_outputs.ending_of(loaded.output_names, loaded.tail)
+    reference = reference_of(loaded.path, loaded.input_names, loaded.batch, [d.name for d in done.program.outputs], end)
+    with timed(done.seconds, "accuracy"):
+        found = compare(done.program, reference, data.x, data.labels, progress, end)["accuracy"]
+    drop = 100 * (found["float_top1"] - found["snn_top1"])
+    if drop > limit:
+        what = f"top-1 fell from {100 * found['float_top1']:.2f} % to {100 * found['snn_top1']:.2f} %"
+        raise fail("SFN502", f"{what}: {drop:.2f} points, {limit:g} are allowed", data.source)
+    return {"accuracy": found}
+
+
+def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Write program, golden integers and the model's copy; return the report so far."""
+    program_files.save(done.program, folder)
+    build_folder.copy_file(done.loaded.path, folder / "model.onnx")
+    for name in external_files(done.loaded.model):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        build_folder.copy_file(done.loaded.path.parent / name, folder / name)
+    tail = done.loaded.tail
+    if tail is not None:
+        (folder / model_outputs.FILE).write_bytes(tail.model)
+    x = done.calibration.x
+    values = done.program.values()
+    size = sum(int(np.prod(v.shape)) for v in values.values())
+    golden = part(x, slice(max(1, min(GOLDEN_SAMPLES, GOLDEN_LIMIT // max(size, 1)))))
+    codes = encode_all(done.program, golden)
+    build_folder.save_golden(folder, golden, _golden(done.program, codes))
+    build_folder.save_scales(folder, {name: s for name, s in real_steps(done.graph).items() if name in values})
+    measured = measure.layers(done.graph, done.program, done.runner, part(x, slice(MEASURED_SAMPLES)))
+    progress("measure", 1, 1)
+    return {
+        "coverage": {
+            "nodes": done.loaded.n_nodes,
+            "mapped": done.loaded.n_nodes - len(tail.nodes if tail else ()),
+            "host": len(tail.nodes) if tail else 0,
+        },
+        "host_tail": model_outputs.facts(done.loaded.output_names, tail),
+        "encoder": [op.kind for e in done.program.inputs for op in e.host],
+        "decoder": [op.kind for d in done.program.outputs for op in d.host],
+        "layers": measured.layers,
+        "corrections": done.corrections,
+        "totals": measure.totals(measured.layers),
+        "attention": measured.attention,
+        "energy": measured.energy,
+        "calibration": {"samples": n_samples(x), "inputs": likeness.input_facts(done.program, x)},
+        "measured_on": {"samples": min(n_samples(x), MEASURED_SAMPLES), "data": done.calibration.source},
+        "options": done.options.as_dict(),
+        "warnings": [w.as_dict() for w in done.warnings],
+        "targets": {},
+    }
+
+
+def _golden(program: Program, codes: dict[str, Array]) -> dict[str, Array]:
+    """Return every integer for the golden inputs; those of the first sample by both engines, which must agree.
+
+    ``sfnc verify`` computes all of them by the plain engine, which would take longer than the compilation here.
+    """
+    values = run_codes(program, codes)
+    plain = run_codes(program, part(codes, slice(1)), engine="reference")
+    different = [name for name, want in plain.items() if not np.array_equal(values[name][:1], want)]
+    if different:
+        raise fail("SFN901", f"the fast and the plain engine differ at {different[0]!r}")
+    return values
+
+
+def _emit(target: backend.Backend, program: Program, folder: Path, options: Options) -> dict[str, Any]:
+    """Write one target and read it back: the files must describe the very same integers."""
+    legal = legalize(program, target.name, target.capabilities)
+    check_widths(legal, target.name, target.capabilities)
+    place = folder / target.name
+    place.mkdir()
+    target.emit(legal, place, {"nir-form": options.nir_form})
+    if program_files.digest(target.reload(place)) != program_files.digest(legal):
+        raise fail("SFN901", f"the files of target {target.name} do not read back as the network they were made from")
+    files = [p for p in place.rglob("*") if p.is_file()]
+    return {
+        "files": len(files),
+        "bytes": sum(p.stat().st_size for p in files),
+        "populations": len(list(legal.populations())),
+    }
+
+
+def _facts(done: Compilation) -> dict[str, Any]:
+    import onnx
+    import onnxruntime
+
+    return {
+        "format": done.program.format,
+        "model": {"name": done.loaded.path.name, "sha256": done.loaded.sha256, **_input_facts(done.loaded.inputs),
+                  "batch": done.loaded.batch},
+        "host_tail": model_outputs.facts(done.loaded.output_names, done.loaded.tail),
+        "calibration": {"source": done.calibration.source, "sha256": done.calibration.sha256,
+                        "samples": len(done.calibration)},
+        "versions": {"sfnc": __version__, "numpy": np.__version__, "onnx": onnx.__version__,
+                     "onnxruntime": onnxruntime.__version__, "python": platform.python_version()},
+        "options": done.options.as_dict(),
+    }  # fmt: skip
+
+
+def _input_facts(inputs: tuple[ModelInput, ...]) -> dict[str, Any]:
+    """Return the list of inputs, and what a reader of a model with one input finds under ``input``."""
+    rows = [{"name": i.name, "shape": list(i.shape), "dtype": i.dtype} for i in inputs]
+    only = rows[0] if len(rows) == 1 else {"name": None, "shape": None, "dtype": None}
+    return {"inputs": rows, "input": only["name"], "shape": only["shape"], "dtype": only["dtype"]}

@@ -1,0 +1,137 @@
+"""Run and evaluate a build: integers in the Program, real numbers decoded, the float model beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..evaluation.side_by_side import PIECE, Build, Compute, Pair, Progress, measure
+from ..evaluation.spread import spread
+from ..files import build_folder
+from ..files.program_files import npz_bytes
+from ..files.sample_files import load_data, subset
+from ..foundation.diagnostics import fail
+from ..foundation.options import ONE_PROCESS, Machine, check_choice
+from ..foundation.samples import Samples, by_name, n_samples
+from ..frontend.reference import FloatReference
+from ..host.codec import answer, encode_all
+from ..host.model_outputs import Ending, named, open_ending
+from ..program.network import Program
+from ..report.likeness import data_warnings
+from ..simulator.run import run_codes
+from ..targets import backend
+from ..targets.backend import RunRequest
+from ..targets.legalize import legalize
+
+Array = NDArray[Any]
+PIECE_ELSEWHERE = 1024  # a target is started once per piece
+
+
+def run_build(
+    folder: Path, data: Path, on: str = "sim", codes: bool = False, time_limit: float = 1800.0,
+    machine: Machine = ONE_PROCESS,
+) -> dict[str, Array]:  # fmt: skip
+    """Return the outputs ``(n, ...)`` of a build on a target, by ONNX output name (``name/i`` for sample i where the
+    shape of an output differs from sample to sample).
+
+    ``codes``: the raw integers of every population and the input instead of decoded real outputs. ``machine``: engine
+    and threads of the simulator.
+    """
+    machine.check()
+    manifest, program = build_folder.open_build(folder)
+    ending = open_ending(folder, manifest, program)
+    x = load_data(data, build_folder.model_inputs(manifest)).x
+    values = _execute(program, folder, on, encode_all(program, x), codes, time_limit, machine)
+    if codes:
+        return dict(values)
+    outputs = program.outputs
+    if on != "sim":  # a target may hold the output's value under another name
+        outputs = legalize(program, on, backend.load(on).capabilities).outputs
+    decoded = {d.name: answer(d, values[d.value]) for d in outputs}
+    return named(ending.answers(decoded, x, n_samples(x)))
+
+
+def _execute(
+    program: Program, folder: Path, on: str, codes: Mapping[str, Array], every: bool, time_limit: float,
+    machine: Machine = ONE_PROCESS,
+) -> Mapping[str, Array]:  # fmt: skip
+    if on == "sim":
+        wanted_here = None if every else [d.value for d in program.outputs]
+        return run_codes(program, codes, wanted_here, machine.engine, machine.threads)
+    target = backend.load(on)
+    if not (folder / on).is_dir():
+        raise fail("SFN604", f"the build holds no target {on!r}", str(folder), f"compile with --target {on}")
+    why = target.available()
+    if why is not None:
+        raise fail("SFN601", why, on)
+    wanted = None if every else frozenset(d.value for d in legalize(program, on, target.capabilities).outputs)
+    # No golden integers: the target has to compute the whole network by itself, however long that takes.
+    return target.run(folder / on, RunRequest(codes, {}, time_limit, wanted)).values
+
+
+def evaluate(
+    folder: Path, data: Path, samples: int | None = None, seed: int = 0, progress: Progress | None = None,
+    on: str = "sim", time_limit: float = 1800.0, machine: Machine = ONE_PROCESS,
+) -> dict[str, Any]:  # fmt: skip
+    """Return accuracy and agreement of float model and spiking network on ``data``, and write ``eval.json``.
+
+    ``on``: the target that computes the spiking network; ``time_limit`` in seconds is for each piece of the data.
+    ``machine``: how many threads and processes, or which cluster; no number in the result depends on it. Raises SFN607
+    where workers could not do it.
+    """
+    check_choice(samples, seed)
+    if machine.check().spreads and on != "sim":
+        raise fail("SFN605", f"--on {on} runs in one process", fix="leave --workers and --cluster out")
+    manifest, program = build_folder.open_build(folder)
+    found = subset(load_data(data, build_folder.model_inputs(manifest)), samples, seed)
+    if machine.spreads:
+        result = spread(Build(folder, manifest, program), found.x, found.labels, machine, progress)
+    else:
+        compute = None if on == "sim" else _computer(program, folder, on, time_limit)
+        pair = Build(folder, manifest, program).open(machine, compute)
+        result = measure(pair, found.x, found.labels, progress, PIECE if on == "sim" else PIECE_ELSEWHERE)
+    result["warnings"] = [w.as_dict() for w in data_warnings(folder, program, found.x)]
+    result["on"] = on
+    result["data"] = {"source": found.source, "sha256": found.sha256, "samples": len(found), "seed": seed}
+    build_folder.write_json(folder / "eval.json", result)
+    return result
+
+
+def _computer(program: Program, folder: Path, on: str, time_limit: float) -> Compute:
+    """Return what computes the outputs' integers on a target, by the names that they have in ``program``."""
+
+    def compute(codes: Mapping[str, Array]) -> Mapping[str, Array]:
+        values = _execute(program, folder, on, codes, False, time_limit)
+        there = legalize(program, on, backend.load(on).capabilities).outputs
+        return {d.value: values[t.value] for d, t in zip(program.outputs, there, strict=True)}
+
+    return compute
+
+
+def compare(
+    program: Program, reference: FloatReference, x: Samples | Array, labels: Array | None = None,
+    progress: Progress | None = None, ending: Ending | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the result of :func:`~.pairs.measure` for a Program that no folder holds.
+
+    ``ending`` says how the model ends where it is not the network's own outputs.
+    """
+    x = by_name(x, [e.name for e in program.inputs])
+    ending = ending or Ending(tuple(d.name for d in program.outputs))
+    return measure(Pair(program, reference, ending), x, labels, progress)
+
+
+def save_outputs(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write arrays under their ONNX names as ``.npz``, in one step. Raises SFN602."""
+    if path.is_dir():
+        raise fail("SFN602", "cannot write: it is a folder", str(path), "name a file: -o answers.npz")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_name(f".{path.name}.tmp")
+        scratch.write_bytes(npz_bytes(dict(arrays)))
+        scratch.replace(path)
+    except OSError as error:
+        raise fail("SFN602", f"cannot write: {error.strerror or error}", str(path)) from error

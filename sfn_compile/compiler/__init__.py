@@ -1,0 +1,1 @@
+"""From an ONNX file and calibration data to a Program, in memory."""

@@ -1,0 +1,197 @@
+"""From an ONNX file and calibration data to a Program, in memory: what is known of a model once, then a mapping of it.
+
+:func:`prepare` reads, checks and calibrates; :func:`mapped` chooses integers. Mappings of one prepared model differ in
+their options only, so a search need not calibrate again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..calibration import methods
+from ..calibration.collect import FloatRunner, collect
+from ..calibration.statistics import Statistics
+from ..files.sample_files import GENERATED, Data, generated, load_data, subset
+from ..foundation.diagnostics import Diagnostic
+from ..foundation.options import Options
+from ..foundation.samples import part
+from ..frontend import LoadedModel, load_model
+from ..graph.graph import Graph
+from ..passes.mapping.fold_thresholds import FoldThresholds
+from ..passes.mapping.lower import lower
+from ..passes.pipeline import UNPROBED, run_passes, structure
+from ..program.network import Program
+from ..simulator.run import single_threaded_blas
+from .corrections import Correction, Gauge
+from .import_check import check_import
+from .tail_survey import check_tail, read_network
+
+Progress = Callable[[str, int, int], None]
+After = Callable[[str, Graph], None]
+
+GENERATED_SAMPLES = 64
+FEW_SAMPLES = 100
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Progress that nobody sees."""
+
+
+@dataclass
+class Prepared:
+    """What is known of a model before any integer is chosen: its Layers with real weights, and its statistics."""
+
+    loaded: LoadedModel
+    graph: Graph
+    runner: FloatRunner
+    statistics: Mapping[str, Statistics]
+    calibration: Data
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Compilation:
+    """Everything a compilation made, before and beside what stands in files."""
+
+    loaded: LoadedModel
+    graph: Graph
+    program: Program
+    runner: FloatRunner
+    calibration: Data
+    options: Options
+    warnings: list[Diagnostic] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    corrections: list[dict[str, Any]] = field(default_factory=list)
+
+
+def compile_model(
+    model: Path,
+    options: Options,
+    calib: Path | None = None,
+    input_shapes: dict[str, tuple[int, ...]] | None = None,
+    progress: Progress = silent,
+    after: After | None = None,
+) -> Compilation:
+    """Return the Program of a model, nothing written. Raises CompileError with codes SFN1xx to SFN4xx and SFN605."""
+    with single_threaded_blas():  # of many small matrices; threads that wait for each other cost more than they bring
+        prepared = prepare(model, options, calib, input_shapes, progress, after)
+        rows: list[dict[str, Any]] = []
+        graph, program = mapped(prepared, options, after, progress, rows)
+    warnings = data_warnings(prepared) if prepared.statistics else []
+    return Compilation(prepared.loaded, graph, program, prepared.runner.of(graph), prepared.calibration, options,
+                       warnings, prepared.seconds, rows)  # fmt: skip
+
+
+def prepare(
+    model: Path,
+    options: Options,
+    calib: Path | None = None,
+    input_shapes: dict[str, tuple[int, ...]] | None = None,
+    progress: Progress = silent,
+    after: After | None = None,
+) -> Prepared:
+    """Return the model as Layers with the statistics of every site.
+
+    Of the options those of the samples and of the structure count: ``levels`` of the whole network, ``carry`` and
+    ``attention``. Raises CompileError with codes SFN1xx to SFN3xx and SFN605.
+    """
+    options.check()
+    methods.check_options(options.method, options.method_options)
+    seconds: dict[str, float] = {}
+    with timed(seconds, "import"):
+        loaded, graph = read_network(load_model(model, input_shapes))
+    data = _calibration_data(loaded, options, calib)
+    with timed(seconds, "check import"):
+        check_import(graph, loaded, part(data.x, slice(2)))
+        check_tail(graph, loaded, part(data.x, slice(2)))
+    with timed(seconds, "structure"):
+        graph = structured(graph, options, after)
+        # Again after the passes: calibration trusts that a tap holds the numbers of the node that names it.
+        check_import(graph, loaded, part(data.x, slice(2)))
+    with timed(seconds, "calibrate"):
+        runner = FloatRunner(graph, model, loaded.batch)
+        statistics = collect(graph, runner, data.x, lambda i, n: progress("calibrate", i, n))
+    return Prepared(loaded, graph, runner, statistics, data, seconds)
+
+
+def recalibrated(prepared: Prepared, data: Data) -> Prepared:
+    """Return the same model with the statistics of other samples."""
+    statistics = collect(prepared.graph, prepared.runner, data.x)
+    return replace(prepared, statistics=statistics, calibration=data, seconds={})
+
+
+def structured(graph: Graph, options: Options, after: After | None = None) -> Graph:
+    """Return the imported graph as Layers: the same for the same options, whatever the samples."""
+    passes = structure(options)
+    graph = run_passes(graph, passes[:UNPROBED], after=after)
+    rng = np.random.default_rng(options.seed)
+    probe = {i.name: rng.standard_normal((1, *i.type.shape)) for i in graph.inputs}
+    return run_passes(graph, passes[UNPROBED:], probe, after)
+
+
+def mapped(
+    prepared: Prepared, options: Options, after: After | None = None, progress: Progress = silent,
+    rows: list[dict[str, Any]] | None = None,
+) -> tuple[Graph, Program]:  # fmt: skip
+    """Return the graph with integers, and the Program that it is, for one choice of options. Raises SFN4xx, SFN605.
+
+    To ``rows`` is added what every correction did to the error of the outputs, for the report.
+    """
+    with timed(prepared.seconds, "map"):
+        gauge = None if rows is None else Gauge(prepared.graph, prepared.runner, prepared.calibration.x)
+        chosen = Correction(prepared.graph, prepared.runner, prepared.statistics, prepared.calibration.x, options,
+                            after, progress, gauge)  # fmt: skip
+        graph = run_passes(chosen.run(), (FoldThresholds(),), after=after)
+        if rows is not None:
+            rows += chosen.rows
+        return graph, lower(graph)
+
+
+def _calibration_data(loaded: LoadedModel, options: Options, calib: Path | None) -> Data:
+    if calib is None:
+        n = options.samples or GENERATED_SAMPLES
+        return generated(loaded.inputs, n, options.seed)
+    return subset(load_data(calib, loaded.inputs), options.samples, options.seed)
+
+
+def data_warnings(prepared: Prepared) -> list[Diagnostic]:
+    """Return what to say of the samples that thresholds were chosen on; a network that states its own needs none."""
+    data, n = prepared.calibration, len(prepared.calibration)
+    if data.source == GENERATED:
+        what = f"no --calib was given: thresholds come from {n} generated inputs and fit no real data"
+        return [Diagnostic("SFN308", what, fix="pass real samples: --calib data.npz")]
+    few = [Diagnostic("SFN309", f"{n} samples", data.source, "512 are a good number")] if n < FEW_SAMPLES else []
+    return few + _constant_inputs(prepared)
+
+
+def _constant_inputs(prepared: Prepared) -> list[Diagnostic]:
+    """Return SFN310 for every input that is the same in all samples, or of which half the channels never change."""
+    found, x = [], prepared.calibration.x
+    for source in prepared.graph.inputs:
+        values, stats = x[source.model_name], prepared.statistics.get(source.name)
+        still = 0 if stats is None else int((stats.low == stats.high).sum())
+        if len(values) > 1 and all(np.array_equal(v, values[0]) for v in values[1:]):
+            what = f"all {len(values)} samples are the same"
+        elif stats is not None and 2 * still >= len(stats.low):
+            what = f"{still} of {len(stats.low)} channels hold one number in all samples"
+        else:
+            continue
+        found.append(Diagnostic("SFN310", what, f"input {source.model_name!r}", "calibrate on samples that differ"))
+    return found
+
+
+@contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the seconds that a block takes to its ``stage``."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start

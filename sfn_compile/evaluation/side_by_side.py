@@ -1,0 +1,200 @@
+"""The float network and the spiking one side by side, piece by piece of the data.
+
+A piece of samples makes a :class:`Tally`, and tallies are merged in the order of the samples. So the result is the same
+number for number whether one process computes all pieces or many compute some, in whatever order they end.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..files import build_folder
+from ..foundation.diagnostics import fail
+from ..foundation.options import Machine
+from ..foundation.samples import Samples, n_samples, part
+from ..frontend.reference import FloatReference, original_names
+from ..host.codec import answer, decode, encode_all
+from ..host.model_outputs import Ending, open_ending
+from ..program.network import Program
+from ..simulator.run import run_codes
+from .agreement import Agreement, top1
+
+Array = NDArray[Any]
+Progress = Callable[[str, int, int], None]
+Compute = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+PIECE = 64  # samples; a part of the meaning of the sums, so the same wherever they are made
+
+
+@dataclass
+class Tally:
+    """What one piece of the data, or several, add to the result."""
+
+    n: int = 0
+    scores: dict[str, Agreement] = field(default_factory=dict)
+    float_hits: int = 0
+    snn_hits: int = 0
+
+    def merge(self, other: Tally) -> None:
+        """Add what the samples behind these add."""
+        for name, score in other.scores.items():
+            if name in self.scores:
+                self.scores[name].merge(score)
+            else:
+                self.scores[name] = score
+        self.n += other.n
+        self.float_hits += other.float_hits
+        self.snn_hits += other.snn_hits
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Both networks, ready to run; ``compute`` makes the output integers, the simulator where it is None."""
+
+    program: Program
+    reference: FloatReference
+    ending: Ending
+    compute: Compute | None = None
+
+    def tally(self, x: Samples, labels: Array | None) -> Tally:
+        """Return what the samples ``x`` add, and their ``labels`` where given. Raises SFN106, SFN307."""
+        program, ending, n = self.program, self.ending, n_samples(x)
+        want = self.reference.run(x, ending.each)
+        compute = self.compute or partial(run_codes, program, keep=[d.value for d in program.outputs])
+        values = compute(encode_all(program, x))
+        answers = ending.answers({d.name: answer(d, values[d.value]) for d in program.outputs}, x, n)
+        got = {**answers, **{d.name: decode(d, values[d.value]) for d in program.outputs}}
+        tally = Tally(n, _scores(program, ending))
+        for name, score in tally.scores.items():
+            if name in want:  # a value that only constant folding made is unknown to the file
+                score.add(want[name], got[name])
+        if labels is not None:
+            first = ending.outputs[0]
+            tally.float_hits, tally.snn_hits = hits(labels, want[first], got[first], tally.scores[first], first)
+        return tally
+
+
+@dataclass(frozen=True, eq=False)
+class Build:
+    """A build folder that was opened: what is needed to put its two networks side by side, and can be sent."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    program: Program
+
+    @staticmethod
+    def read(folder: Path) -> Build:
+        """Return the build of a folder. Raises SFN503."""
+        return Build(folder, *build_folder.open_build(folder))
+
+    def open(self, machine: Machine, compute: Compute | None = None, float_threads: int | None = None) -> Pair:
+        """Return both networks, ready to run."""
+        ending = open_ending(self.folder, self.manifest, self.program)
+        names = [i.name for i in build_folder.model_inputs(self.manifest)]
+        batch, model = self.manifest["model"]["batch"], self.folder / "model.onnx"
+        reference = reference_of(model, names, batch, [d.name for d in self.program.outputs], ending, float_threads)
+        return Pair(self.program, reference, ending, compute or simulator(self.program, machine))
+
+
+def simulator(program: Program, machine: Machine) -> Compute:
+    """Return the simulator of a Program's outputs as a function of its input codes."""
+    wanted = [d.value for d in program.outputs]
+    return lambda codes: run_codes(program, codes, wanted, machine.engine, machine.threads)
+
+
+def float_threads() -> int:
+    """Return with how many threads onnxruntime runs here.
+
+    Workers use this number, not their own: the same session splits its sums in the same way.
+    """
+    return os.cpu_count() or 1
+
+
+def reference_of(
+    path: Path, inputs: Sequence[str], batch: int | None, outputs: Sequence[str], ending: Ending,
+    threads: int | None = None,
+) -> FloatReference:  # fmt: skip
+    """Return the float model to compare with; with a tail sample by sample, and with the values at the cut.
+
+    ``outputs`` are those of the network, which is cut where a tail begins.
+    """
+    if ending.tail is None:
+        return FloatReference(path, inputs, batch, threads=threads)
+    known = original_names(path)
+    return FloatReference(path, inputs, 1, [name for name in outputs if name in known], threads=threads)
+
+
+def cuts(n: int, size: int = PIECE) -> list[slice]:
+    """Return the pieces that ``n`` samples are computed in."""
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def measure(
+    pair: Pair, x: Samples, labels: Array | None, progress: Progress | None = None, size: int = PIECE
+) -> dict[str, Any]:
+    """Return the result of all samples, computed here, one piece after the other."""
+    total, n = Tally(), n_samples(x)
+    for piece in cuts(n, size):
+        total.merge(pair.tally(part(x, piece), None if labels is None else labels[piece]))
+        if progress is not None:
+            progress("evaluate", piece.stop, n)
+    return result(total, pair.ending.outputs, labels is not None)
+
+
+def merged(tallies: Iterable[Tally]) -> Tally:
+    """Return the sum of tallies that come in the order of their samples."""
+    total = Tally()
+    for tally in tallies:
+        total.merge(tally)
+    return total
+
+
+def result(total: Tally, outputs: Sequence[str], labelled: bool) -> dict[str, Any]:
+    """Return ``{"outputs": agreement per output, "cut": ... per value that a host tail is fed, "accuracy": ... where
+    labels are given}``."""
+    rows = {name: score.row() for name, score in total.scores.items() if score.n}
+    found: dict[str, Any] = {"outputs": {name: rows.pop(name) for name in outputs}}
+    if set(total.scores) - set(outputs):
+        found["cut"] = rows
+    if labelled:
+        agreement = found["outputs"][outputs[0]]["agreement"]
+        found["accuracy"] = {"n": total.n, "float_top1": total.float_hits / total.n,
+                             "snn_top1": total.snn_hits / total.n, "agreement": agreement}  # fmt: skip
+    return found
+
+
+def _scores(program: Program, ending: Ending) -> dict[str, Agreement]:
+    scores = {d.name: Agreement(places=d.is_place) for d in program.outputs}
+    if ending.tail is not None:
+        for name, kind in ending.tail.kinds.items():
+            scores[name] = Agreement(places=kind not in ("float", "double", "float16"), each=name in ending.each)
+    return scores
+
+
+def hits(labels: Array, want: Any, got: Any, score: Agreement, name: str) -> tuple[int, int]:
+    """Return of how many samples the float and the spiking network's first output names the class.
+
+    Raises SFN307 where it names none.
+    """
+    if score.each or (score.places and want[0].size != 1):
+        what = f"output {name!r} is not one class or one row of scores per sample"
+        raise fail("SFN307", what, fix="leave the labels out")
+    a, b = (np.asarray(y).reshape(len(labels), -1) for y in (want, got))
+    if not score.places:
+        _check_labels(labels, a.shape[1])
+        a, b = top1(a)[:, None], top1(b)[:, None]
+    return int((a[:, 0] == labels).sum()), int((b[:, 0] == labels).sum())
+
+
+def _check_labels(labels: Array, n_outputs: int) -> None:
+    classes = max(n_outputs, 2)
+    if labels.min() < 0 or labels.max() >= classes:
+        what = f"labels run from {labels.min()} to {labels.max()}, the model has {classes} classes"
+        raise fail("SFN307", what, fix="give labels in the model's own numbering")

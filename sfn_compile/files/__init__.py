@@ -1,0 +1,1 @@
+"""Files: Programs, build folders, samples, arrays that stay on disk."""

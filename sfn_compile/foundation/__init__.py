@@ -1,0 +1,1 @@
+"""What every room may use: codes and diagnostics, options, samples, units."""

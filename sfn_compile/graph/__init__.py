@@ -1,0 +1,1 @@
+"""The float graph between ONNX and the Program."""

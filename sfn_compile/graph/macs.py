@@ -1,0 +1,35 @@
+"""Multiply-accumulates of one sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..program.network import Conv, Dense, LinearMap, Matmul, Product, SumPool, ValueInfo
+from .graph import Graph
+from .ops import Layer
+
+
+def macs(linear: LinearMap, source: ValueInfo) -> int:
+    """Return the multiply-accumulates of one sample, positions in the padding included."""
+    size = int(np.prod(linear.out_shape(source.shape)))
+    if isinstance(linear, Dense):
+        return size * linear.weight.shape[1]
+    if isinstance(linear, Conv):
+        return size * int(np.prod(linear.weight.shape[1:]))
+    return size * (int(np.prod(linear.kernel)) if isinstance(linear, SumPool) else 1)
+
+
+def product_macs(product: Product, info: Mapping[str, ValueInfo]) -> int:
+    """Return the multiplications of two codes of one sample."""
+    left, right = info[product.left].shape, info[product.right].shape
+    each = left[-1] if isinstance(product.form, Matmul) else 1
+    return each * int(np.prod(product.form.out_shape(left, right)))
+
+
+def macs_of(graph: Graph) -> int:
+    """Return the multiply-accumulates of all linear maps of a graph, products and normalisations aside."""
+    types = graph.types()
+    pairs = ((s, m) for n in graph.nodes if isinstance(n.op, Layer) for s, m in zip(n.inputs, n.op.maps, strict=False))
+    return sum(macs(m, ValueInfo(types[s].shape, 0, 0)) for s, m in pairs)

@@ -1,0 +1,1 @@
+"""What the host computes in floats: encoding, decoding, and the end of a model that is no network."""

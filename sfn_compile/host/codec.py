@@ -1,0 +1,81 @@
+"""The host's side of a Program: floats to codes before it, integers to floats after it. The only floats there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..foundation.samples import Samples
+from ..graph.graph import Graph
+from ..graph.ops import Activation, ArgExtreme, Expression, Softmax
+from ..program.network import Decoding, Encoding, HostOp, Program
+from ..program.rounding import to_codes
+
+Array = NDArray[Any]
+
+
+def apply_host(op: HostOp, x: Array) -> Array:
+    """Return a host operation's result on a batch ``(n, *shape)``, in float64."""
+    args = dict(op.args)
+    if op.kind == "affine":
+        return np.asarray(x * args["scale"] + args["bias"])
+    if op.kind == "move":
+        return np.asarray(args["op"].apply(x))
+    if op.kind in ("softmax", "log_softmax"):
+        return Softmax(tuple(args["axes"]), op.kind == "log_softmax").evaluate(x)
+    if op.kind == "grid":
+        return to_codes(x, args["step"], args["lo"], args["hi"], args["rounding"]) * np.asarray(args["step"])
+    if op.kind == "integer":
+        return np.asarray(np.rint(x / args["scale"]) + args["zero"]).astype(args["dtype"])
+    if op.kind == "arg_extreme":
+        return ArgExtreme(**args).evaluate(x)
+    if op.kind == "clip":
+        lo, hi = args["lo"], args["hi"]
+        return Activation("clip", -np.inf if lo is None else lo, np.inf if hi is None else hi).evaluate(x)
+    if op.kind == "scalar":
+        return Expression(args["steps"]).evaluate(x)
+    if op.kind == "leaky_relu":
+        return Activation("leaky_relu", args["slope"]).evaluate(x)
+    return Activation(op.kind).evaluate(x)  # type: ignore[arg-type]
+
+
+def prepare(encoding: Encoding | Any, x: Array) -> Array:
+    """Return a model input ``(n, *model_shape)`` after the host operations that stand before the network."""
+    for op in encoding.host:
+        x = apply_host(op, x if op.kind == "move" else x.astype(np.float64))
+    return x
+
+
+def prepare_all(graph: Graph, x: Samples) -> dict[str, Array]:
+    """Return every input of a graph after its host operations, as the network sees it, in float64, by name."""
+    return {i.name: i.stated(prepare(i, x[i.model_name])) for i in graph.inputs}
+
+
+def encode(encoding: Encoding, x: Array) -> Array:
+    """Return the codes ``(n, *shape)``, int32, of a model input ``(n, *model_shape)``.
+
+    ``code = clip(floor(x / step + 1/2), lo, hi)`` in float64, unless the encoding states another rounding.
+    """
+    real = prepare(encoding, x).astype(np.float64)
+    return to_codes(real, encoding.step, encoding.lo, encoding.hi, encoding.rounding)
+
+
+def encode_all(program: Program, x: Samples) -> dict[str, Array]:
+    """Return the codes of every input by value name."""
+    return {e.value: encode(e, x[e.name]) for e in program.inputs}
+
+
+def answer(decoding: Decoding, integers: Array) -> Array:
+    """Return the model's output ``(n, ...)`` in its own type."""
+    real = decode(decoding, integers)
+    return (np.rint(real) if decoding.is_integer else real).astype(decoding.dtype)
+
+
+def decode(decoding: Decoding, integers: Array) -> Array:
+    """Return the model's output ``(n, ...)`` in float64 from the integers of the value it is decoded from."""
+    real: Array = integers * decoding.step
+    for op in decoding.host:
+        real = apply_host(op, real)
+    return np.asarray(real)

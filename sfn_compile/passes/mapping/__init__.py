@@ -1,0 +1,1 @@
+"""Passes that choose integers: levels, weights, biases, thresholds, ranges."""

@@ -1,0 +1,355 @@
+"""correct-bias: the mean error that rounding weights and codes makes in each channel goes into the bias.
+
+Layer by layer in execution order, on calibration samples: the integer network computed so far gives the pre-activation
+``alpha * acc + beta`` of a layer, the float network its true value; the difference of their means per channel is
+added to beta before the thresholds are folded. It costs nothing at run time: the correction ends up in the integer
+thresholds. The light bias calibration of SNN Calibration (Li et al., ICML 2021) at T = 1, on pre-activations.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...calibration.collect import FloatRunner
+from ...files.bounded_store import Held
+from ...files.program_files import smallest_int
+from ...foundation.samples import Samples, n_samples, part
+from ...graph.graph import Graph, Levels, Node
+from ...graph.ops import Expression, IntegerForm, Layer, MaxPool, Normalize, is_row_exp
+from ...graph.ops.layer import channel_rows
+from ...host.codec import prepare_all
+from ...program.broadcast import spread
+from ...program.network import Population, Readout, ValueInfo
+from ...simulator import compiled_steps, kernels
+from ...simulator.run import accumulate, fire, n_cores, single_threaded_blas
+from .fold_thresholds import ladder
+from .lower import info_behind, normalization
+from .split_digits import Whole, wholes
+
+Array = NDArray[Any]
+Values = Mapping[str, Array]
+Fired: TypeAlias = Callable[[Array | None, Values], Array]
+Result = TypeVar("Result")
+
+MAX_SAMPLES = 256
+MAX_NUMBERS = 96_000_000  # real numbers held, in float32: of large values only the first samples are
+MAX_CODES = 200_000_000  # codes of one value held: a very wide network is corrected on fewer samples
+# Numbers of one value that are computed together, unless they are too few samples for the vectors of the fast engine.
+NUMBERS_AT_A_TIME, FEW, MOST, LARGEST = 1_000_000, 8, 32, 16_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class CorrectBias:
+    """Adds the mean pre-activation error of every channel to its bias, measured on the samples ``x``.
+
+    ``origin``: the graph with the float network's own numbers, where those of the graph were corrected before.
+    """
+
+    runner: FloatRunner
+    x: Samples
+    origin: Graph | None = None
+    shifts: dict[str, Array] = field(default_factory=dict, init=False)  # of this run, by site
+    wholes: dict[str, Whole] = field(default_factory=dict, init=False)
+
+    name: ClassVar[str] = "correct-bias"
+    needs: ClassVar[frozenset[str]] = frozenset({"weights-integer"})
+    makes: ClassVar[frozenset[str]] = frozenset({"bias-corrected"})
+    exact: ClassVar[bool] = False
+
+    def run(self, graph: Graph) -> Graph:
+        """Return the graph with corrected biases."""
+        self.wholes.update(wholes(graph))
+        widest = max(int(np.prod(t.shape)) for t in graph.types().values())
+        n = max(1, min(n_samples(self.x), MAX_SAMPLES, MAX_CODES // widest))
+        x, size = part(self.x, slice(n)), _at_a_time(widest)
+        seen = _Seen(n, size, _real_values(self.origin or graph, self.runner, x, n, size))
+        last_use = {s: i for i, node in enumerate(graph.nodes) for s in node.inputs}
+        seen.enter(graph, x, last_use)
+        nodes = []
+        for i, node in enumerate(graph.nodes):
+            if isinstance(node.op, Layer):
+                node = self._corrected(node, node.op, seen)
+            else:
+                seen.fire(node.name, _unlayered(node, seen.infos), node.inputs)
+            seen.infos[node.name] = info_behind(node, seen.infos)
+            if node.name in self.wholes and isinstance(node.op, Layer) and node.op.levels is not None:
+                seen.steps[node.name] = node.op.levels.step
+            nodes.append(node)
+            seen.drop([s for s in dict.fromkeys(node.inputs) if last_use[s] == i])
+        return replace(graph, nodes=tuple(nodes))
+
+    def _corrected(self, node: Node, layer: Layer, seen: _Seen) -> Node:
+        form = layer.integer
+        assert form is not None
+        projections, products = form.terms(node.inputs)
+        unfired = Readout(np.zeros(1, np.int64))
+        driven = Population(node.name, projections, unfired, node.type.shape, 0, 0, node.origin, products,
+                            layer.norm(node.inputs))  # fmt: skip
+        better = replace(layer, bias=layer.bias + self._shift(node, layer, form, driven, seen))
+        if layer.levels is not None:
+            fired = replace(driven, ladder=ladder(better, form))
+            seen.fire(node.name, _fired(fired, seen.infos), fired.sources)
+        return replace(node, op=better, origin=node.origin.touched_by(self.name))
+
+    def _shift(self, node: Node, layer: Layer, form: IntegerForm, driven: Population, seen: _Seen) -> Array:
+        """Return what is added to the bias, and keep it for the population that carries on what rounding left."""
+        first = layer.carried(node.inputs)
+        if first and first not in self.wholes:  # the same sum, so it is wrong by the same
+            return self.shifts[first]
+        if is_row_exp(layer) or "imported" in form.notes:
+            return np.zeros(())  # a shift of all scores changes nothing; a stated network is computed as it is
+        whole = self.wholes.get(node.name)  # of two digits, both count
+        judged = layer if whole is None else replace(layer, levels=whole.levels)
+        true = node if self.origin is None else self.origin.by_name()[first or node.name]
+        error = _mean(*seen.compare(node.name, driven, _Error(judged, form, true, seen.infos), first))
+        self.shifts[node.name] = spread(layer.axis, node.type.shape, error)
+        return self.shifts[node.name]
+
+
+class _Seen:
+    """What is known while one layer after the other is corrected: integers so far, and the real values of the rest.
+
+    Pieces of ``size`` of ``n`` samples pass through a layer in threads. Their sums are added in their order, so that no
+    number depends on how many threads there are.
+    """
+
+    def __init__(self, n: int, size: int, real: Held):
+        self.n, self.size, self.real = n, size, real
+        self.codes, self.sums = Held(size), Held(size)
+        self.infos: dict[str, ValueInfo] = {}
+        self.steps: dict[str, Array] = {}
+
+    def enter(self, graph: Graph, x: Samples, read: Collection[str]) -> None:
+        """Hold the codes of the inputs that are read."""
+        for source in graph.inputs:
+            assert source.levels is not None
+            self.infos[source.name] = ValueInfo(source.type.shape, source.levels.lo, source.levels.hi)
+        for start in range(0, self.n, self.size):
+            entered = prepare_all(graph, part(x, slice(start, start + self.size)))
+            for source in graph.inputs:
+                if source.name in read and source.levels is not None:
+                    self.codes.add(source.name, smallest_int(source.levels.quantize(entered[source.name])))
+
+    def compare(self, name: str, driven: Population, error: _Error, first: str = "") -> tuple[Array, Array]:
+        """Return the sums of ``error`` over all samples; hold the accumulators, which are to be fired.
+
+        A second digit fires what the ``first`` has left in fact, not what it would leave without rounding.
+        """
+        sources, inputs = dict.fromkeys(driven.sources), dict.fromkeys(error.node.inputs)
+        accumulated, m = _accumulated(driven, self.infos), min(self.real.count(s) for s in inputs)
+
+        def work(i: int) -> tuple[Array, tuple[Array, Array]]:
+            codes = {s: self.codes.piece(s, i) for s in sources}
+            acc, k = accumulated(codes), m - i * self.size
+            norm = None if driven.norm is None else driven.norm.apply(codes[driven.norm.source][:k])
+            fired = codes[first][:k] * self.steps[first].astype(np.float32) if first else None
+            return acc, error(acc[:k], norm, {s: self.real.piece(s, i)[:k] for s in inputs}, fired)
+
+        total, wrong = np.zeros(()), np.zeros(())
+        for acc, (weight, some) in _in_order(work, -(-m // self.size)):
+            total, wrong = total + weight, wrong + some
+            if error.layer.levels is not None:
+                self.sums.add(name, acc)
+        return total, wrong
+
+    def fire(self, name: str, fired: Fired, sources: Sequence[str]) -> None:
+        """Hold what ``fired`` makes of the sources' codes, and of accumulators where they are held already."""
+        ready = self.sums.count(name) if name in self.sums else 0
+
+        def work(i: int) -> Array:
+            acc = self.sums.piece(name, i) if i * self.size < ready else None
+            return fired(acc, {s: self.codes.piece(s, i) for s in dict.fromkeys(sources)})
+
+        for codes in _in_order(work, -(-self.n // self.size)):
+            self.codes.add(name, codes)
+        if ready:
+            self.sums.drop(name)
+
+    def drop(self, names: Sequence[str]) -> None:
+        """Forget values that nothing reads any more."""
+        for name in names:
+            self.codes.drop(name)
+            if name in self.real:
+                self.real.drop(name)
+
+
+def _in_order(work: Callable[[int], Result], n: int) -> Iterator[Result]:
+    """Yield ``work(i)`` for ``i`` below ``n``, a few ahead in threads."""
+    ahead: deque[Future[Result]] = deque()
+    with single_threaded_blas(), ThreadPoolExecutor(n_cores()) as pool:
+        for i in range(n):
+            ahead.append(pool.submit(work, i))
+            if len(ahead) > n_cores():
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _at_a_time(widest: int) -> int:
+    """Return how many samples pass through a layer together."""
+    return max(1, min(MOST, max(FEW, NUMBERS_AT_A_TIME // widest), LARGEST // widest))
+
+
+# -- integers ---------------------------------------------------------------------------------------------------------
+def _accumulated(step: Population, infos: Mapping[str, ValueInfo]) -> Callable[[Values], Array]:
+    """Return what makes accumulators ``(n, *shape)`` of codes, by the fast engine where it can."""
+    dtype = compiled_steps.number_type(step, infos)
+    if dtype is None:
+        return lambda codes: accumulate(step, codes, infos)
+    sums = compiled_steps.sums(step, infos, dtype)
+    return lambda codes: _first(sums({s: _last(v) for s, v in codes.items()}))
+
+
+def _fired(step: Population, infos: Mapping[str, ValueInfo]) -> Fired:
+    """Return what makes codes, in a small type, of codes and of accumulators, which it computes where they are None."""
+    dtype, accumulated = compiled_steps.number_type(step, infos), _accumulated(step, infos)
+    if dtype is None:
+        return lambda acc, codes: smallest_int(
+            fire(step, accumulated(codes) if acc is None else acc.astype(np.int64), codes)
+        )
+    ladder = compiled_steps.firing(step, infos, dtype)
+    return lambda acc, codes: _first(ladder(_last(accumulated(codes) if acc is None else acc.astype(dtype))))
+
+
+def _unlayered(node: Node, infos: Mapping[str, ValueInfo]) -> Fired:
+    """Return what makes the codes of a node that is no Layer."""
+    if isinstance(node.op, Normalize):
+        step = normalization(node, node.op)
+        return lambda _, codes: smallest_int(step.apply(*(codes[s] for s in step.sources)))
+    return lambda _, codes: _moved(node, codes, infos)
+
+
+def _moved(node: Node, codes: Mapping[str, Array], infos: Mapping[str, ValueInfo]) -> Array:
+    if isinstance(node.op, MaxPool):
+        lowest = infos[node.inputs[0]].lo
+        moved: Array = node.op.evaluate(codes[node.inputs[0]].astype(np.float64))
+        return smallest_int(np.maximum(moved, lowest).astype(np.int32))
+    return node.op.evaluate(*(codes[s] for s in node.inputs))
+
+
+def _last(x: Array) -> Array:
+    return np.moveaxis(x, 0, -1)
+
+
+def _first(x: Array) -> Array:
+    return np.moveaxis(x, -1, 0)
+
+
+# -- errors -----------------------------------------------------------------------------------------------------------
+class _Error:
+    """The error of a layer's pre-activations in one piece of the samples: per channel, its weight and its sum.
+
+    ``node``: with the float network's numbers. A call may say what a first digit ``fired`` of the same sum.
+    """
+
+    def __init__(self, layer: Layer, form: IntegerForm, node: Node, infos: Mapping[str, ValueInfo]):
+        assert isinstance(node.op, Layer)
+        self.layer, self.node = layer, node
+        self.drive, dtype = _drive(node.op, node, infos)
+        self.alpha, self.bias = (np.asarray(a, dtype) for a in (form.alpha, layer.bias))
+
+    def __call__(
+        self, acc: Array, norm: Array | None, real: Mapping[str, Array], fired: Array | None = None
+    ) -> tuple[Array, Array]:
+        true = self.drive(*(real[s] for s in self.node.inputs))
+        if fired is not None:
+            true = true - fired
+        return _error_sums(self.layer, true, (acc if norm is None else acc / norm) * self.alpha + self.bias)
+
+
+def _drive(layer: Layer, node: Node, infos: Mapping[str, ValueInfo]) -> tuple[Callable[..., Array], type[Any]]:
+    """Return what computes pre-activations ``(n, *shape)`` of real values, and in which type.
+
+    float32 in the kernels of the fast engine: the mean of many samples is what counts, and the values come from
+    onnxruntime's float32. Products, and what is divided by a row, are computed in float64.
+    """
+    if layer.products or layer.norm_axis is not None or not all(compiled_steps.has_kernel(m) for m in layer.maps):
+        return lambda *xs: layer.drive(*(x.astype(np.float64) for x in xs)), np.float64
+    parts = [compiled_steps.linear(m, infos[s], np.float32) for m, s in zip(layer.maps, node.inputs, strict=False)]
+    bias = kernels.beside(np.asarray(layer.bias, np.float32), len(node.type.shape))
+    return lambda *xs: _first(sum((p(_last(x)) for p, x in zip(parts, xs, strict=False)), start=bias)), np.float32
+
+
+def _mean_error(layer: Layer, true: Array, got: Array) -> Array:
+    """Return per channel the mean of ``true - got``, weighted by how much a neuron's output depends on it."""
+    return _mean(*_error_sums(layer, true, got))
+
+
+def _mean(total: Array, error: Array) -> Array:
+    return np.where(total > 0, error / np.where(total > 0, total, 1), 0.0)
+
+
+def _error_sums(layer: Layer, true: Array, got: Array) -> tuple[Array, Array]:
+    """Return per channel the sums of the weights and of ``true - got`` times its weight, in float64.
+
+    Where both stay silent or both saturate, an error changes nothing, so it has no say. A function that is no straight
+    line counts by its slope over one code.
+    """
+    weight = _weight(layer, true, got)
+    error = true - got
+    if weight is None:
+        weight = np.ones_like(true)
+    else:
+        error *= weight
+    total, wrong = (channel_rows(a, layer.axis, batched=True).sum(axis=1, dtype=np.float64) for a in (weight, error))
+    return total, wrong
+
+
+def _weight(layer: Layer, true: Array, got: Array) -> Array | None:
+    """Return how much each neuron's output depends on its pre-activation, None for 1 everywhere."""
+    if layer.levels is None:
+        return None
+    if layer.activation is not None and layer.activation.body is not None:
+        return _slope(layer.activation.body, true, layer.levels)
+    assert layer.activation is not None
+    due = layer.levels.due()
+    low, high = float(due[0]) * layer.levels.step, float(due[-1]) * layer.levels.step
+    fired, would = layer.activation.evaluate(true), layer.activation.evaluate(got)
+    return (np.maximum(fired, would) >= low) & (np.minimum(fired, would) <= high)
+
+
+def _slope(body: Expression, z: Array, levels: Levels) -> Array:
+    """Return |f(z + D/2) - f(z - D/2)| / D with f cut to the codes."""
+    ends = levels.lo * levels.step, levels.hi * levels.step
+    above, below = (np.clip(body.evaluate(z + side * levels.step), *ends) for side in (0.5, -0.5))
+    return np.abs(above - below) / levels.step
+
+
+# -- real values ------------------------------------------------------------------------------------------------------
+def _real_values(graph: Graph, runner: FloatRunner, x: Samples, n: int, size: int) -> Held:
+    """Return what Layers read, of the first samples: as many as :data:`MAX_NUMBERS` allows, all ``n`` of small values.
+
+    In pieces of ``size`` samples.
+    """
+    types = graph.types()
+    wanted = {s for node in graph.nodes if isinstance(node.op, Layer) for s in node.inputs}
+    sizes = {s: int(np.prod(types[s].shape)) for s in wanted}
+    most = _fair_share(list(sizes.values()), n)
+    held, start = Held(size), 0
+    for count, values, _ in runner.stream(x):
+        for name in sorted(wanted):
+            room = max(1, int(most // sizes[name])) - start
+            if room > 0:
+                held.add(name, values[name][:room].astype(np.float32))
+        start += count
+    return held
+
+
+def _fair_share(sizes: list[int], n: int) -> float:
+    """Return the numbers that one value may take, of ``n`` samples: what small values leave, large ones share.
+
+    >>> _fair_share([1, 10, 30_000_000, 90_000_000], 2)
+    47999989.0
+    """
+    left, share = float(MAX_NUMBERS), 0.0
+    for i, size in enumerate(sorted(sizes)):
+        share = left / (len(sizes) - i)
+        left -= min(float(n * size), share)
+    return share

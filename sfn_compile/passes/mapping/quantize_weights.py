@@ -1,0 +1,351 @@
+"""quantize-weights: integer weights, their step chosen so that the uniform threshold is an exact odd integer.
+
+Per channel c with output step D: ``alpha = D / theta``, ``w = round(W * step_in / alpha)``. The largest theta whose
+weights still fit the bits is the finest grid; a few smaller odd ones are tried and the one of least squared weight
+error is kept. All projections into a population share alpha, the skip of a residual included, so theta is also what
+makes the skip's weight fit. A product beside linear terms has the smaller weight by far; there the linear maps are read
+several times, each time with a share of their weight, until the product's weight is fine enough. Where no theta of at
+least 9 exists, or the activation is not a ReLU, alpha is free and the ladder becomes a table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...foundation.diagnostics import fail
+from ...foundation.options import Options
+from ...graph.graph import Graph, Node
+from ...graph.ops import IntegerForm, Layer, Normalize
+from ...graph.ops.layer import Axis, Terms, channel_rows
+from ...graph.scaling import scale_output, scale_product
+from ...graph.steps import all_steps, on_codes, rows_of, top_code
+from ...program.broadcast import spread
+from ...program.network import Conv, Dense, Gather, Identity, LinearMap, Product, ProductForm, Shape, ValueInfo
+from ...program.ranges import driven_range
+from . import imported
+from .choose_ladders import levels_vector
+from .lower import info_behind
+from .row_forms import normalized, ratio_weight
+from .shift_steps import power_of_two
+
+Array = NDArray[Any]
+
+THETA_LIMIT = 2**15 - 1
+SMALLEST_UNIFORM_THETA = 9
+WEIGHTS_AT_A_TIME = 1 << 22  # of a large layer, while its thresholds are chosen
+FINE_PRODUCT, MOST_COPIES = 4, 8  # of linear maps, beside a product
+SKIPS = (Identity, Gather)
+COPIES_OF_SKIPS, MOST_CHANNELS = 16, 0.75  # skips of so many of the channels get the integers that they need
+AGAIN = "stored weights were rounded again: what they read has several steps"
+
+
+@dataclass(frozen=True)
+class QuantizeWeights:
+    """Gives every Layer integer weights that fit ``options.weight_bits`` and accumulators that fit ``acc_bits``."""
+
+    options: Options
+
+    name: ClassVar[str] = "quantize-weights"
+    needs: ClassVar[frozenset[str]] = frozenset({"ladders-chosen"})
+    makes: ClassVar[frozenset[str]] = frozenset({"weights-integer"})
+    exact: ClassVar[bool] = False
+
+    def run(self, graph: Graph) -> Graph:
+        """Return the graph with integer weights. Raises SFN401 where an accumulator fits at no threshold."""
+        steps = all_steps(graph)
+        infos: dict[str, ValueInfo] = {}
+        nodes = []
+        for source in graph.inputs:
+            assert source.levels is not None
+            infos[source.name] = ValueInfo(source.type.shape, source.levels.lo, source.levels.hi)
+        for node in graph.nodes:
+            if isinstance(node.op, Layer):
+                node = replace(self, options=self.options.at(node.name))._quantized(node, node.op, steps, infos)
+            elif isinstance(node.op, Normalize):
+                op = normalized(node.op, [steps[s] for s in node.inputs], [infos[s] for s in node.inputs])
+                node = replace(node, op=op, origin=node.origin.touched_by(self.name))
+            infos[node.name] = info_behind(node, infos)
+            nodes.append(node)
+        return replace(graph, nodes=tuple(nodes))
+
+    def _quantized(self, node: Node, layer: Layer, steps: Mapping[str, Array], infos: dict[str, ValueInfo]) -> Node:
+        node = _joined_skips(node, layer)  # of an earlier run: how often they are read is chosen anew
+        assert isinstance(node.op, Layer)
+        layer, terms = node.op, on_codes(node, steps, infos)
+        form = imported.integer_form(layer, terms, steps, infos, node.type.shape)
+        if form is None:
+            node, layer, form = self._rounded(node, layer, terms, steps, infos)
+        return replace(node, op=replace(layer, integer=form), origin=node.origin.touched_by(self.name))
+
+    def _rounded(
+        self, node: Node, layer: Layer, terms: Terms, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo]
+    ) -> tuple[Node, Layer, IntegerForm]:
+        n = self._copies(layer, node.type.shape, terms, infos)
+        if n == 1 and max(copies := self._skips(layer, node.type.shape, terms), default=1) > 1:
+            return self._with_split_skips(node, layer, copies, steps, infos)
+        if n == 1:
+            form = self._integer(node, layer, terms, infos)
+            again = any(u is not None for u in layer.units)
+            return node, layer, replace(form, notes=(AGAIN, *form.notes)) if again else form
+        node = _repeated(node, layer, n)
+        assert isinstance(node.op, Layer)
+        form = self._integer(node, node.op, on_codes(node, steps, infos), infos)
+        what = f"linear terms are read {n} times, for the precision of the product beside them"
+        return node, node.op, replace(form, notes=(what, *form.notes))
+
+    def _copies(self, layer: Layer, shape: Shape, terms: Terms, infos: Mapping[str, ValueInfo]) -> int:
+        """Return how often linear maps are read so that the product beside them has a weight of at least 4, at most 8.
+
+        Channels whose product never reaches half a code have no say.
+        """
+        projections, products = terms
+        if not projections or not products:
+            return 1
+        linear = np.concatenate([np.abs(rows_of(p.map, shape, layer.axis)) for p in projections], axis=1).max(axis=1)
+        weights = [np.abs(rows_of(p.form, shape, layer.axis)).max(axis=1) for p in products]
+        least = np.zeros(len(linear)) if layer.levels is None else levels_vector(layer.levels, shape, layer.axis)
+        n = 1.0
+        for p, weight in zip(products, weights, strict=True):
+            counts = (weight > 0) & (2 * weight * _worth(p, infos) > least)
+            n = max(n, float((FINE_PRODUCT * linear[counts] / (self._top * weight[counts])).max(initial=0)))
+        return min(math.ceil(n), MOST_COPIES)
+
+    def _skips(self, layer: Layer, shape: Shape, terms: Terms) -> list[int]:
+        """Return how often each skip is read so that the weights beside it keep their bits; empty where there are none.
+
+        A skip's weight is one step of its source, often many times the largest weight of the convolution that it meets.
+        So is what takes a population's own codes away from the sum of which another fires the rest.
+        """
+        projections, products = terms
+        wide = [p.map for p in projections if isinstance(p.map, Conv | Dense)]
+        if not wide or products:
+            return []
+        largest = np.max([np.abs(rows_of(m, shape, layer.axis)).max(axis=1) for m in wide], axis=0)
+        found = []
+        for p in projections:
+            if isinstance(p.map, SKIPS):
+                own = np.abs(rows_of(p.map, shape, layer.axis)).max(axis=1)
+                ratio = own[largest > 0] / largest[largest > 0]
+                wanted = math.ceil(np.quantile(ratio, MOST_CHANNELS)) if ratio.size else 1
+                found.append(min(max(wanted, 1), COPIES_OF_SKIPS))
+        return found
+
+    def _with_split_skips(
+        self, node: Node, layer: Layer, copies: list[int], steps: Mapping[str, Array], infos: Mapping[str, ValueInfo]
+    ) -> tuple[Node, Layer, IntegerForm]:
+        """Return the Layer with its skips read so often each, their integer weights shared out among the copies."""
+        node = _split_skips(node, layer, copies)
+        assert isinstance(node.op, Layer)
+        form = self._integer(node, node.op, on_codes(node, steps, infos), infos)
+        what = f"skips are read up to {max(copies)} times, for the precision of the weights beside them"
+        return node, node.op, replace(form, notes=(what, *form.notes))
+
+    def _integer(self, node: Node, layer: Layer, terms: Terms, infos: Mapping[str, ValueInfo]) -> IntegerForm:
+        shape, axis, (projections, products) = node.type.shape, layer.axis, terms
+        parts = [rows_of(m, shape, axis) for m in _forms(terms)]
+        rows = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        worth = _column_worth(terms, shape, axis, infos)
+        alpha, notes = self._alpha(rows, worth, layer, terms, infos, shape)
+        limit = 2 ** (self.options.acc_bits - 1) - 1
+        largest, finest = np.abs(rows).max(axis=1), alpha
+        for _ in range(24):
+            unit = spread(axis, shape, 1.0 / alpha)
+            linear = tuple(replace(p, map=_round(p.map, unit, shape, self._top)) for p in projections)
+            forms = tuple(replace(p, form=_round_product(p.form, unit, self._top)) for p in products)
+            low, high = driven_range(linear, forms, infos)
+            worst = _per_channel(np.maximum(-low, high), shape, axis)
+            bad = worst + self._headroom(layer, alpha, shape) > limit
+            if not bad.any():
+                ends = int(low.min()), int(high.max())
+                maps, found = tuple(p.map for p in linear), tuple(p.form for p in forms)
+                return IntegerForm(maps, spread(axis, shape, alpha), None, *ends, tuple(notes), found)
+            notes = [*notes, f"{int(bad.sum())} channels have coarser weights so that accumulators fit"]
+            alpha = self._coarser(alpha, bad, layer, shape)
+            gone = (alpha > finest) & (largest > 0) & (largest < alpha / 2)
+            if gone.all() if layer.levels is None else gone.any():
+                break  # a channel whose every weight rounds to 0 fits, but computes nothing
+        raise fail("SFN401", f"accumulators do not fit {self.options.acc_bits} bits", ", ".join(node.origin.nodes),
+                   "lower --levels or --weight-bits, or raise --acc-bits for the simulator alone")  # fmt: skip
+
+    @property
+    def _top(self) -> int:
+        return int(2 ** (self.options.weight_bits - 1) - 1)
+
+    def _alpha(
+        self, rows: Array, worth: Array, layer: Layer, terms: Terms, infos: Mapping[str, ValueInfo], shape: Shape
+    ) -> tuple[Array, list[str]]:
+        """Return the real value of one accumulator unit per channel, and what a reader of the report should know."""
+        largest = np.abs(rows).max(axis=1)
+        free = np.where(largest > 0, largest, 1.0) / self._top
+        if layer.levels is None:  # a readout: one step for the whole output tensor, or argmax would be wrong
+            top = largest.max() / self._top if largest.any() else np.abs(layer.bias).max() / THETA_LIMIT
+            return np.full(len(free), top or 1.0), []
+        assert layer.activation is not None
+        step = levels_vector(layer.levels, shape, layer.axis)
+        if layer.norm_axis is not None:
+            theta = np.rint(step * ratio_weight(terms, infos, self.options) / np.where(largest > 0, largest, step))
+            return step / np.maximum(theta, 1), ["threshold scaled by the sum of a row"]
+        if not uniform_site(layer):  # a single weight needs no rounding: it is the unit
+            return (np.where(largest > 0, largest, 1.0) if rows.shape[1] == 1 else free), ["table ladder"]
+        theta = self._theta(rows, worth, step, largest)
+        small = theta < (1 if self.options.threshold == "pow2" else SMALLEST_UNIFORM_THETA)
+        if small.any():
+            return np.where(small, free, step / np.maximum(theta, 1)), [
+                "table ladder: no integer threshold is fine enough"
+            ]
+        return step / theta, []
+
+    def _theta(self, rows: Array, worth: Array, step: Array, largest: Array) -> Array:
+        """Return per channel the odd threshold of least weight error, 0 where not even 1 fits.
+
+        ``worth`` says how much an error of each column counts; 1 everywhere but beside products.
+        """
+        safe = np.where(largest > 0, largest, step * self._top / THETA_LIMIT)
+        finest = np.minimum((self._top + 0.49) * step / safe, THETA_LIMIT)
+        size = max(1, WEIGHTS_AT_A_TIME // rows.shape[1])
+        blocks = [slice(i, i + size) for i in range(0, len(rows), size)]
+        return np.concatenate([self._best_theta(rows[b], worth, step[b], finest[b]) for b in blocks])
+
+    def _best_theta(self, rows: Array, worth: Array, step: Array, finest: Array) -> Array:
+        best, error = np.zeros(len(step)), np.full(len(step), np.inf)
+        # Clipping the largest weights pays below 6 bits only; above, the grid looks at coarser steps alone.
+        factors = np.linspace(2.0, 0.7, 40) if self.options.weight_bits < 6 else np.linspace(1.0, 0.75, 12)
+        if (worth != 1).any():  # a product's weight may be as small as 1: down to half of it lies an integer
+            factors = np.concatenate([factors[factors > 1], np.linspace(1.0, 0.5, 64)])
+        for factor in factors:
+            theta = self._grid(finest * factor)
+            alpha = step / np.maximum(theta, 1)
+            rounded = np.clip(np.rint(rows / alpha[:, None]), -self._top, self._top)
+            found = np.where(theta >= 1, (((rounded * alpha[:, None] - rows) * worth) ** 2).sum(axis=1), np.inf)
+            better = found < error
+            best[better], error[better] = theta[better], found[better]
+        return best
+
+    def _grid(self, x: Array) -> Array:
+        """Return the largest threshold allowed that is not above ``x``, 0 below 1."""
+        return power_of_two(x) if self.options.threshold == "pow2" else _odd(x)
+
+    def _headroom(self, layer: Layer, alpha: Array, shape: Shape) -> Array:
+        """Return what offset and threshold add to an accumulator, per channel."""
+        if layer.levels is None:
+            return _per_channel(np.abs(layer.bias), shape, layer.axis) / alpha
+        # A ladder's offset is cut to where it still changes a code, so its thresholds are what has to fit.
+        return levels_vector(layer.levels, shape, layer.axis) / alpha * (layer.levels.hi + 1)
+
+    def _coarser(self, alpha: Array, bad: Array, layer: Layer, shape: Shape) -> Array:
+        if layer.levels is None:
+            return alpha * 1.5
+        if not uniform_site(layer):
+            return np.where(bad, alpha * 1.5, alpha)
+        step = levels_vector(layer.levels, shape, layer.axis)
+        theta = self._grid(step / alpha / 1.5)  # 0: coarser than a threshold of 1, which only a table can say
+        return np.where(bad, np.where(theta >= 1, step / np.maximum(theta, 1), alpha * 1.5), alpha)
+
+
+def uniform_site(layer: Layer) -> bool:
+    """Return whether a uniform ladder says the activation exactly."""
+    if layer.activation is None or layer.levels is None or layer.levels.book is not None:
+        return False
+    if layer.activation.kind == "identity":
+        return True
+    if layer.activation.kind == "clip":  # levels above the upper bound would have to be cut per channel
+        inside = bool((layer.levels.step * float(layer.levels.due()[-1]) <= layer.activation.b).all())
+        return layer.activation.a == 0 and inside and layer.levels.lo >= 0
+    return layer.activation.kind == "relu" and layer.levels.lo >= 0
+
+
+def _odd(x: Array) -> Array:
+    """Return the largest odd integer not above x, 0 below 1."""
+    whole = np.floor(x)
+    return np.where(whole < 1, 0, whole - (whole % 2 == 0))
+
+
+def _repeated(node: Node, layer: Layer, n: int) -> Node:
+    """Return the Layer with every linear map n times, each with the n-th part of its weights: the same sum."""
+    maps = [scale_output(m, np.asarray(1.0 / n), node.type.shape) for m in layer.maps]
+    shares = tuple(m for m in maps if m is not None) * n
+    k = len(layer.maps)
+    return replace(node, op=replace(layer, maps=shares), inputs=(*node.inputs[:k] * n, *node.inputs[k:]))
+
+
+_Term = tuple[LinearMap, str, Array | None]
+
+
+def _split_skips(node: Node, layer: Layer, copies: list[int]) -> Node:
+    """Return the Layer with its skips read so often, each time with that part of their weight.
+
+    Copies stand behind all other terms, but what was last stays last: a population that carries on finds there what
+    another has fired.
+    """
+    k, n = len(layer.maps), iter(copies)
+    once, more, last = list[_Term](), list[_Term](), list[_Term]()
+    terms = zip(layer.maps, node.inputs[:k], layer.units or (None,) * k, strict=True)
+    for i, (m, source, unit) in enumerate(terms):
+        shares = next(n) if isinstance(m, SKIPS) else 1
+        share = replace(m, weight=m.weight / shares) if shares > 1 else m
+        again = [(share, source, None)] * (shares - 1)
+        if isinstance(m, SKIPS) and i == k - 1:
+            last = [(share, source, unit), *again]
+        else:
+            once.append((share, source, unit))
+            more += again
+    maps, sources, units = zip(*once, *more, *last, strict=True)
+    op = replace(layer, maps=maps, units=units if layer.units else ())
+    return replace(node, op=op, inputs=(*sources, *node.inputs[k:]))
+
+
+def _joined_skips(node: Node, layer: Layer) -> Node:
+    """Return the Layer with every skip read once: what :func:`_split_skips` did, undone."""
+    k, shares = len(layer.maps), dict[tuple[str, int], list[int]]()
+    for i, (s, m) in enumerate(zip(node.inputs[:k], layer.maps, strict=True)):
+        shares.setdefault((s, id(m)) if isinstance(m, SKIPS) else (s, -i), []).append(i)
+    if len(shares) == k:
+        return node
+    kept = sorted((same[0], len(same)) for same in shares.values())
+    maps = tuple(replace(layer.maps[i], weight=layer.maps[i].weight * n) if n > 1 else layer.maps[i] for i, n in kept)
+    units = tuple(layer.units[i] for i, _ in kept) if layer.units else ()
+    inputs = (*(node.inputs[i] for i, _ in kept), *node.inputs[k:])
+    return replace(node, op=replace(layer, maps=maps, units=units), inputs=inputs)
+
+
+def _forms(terms: Terms) -> list[LinearMap | ProductForm]:
+    return [*(p.map for p in terms[0]), *(p.form for p in terms[1])]
+
+
+def _worth(product: Product, infos: Mapping[str, ValueInfo]) -> int:
+    return top_code(infos[product.left]) * top_code(infos[product.right])
+
+
+def _column_worth(terms: Terms, shape: Shape, axis: Axis, infos: Mapping[str, ValueInfo]) -> Array:
+    """Return for every column of the weights its largest code, or 1 for all where there is no product."""
+    projections, products = terms
+    tops = [*(top_code(infos[p.source]) for p in projections), *(_worth(p, infos) for p in products)]
+    counts = [rows_of(m, shape, axis).shape[1] for m in _forms(terms)]
+    return np.repeat(np.array(tops, np.float64) if products else np.ones(len(tops)), counts)
+
+
+def _round(linear: LinearMap, unit: Array, shape: Shape, top: int) -> LinearMap:
+    scaled = scale_output(linear, unit, shape)
+    assert scaled is not None
+    return replace(scaled, weight=_codes(scaled.weight, top))
+
+
+def _codes(real: Array, top: int) -> Array:
+    """Return the nearest integers in -top..top in a small type, written over ``real``: weights may be many."""
+    rounded = np.rint(real, out=real)
+    return np.clip(rounded, -top, top, out=rounded).astype(np.int8 if top < 2**7 else np.int64)
+
+
+def _round_product(form: ProductForm, unit: Array, top: int) -> ProductForm:
+    scaled = scale_product(form, unit)
+    return replace(scaled, weight=np.clip(np.rint(scaled.weight), -top, top).astype(np.int64))
+
+
+def _per_channel(array: Array, shape: Shape, axis: Axis) -> Array:
+    return channel_rows(np.broadcast_to(array, shape), axis).max(axis=1)

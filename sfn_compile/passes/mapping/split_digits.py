@@ -1,0 +1,223 @@
+"""split-digits: a site with more levels than were asked for is fired as two digits, by two populations.
+
+A code ``k = base * q + r`` of the site becomes two. The first population fires ``q``: the same sum against thresholds
+``base`` times as far apart. The second fires ``r``, 0 to ``base - 1``: the same sum less what the first has fired.
+Whatever read the site reads both, through the same weights. Neither has more levels than were asked for, and together
+they are as fine as one of ``base`` times as many. The price: what drives the site and what it drives is paid twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+
+from ...graph.graph import Graph, Levels, Node, unique_name
+from ...graph.macs import macs
+from ...graph.ops import Activation, Layer, Moved
+from ...graph.ops.activation import ActivationKind
+from ...program.network import Identity, LinearMap, ValueInfo
+from .quantize_weights import uniform_site
+
+# What is left of a sum that a clip has cut off from above: the highest code of both digits stands for the bound.
+REST: dict[str, ActivationKind] = {"relu": "relu", "identity": "identity", "clip": "relu"}
+SECOND = "second digit of {}: what its rounding left"
+
+
+def base_for(levels: int, weight_bits: int = 8) -> int:
+    """Return the radix in which populations of so many levels fire two digits: at most 8, and 255 levels in all.
+
+    Weights that read the second digit are so many times smaller and share the bits of those that read the first: with 4
+    bits they are -1, 0 and 1 at a radix of 4. A radix of 1 is no second digit.
+
+    >>> [base_for(n) for n in (1, 3, 7, 31, 63, 127, 255)]
+    [2, 4, 8, 8, 4, 2, 1]
+    >>> [base_for(15, bits) for bits in (2, 3, 4, 5, 6)]
+    [1, 2, 4, 8, 8]
+    """
+    return min(8, levels + 1, 256 // (levels + 1), int(2 ** (weight_bits - 2)))
+
+
+def levels_in_two_digits(levels: int, base: int) -> int:
+    """Return how many levels two populations of at most so many make together.
+
+    >>> levels_in_two_digits(7, 8)
+    63
+    """
+    return base * (levels + 1) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class SplitDigits:
+    """Splits the sites of ``bases``, each in its radix; integers of the graph are to be chosen anew behind it."""
+
+    bases: Mapping[str, int]
+
+    name: ClassVar[str] = "split-digits"
+    needs: ClassVar[frozenset[str]] = frozenset({"sites-placed"})
+    makes: ClassVar[frozenset[str]] = frozenset()
+    exact: ClassVar[bool] = True
+
+    def run(self, graph: Graph) -> Graph:
+        """Return the graph with two populations for each of the sites. Those must be :func:`divisible`."""
+        return _Splitter(graph, self.bases).run()
+
+
+@dataclass
+class _Splitter:
+    graph: Graph
+    bases: Mapping[str, int]
+    nodes: list[Node] = field(default_factory=list)
+    seconds: dict[str, str] = field(default_factory=dict)
+
+    def run(self) -> Graph:
+        for node in self.graph.nodes:
+            if isinstance(node.op, Layer):
+                reading = self._reading(node, node.op)
+                self.nodes += self._split(reading) if node.name in self.bases else [reading]
+            else:
+                self.nodes.append(node)
+                if len(node.inputs) == 1 and node.inputs[0] in self.seconds:
+                    moved = replace(node, name=self._named(node.name), inputs=(self.seconds[node.inputs[0]],), tap=None)
+                    self.nodes.append(moved)
+        return replace(self.graph, nodes=tuple(self.nodes))
+
+    def _reading(self, node: Node, layer: Layer) -> Node:
+        """Return a Layer that reads second digits where it reads first ones."""
+        k = len(layer.maps)
+        terms = [
+            term for s, m in zip(node.inputs[:k], layer.maps, strict=True)
+            for term in ((s, m), *(((self.seconds[s], m),) if s in self.seconds else ()))
+        ]  # fmt: skip
+        return _with_terms(node, layer, terms, node.inputs[k:])
+
+    def _split(self, node: Node) -> list[Node]:
+        """Return the populations of both digits."""
+        layer, base = node.op, self.bases[node.name]
+        assert isinstance(layer, Layer)
+        first = replace(node, op=replace(layer, levels=_first(layer.levels, base)))
+        assert layer.activation is not None
+        rest = Activation(REST[layer.activation.kind])
+        op = replace(layer, levels=_second(layer.levels, base, node.name), activation=rest, carries=True)
+        minus = Identity(-np.ones((1,) * len(node.type.shape)))
+        terms = [*zip(node.inputs[: len(layer.maps)], layer.maps, strict=True), (node.name, minus)]
+        second = replace(_with_terms(node, op, terms, ()), name=self._named(node.name), tap=None)
+        return [first, second]
+
+    def _named(self, name: str) -> str:
+        taken = {n.name for n in (*self.graph.nodes, *self.nodes)}
+        self.seconds[name] = unique_name(second_name(name), taken.__contains__)
+        return self.seconds[name]
+
+
+def second_name(site: str) -> str:
+    """Return what the population of a site's second digit is called, where that name is free."""
+    return f"{site}/carry"
+
+
+def _with_terms(node: Node, layer: Layer, terms: list[tuple[str, LinearMap]], others: tuple[str, ...]) -> Node:
+    units = (None,) * len(terms) if layer.units else ()
+    op = replace(layer, maps=tuple(m for _, m in terms), units=units, integer=None)
+    return replace(node, op=op, inputs=(*(s for s, _ in terms), *others)) if len(terms) > len(layer.maps) else node
+
+
+def _first(levels: Levels | None, base: int) -> Levels | None:
+    if levels is None:
+        return None
+    return replace(levels, step=levels.step * base, lo=levels.lo // base, hi=levels.hi // base,
+                   offset=levels.offset / base)  # fmt: skip
+
+
+def _second(levels: Levels | None, base: int, site: str) -> Levels | None:
+    return None if levels is None else replace(levels, lo=0, hi=base - 1, reason=SECOND.format(site))
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """What two digits are together: ``base`` times the first plus those of ``second`` are codes of ``levels``."""
+
+    second: str
+    base: int
+    levels: Levels
+
+
+def wholes(graph: Graph) -> dict[str, Whole]:
+    """Return the sites that are fired in two digits, by the name of the first."""
+    nodes, found = graph.by_name(), dict[str, Whole]()
+    for node in graph.nodes:
+        if isinstance(node.op, Layer) and node.op.carries and node.op.levels is not None and node.op.levels.lo == 0:
+            site, second = node.op.carried(node.inputs), node.op.levels
+            first = getattr(nodes[site].op, "levels")  # noqa: B009
+            base = second.hi + 1
+            both = replace(second, lo=base * first.lo, hi=base * first.hi + base - 1, reason=first.reason)
+            found[site] = Whole(node.name, base, both)
+    return found
+
+
+@dataclass(frozen=True)
+class Division:
+    """What firing a site in two digits means: the multiply-accumulates that it adds, and the Layers that read both."""
+
+    macs: int
+    readers: tuple[str, ...]
+
+
+def divisible(graph: Graph, at_these_levels: bool = False) -> dict[str, Division]:
+    """Return the sites that can be fired in two digits: with other levels, or with those that they have.
+
+    Sums behind a ReLU, a clip from 0 or nothing, on uniform levels, that only sums read, as they are or moved. When it
+    is divided, a clip's levels must not end above its bound: then the highest code is fired with and without it.
+    """
+    users, types = graph.users(), graph.types()
+    outputs = {o.value for o in graph.outputs}
+    found = {}
+    for node in graph.nodes:
+        readers = list(_readers(node.name, users))
+        names = {node.name, *_moved(node.name, users)}
+        if not isinstance(node.op, Layer) or not _can_fire(node.op) or (at_these_levels and not uniform_site(node.op)):
+            continue
+        if readers and not names & outputs:
+            maps = [_read_by(reader, source) for reader, source in readers]
+            if all(m is not None for m in maps):
+                read = [(s, m) for (_, s), some in zip(readers, maps, strict=True) for m in some or ()]
+                drive = zip(node.inputs, node.op.maps, strict=True)
+                added = sum(macs(m, ValueInfo(types[s].shape, 0, 0)) for s, m in (*read, *drive))
+                found[node.name] = Division(added, tuple(dict.fromkeys(reader.name for reader, _ in readers)))
+    return found
+
+
+def _can_fire(layer: Layer) -> bool:
+    levels, act = layer.levels, layer.activation
+    if levels is None or act is None or levels.imported or levels.book is not None or layer.carries:
+        return False
+    plain = not (layer.products or layer.norm_axis is not None or any(u is not None for u in layer.units))
+    return plain and act.kind in REST and act.a == 0 and (levels.lo >= 0 or act.kind == "identity")
+
+
+def _moved(value: str, users: Mapping[str, list[Node]]) -> Iterator[str]:
+    """Yield the names under which a value goes on behind moves of it alone."""
+    for user in users[value]:
+        if isinstance(user.op, Moved) and len(user.inputs) == 1:
+            yield user.name
+            yield from _moved(user.name, users)
+
+
+def _readers(value: str, users: Mapping[str, list[Node]]) -> Iterator[tuple[Node, str]]:
+    """Yield what reads a value, with the name under which it does, through moves of this value alone."""
+    for user in dict.fromkeys(users[value]):  # each once, however often it reads
+        if isinstance(user.op, Moved) and len(user.inputs) == 1:
+            yield from _readers(user.name, users)
+        else:
+            yield user, value
+
+
+def _read_by(reader: Node, value: str) -> list[LinearMap] | None:
+    """Return the linear maps through which a Layer reads a value; None where it is read in any other way."""
+    op = reader.op
+    if not isinstance(op, Layer) or any(u is not None for u in op.units):
+        return None
+    if value == op.carried(reader.inputs) or value in reader.inputs[len(op.maps) :]:
+        return None
+    return [m for s, m in zip(reader.inputs, op.maps, strict=False) if s == value]

@@ -1,0 +1,1 @@
+"""Passes that keep the real numbers: from imported nodes to Layers."""

@@ -1,0 +1,385 @@
+"""place-sites: decide which values become spikes. Linear parts and the activation behind them become one Layer.
+
+A linear part that is read more than once, or read by something that wants codes (a max pool, a move, a product, another
+linear map that does not compose), is fired at a signed *site*: a population without activation. A product of two values
+of codes is part of a Layer like a linear map.
+
+A softmax becomes two things: a site that fires ``exp(x - max)``, and the division by its sum. Where a matrix product
+reads the softmax, the product reads the exponentials, and its own threshold is scaled by their sum: the weights of
+attention are never rounded. Any other reader gets the quotient, fired at a site.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...foundation.diagnostics import Origin
+from ...graph.graph import Graph, GraphOutput, Levels, Node, TensorType, unique_name
+from ...graph.ops import Activation, Add, Layer, Linear, MatMul, Moved, Mul, Normalize, Quantize, Softmax
+from ...graph.ops.layer import Axis, n_channels
+from ...graph.scaling import scale_output, scale_product
+from ...program.broadcast import compress, move_array, spread
+from ...program.network import (
+    Concat,
+    Conv,
+    Dense,
+    Elementwise,
+    Gather,
+    Identity,
+    LinearMap,
+    Matmul,
+    Pad,
+    ProductForm,
+    RowSum,
+    Shape,
+    SumPool,
+)
+from ..base import only_user
+
+Array = NDArray[Any]
+
+# One code of a product is worth about 1/levels of one code of a linear term beside it, and both share the weights'
+# bits. Above so many levels the product's weight would vanish; there a site of its own costs little precision.
+MOST_LEVELS_OF_A_MIX = 63
+
+# Above so many levels, what rounding leaves of a residual stream is too little to carry on.
+MOST_LEVELS_OF_A_CARRY = 63
+
+
+@dataclass(frozen=True, eq=False)
+class _Form:
+    """A value that is not spikes yet: ``sum of maps(sources) + products(left, right) + bias``.
+
+    With a ``norm``, what stands before the bias is divided by it. ``units`` as in Linear, one per map.
+    """
+
+    terms: tuple[tuple[str, LinearMap], ...]
+    units: tuple[Array | None, ...]
+    bias: Array
+    shape: Shape
+    origin: Origin
+    tap: str | None
+    products: tuple[tuple[str, str, ProductForm], ...] = ()
+    norm: RowSum | None = None
+
+
+@dataclass(frozen=True)
+class PlaceSites:
+    """Turns linear ops, residual sums, products and activations into Layers.
+
+    ``levels`` (those asked for) decide whether a product can share an accumulator with linear terms. ``carry``: what
+    rounding left of a residual stream goes on beside it. ``fire_attention``: a softmax is fired before a matrix product
+    reads it, as SFormer has it, instead of dividing behind the product.
+    """
+
+    levels: int = 31
+    carry: bool = True
+    fire_attention: bool = False
+
+    name: ClassVar[str] = "place-sites"
+    needs: ClassVar[frozenset[str]] = frozenset({"moves-sunk", "linear-composed", "pools-composed"})
+    makes: ClassVar[frozenset[str]] = frozenset({"sites-placed"})
+    exact: ClassVar[bool] = True
+
+    def run(self, graph: Graph) -> Graph:
+        """Return a graph of Layers, max pools and moves."""
+        return _Placer(graph, self.levels, self.carry, self.fire_attention).run()
+
+
+@dataclass
+class _Placer:
+    graph: Graph
+    levels: int
+    carry: bool
+    fire_attention: bool
+    nodes: list[Node] = field(default_factory=list)
+    forms: dict[str, _Form] = field(default_factory=dict)
+    spikes: dict[str, str] = field(default_factory=dict)
+    readouts: dict[str, str] = field(default_factory=dict)
+    axes: dict[str, Axis] = field(default_factory=dict)
+    carried: dict[str, str] = field(default_factory=dict)
+    made: dict[str, Node] = field(default_factory=dict)
+
+    def run(self) -> Graph:
+        self.users, self.types = self.graph.users(), self.graph.types()
+        self.spikes = {i.name: i.name for i in self.graph.inputs}
+        for node in self.graph.nodes:
+            self._place(node)
+        outputs = tuple(self._output(o) for o in self.graph.outputs)
+        return replace(self.graph, nodes=tuple(self.nodes), outputs=outputs)
+
+    def _place(self, node: Node) -> None:
+        if isinstance(node.op, Linear | Add | Mul | MatMul | Softmax):
+            self.forms[node.name] = self._form(node)
+            if self._shared(node):
+                self._fire(node.name, node.name)
+                if self.carry and self.levels <= MOST_LEVELS_OF_A_CARRY and self._is_stream(node):
+                    self._carry(node.name)
+        elif isinstance(node.op, Activation):
+            if not self._normalized(node):
+                form = self._unscaled(node.inputs[0])
+                self._add(node.name, form, node.op, Origin.merge(form.origin, node.origin), node.tap)
+        elif isinstance(node.op, Quantize):
+            form = self._unscaled(node.inputs[0])
+            origin = Origin.merge(form.origin, node.origin)
+            self._add(node.name, form, node.op.activation, origin, node.tap, node.op.levels)
+        else:
+            sources = tuple(self._codes(s) for s in node.inputs)
+            if isinstance(node.op, Normalize):
+                self.axes[node.name] = _axis_of_rows(node.op, len(node.type.shape))
+                node = replace(node, op=replace(node.op, axis=self.axes[node.name]))
+                sources = tuple(s for s in (*sources, self.carried.get(node.inputs[0])) if s is not None)
+            self._append(replace(node, inputs=sources, type=replace(node.type, kind="spikes")))
+            self.spikes[node.name] = node.name
+            if isinstance(node.op, Moved) and len(node.inputs) == 1 and node.inputs[0] in self.carried:
+                self._move_carried(node)
+
+    def _move_carried(self, node: Node) -> None:
+        """Let what rounding left move with the codes, where a sum or linear map may read both."""
+        name = unique_name(f"{node.name}/carry", self.made.__contains__)
+        kind = replace(node.type, kind="spikes")
+        self._append(replace(node, name=name, inputs=(self.carried[node.inputs[0]],), type=kind, tap=None))
+        self.spikes[name], self.carried[node.name] = name, name
+
+    def _append(self, node: Node) -> None:
+        self.nodes.append(node)
+        self.made[node.name] = node
+
+    def _normalized(self, node: Node) -> bool:
+        """Let a ReLU be the lower end of the normalisation that it alone reads; return whether it does."""
+        before = self.nodes[-1] if self.nodes else None
+        if before is None or before.name != node.inputs[0] or only_user(self.users, self.graph, before.name) is None:
+            return False
+        if not isinstance(before.op, Normalize) or not isinstance(node.op, Activation) or node.op.kind != "relu":
+            return False
+        op, origin = replace(before.op, activation=node.op), Origin.merge(before.origin, node.origin)
+        self.nodes[-1] = replace(before, name=node.name, op=op, tap=node.tap, origin=origin)
+        self.axes[node.name], self.spikes[node.name] = op.axis, node.name
+        return True
+
+    def _unscaled(self, value: str) -> _Form:
+        """Return the value as a form without a norm: a function of a quotient is one of its codes."""
+        if value in self.forms and value not in self.spikes and self.forms[value].norm is not None:
+            self._codes(value)
+        return self._as_form(value)
+
+    def _shared(self, node: Node) -> bool:
+        """Return whether several readers want this value; activations can each fire it for themselves."""
+        users = self.users[node.name]
+        return len(users) > 1 and not all(isinstance(u.op, Activation | Quantize) for u in users)
+
+    def _is_stream(self, node: Node) -> bool:
+        """Return whether a later sum reads the value beside other readers: the stream of a residual network."""
+        form = self.forms[node.name]
+        stated = form.norm is not None or any(u is not None for u in form.units)
+        return not stated and any(isinstance(u.op, Add) for u in self.users[node.name])
+
+    def _carry(self, value: str) -> None:
+        """Fire what the rounding of a site left, at a site of its own that sums read beside it."""
+        form, site = self.forms[value], self.spikes[value]
+        minus = Identity(-np.ones((1,) * len(form.shape)))
+        left = replace(form, terms=(*form.terms, (site, minus)), units=(*form.units, None), tap=None)
+        self.carried[value] = self._add(f"{value}/carry", left, Activation("identity"), form.origin, None, carries=True)
+
+    def _form(self, node: Node) -> _Form:
+        if isinstance(node.op, Add):
+            return self._sum(node)
+        if isinstance(node.op, MatMul):
+            return self._matrix_product(node)
+        if isinstance(node.op, Softmax):
+            return self._softmax(node, node.op)
+        if isinstance(node.op, Mul):
+            (left, a, before), (right, b, also) = (self._factor(s) for s in node.inputs)
+            product = (left, right, Elementwise(compress(np.asarray(a * b))))
+            zero, origin = np.zeros((1,) * len(node.type.shape)), Origin.merge(before, also, node.origin)
+            return _Form((), (), zero, node.type.shape, origin, node.tap, (product,))
+        assert isinstance(node.op, Linear)
+        source = node.inputs[0]
+        if source not in self.spikes and isinstance(node.op.map, Identity):
+            scaled = self._scaled(self.forms[source], node.op, node)
+            if scaled is not None:
+                return scaled
+        terms = tuple((s, node.op.map) for s in (self._codes(source), self.carried.get(source)) if s is not None)
+        units = (node.op.unit, None)[: len(terms)]
+        return _Form(terms, units, node.op.bias, node.type.shape, node.origin, node.tap)
+
+    def _softmax(self, node: Node, op: Softmax) -> _Form:
+        """Return the exponentials, fired at a site of their own, over their sum."""
+        scores = self._unscaled(node.inputs[0])
+        name = f"{node.name}/exp"
+        exp = Activation("row_exp", axis=op.axes[0])
+        source = self._add(name, scores, exp, Origin.merge(scores.origin, node.origin), None)
+        one = np.ones((1,) * len(node.type.shape))
+        copy = ((source, Identity(one)),)
+        return _Form(copy, (None,), one * 0.0, node.type.shape, node.origin, node.tap, norm=RowSum(source, op.axes[0]))
+
+    def _matrix_product(self, node: Node) -> _Form:
+        left, right = node.inputs
+        weights = None if left in self.spikes or self.fire_attention else self.forms.get(left)
+        norm = None
+        if weights is not None and weights.norm is not None and _plain(weights, len(node.type.shape) - 1):
+            norm, name, a, before = weights.norm, weights.norm.source, np.ones(()), weights.origin
+        else:
+            name, a, before = self._row_factor(left, -1)
+        other, b, also = self._row_factor(right, -2)
+        rank = len(node.type.shape)
+        scale = np.multiply(*np.broadcast_arrays(*(np.reshape(x, (1,) * (rank - x.ndim) + x.shape) for x in (a, b))))
+        zero, origin = np.zeros((1,) * rank), Origin.merge(before, also, node.origin)
+        product = (name, other, Matmul(compress(scale)))
+        return _Form((), (), zero, node.type.shape, origin, node.tap, (product,), norm)
+
+    def _row_factor(self, value: str, axis: int) -> tuple[str, Array, Origin]:
+        """Return spikes, their scale and its origin; a scale that differs along the summed ``axis`` is fired."""
+        name, scale, origin = self._factor(value)
+        if compress(scale).shape[axis] == 1:
+            return name, compress(scale), origin
+        return self._codes(value), np.ones((1,) * len(self.types[value].shape)), Origin()
+
+    def _sum(self, node: Node) -> _Form:
+        for source in node.inputs:  # a quotient adds to nothing
+            self._unscaled(source)
+        parts = [self._as_form(s, node.type.shape) for s in node.inputs]
+        if _mixed(replace(parts[0], terms=parts[0].terms + parts[1].terms)):
+            self._codes(node.inputs[1])
+            parts[1] = self._as_form(node.inputs[1], node.type.shape)
+        if self.levels > MOST_LEVELS_OF_A_MIX:
+            for i, other in ((0, 1), (1, 0)):
+                if parts[i].products and parts[other].terms:
+                    self._codes(node.inputs[i])
+                    parts[i] = self._as_form(node.inputs[i], node.type.shape)
+        bias = compress(np.asarray(parts[0].bias + parts[1].bias))
+        origin = Origin.merge(*(p.origin for p in parts), node.origin)
+        terms, products = parts[0].terms + parts[1].terms, parts[0].products + parts[1].products
+        units = parts[0].units + parts[1].units
+        return _Form(terms, units, bias, node.type.shape, origin, node.tap, products)
+
+    def _scaled(self, form: _Form, op: Linear, node: Node) -> _Form | None:
+        factor = op.map.weight
+        terms = [(s, scale_output(m, factor, form.shape)) for s, m in form.terms]
+        if any(m is None for _, m in terms):
+            return None
+        bias = compress(np.asarray(form.bias * factor + op.bias))
+        kept = tuple((s, m) for s, m in terms if m is not None)
+        units = tuple(None if u is None else np.abs(u * factor) for u in form.units)
+        products = tuple((left, right, scale_product(f, factor)) for left, right, f in form.products)
+        origin = Origin.merge(form.origin, node.origin)
+        return _Form(kept, units, bias, form.shape, origin, node.tap, products, form.norm)
+
+    def _as_form(self, value: str, wanted: Shape | None = None) -> _Form:
+        """Return the value as a form, of shape ``wanted`` where it has to be repeated along axes of length 1."""
+        shape = self.types[value].shape
+        wanted = shape if wanted is None else wanted
+        if value in self.forms and value not in self.spikes and wanted == shape:
+            return self.forms[value]
+        name, ones = self._codes(value), np.ones((1,) * len(shape))
+        copy = Identity(ones) if wanted == shape else Gather(_repeated(shape, wanted), ones)
+        terms = tuple((s, copy) for s in (name, self.carried.get(value)) if s is not None)
+        return _Form(terms, (None,) * len(terms), ones * 0.0, wanted, Origin(), None)
+
+    def _factor(self, value: str) -> tuple[str, Array, Origin]:
+        """Return a name that holds spikes, their scale, and the origin of the scale: it needs no site of its own."""
+        form = None if value in self.spikes else self.forms[value]
+        alone = form is not None and len(form.terms) == 1 and not form.products and form.norm is None
+        if form is not None and alone and not form.bias.any():
+            source, linear = form.terms[0]
+            if isinstance(linear, Identity):
+                return source, linear.weight, form.origin
+        return self._codes(value), np.ones((1,) * len(self.types[value].shape)), Origin()
+
+    def _codes(self, value: str) -> str:
+        """Return a name that holds the value as spikes, firing it at a signed site where it is not yet."""
+        if value not in self.spikes:
+            self._fire(value, value)
+        return self.spikes[value]
+
+    def _fire(self, value: str, name: str) -> None:
+        form = self.forms[value]
+        self._add(name, form, Activation("identity"), form.origin, form.tap)
+
+    def _add(
+        self, value: str, form: _Form, activation: Activation | None, origin: Origin, tap: str | None,
+        levels: Levels | None = None, carries: bool = False,
+    ) -> str:  # fmt: skip
+        name = unique_name(value, {n.name for n in self.nodes}.__contains__)
+        maps, products = tuple(m for _, m in form.terms), tuple(f for *_, f in form.products)
+        op = Layer(maps, form.bias, activation, self._channel_axis(form), levels, products=products, units=form.units,
+                   norm_axis=None if form.norm is None else form.norm.axis, carries=carries)  # fmt: skip
+        sources = (*(s for s, _ in form.terms), *(s for *pair, _ in form.products for s in pair),
+                   *(() if form.norm is None else (form.norm.source,)))  # fmt: skip
+        kind = "acc" if activation is None else "spikes"
+        node = Node(name, op, sources, TensorType(form.shape, kind),  # type: ignore[arg-type]
+                    origin.touched_by("place-sites"), tap)  # fmt: skip
+        self._append(node)
+        if activation is not None:
+            self.spikes[value] = name
+            self.axes[name] = op.axis
+        return name
+
+    def _channel_axis(self, form: _Form) -> Axis:
+        """Return the axis that the weights run along: the last of a Dense, else the first; other maps take either.
+
+        Without either they run along the axis that what is read was fired along.
+        """
+        last, kinds = len(form.shape) - 1, {type(m) for _, m in form.terms}
+        if Dense in kinds:
+            return last
+        if any(isinstance(f, Matmul) for *_, f in form.products):
+            return 0 if form.norm is None or last == 0 else (*range(last - 1), last)  # of one head, each channel
+        if kinds & {Conv, SumPool}:
+            return 0
+        fired = [
+            self._axis_behind(s) for s in (*(s for s, _ in form.terms), *(s for *p, _ in form.products for s in p))
+        ]
+        return last if last in fired else 0
+
+    def _axis_behind(self, value: str) -> Axis | None:
+        """Return the axis along which the channels of the site behind a value lie after the moves between."""
+        node = self.made.get(value)
+        if node is None or not isinstance(node.op, Moved):
+            return self.axes.get(value)
+        before = self._axis_behind(node.inputs[0])
+        if before is None or isinstance(node.op.op, Pad | Concat):
+            return before
+        source = self.made.get(node.inputs[0])
+        shape = self.types[node.inputs[0]].shape if source is None else source.type.shape
+        labels = move_array(node.op.op, spread(before, shape, np.arange(n_channels(shape, before))), shape)
+        varying = tuple(a for a, d in enumerate(labels.shape) if d > 1)
+        return varying[0] if len(varying) == 1 else None
+
+    def _output(self, out: GraphOutput) -> GraphOutput:
+        if out.value in self.forms and self.forms[out.value].norm is not None:
+            self._codes(out.value)
+        if out.value not in self.forms or self.forms[out.value].norm is not None:
+            return replace(out, value=self.spikes[out.value])
+        if out.value not in self.readouts:
+            form = self.forms[out.value]
+            name = out.value if out.value not in self.spikes else f"{out.value}/readout"
+            self.readouts[out.value] = self._add(name, form, None, form.origin, form.tap)
+        return replace(out, value=self.readouts[out.value])
+
+
+def _plain(weights: _Form, axis: int) -> bool:
+    """Return whether a form is a softmax over ``axis`` of one sample and nothing else."""
+    ((_, copy),) = weights.terms or ((None, None),)
+    exact = isinstance(copy, Identity) and bool((copy.weight == 1).all()) and not weights.bias.any()
+    return exact and not weights.products and weights.norm is not None and weights.norm.axis == axis
+
+
+def _axis_of_rows(op: Normalize, rank: int) -> int:
+    """Return the channel axis of a normalisation: where its scales differ, else the first: rows are all alike then."""
+    varying = [a + rank - op.scale.ndim for a, d in enumerate(op.scale.shape) if d > 1]
+    return varying[0] if len(varying) == 1 else 0
+
+
+def _repeated(shape: Shape, wanted: Shape) -> Array:
+    """Return the index of ``wanted`` shape that reads a sample of ``shape``, repeated along its axes of length 1."""
+    return np.ascontiguousarray(np.broadcast_to(np.arange(int(np.prod(shape))).reshape(shape), wanted))
+
+
+def _mixed(form: _Form) -> bool:
+    """Return whether the terms run along different axes, so that no threshold per channel suits them all."""
+    return len(form.shape) > 1 and {Conv, Dense} <= {type(m) for _, m in form.terms}

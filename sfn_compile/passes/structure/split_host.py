@@ -1,0 +1,138 @@
+"""split-host: what stands before the first layer and after the last one is the host's, in the encoder and decoder.
+
+Given:  input -> Transpose -> Mul(1/255) -> Conv ... Gemm -> Softmax -> output
+Result: the input is encoded after (Transpose, Mul); the output is decoded from Gemm, then Softmax is applied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from ...foundation.diagnostics import CompileError, Diagnostic
+from ...graph.graph import Graph, GraphInput, Node, live_nodes
+from ...graph.ops import Activation, ArgExtreme, Linear, Moved, Quantize, Softmax
+from ...program.network import Concat, HostOp, Identity, Pad
+from ..base import only_user
+
+# At the end of a network the decoder computes them.
+HOST = (Softmax, ArgExtreme)
+
+
+def host_only(op: object) -> bool:
+    """Return whether an op has no integer form: the decoder computes it, or nobody."""
+    return isinstance(op, ArgExtreme) or (isinstance(op, Softmax) and (op.log or len(op.axes) != 1))
+
+
+@dataclass(frozen=True)
+class SplitHost:
+    """Moves what stands before the first layer into the encoder and the functions behind the last into the decoder."""
+
+    name: ClassVar[str] = "split-host"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    makes: ClassVar[frozenset[str]] = frozenset({"host-split"})
+    exact: ClassVar[bool] = False  # it moves the ends of the graph, so there is nothing to compare name by name
+
+    def run(self, graph: Graph) -> Graph:
+        """Return the graph between encoder and decoder. Raises SFN202 for what only the host can and is not there."""
+        graph = _split_outputs(graph)
+        for i in range(len(graph.inputs)):
+            graph = _split_input(graph, i)
+        problems = [
+            Diagnostic("SFN202", "it stands inside the network, where it has no integer form yet", n.origin.nodes[0],
+                       "it is supported at the end of the network")
+            for n in graph.nodes if host_only(n.op)
+        ]  # fmt: skip
+        if not graph.nodes or any(i.name == o.value for i in graph.inputs for o in graph.outputs):
+            problems.append(Diagnostic("SFN105", "an output is the input itself: there is no layer to map"))
+        if problems:
+            raise CompileError(problems)
+        return graph
+
+
+def _split_outputs(graph: Graph) -> Graph:
+    nodes, tails, users = graph.by_name(), _tails(graph), graph.users()
+    outputs = []
+    for out in graph.outputs:
+        value, host = out.value, out.host
+        while value in tails:
+            node = nodes[value]
+            alone = isinstance(node.op, (*HOST, Quantize))
+            if not alone and any(u.name not in tails for u in users[node.inputs[0]]):
+                break  # others need its source in the network: one population serves them and this output
+            value, host = node.inputs[0], (tails[value], *host)
+        outputs.append(replace(out, value=value, host=host))
+    return replace(graph, outputs=tuple(outputs), nodes=live_nodes(graph.nodes, [o.value for o in outputs]))
+
+
+def _tails(graph: Graph) -> dict[str, HostOp]:
+    """Return the host operation of every node that the host can compute and that nothing in the network reads."""
+    nodes, users = graph.by_name(), graph.users()
+    tails: dict[str, HostOp] = {}
+    behind, scaled = _behind_softmax(graph), _functions(graph)
+    for node in reversed(graph.nodes):
+        op = node.op.as_host() if isinstance(node.op, Quantize) and node.name in behind else _host_op(node, scaled)
+        if op is not None and node.inputs[0] in nodes and all(u.name in tails for u in users[node.name]):
+            tails[node.name] = op
+    return tails
+
+
+def _behind_softmax(graph: Graph) -> set[str]:
+    """Return the values that a Softmax reaches without a layer in between: a quantiser there is the decoder's."""
+    found: set[str] = set()
+    for node in graph.nodes:
+        if isinstance(node.op, Softmax) or (isinstance(node.op, Moved | Quantize) and found.issuperset(node.inputs)):
+            found.add(node.name)
+    return found
+
+
+def _functions(graph: Graph) -> set[str]:
+    """Return the results of functions, and what only constant arithmetic and moves stand between it and a function."""
+    found: set[str] = set()
+    for node in graph.nodes:
+        moved = _encoder_op(node.op) is not None and node.inputs[0] in found
+        if isinstance(node.op, Softmax | Activation) or moved:
+            found.add(node.name)
+    return found
+
+
+def _host_op(node: Node, functions: set[str]) -> HostOp | None:
+    if isinstance(node.op, Softmax | ArgExtreme | Activation):
+        return node.op.as_host()
+    if isinstance(node.op, Linear) and node.inputs[0] not in functions:
+        return None  # behind a function the host scales, behind a layer the scale is the layer's
+    return _encoder_op(node.op)
+
+
+def _split_input(graph: Graph, i: int) -> Graph:
+    """Return the graph with what stands directly behind input ``i``, and behind it alone, in its encoder."""
+    source, users = graph.inputs[i], graph.users()
+    gone: set[str] = set()
+    while True:
+        node = only_user(users, graph, source.name)
+        if node is not None and isinstance(node.op, Quantize) and not graph.is_output(node.name):
+            source = replace(source, name=node.name, levels=node.op.levels)  # encoded as the model's own quantiser does
+            return _entered(graph, i, source, {*gone, node.name})
+        op = None if node is None else _encoder_op(node.op)
+        if node is None or op is None or graph.is_output(node.name):
+            return _entered(graph, i, source, gone)
+        source = GraphInput(
+            node.name, source.model_name, source.model_shape, source.dtype, node.type, (*source.host, op)
+        )
+        gone.add(node.name)
+
+
+def _entered(graph: Graph, i: int, source: GraphInput, gone: set[str]) -> Graph:
+    inputs = (*graph.inputs[:i], source, *graph.inputs[i + 1 :])
+    return replace(graph, inputs=inputs, nodes=tuple(n for n in graph.nodes if n.name not in gone))
+
+
+def _encoder_op(op: object) -> HostOp | None:
+    # Straight lines with bends have exact ladders and stay inside the proof; other functions would be rounded twice.
+    if isinstance(op, Activation) and op.kind in ("sigmoid", "tanh", "scalar"):
+        return op.as_host()
+    if isinstance(op, Linear) and isinstance(op.map, Identity):
+        return HostOp("affine", (("scale", op.map.weight), ("bias", op.bias)))
+    if isinstance(op, Moved) and not isinstance(op.op, Concat | Pad):
+        return HostOp("move", (("op", op.op),))
+    return None

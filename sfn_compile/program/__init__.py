@@ -1,0 +1,1 @@
+"""The integer network: populations, maps, moves, and the arithmetic that gives them their meaning."""

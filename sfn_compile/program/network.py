@@ -1,0 +1,246 @@
+"""The integer network: populations, what drives them, moves and ladders. Every decision is taken; no float on any edge.
+
+A :class:`Program` is a list of steps in execution order. Each step makes one integer tensor (a *value*) from earlier
+ones; shapes are those of one sample, without a batch axis. The only floats stand outside: the encoding of the
+inputs and the decoding of the outputs. Meaning of every class: ``docs/spec/program.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..foundation.diagnostics import Origin
+from . import arithmetic
+from .linear_maps import Conv, Dense, Gather, Identity, LinearMap, Pads, Shape, SumPool, window_shape
+from .moves import MOVES, Concat, MoveOp, Pad, Reshape, Slice, Take, Transpose
+from .neurons import Ladder, Ratio, Readout, RowSum, RowTable, Table, Uniform
+from .products import Elementwise, Matmul, Product, ProductForm
+from .rounding import Rounding
+
+__all__ = [
+    "ADAPTIVE", "MOVES", "Concat", "Conv", "Decoding", "Dense", "Elementwise", "Encoding", "Gather", "HostOp",
+    "Identity", "Ladder", "LinearMap", "Matmul", "MaxPool", "Move", "MoveOp", "Normalization", "Pad", "Pads",
+    "Population", "Product", "ProductForm", "Program", "Projection", "Ratio", "Readout", "Reshape", "RowSum",
+    "RowTable", "Shape", "Slice", "Step", "SumPool", "Table", "Take", "Transpose", "Uniform", "ValueInfo",
+    "window_shape",
+]  # fmt: skip
+
+FORMAT = 3
+# Names of the classes whose thresholds follow a row of neurons: what a target says it can do, or not.
+ADAPTIVE = frozenset({"RowTable", "Ratio", "Normalization"})
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """One linear map from the value ``source`` into a population's accumulator; projections add up."""
+
+    source: str
+    map: LinearMap
+
+
+# -- steps ----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, eq=False)
+class Population:
+    """Neurons driven by projections and products, all added up.
+
+    ``acc_min``/``acc_max`` are proved for all inputs (before the offset). ``norm`` is there with a :class:`Ratio`
+    ladder, and only there: what the threshold is scaled by.
+    """
+
+    name: str
+    projections: tuple[Projection, ...]
+    ladder: Ladder
+    shape: Shape
+    acc_min: int
+    acc_max: int
+    origin: Origin
+    products: tuple[Product, ...] = ()
+    norm: RowSum | None = None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the values it reads: of the projections, left and right of every product, of the norm."""
+        pairs = (s for p in self.products for s in (p.left, p.right))
+        return (*(p.source for p in self.projections), *pairs, *(() if self.norm is None else (self.norm.source,)))
+
+
+@dataclass(frozen=True, eq=False)
+class Normalization:
+    """Deviations from the row's mean, fired against a threshold that is scaled by the row's standard deviation.
+
+    ``(d, r) = moments(sum of the projections)`` over ``axes``, then ``clip((gain * d + offset * r) floordiv (theta *
+    r), lo, hi)`` with r at least 1 (:func:`~sfn_compile.program.arithmetic.moments`). LayerNorm, InstanceNorm, GroupNorm; RMSNorm
+    where not ``centred``. Every projection is an :class:`~sfn_compile.program.linear_maps.Identity`: the same codes, weighted.
+    ``gain``, and the ladder's theta and offset, broadcast against one sample.
+    """
+
+    name: str
+    projections: tuple[Projection, ...]
+    axes: tuple[int, ...]
+    centred: bool
+    epsilon: int
+    bits: int
+    gain: Array
+    ladder: Ratio
+    shape: Shape
+    origin: Origin
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the values it reads."""
+        return tuple(p.source for p in self.projections)
+
+    def apply(self, *codes: Array) -> Array:
+        """Return the codes for those of every source ``(n, *shape)``, int32."""
+        x = sum(p.map.apply(s, 0, "reference") for p, s in zip(self.projections, codes, strict=True))
+        d, root = arithmetic.moments(np.asarray(x), self.axes, self.centred, self.epsilon, self.bits)
+        return self.ladder.fire(d * self.gain.astype(np.int64), root)
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """Maximum of codes per window; padding reads the source's smallest code."""
+
+    name: str
+    source: str
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: Pads
+    dilations: tuple[int, ...]
+    shape: Shape
+    origin: Origin
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the values it reads."""
+        return (self.source,)
+
+
+@dataclass(frozen=True)
+class Move:
+    """Codes in another place: one :data:`MoveOp` on one source (several for Concat)."""
+
+    name: str
+    sources: tuple[str, ...]
+    op: MoveOp
+    shape: Shape
+    origin: Origin
+
+
+Step: TypeAlias = Population | Normalization | MaxPool | Move
+
+
+# -- the host's side: floats in, floats out -----------------------------------------------------------------------
+@dataclass(frozen=True, eq=False)
+class HostOp:
+    """A float operation outside the integer network: before the encoding or after the decoding.
+
+    ``kind`` is one of affine (scale, bias), move (op), relu, clip (lo, hi; None: no bound), leaky_relu (slope),
+    sigmoid, tanh, scalar (steps of an :class:`~.ops.expression.Expression`), softmax (axes), log_softmax (axes),
+    arg_extreme (axis, keepdims, smallest, last), grid (step, lo, hi, rounding: rounded to codes, still real), integer
+    (scale, zero, dtype: the stored integers of a real value on a grid); ``args`` holds what stands in the parentheses,
+    axes counted in one sample.
+    """
+
+    kind: str
+    args: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """``code = clip(round(x / step), lo, hi)`` after ``host`` operations on the model's input ``name``.
+
+    ``model_shape`` is the sample the user gives, ``shape`` that of the codes; ``step`` broadcasts against ``shape``.
+    ``rounding`` is a rule of :mod:`sfn_compile.program.rounding`.
+    """
+
+    name: str
+    value: str
+    model_shape: Shape
+    dtype: str
+    host: tuple[HostOp, ...]
+    step: Array
+    shape: Shape
+    lo: int
+    hi: int
+    rounding: Rounding = "half_up"
+
+
+@dataclass(frozen=True, eq=False)
+class Decoding:
+    """``real = step * integer``, then ``host`` operations, is the model's output ``name`` of type ``dtype``."""
+
+    name: str
+    value: str
+    step: Array
+    host: tuple[HostOp, ...]
+    shape: Shape
+    dtype: str = "float32"
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the output holds whole numbers: places, or the stored integers of real ones."""
+        return "int" in self.dtype
+
+    @property
+    def is_place(self) -> bool:
+        """Whether the output holds places (ArgMax), of which two are the same or not, and nothing in between."""
+        return self.is_integer and not any(op.kind == "integer" for op in self.host)
+
+
+@dataclass(frozen=True)
+class ValueInfo:
+    """What is known of a value: shape of one sample and the closed range of its integers."""
+
+    shape: Shape
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """The integer network. Steps stand in execution order; every name is unique."""
+
+    inputs: tuple[Encoding, ...]
+    steps: tuple[Step, ...]
+    outputs: tuple[Decoding, ...]
+    format: int = FORMAT
+
+    def values(self) -> dict[str, ValueInfo]:
+        """Return shape and integer range of every value, inputs first, then in step order."""
+        known = {e.value: ValueInfo(e.shape, e.lo, e.hi) for e in self.inputs}
+        for step in self.steps:
+            known[step.name] = _value_info(step, known)
+        return known
+
+    def populations(self) -> Iterator[Population]:
+        """Yield the populations in execution order."""
+        return (s for s in self.steps if isinstance(s, Population))
+
+    def consumers(self) -> dict[str, list[str]]:
+        """Return, for every value, the names of the steps that read it (once per step)."""
+        users: dict[str, list[str]] = {v: [] for v in self.values()}
+        for step in self.steps:
+            for source in dict.fromkeys(step.sources):
+                users[source].append(step.name)
+        return users
+
+
+def _value_info(step: Step, known: dict[str, ValueInfo]) -> ValueInfo:
+    if isinstance(step, Population) and isinstance(step.ladder, Readout):
+        offset = step.ladder.offset
+        return ValueInfo(step.shape, step.acc_min + int(offset.min()), step.acc_max + int(offset.max()))
+    if isinstance(step, Population | Normalization):
+        assert not isinstance(step.ladder, Readout)
+        return ValueInfo(step.shape, step.ladder.lo, step.ladder.hi)
+    infos = [known[s] for s in step.sources]
+    lo, hi = min(i.lo for i in infos), max(i.hi for i in infos)
+    if isinstance(step, Move) and isinstance(step.op, Pad):
+        lo, hi = min(lo, 0), max(hi, 0)
+    return ValueInfo(step.shape, lo, hi)

@@ -1,0 +1,1 @@
+"""The integers of a Program, computed by NumPy: the reference and the fast engine."""

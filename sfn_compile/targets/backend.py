@@ -1,0 +1,109 @@
+"""What a target is to the compiler: a small protocol, found through the entry-point group ``sfnc.backends``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from ..foundation.diagnostics import fail
+from ..program.network import Program
+
+Array = NDArray[Any]
+GROUP = "sfnc.backends"
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a target can say, as data: names of the classes of :mod:`sfn_compile.program.network`, and limits.
+
+    ``moves``: all Move classes (``program.MOVES``) where the target takes moves as they are; otherwise every move is
+    folded into projections before emission and only a Reshape to one axis is left (:mod:`sfn_compile.targets.legalize`).
+    ``acc_bits``: widest accumulator, sign included. ``note``: one line for ``sfnc targets``. ``products``: names of
+    the forms of :class:`~sfn_compile.program.network.Product` that the target can say; by default it has none. ``adaptive``:
+    names of what has thresholds that follow a row (RowTable, Ratio, Normalization), by default none; ``row_bits``: the
+    widest integer on the way to such a code, sign included.
+    """
+
+    projections: frozenset[str]
+    moves: frozenset[str]
+    max_pool: bool
+    acc_bits: int
+    weight_bits: int
+    note: str = ""
+    products: frozenset[str] = frozenset()
+    adaptive: frozenset[str] = frozenset()
+    row_bits: int = 0
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Integers a target computed: ``values`` by Program value name, each ``(n, *shape)``; not all need be there.
+
+    ``mode`` is ``whole`` (the network ran from its inputs) or ``layerwise`` (each layer was fed golden inputs).
+    ``readers``: further independent programs that ran the same files: {name, version, compared, different, ...}.
+    ``notes``: what a person should know of this run, such as readers that were not there.
+    """
+
+    values: Mapping[str, Array]
+    executed_by: str
+    mode: str = "whole"
+    readers: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """Input codes by value name ``(n, *shape)``; ``golden`` holds every value of the simulator for layerwise runs.
+
+    ``wanted`` names the values that are needed (None: every one): a target may leave out the others.
+    """
+
+    inputs: Mapping[str, Array]
+    golden: Mapping[str, Array] = field(default_factory=dict)
+    time_limit: float = 600.0
+    wanted: frozenset[str] | None = None
+
+
+class Backend(Protocol):
+    """A target. Implementations are stateless; one instance is made per use."""
+
+    name: str
+    capabilities: Capabilities
+
+    def available(self) -> str | None:
+        """Return None where the target can execute here, else why not with the command that installs it."""
+
+    def emit(self, program: Program, folder: Path, options: Mapping[str, str]) -> None:
+        """Write the target's files into the existing empty ``folder``, deterministically.
+
+        ``program`` is already legalised for :attr:`capabilities`. Raises CompileError (SFN401, SFN402, SFN403) where
+        the network does not fit.
+        """
+
+    def reload(self, folder: Path) -> Program:
+        """Return the exact inverse of :meth:`emit` (equal digests), read from the target's own files."""
+
+    def run(self, folder: Path, request: RunRequest) -> RunResult:
+        """Execute the emitted files, and nothing else, on input codes. Raises CompileError (SFN601, SFN603)."""
+
+
+def names() -> list[str]:
+    """Return the names of the registered back ends, sorted, without importing any."""
+    return sorted({e.name for e in entry_points(group=GROUP)})
+
+
+def load(name: str) -> Backend:
+    """Return the back end called ``name``. Raises SFN604 for an unknown name or one that two packages claim."""
+    found = [e for e in entry_points(group=GROUP) if e.name == name]
+    owners = {e.value for e in found}
+    if not found:
+        raise fail("SFN604", f"no target called {name!r}", fix=f"known targets: {', '.join(names())}")
+    if len(owners) > 1:
+        raise fail("SFN604", f"target {name!r} is claimed by several packages: {', '.join(sorted(owners))}")
+    backend: Backend = found[0].load()()
+    return backend

@@ -1,0 +1,32 @@
+"""Builds of the demo network and a tiny model, for every test of the command line."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from .commands.cli_helpers import CALIB, DIGITS, succeeds
+from .frontend.tiny_onnx import noise, saved, tiny
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Path:
+    """A build of the demo network, never changed by a test."""
+    out = tmp_path_factory.mktemp("digits") / "out"
+    succeeds("compile", DIGITS, "--calib", CALIB, "--samples", 120, "-o", out, "--quiet")
+    return out
+
+
+@pytest.fixture
+def out(made, tmp_path) -> Path:
+    """A copy of it that a test may spoil."""
+    return Path(shutil.copytree(made, tmp_path / "out"))
+
+
+@pytest.fixture
+def little(tmp_path) -> Path:
+    """A tiny model for what needs no real network."""
+    body = "a = Conv(x, w, b) r = Relu(a) f = Flatten(r) y = Gemm(f, k)"
+    return saved(tiny(body, w=noise(4, 3, 3, 3), b=noise(4), k=noise(64, 2)), tmp_path, "little.onnx")
