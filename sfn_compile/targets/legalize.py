@@ -22,12 +22,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from ..foundation.diagnostics import CompileError, Diagnostic, Origin, fail
 from ..program.network import (
     MOVES,
+    AdaptiveName,
     Conv,
     Dense,
+    Elementwise,
     Gather,
     Identity,
     LinearMap,
@@ -48,6 +51,7 @@ from ..program.network import (
     Shape,
     Step,
     SumPool,
+    Table,
     Uniform,
 )
 from ..program.ranges import accumulator_range, bits_for, norm_top, normalization_reach, ratio_reach
@@ -106,8 +110,10 @@ class _Rewriter:
             elif isinstance(step, Normalization):
                 read = (replace(p, source=self._concrete(p.source)) for p in step.projections)
                 self.steps.append(replace(step, projections=tuple(read)))
-            else:
+            elif isinstance(step, Population):
                 self.steps.append(self._population(step))
+            else:
+                assert_never(step)
         for out in self.program.outputs:
             if out.value in self.views:
                 self._concrete(out.value)
@@ -187,13 +193,16 @@ class _Rewriter:
         if isinstance(p.map, Conv | SumPool):
             channels = _whole_channels(view)
             merged = None if channels is None else _move_channels(p.map, view, *channels, self.top)
-            if merged is not None:
-                return merged
-        return [replace(p, source=self._concrete(p.source))]
+            return [replace(p, source=self._concrete(p.source))] if merged is None else merged
+        if isinstance(p.map, Dense):  # over the last axis of several: rows are read as they stand
+            return [replace(p, source=self._concrete(p.source))]
+        assert_never(p.map)
 
     def _product(self, p: Product) -> Product:
         if isinstance(p.form, Matmul):  # rows and columns are read as they stand
             return replace(p, left=self._concrete(p.left), right=self._concrete(p.right))
+        if not isinstance(p.form, Elementwise):
+            assert_never(p.form)
         left, right = self._operand(p.left), self._operand(p.right)
         shapes = [self.info[s].shape for s in (p.left, p.right)]
         read = [self.info[s].shape if s in self.info else shape for s, shape in zip((left, right), shapes, strict=True)]
@@ -371,9 +380,10 @@ def ungrouped(conv: Conv) -> Array:
 
 def _problems(step: Step, target: str, capabilities: Capabilities) -> list[Diagnostic]:
     where = ", ".join(step.origin.nodes) or step.name
-    if isinstance(step, MaxPool) and not capabilities.max_pool:
-        return [Diagnostic("SFN402", f"target {target} has no max pooling", where)]
-    if isinstance(step, MaxPool | Move):
+    if isinstance(step, MaxPool):
+        what = f"target {target} has no max pooling"
+        return [] if capabilities.max_pool else [Diagnostic("SFN402", what, where)]
+    if isinstance(step, Move):
         return []
     found = [
         Diagnostic("SFN402", f"target {target} has no {what}", where, "leave this target out; the others are built")
@@ -382,6 +392,8 @@ def _problems(step: Step, target: str, capabilities: Capabilities) -> list[Diagn
     ]
     if isinstance(step, Normalization):
         return found
+    if not isinstance(step, Population):
+        assert_never(step)
     for q in step.products:
         kind = type(q.form).__name__
         if kind not in capabilities.products:
@@ -398,7 +410,7 @@ def _problems(step: Step, target: str, capabilities: Capabilities) -> list[Diagn
     return found
 
 
-def _adaptive(step: Population | Normalization) -> list[tuple[str, str]]:
+def _adaptive(step: Population | Normalization) -> list[tuple[AdaptiveName, str]]:
     """Return (class name, what it is in words) of every threshold that follows a row of neurons."""
     if isinstance(step, Normalization):
         return [("Normalization", f"normalisation by a row's standard deviation ({step.sources[0]} into {step.name})")]
@@ -406,7 +418,9 @@ def _adaptive(step: Population | Normalization) -> list[tuple[str, str]]:
         return [("RowTable", f"thresholds that follow the maximum of a row, as softmax needs ({step.name})")]
     if isinstance(step.ladder, Ratio):
         return [("Ratio", f"thresholds scaled by the sum of a row, as softmax needs ({step.name})")]
-    return []
+    if isinstance(step.ladder, Uniform | Table | Readout):
+        return []
+    assert_never(step.ladder)
 
 
 def check_widths(program: Program, target: str, capabilities: Capabilities) -> None:
