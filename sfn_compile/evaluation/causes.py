@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from ..foundation.decibel import decibel
 from ..graph.ops.layer import channel_rows
 from ..program.broadcast import Axis
-from ..program.network import Normalization, Population, Readout, Step, Table
+from ..program.network import Normalization, Population, Ratio, Readout, RowTable, Step, Table, Uniform
 from ..program.rounding import to_ranks
 from ..report.activity import HALF
 
@@ -94,7 +95,11 @@ def book_of(step: Step) -> Array | None:
     ladder = step.ladder
     if isinstance(ladder, Readout):
         return None
-    return np.unique(ladder.codes) if isinstance(ladder, Table) else np.arange(ladder.lo, ladder.hi + 1)
+    if isinstance(ladder, Table | RowTable):
+        return np.unique(ladder.codes)
+    if isinstance(ladder, Uniform | Ratio):
+        return np.arange(ladder.lo, ladder.hi + 1)
+    assert_never(ladder)
 
 
 def cause_of(parts: Parts, levels: int, is_unlike: bool) -> str:

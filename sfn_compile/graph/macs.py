@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from typing_extensions import assert_never
 
-from ..program.network import Conv, Dense, LinearMap, Matmul, Product, SumPool, ValueInfo
+from ..program.network import Conv, Dense, Gather, Identity, LinearMap, Product, SumPool, ValueInfo
 from .graph import Graph
 from .ops import Layer
 
@@ -18,14 +19,17 @@ def macs(linear: LinearMap, source: ValueInfo) -> int:
         return size * linear.weight.shape[1]
     if isinstance(linear, Conv):
         return size * int(np.prod(linear.weight.shape[1:]))
-    return size * (int(np.prod(linear.kernel)) if isinstance(linear, SumPool) else 1)
+    if isinstance(linear, SumPool):
+        return size * int(np.prod(linear.kernel))
+    if isinstance(linear, Identity | Gather):
+        return size
+    assert_never(linear)
 
 
 def product_macs(product: Product, info: Mapping[str, ValueInfo]) -> int:
     """Return the multiplications of two codes of one sample."""
     left, right = info[product.left].shape, info[product.right].shape
-    each = left[-1] if isinstance(product.form, Matmul) else 1
-    return each * int(np.prod(product.form.out_shape(left, right)))
+    return product.form.summed(left) * int(np.prod(product.form.out_shape(left, right)))
 
 
 def macs_of(graph: Graph) -> int:

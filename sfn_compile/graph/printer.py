@@ -10,8 +10,9 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
+from typing_extensions import assert_never
 
-from ..program.network import HostOp, MaxPool, Normalization, Population, Product, Program, Projection, Step
+from ..program.network import HostOp, MaxPool, Move, Normalization, Population, Product, Program, Projection, Step
 from .graph import Graph, Node
 from .ops import Activation, Expression, Layer
 
@@ -63,7 +64,9 @@ def _step(step: Step) -> str:
     if isinstance(step, MaxPool):
         pool = f"kernel={step.kernel} strides={step.strides} pads={step.pads} dilations={step.dilations}"
         return f"{head}max_pool {pool} %{step.source}"
-    return f"{head}{_attributes(step.op)} {' '.join('%' + s for s in step.sources)}"
+    if isinstance(step, Move):
+        return f"{head}{_attributes(step.op)} {' '.join('%' + s for s in step.sources)}"
+    assert_never(step)
 
 
 def _terms(projections: tuple[Projection, ...], products: tuple[Product, ...]) -> str:

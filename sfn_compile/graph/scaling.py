@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from ..program.broadcast import channel_vector, compress
 from ..program.network import Conv, Dense, Gather, Identity, LinearMap, ProductForm, Shape, SumPool
@@ -18,11 +19,11 @@ def scale_output(linear: LinearMap, factor: Array, shape: Shape) -> LinearMap | 
     """Return the map of ``factor * map(x)`` for an output sample of ``shape``, None where it is no such map."""
     if isinstance(linear, Identity | SumPool | Gather):
         return replace(linear, weight=compress(np.multiply(*np.broadcast_arrays(linear.weight, factor))))
-    axis = 0 if isinstance(linear, Conv) else -1
-    rows = channel_vector(factor, shape, axis)
+    if not isinstance(linear, Conv | Dense):
+        assert_never(linear)
+    rows = channel_vector(factor, shape, 0 if isinstance(linear, Conv) else -1)
     if rows is None:
         return None
-    assert isinstance(linear, Conv | Dense)
     return replace(linear, weight=linear.weight * rows.reshape(-1, *(1,) * (linear.weight.ndim - 1)))
 
 
@@ -46,7 +47,8 @@ def scale_input(linear: LinearMap, factor: Array, shape: Shape) -> LinearMap | N
     if isinstance(linear, SumPool):
         column = columns.reshape(-1, *(1,) * (len(shape) - 1))
         return replace(linear, weight=compress(np.multiply(*np.broadcast_arrays(linear.weight, column))))
-    assert isinstance(linear, Conv)
+    if not isinstance(linear, Conv):
+        assert_never(linear)
     w = linear.weight
     grouped = w.reshape(linear.groups, w.shape[0] // linear.groups, w.shape[1], -1)
     scaled = grouped * columns.reshape(linear.groups, 1, w.shape[1], 1)

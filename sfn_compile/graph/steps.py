@@ -8,9 +8,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from ..program.broadcast import Axis, axes_of, compress, move_array
-from ..program.network import Conv, Dense, Identity, LinearMap, Matmul, ProductForm, Shape, ValueInfo
+from ..program.network import (
+    Conv,
+    Dense,
+    Elementwise,
+    Gather,
+    Identity,
+    LinearMap,
+    Matmul,
+    ProductForm,
+    Shape,
+    SumPool,
+    ValueInfo,
+)
 from .graph import Graph, Node
 from .ops import Layer, MaxPool, Moved, Normalize
 from .ops.layer import Terms, channel_rows
@@ -70,7 +83,9 @@ def effective(linear: LinearMap, step: Array, shape: Shape) -> LinearMap | None:
     if isinstance(linear, Identity):
         widened = linear.weight.reshape((1,) * (len(shape) - linear.weight.ndim) + linear.weight.shape)
         return Identity(compress(np.multiply(*np.broadcast_arrays(widened, ranked))))
-    return scale_input(linear, ranked, shape)
+    if isinstance(linear, Dense | Conv | SumPool | Gather):
+        return scale_input(linear, ranked, shape)
+    assert_never(linear)
 
 
 def effective_product(form: ProductForm, left: Array, right: Array, rank: int) -> ProductForm:
@@ -81,8 +96,10 @@ def effective_product(form: ProductForm, left: Array, right: Array, rank: int) -
 
 def contracted(form: ProductForm, side: int, step: Array, shape: Shape) -> bool:
     """Return whether a matrix product sums over codes of different steps in its left (0) or right (1) factor."""
-    if not isinstance(form, Matmul):
+    if isinstance(form, Elementwise):
         return False
+    if not isinstance(form, Matmul):
+        assert_never(form)
     ranked = compress(step.reshape((1,) * (len(shape) - step.ndim) + step.shape))
     return ranked.shape[-1 - side] > 1
 
@@ -115,6 +132,8 @@ def rows_of(linear: LinearMap | ProductForm, shape: Shape, axis: Axis) -> Array:
     weight = linear.weight
     if isinstance(linear, Conv | Dense):
         return weight.reshape(weight.shape[0], -1)
+    if not isinstance(linear, SumPool | Identity | Gather | Elementwise | Matmul):
+        assert_never(linear)
     ranked = weight.reshape((1,) * (len(shape) - weight.ndim) + weight.shape)
     over = axes_of(axis, len(shape))
     full = np.broadcast_to(ranked, [shape[a] if a in over else d for a, d in enumerate(ranked.shape)])

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from ..foundation.samples import Samples
 from ..graph.graph import Graph
@@ -18,12 +19,12 @@ Array = NDArray[Any]
 
 def apply_host(op: HostOp, x: Array) -> Array:
     """Return a host operation's result on a batch ``(n, *shape)``, in float64."""
-    args = dict(op.args)
+    args: dict[str, Any] = dict(op.args)
     if op.kind == "affine":
         return np.asarray(x * args["scale"] + args["bias"])
     if op.kind == "move":
         return np.asarray(args["op"].apply(x))
-    if op.kind in ("softmax", "log_softmax"):
+    if op.kind == "softmax" or op.kind == "log_softmax":
         return Softmax(tuple(args["axes"]), op.kind == "log_softmax").evaluate(x)
     if op.kind == "grid":
         return to_codes(x, args["step"], args["lo"], args["hi"], args["rounding"]) * np.asarray(args["step"])
@@ -38,7 +39,9 @@ def apply_host(op: HostOp, x: Array) -> Array:
         return Expression(args["steps"]).evaluate(x)
     if op.kind == "leaky_relu":
         return Activation("leaky_relu", args["slope"]).evaluate(x)
-    return Activation(op.kind).evaluate(x)  # type: ignore[arg-type]
+    if op.kind == "relu" or op.kind == "sigmoid" or op.kind == "tanh":
+        return Activation(op.kind).evaluate(x)
+    assert_never(op.kind)
 
 
 def prepare(encoding: Encoding | Any, x: Array) -> Array:

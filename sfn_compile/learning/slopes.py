@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
-from ..program.network import Conv, Dense, Gather, LinearMap, Shape, SumPool
+from ..program.network import Conv, Dense, Gather, Identity, LinearMap, Shape, SumPool
 from ..simulator import kernels
 from ..simulator.kernels import Window, beside
 
@@ -46,7 +47,9 @@ def slope_of(linear: LinearMap, shape: Shape) -> Slope:
         return PoolSlope(linear, shape)
     if isinstance(linear, Gather):
         return MoveSlope(linear.index, int(np.prod(shape)), beside(linear.weight, linear.index.ndim).astype(F32))
-    return IdentitySlope(beside(linear.weight, len(shape)).astype(F32))
+    if isinstance(linear, Identity):
+        return IdentitySlope(beside(linear.weight, len(shape)).astype(F32))
+    assert_never(linear)
 
 
 @dataclass(frozen=True)

@@ -1,55 +1,31 @@
 """The one place where integer arithmetic means something.
 
-Every function takes arrays with a leading batch axis. Two engines compute the same integers:
+Every function takes arrays with a leading batch axis and computes in int64, written to be read: it is the specification
+(``docs/spec/arithmetic.md``) and knows no engine. What computes the same integers faster stands beside the simulator
+(:mod:`sfn_compile.simulator.compiled_steps`, :mod:`sfn_compile.simulator.kernels`) and is compared with this.
 
-* ``reference``: int64 throughout, written to be read. It is the specification (``docs/spec/arithmetic.md``).
-* ``fast``: the kernels of :mod:`.simulator.kernels` on floats, used only where a proved bound makes every partial
-  sum exact (below 2**24 in float32, below 2**53 in float64), else the reference.
-
-A third, ``real``, runs the same linear maps in float64 on the float graph, before anything is an integer.
-
-``bound`` is always an upper bound of ``sum |w| * |s|`` over one accumulator, so it bounds every partial sum in any
-order of summation.
+Linear maps and products mean the same before anything is an integer: with ``number`` float64 they are those of the
+float graph.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..simulator import kernels
-
-Engine = Literal["fast", "reference", "real"]
+Number: TypeAlias = type[np.int64] | type[np.float64]
 Array = NDArray[Any]
 Pads = tuple[tuple[int, int], ...]
 
-FLOAT32_EXACT = 2**24
-FLOAT64_EXACT = 2**53
 FEW_THRESHOLDS = 12  # below this, comparing with each costs less than a binary search
 
 
-def exact_dtype(bound: int, engine: Engine) -> type[np.generic]:
-    """Return the cheapest dtype in which sums of integers bounded by ``bound`` are exact.
-
-    >>> [exact_dtype(b, "fast").__name__ for b in (2**24 - 1, 2**24, 2**53)]
-    ['float32', 'float64', 'int64']
-    """
-    if engine == "real":
-        return np.float64
-    if engine == "reference" or bound >= FLOAT64_EXACT:
-        return np.int64
-    return np.float32 if bound < FLOAT32_EXACT else np.float64
-
-
-def dense(s: Array, weight: Array, bound: int, engine: Engine = "fast") -> Array:
-    """Return ``s @ weight.T`` over the last axis: s ``(n, ..., n_in)``, weight ``(n_out, n_in)``, int64 result."""
-    dtype = exact_dtype(bound, engine)
-    if dtype is not np.int64:
-        return _through(kernels.dense(weight, dtype), s, engine)
-    return s.astype(np.int64) @ weight.T.astype(np.int64)
+def dense(s: Array, weight: Array, number: Number = np.int64) -> Array:
+    """Return ``s @ weight.T`` over the last axis: s ``(n, ..., n_in)``, weight ``(n_out, n_in)``."""
+    return s.astype(number) @ weight.T.astype(number)
 
 
 def windows(
@@ -77,51 +53,43 @@ def conv(
     pads: Pads,
     dilations: Sequence[int],
     groups: int,
-    bound: int,
-    engine: Engine = "fast",
+    number: Number = np.int64,
 ) -> Array:
     """Return the zero-padded cross-correlation of ONNX ``Conv``: s ``(n, c, *space)``, weight ``(o, c/groups, *k)``."""
-    dtype = exact_dtype(bound, engine)
-    if dtype is not np.int64:
-        return _through(kernels.conv(weight, strides, pads, dilations, groups, dtype), s, engine)
     kernel = weight.shape[2:]
-    read = windows(s.astype(np.int64), kernel, strides, dilations, pads)  # (n, c, *space, *k)
+    read = windows(s.astype(number), kernel, strides, dilations, pads)  # (n, c, *space, *k)
     n, c, space = read.shape[0], read.shape[1], read.shape[2 : 2 + len(kernel)]
     fan_in = weight[0].size
     columns = np.moveaxis(read.reshape(n, groups, c // groups, *read.shape[2:]), 2, 2 + len(kernel))
     columns = columns.reshape(n, groups, int(np.prod(space)), fan_in)  # (n, g, *space, c/g, *k)
-    rows = weight.reshape(groups, weight.shape[0] // groups, fan_in).astype(np.int64)
+    rows = weight.reshape(groups, weight.shape[0] // groups, fan_in).astype(number)
     return np.matmul(rows, columns.swapaxes(2, 3)).reshape(n, weight.shape[0], *space)
 
 
 def sum_pool(
-    s: Array, kernel: Sequence[int], strides: Sequence[int], pads: Pads, weight: Array, engine: Engine = "fast"
+    s: Array, kernel: Sequence[int], strides: Sequence[int], pads: Pads, weight: Array, number: Number = np.int64
 ) -> Array:
     """Return ``weight * (sum over each window)``; zero padded; ``weight`` broadcasts against one output sample."""
-    number = _number(engine)
     view = windows(s.astype(number), kernel, strides, (1,) * len(kernel), pads)
     return view.sum(axis=tuple(range(-len(kernel), 0)), dtype=number) * weight.astype(number)
 
 
-def identity(s: Array, weight: Array, engine: Engine = "fast") -> Array:
+def identity(s: Array, weight: Array, number: Number = np.int64) -> Array:
     """Return ``weight * s`` element by element; ``weight`` broadcasts against one sample."""
-    number = _number(engine)
     return s.astype(number) * weight.astype(number)
 
 
-def product(left: Array, right: Array, weight: Array, engine: Engine = "fast") -> Array:
+def product(left: Array, right: Array, weight: Array, number: Number = np.int64) -> Array:
     """Return ``weight * left * right`` element by element; all three broadcast against one sample of the product.
 
     >>> product(np.array([[[2], [3]]]), np.array([[[1, 4]]]), np.array([[-5]])).tolist()
     [[[-10, -40], [-15, -60]]]
     """
-    number = _number(engine)
     return left.astype(number) * right.astype(number) * weight.astype(number)
 
 
-def gather(s: Array, index: Array, weight: Array, engine: Engine = "fast") -> Array:
+def gather(s: Array, index: Array, weight: Array, number: Number = np.int64) -> Array:
     """Return ``weight * s.flat[index]`` per sample; an index of -1 reads code 0. ``index`` has the output's shape."""
-    number = _number(engine)
     picked = s.reshape(s.shape[0], -1)[:, np.maximum(index, 0)].astype(number)
     return np.where(index >= 0, picked, 0) * weight.astype(number)
 
@@ -169,35 +137,24 @@ def max_pool(
     return windows(s, kernel, strides, dilations, pads, fill=lo).max(axis=tuple(range(-len(kernel), 0)))
 
 
-def _number(engine: Engine) -> type[np.generic]:
-    return np.float64 if engine == "real" else np.int64
-
-
-def _through(kernel: kernels.Kernel, s: Array, engine: Engine) -> Array:
-    """Return what a kernel, which takes the batch axis last, makes of ``s``, which has it first."""
-    return np.moveaxis(kernel(np.moveaxis(s, 0, -1)), -1, 0).astype(_number(engine), copy=False)
-
-
 # -- rows: what a neuron compares itself with -----------------------------------------------------------------------
 ISQRT_LIMIT = 2**62  # roots are taken of integers below it, so that squares of neighbours still fit int64
 
 
-def matmul(left: Array, right: Array, weight: Array, bound: int, engine: Engine = "fast") -> Array:
-    """Return ``weight * (left @ right)``: left ``(n, ..., m, k)``, right ``(n, ..., k, j)``; int64 result.
+def matmul(left: Array, right: Array, weight: Array, number: Number = np.int64) -> Array:
+    """Return ``weight * (left @ right)``: left ``(n, ..., m, k)``, right ``(n, ..., k, j)``.
 
-    ``weight`` broadcasts against one sample of the product; ``bound`` is that of the sums without it.
+    ``weight`` broadcasts against one sample of the product.
 
-    >>> matmul(np.array([[[2, 3]]]), np.array([[[1], [4]]]), np.array([[5]]), 14).tolist()
+    >>> matmul(np.array([[[2, 3]]]), np.array([[[1], [4]]]), np.array([[5]])).tolist()
     [[[70]]]
     """
-    dtype = exact_dtype(bound, engine)
-    product = np.matmul(left.astype(dtype), right.astype(dtype)).astype(_number(engine), copy=False)
-    return product * weight.astype(_number(engine))
+    return np.matmul(left.astype(number), right.astype(number)) * weight.astype(number)
 
 
-def row_sum(s: Array, axis: int, engine: Engine = "fast") -> Array:
+def row_sum(s: Array, axis: int) -> Array:
     """Return the sum over ``axis`` of one sample, which stays as an axis of length 1."""
-    return s.sum(axis=_batched((axis,), s.ndim), dtype=_number(engine), keepdims=True)
+    return s.sum(axis=_batched((axis,), s.ndim), dtype=np.int64, keepdims=True)
 
 
 def fire_row_table(acc: Array, offset: Array, axis: int, thresholds: Array, codes: Array) -> Array:

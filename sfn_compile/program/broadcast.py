@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
-from .network import MoveOp, Reshape, Shape, Slice, Take, Transpose
+from .network import Concat, MoveOp, Pad, Reshape, Shape, Slice, Take, Transpose
 
 Array = NDArray[Any]
 Axis = int | tuple[int, ...]
@@ -60,7 +61,9 @@ def unmove_array(op: MoveOp, array: Array, shape: Shape) -> Array | None:
         return _unpicked(
             [np.array(op.index) if a == op.axis else np.arange(d) for a, d in enumerate(shape)], array, shape
         )
-    return None
+    if isinstance(op, Pad | Concat):
+        return None
+    assert_never(op)
 
 
 def _unpicked(picks: list[Array], array: Array, shape: Shape) -> Array | None:

@@ -1,13 +1,18 @@
-"""Linear maps from codes into an accumulator. Meaning of every class: ``docs/spec/program.md``."""
+"""Linear maps from codes into an accumulator. Meaning of every class: ``docs/spec/program.md``.
+
+``apply`` computes by the definition (:mod:`.arithmetic`), in integers unless ``number`` says float64.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
 from . import arithmetic
+from .arithmetic import Number
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -24,9 +29,9 @@ class Dense:
         """Return the accumulator's shape for a source of ``shape``."""
         return (*shape[:-1], self.weight.shape[0])
 
-    def apply(self, s: Array, bound: int, engine: arithmetic.Engine = "fast") -> Array:
+    def apply(self, s: Array, number: Number = np.int64) -> Array:
         """Return the accumulator of codes ``s`` ``(n, *shape)``."""
-        return arithmetic.dense(s, self.weight, bound, engine)
+        return arithmetic.dense(s, self.weight, number)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +49,9 @@ class Conv:
         space = window_shape(shape[1:], self.weight.shape[2:], self.strides, self.pads, self.dilations)
         return (self.weight.shape[0], *space)
 
-    def apply(self, s: Array, bound: int, engine: arithmetic.Engine = "fast") -> Array:
+    def apply(self, s: Array, number: Number = np.int64) -> Array:
         """Return the accumulator of codes ``s`` ``(n, c, *space)``."""
-        return arithmetic.conv(s, self.weight, self.strides, self.pads, self.dilations, self.groups, bound, engine)
+        return arithmetic.conv(s, self.weight, self.strides, self.pads, self.dilations, self.groups, number)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +68,9 @@ class SumPool:
         ones = (1,) * len(self.kernel)
         return (shape[0], *window_shape(shape[1:], self.kernel, self.strides, self.pads, ones))
 
-    def apply(self, s: Array, bound: int, engine: arithmetic.Engine = "fast") -> Array:
+    def apply(self, s: Array, number: Number = np.int64) -> Array:
         """Return the accumulator of codes ``s`` ``(n, c, *space)``."""
-        return arithmetic.sum_pool(s, self.kernel, self.strides, self.pads, self.weight, engine)
+        return arithmetic.sum_pool(s, self.kernel, self.strides, self.pads, self.weight, number)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +83,9 @@ class Identity:
         """Return the accumulator's shape: the source's own."""
         return shape
 
-    def apply(self, s: Array, bound: int, engine: arithmetic.Engine = "fast") -> Array:
+    def apply(self, s: Array, number: Number = np.int64) -> Array:
         """Return the accumulator of codes ``s``."""
-        return arithmetic.identity(s, self.weight, engine)
+        return arithmetic.identity(s, self.weight, number)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,12 +99,13 @@ class Gather:
         """Return the accumulator's shape: that of ``index``."""
         return tuple(self.index.shape)
 
-    def apply(self, s: Array, bound: int, engine: arithmetic.Engine = "fast") -> Array:
+    def apply(self, s: Array, number: Number = np.int64) -> Array:
         """Return the accumulator of codes ``s``."""
-        return arithmetic.gather(s, self.index, self.weight, engine)
+        return arithmetic.gather(s, self.index, self.weight, number)
 
 
 LinearMap: TypeAlias = Dense | Conv | SumPool | Identity | Gather
+MapName: TypeAlias = Literal["Dense", "Conv", "SumPool", "Identity", "Gather"]  # what a target says it can express
 
 
 def window_shape(space: Shape, kernel: Shape, strides: Shape, pads: Pads, dilations: Shape) -> Shape:

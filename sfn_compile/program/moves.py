@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,4 +82,5 @@ class Take:
 
 
 MoveOp: TypeAlias = Reshape | Transpose | Concat | Slice | Pad | Take
-MOVES = frozenset(c.__name__ for c in (Reshape, Transpose, Concat, Slice, Pad, Take))
+MoveName: TypeAlias = Literal["Reshape", "Transpose", "Concat", "Slice", "Pad", "Take"]  # of a target's capabilities
+MOVES: frozenset[MoveName] = frozenset({"Reshape", "Transpose", "Concat", "Slice", "Pad", "Take"})

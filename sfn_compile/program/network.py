@@ -9,30 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from ..foundation.diagnostics import Origin
 from . import arithmetic
-from .linear_maps import Conv, Dense, Gather, Identity, LinearMap, Pads, Shape, SumPool, window_shape
-from .moves import MOVES, Concat, MoveOp, Pad, Reshape, Slice, Take, Transpose
+from .linear_maps import Conv, Dense, Gather, Identity, LinearMap, MapName, Pads, Shape, SumPool, window_shape
+from .moves import MOVES, Concat, MoveName, MoveOp, Pad, Reshape, Slice, Take, Transpose
 from .neurons import Ladder, Ratio, Readout, RowSum, RowTable, Table, Uniform
-from .products import Elementwise, Matmul, Product, ProductForm
+from .products import Elementwise, FormName, Matmul, Product, ProductForm
 from .rounding import Rounding
 
 __all__ = [
-    "ADAPTIVE", "MOVES", "Concat", "Conv", "Decoding", "Dense", "Elementwise", "Encoding", "Gather", "HostOp",
-    "Identity", "Ladder", "LinearMap", "Matmul", "MaxPool", "Move", "MoveOp", "Normalization", "Pad", "Pads",
-    "Population", "Product", "ProductForm", "Program", "Projection", "Ratio", "Readout", "Reshape", "RowSum",
-    "RowTable", "Shape", "Slice", "Step", "SumPool", "Table", "Take", "Transpose", "Uniform", "ValueInfo",
-    "window_shape",
+    "ADAPTIVE", "MOVES", "AdaptiveName", "Concat", "Conv", "Decoding", "Dense", "Elementwise", "Encoding", "FormName",
+    "Gather", "HostKind", "HostOp", "Identity", "Ladder", "LinearMap", "MapName", "Matmul", "MaxPool", "Move",
+    "MoveName", "MoveOp", "Normalization", "Pad", "Pads", "Population", "Product", "ProductForm", "Program",
+    "Projection", "Ratio", "Readout", "Reshape", "RowSum", "RowTable", "Shape", "Slice", "Step", "SumPool", "Table",
+    "Take", "Transpose", "Uniform", "ValueInfo", "window_shape",
 ]  # fmt: skip
 
 FORMAT = 3
 # Names of the classes whose thresholds follow a row of neurons: what a target says it can do, or not.
-ADAPTIVE = frozenset({"RowTable", "Ratio", "Normalization"})
+AdaptiveName: TypeAlias = Literal["RowTable", "Ratio", "Normalization"]
+ADAPTIVE: frozenset[AdaptiveName] = frozenset({"RowTable", "Ratio", "Normalization"})
 Array = NDArray[Any]
 
 
@@ -98,7 +100,7 @@ class Normalization:
 
     def apply(self, *codes: Array) -> Array:
         """Return the codes for those of every source ``(n, *shape)``, int32."""
-        x = sum(p.map.apply(s, 0, "reference") for p, s in zip(self.projections, codes, strict=True))
+        x = sum(p.map.apply(s) for p, s in zip(self.projections, codes, strict=True))
         d, root = arithmetic.moments(np.asarray(x), self.axes, self.centred, self.epsilon, self.bits)
         return self.ladder.fire(d * self.gain.astype(np.int64), root)
 
@@ -137,6 +139,12 @@ Step: TypeAlias = Population | Normalization | MaxPool | Move
 
 
 # -- the host's side: floats in, floats out -----------------------------------------------------------------------
+HostKind: TypeAlias = Literal[
+    "affine", "move", "relu", "clip", "leaky_relu", "sigmoid", "tanh", "scalar", "softmax", "log_softmax",
+    "arg_extreme", "grid", "integer",
+]  # fmt: skip
+
+
 @dataclass(frozen=True, eq=False)
 class HostOp:
     """A float operation outside the integer network: before the encoding or after the decoding.
@@ -148,7 +156,7 @@ class HostOp:
     axes counted in one sample.
     """
 
-    kind: str
+    kind: HostKind
     args: tuple[tuple[str, Any], ...] = ()
 
 
@@ -233,14 +241,23 @@ class Program:
 
 
 def _value_info(step: Step, known: dict[str, ValueInfo]) -> ValueInfo:
-    if isinstance(step, Population) and isinstance(step.ladder, Readout):
-        offset = step.ladder.offset
-        return ValueInfo(step.shape, step.acc_min + int(offset.min()), step.acc_max + int(offset.max()))
     if isinstance(step, Population | Normalization):
-        assert not isinstance(step.ladder, Readout)
-        return ValueInfo(step.shape, step.ladder.lo, step.ladder.hi)
-    infos = [known[s] for s in step.sources]
-    lo, hi = min(i.lo for i in infos), max(i.hi for i in infos)
-    if isinstance(step, Move) and isinstance(step.op, Pad):
-        lo, hi = min(lo, 0), max(hi, 0)
-    return ValueInfo(step.shape, lo, hi)
+        return ValueInfo(step.shape, *_fired_range(step))
+    if isinstance(step, MaxPool | Move):
+        infos = [known[s] for s in step.sources]
+        lo, hi = min(i.lo for i in infos), max(i.hi for i in infos)
+        if isinstance(step, Move) and isinstance(step.op, Pad):
+            lo, hi = min(lo, 0), max(hi, 0)
+        return ValueInfo(step.shape, lo, hi)
+    assert_never(step)
+
+
+def _fired_range(step: Population | Normalization) -> tuple[int, int]:
+    """Return the smallest and the largest integer that a step's ladder makes."""
+    ladder = step.ladder
+    if isinstance(ladder, Readout):
+        assert isinstance(step, Population)
+        return step.acc_min + int(ladder.offset.min()), step.acc_max + int(ladder.offset.max())
+    if isinstance(ladder, Uniform | Table | RowTable | Ratio):
+        return ladder.lo, ladder.hi
+    assert_never(ladder)

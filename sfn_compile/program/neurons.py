@@ -117,9 +117,9 @@ class RowSum:
     source: str
     axis: int
 
-    def apply(self, s: Array, engine: arithmetic.Engine = "fast") -> Array:
+    def apply(self, s: Array) -> Array:
         """Return r for codes ``s`` ``(n, *shape)``."""
-        return arithmetic.row_sum(s, self.axis, engine)
+        return arithmetic.row_sum(s, self.axis)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import arithmetic
+from .arithmetic import Number
 from .linear_maps import Shape
 
 Array = NDArray[Any]
@@ -28,9 +29,13 @@ class Elementwise:
         assert len(left) == len(right)
         return tuple(int(n) for n in np.broadcast_shapes(left, right))
 
-    def apply(self, left: Array, right: Array, bound: int, engine: arithmetic.Engine = "fast") -> Array:
+    def summed(self, left: Shape) -> int:
+        """Return how many products of two codes one accumulator adds up, for left samples of this shape: one."""
+        return 1
+
+    def apply(self, left: Array, right: Array, number: Number = np.int64) -> Array:
         """Return the accumulator of codes ``left`` and ``right``, each ``(n, *shape)``."""
-        return arithmetic.product(left, right, self.weight, engine)
+        return arithmetic.product(left, right, self.weight, number)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,16 +53,18 @@ class Matmul:
         assert left[-1] == right[-2]
         return (*left[:-1], right[-1])
 
-    def apply(self, left: Array, right: Array, bound: int, engine: arithmetic.Engine = "fast") -> Array:
-        """Return the accumulator of codes ``left`` and ``right``, each ``(n, *shape)``.
+    def summed(self, left: Shape) -> int:
+        """Return how many products of two codes one accumulator adds up, for left samples of this shape."""
+        return left[-1]
 
-        ``bound`` is that of the sums before the weight.
-        """
-        return arithmetic.matmul(left, right, self.weight, bound, engine)
+    def apply(self, left: Array, right: Array, number: Number = np.int64) -> Array:
+        """Return the accumulator of codes ``left`` and ``right``, each ``(n, *shape)``."""
+        return arithmetic.matmul(left, right, self.weight, number)
 
 
 # How two values are multiplied.
 ProductForm: TypeAlias = Elementwise | Matmul
+FormName: TypeAlias = Literal["Elementwise", "Matmul"]  # what a target says it can express
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from .network import (
     Conv,
@@ -26,6 +27,20 @@ from .network import (
 )
 
 Array = NDArray[Any]
+
+# Integers below, and all sums of integers of which every partial sum is below, are exact in that floating-point type.
+FLOAT32_EXACT, FLOAT64_EXACT = 2**24, 2**53
+
+
+def exact_dtype(bound: int) -> type[np.float32] | type[np.float64] | type[np.int64]:
+    """Return the cheapest type in which integers bounded by ``bound``, and their partial sums, are exact.
+
+    >>> [exact_dtype(b).__name__ for b in (2**24 - 1, 2**24, 2**53)]
+    ['float32', 'float64', 'int64']
+    """
+    if bound >= FLOAT64_EXACT:
+        return np.int64
+    return np.float32 if bound < FLOAT32_EXACT else np.float64
 
 
 def reach(linear: LinearMap, source: ValueInfo) -> tuple[Array, Array]:
@@ -49,8 +64,9 @@ def reach(linear: LinearMap, source: ValueInfo) -> tuple[Array, Array]:
         return _ends(linear.weight.astype(np.int64), n * lo, n * hi)
     if isinstance(linear, Gather):
         return _ends(np.asarray(linear.weight, np.int64), min(lo, 0), max(hi, 0))
-    assert isinstance(linear, Identity)
-    return _ends(linear.weight.astype(np.int64), lo, hi)
+    if isinstance(linear, Identity):
+        return _ends(linear.weight.astype(np.int64), lo, hi)
+    assert_never(linear)
 
 
 def accumulator_range(maps: list[tuple[LinearMap, ValueInfo]]) -> tuple[Array, Array]:
@@ -71,14 +87,19 @@ def product_reach(product: Product, left: ValueInfo, right: ValueInfo) -> tuple[
     if product.left == product.right and not isinstance(product.form, Matmul):
         ends = (left.lo**2, left.hi**2)
         lo, hi = 0 if left.lo <= 0 <= left.hi else min(ends), max(ends)
-    n = left.shape[-1] if isinstance(product.form, Matmul) else 1
+    n = product.form.summed(left.shape)
     return _ends(product.form.weight.astype(np.int64), n * lo, n * hi)
 
 
-def product_bound(product: Product, left: ValueInfo, right: ValueInfo) -> int:
+def unweighted_bound(product: Product, left: ValueInfo, right: ValueInfo) -> int:
     """Return the bound of every partial sum of a product before its weight."""
-    n = left.shape[-1] if isinstance(product.form, Matmul) else 1
-    return n * max(abs(left.lo), abs(left.hi)) * max(abs(right.lo), abs(right.hi))
+    return product.form.summed(left.shape) * max(abs(left.lo), abs(left.hi)) * max(abs(right.lo), abs(right.hi))
+
+
+def product_bound(product: Product, left: ValueInfo, right: ValueInfo) -> int:
+    """Return the bound of every integer of a product: its weights, its partial sums, and these times a weight."""
+    weight = int(np.abs(product.form.weight.astype(np.int64)).max(initial=0))
+    return max(unweighted_bound(product, left, right) * max(weight, 1), weight)
 
 
 def driven_range(
@@ -99,8 +120,12 @@ def absolute_bound(linear: LinearMap, source: ValueInfo) -> int:
         axes = tuple(range(1, linear.weight.ndim))
         positive, negative = _signed_sums(linear.weight, axes)
         return int((positive - negative).max(initial=0)) * top
-    fan_in = int(np.prod(linear.kernel)) if isinstance(linear, SumPool) else 1
-    return int(np.abs(linear.weight.astype(np.int64)).max(initial=0)) * fan_in * top
+    largest = int(np.abs(linear.weight.astype(np.int64)).max(initial=0)) * top
+    if isinstance(linear, SumPool):
+        return largest * int(np.prod(linear.kernel))
+    if isinstance(linear, Identity | Gather):
+        return largest
+    assert_never(linear)
 
 
 def ratio_reach(ladder: Ratio, acc: tuple[int, int], norm: int) -> tuple[int, int]:

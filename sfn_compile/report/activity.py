@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from ..calibration.collect import FloatRunner
 from ..foundation.decibel import decibel
@@ -21,7 +22,7 @@ from ..graph.ops import Layer, Normalize
 from ..graph.steps import all_steps
 from ..host.codec import encode_all
 from ..passes.mapping.split_digits import wholes
-from ..program.network import Matmul, Population, ProductForm, Program, ValueInfo
+from ..program.network import Elementwise, Matmul, Population, ProductForm, Program, ValueInfo
 from ..simulator.run import run_codes
 from . import attention
 from .fanout import classes, fan_out
@@ -229,7 +230,7 @@ def observe(
             found = met(codes[left], codes[right], form)
             seen.products[left, right] += Activity(*(m * n / total for m in found))
             dense = form.out_shape(codes[left].shape[1:], codes[right].shape[1:])
-            each = codes[left].shape[-1] if isinstance(form, Matmul) else 1
+            each = form.summed(codes[left].shape[1:])
             seen.both[left, right] += found[0] * n / total / (each * float(np.prod(dense)))
     return seen
 
@@ -270,6 +271,8 @@ def met(left: Array, right: Array, form: ProductForm) -> tuple[float, ...]:
     pairs = zip(measures(left), measures(right), strict=True)
     if isinstance(form, Matmul):
         sums = ((a.sum(axis=-2, dtype=np.float64) * b.sum(axis=-1, dtype=np.float64)).sum() for a, b in pairs)
-    else:
+    elif isinstance(form, Elementwise):
         sums = ((a * b).sum(dtype=np.float64) for a, b in pairs)
+    else:
+        assert_never(form)
     return tuple(float(s) / len(left) for s in sums)

@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from math import ceil, log2, prod
 from typing import Any
 
-from ..program.network import MaxPool, Move, Population, Program, Step, ValueInfo
+from typing_extensions import assert_never
+
+from ..program.network import MaxPool, Move, Normalization, Population, Program, Step, ValueInfo
 from .activity import MEASURES, Activity, Seen
 
 _HOROWITZ = "Horowitz, Computing's energy problem, ISSCC 2014 (45 nm, 0.9 V)"
@@ -110,8 +112,12 @@ def _terms(
     step: Step, row: Mapping[str, Any], entry: set[str], info: Mapping[str, ValueInfo], seen: Seen,
     more: Mapping[str, int],
 ) -> list[Term]:  # fmt: skip
-    if not isinstance(step, Population):  # a normalisation: mean, square and gain of every element
+    if isinstance(step, MaxPool | Move):  # no arithmetic
+        return []
+    if isinstance(step, Normalization):  # mean, square and gain of every element
         return [Term(row["macs"], Activity(), (row["weight_bits"], row["acc_bits"]), dense=True, weighted=False)]
+    if not isinstance(step, Population):
+        assert_never(step)
     found = []
     for i, (p, said) in enumerate(zip(step.projections, row["projections"], strict=True)):
         counter, reader = seen.counters[p.source], (step.name, i)

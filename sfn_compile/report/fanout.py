@@ -7,8 +7,9 @@ from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
-from ..program.linear_maps import Conv, Dense, Gather, LinearMap, Shape, SumPool
+from ..program.linear_maps import Conv, Dense, Gather, Identity, LinearMap, Shape, SumPool
 
 Counts = NDArray[np.int64]
 
@@ -28,7 +29,9 @@ def fan_out(linear: LinearMap, shape: Shape) -> Counts:
     if isinstance(linear, Gather):
         read = linear.index[linear.index >= 0]
         return np.bincount(read.ravel(), minlength=int(np.prod(shape))).reshape(shape)
-    return np.ones((1,) * len(shape), np.int64)
+    if isinstance(linear, Identity):
+        return np.ones((1,) * len(shape), np.int64)
+    assert_never(linear)
 
 
 def _windows(shape: Shape, kernel: Shape, strides: Shape, pads: Iterable[tuple[int, int]], dilations: Shape) -> Counts:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from typing_extensions import assert_never
 
 from ..calibration.collect import FloatRunner
 from ..foundation.samples import Samples
@@ -14,6 +15,9 @@ from ..graph.graph import Graph, GraphInput, Node
 from ..graph.macs import macs, product_macs
 from ..graph.ops import Layer, Normalize
 from ..program.network import (
+    Ladder,
+    MaxPool,
+    Move,
     Normalization,
     Population,
     Program,
@@ -29,8 +33,6 @@ from ..program.ranges import bits_for, normalization_reach
 from ..program.weights import weight_top
 from . import attention, energy, health
 from .activity import Seen, levels_of, observe
-
-_KINDS = {Uniform: "uniform", Table: "table", RowTable: "exponential", Ratio: "ratio", Readout: "readout"}
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,10 @@ def layers(graph: Graph, program: Program, runner: FloatRunner, x: Samples) -> M
             static = {**_static(step, nodes[step.name], info, carried), **_activity(step, info, seen)}
         elif isinstance(step, Normalization):
             static = _normalization(step, nodes[step.name], info, carried)
-        else:
+        elif isinstance(step, MaxPool | Move):
             continue
+        else:
+            assert_never(step)
         rows.append({**static, **seen.row(step.name, levels_of(step.name, nodes, {}))})
     for row in rows:
         row["warnings"] = health.warnings(row)
@@ -95,9 +99,8 @@ def _static(population: Population, node: Node, info: Mapping[str, ValueInfo], c
          "weight_bits": bits_for(-weight_top(p.form), weight_top(p.form)), "macs": product_macs(p, info)}
         for p in population.products
     ]  # fmt: skip
-    kind = _KINDS[type(ladder)]
     return {
-        "name": population.name, "kind": kind, "origin": list(population.origin.nodes),
+        "name": population.name, "kind": _kind(ladder), "origin": list(population.origin.nodes),
         "activation": layer.activation.label if layer.activation else None, "shape": list(population.shape),
         "lo": None if levels is None else levels.lo, "hi": None if levels is None else levels.hi,
         "levels": None if levels is None else len(levels.codes) - 1,
@@ -115,6 +118,21 @@ def _static(population: Population, node: Node, info: Mapping[str, ValueInfo], c
         "macs": 0 if layer.carries else sum(p["macs"] for p in projections + products),
         "notes": list(layer.integer.notes) if layer.integer else [],
     }  # fmt: skip
+
+
+def _kind(ladder: Ladder) -> str:
+    """Return what the report calls a neuron."""
+    if isinstance(ladder, Uniform):
+        return "uniform"
+    if isinstance(ladder, Table):
+        return "table"
+    if isinstance(ladder, RowTable):
+        return "exponential"
+    if isinstance(ladder, Ratio):
+        return "ratio"
+    if isinstance(ladder, Readout):
+        return "readout"
+    assert_never(ladder)
 
 
 def _copies(node: Node, layer: Layer) -> frozenset[int]:

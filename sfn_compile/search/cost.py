@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from ..graph.macs import macs
-from ..program.network import Normalization, Population, Program, Readout
+from ..program.network import Ladder, MaxPool, Move, Normalization, Population, Program, Readout
 from ..program.ranges import bits_for
 from ..program.weights import weight_top
 from ..report.activity import met
@@ -42,6 +43,8 @@ def synops(program: Program, values: Mapping[str, Array]) -> float:
             total += sum(met(values[q.left], values[q.right], q.form)[0] for q in step.products)
         elif isinstance(step, Normalization):
             total += 3 * int(np.prod(step.shape))
+        elif not isinstance(step, MaxPool | Move):
+            assert_never(step)
     return float(total * len(next(iter(values.values()))))
 
 
@@ -57,6 +60,6 @@ def memory(program: Program) -> int:
     return total
 
 
-def _ladder_bits(ladder: Any) -> int:
+def _ladder_bits(ladder: Ladder) -> int:
     arrays = [np.asarray(getattr(ladder, f.name)) for f in fields(ladder)]
     return sum(a.size * bits_for(int(a.min()), int(a.max())) for a in arrays if a.ndim and a.size)

@@ -1,7 +1,9 @@
 """The fast engine: the steps of a Program as kernels, each in the cheapest number type that is proved exact.
 
-Values are ``(*shape, n)``, codes in the smallest type that holds their range. What a population is not known to be
-exact for, or made of, is left to the caller's plain path.
+Values are ``(*shape, n)``, codes in the smallest type that holds their range. A population whose every number is exact
+in one floating-point type is computed in that, neuron included. Any other adds up its terms in int64, each computed in
+the cheapest type that is exact for it alone, and fires by the definition (:mod:`sfn_compile.simulator.plain_steps`), as
+normalisations do.
 """
 
 from __future__ import annotations
@@ -12,52 +14,47 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
-from ..program.arithmetic import exact_dtype
 from ..program.linear_maps import Conv, Dense, Gather, Identity, LinearMap, SumPool
 from ..program.moves import Concat, MoveOp, Pad, Reshape, Slice, Take, Transpose
-from ..program.network import MaxPool, Move, Population, Program, Step, ValueInfo
-from ..program.neurons import Readout, Table, Uniform
-from ..program.products import Elementwise, Product
-from ..program.ranges import absolute_bound
-from . import kernels
+from ..program.network import MaxPool, Move, Normalization, Population, Program, Step, ValueInfo
+from ..program.neurons import Ratio, Readout, RowTable, Table, Uniform
+from ..program.products import Elementwise, Matmul, Product
+from ..program.ranges import absolute_bound, exact_dtype, product_bound, unweighted_bound
+from . import kernels, plain_steps
 
 Array = NDArray[Any]
 Values = Mapping[str, Array]
 Run = Callable[[Values], Array]
+Fire = Callable[[Array, Values], Array]
 Info = Mapping[str, ValueInfo]
 
-# What has a kernel; a subclass may mean something else.
-MAPS = frozenset({Dense, Conv, SumPool, Identity, Gather})
-LADDERS = frozenset({Uniform, Table, Readout})
 
-
-def prepare(program: Program, plain: Callable[[Step, Values], Array]) -> list[Run]:
-    """Return one function per step, from the values so far ``(*shape, n)`` to the step's value.
-
-    ``plain`` computes a step from values ``(n, *shape)``, as int32 or int64; it does what has no fast path.
-    """
+def prepare(program: Program) -> list[Run]:
+    """Return one function per step, from the values so far ``(*shape, n)`` to the step's value."""
     info = program.values()
-    return [_step(step, info) or partial(_through, plain, step) for step in program.steps]
+    return [_step(step, info) for step in program.steps]
 
 
-def _through(plain: Callable[[Step, Values], Array], step: Step, values: Values) -> Array:
-    wide = {s: np.moveaxis(values[s], -1, 0) for s in step.sources}
-    wide = {s: v.astype(np.promote_types(v.dtype, np.int32), copy=False) for s, v in wide.items()}
-    return np.moveaxis(plain(step, wide), 0, -1)
-
-
-def _step(step: Step, info: Info) -> Run | None:
+def _step(step: Step, info: Info) -> Run:
     if isinstance(step, Population):
         return _population(step, info)
+    if isinstance(step, Normalization):
+        return partial(_normalized, step)
     if isinstance(step, MaxPool):
         pool = kernels.max_pool(step.kernel, step.strides, step.pads, step.dilations, info[step.source].lo)
         name = step.source
         return lambda values: pool(values[name])
     if isinstance(step, Move):
         move, names = _move(step.op), step.sources
-        return None if move is None else lambda values: move(*(values[s] for s in names))
-    return None
+        return lambda values: move(*(values[s] for s in names))
+    assert_never(step)
+
+
+def _normalized(step: Normalization, values: Values) -> Array:
+    codes = step.apply(*(np.moveaxis(values[s], -1, 0) for s in step.sources))
+    return np.moveaxis(codes.astype(kernels.code_dtype(step.ladder.lo, step.ladder.hi)), 0, -1)
 
 
 def bytes_per_sample(program: Program, info: Info) -> int:
@@ -67,68 +64,79 @@ def bytes_per_sample(program: Program, info: Info) -> int:
 
 
 # -- populations ----------------------------------------------------------------------------------------------------
-def _population(step: Population, info: Info) -> Run | None:
-    """Return a population's step, None where a part of it is unknown or only int64 is exact."""
+def _population(step: Population, info: Info) -> Run:
+    total, fire = sums(step, info), neurons(step, info)
+    return lambda values: fire(total(values), values)
+
+
+def number_type(step: Population, info: Info) -> kernels.DType:
+    """Return the number type of a population's accumulators: a float type where that is exact for all of it."""
+    if any(isinstance(p.form, Matmul) for p in step.products):  # its weight is multiplied in int64
+        return np.int64
+    bound = _fired_bound(step, accumulator_bound(step, info))
+    return np.int64 if bound is None else exact_dtype(bound)
+
+
+def sums(step: Population, info: Info) -> Run:
+    """Return what makes the accumulators ``(*shape, n)`` of a population, in its number type."""
     dtype = number_type(step, info)
-    if dtype is None:
-        return None
-    total, fire = sums(step, info, dtype), firing(step, info, dtype)
-    return lambda values: fire(total(values))
-
-
-def number_type(step: Population, info: Info) -> kernels.DType | None:
-    """Return the float type that is exact for a population, None where it has no fast path."""
-    bound = accumulator_bound(step, info)
-    dtype = np.int64 if bound is None else exact_dtype(_fired_bound(step, bound), "fast")
-    return None if dtype is np.int64 else dtype
-
-
-def sums(step: Population, info: Info, dtype: kernels.DType) -> Run:
-    """Return what makes the accumulators ``(*shape, n)`` of a population whose number type is ``dtype``, or less."""
-    terms: list[Run] = [_projected(p.source, linear(p.map, info[p.source], dtype)) for p in step.projections]
-    terms += [_multiplied(p, len(step.shape), dtype) for p in step.products]
+    terms = [_projected(p.source, _linear_term(p.map, info[p.source], dtype)) for p in step.projections]
+    terms += [_multiplied(p, _product_term(p, info, len(step.shape), dtype)) for p in step.products]
     return lambda values: _total([term(values) for term in terms], step.shape)
 
 
-def firing(step: Population, info: Info, dtype: kernels.DType) -> kernels.Kernel:
-    """Return the ladder of a population on accumulators of its number type, which it may overwrite."""
-    bound = accumulator_bound(step, info)
-    assert bound is not None
-    return _ladder(step, bound, dtype)
+def neurons(step: Population, info: Info) -> Fire:
+    """Return what makes codes of accumulators, which it may overwrite, and of the values that a threshold follows."""
+    dtype, ladder, rank = number_type(step, info), step.ladder, len(step.shape)
+    if dtype is np.int64 or isinstance(ladder, RowTable | Ratio):
+        return partial(_fired, step)
+    if isinstance(ladder, Uniform):
+        kernel = kernels.uniform(ladder.theta, ladder.offset, ladder.lo, ladder.hi, rank, dtype)
+    elif isinstance(ladder, Table):
+        kernel = kernels.table(ladder.table, ladder.codes, rank, accumulator_bound(step, info), dtype)
+    elif isinstance(ladder, Readout):
+        kernel = kernels.readout(ladder.offset, rank)
+    else:
+        assert_never(ladder)
+    return lambda acc, _: kernel(acc)
 
 
-def accumulator_bound(step: Population, info: Info) -> int | None:
-    """Return what no partial sum of a population exceeds in magnitude; None where a part of it is of unknown kind."""
-    if not all(has_kernel(p.map) for p in step.projections):
-        return None
-    if any(type(p.form) is not Elementwise for p in step.products) or type(step.ladder) not in LADDERS:
-        return None
+def _fired(step: Population, acc: Array, values: Values) -> Array:
+    """Return codes by the definition, in their smallest type; a readout's accumulators as they are."""
+    norm = () if step.norm is None else (step.norm.source,)
+    codes = plain_steps.fire(step, np.moveaxis(acc, -1, 0), {s: np.moveaxis(values[s], -1, 0) for s in norm})
+    if not isinstance(step.ladder, Readout):
+        codes = codes.astype(kernels.code_dtype(step.ladder.lo, step.ladder.hi))
+    return np.moveaxis(codes, 0, -1)
+
+
+def accumulator_bound(step: Population, info: Info) -> int:
+    """Return what no number on the way to a population's accumulators exceeds in magnitude."""
     total = sum(absolute_bound(p.map, info[p.source]) for p in step.projections)
-    return total + sum(_product_bound(p, info) for p in step.products)
+    return total + sum(product_bound(p, info[p.left], info[p.right]) for p in step.products)
 
 
-def _product_bound(product: Product, info: Info) -> int:
-    """Return the largest ``|weight| * |left| * |right|``, or a factor of it where that is larger."""
-    tops = [max(abs(info[s].lo), abs(info[s].hi)) for s in (product.left, product.right)]
-    weight = int(np.abs(product.form.weight.astype(np.int64)).max(initial=0))
-    return max(tops[0] * tops[1] * max(weight, 1), weight)
+def _fired_bound(step: Population, bound: int) -> int | None:
+    """Return the largest number that a ladder's kernel computes with, given that of the accumulator; None without one.
+
+    Thresholds that follow a row are compared with int64 by the definition.
+    """
+    ladder = step.ladder
+    if isinstance(ladder, Uniform):
+        most = int(np.abs(ladder.offset.astype(np.int64)).max(initial=0))
+        return max(bound + most, int(ladder.theta.max(initial=0)))
+    if isinstance(ladder, Table):
+        return bound + 1
+    if isinstance(ladder, Readout):
+        return bound
+    if isinstance(ladder, RowTable | Ratio):
+        return None
+    assert_never(ladder)
 
 
-def _fired_bound(step: Population, bound: int) -> int:
-    """Return the largest number that a ladder computes with, given that of the accumulator."""
-    if isinstance(step.ladder, Uniform):
-        most = int(np.abs(step.ladder.offset.astype(np.int64)).max(initial=0))
-        return max(bound + most, int(step.ladder.theta.max(initial=0)))
-    return bound + 1 if isinstance(step.ladder, Table) else bound
-
-
-def has_kernel(part: LinearMap) -> bool:
-    """Return whether :func:`linear` knows a map: one of the five kinds, over at most two axes."""
-    return type(part) in MAPS and len(getattr(part, "pads", ())) <= 2
-
-
+# -- terms of a sum -------------------------------------------------------------------------------------------------
 def linear(part: LinearMap, source: ValueInfo, dtype: kernels.DType) -> kernels.Kernel:
-    """Return the kernel of a linear map of one of the five kinds."""
+    """Return the kernel of a linear map, exact in ``dtype`` where that holds its :func:`~.ranges.absolute_bound`."""
     if isinstance(part, Dense):
         return kernels.dense(part.weight, dtype)
     if isinstance(part, Conv):
@@ -137,15 +145,34 @@ def linear(part: LinearMap, source: ValueInfo, dtype: kernels.DType) -> kernels.
         return kernels.sum_pool(part.kernel, part.strides, part.pads, part.weight, dtype)
     if isinstance(part, Gather):
         return kernels.gather(part.index, part.weight, dtype)
-    return kernels.identity(part.weight, len(source.shape), dtype)
+    if isinstance(part, Identity):
+        return kernels.identity(part.weight, len(source.shape), dtype)
+    assert_never(part)
+
+
+def _linear_term(part: LinearMap, source: ValueInfo, dtype: kernels.DType) -> kernels.Kernel:
+    """Return the kernel of one projection of a population of number type ``dtype``."""
+    if dtype is not np.int64:
+        return linear(part, source, dtype)
+    alone = linear(part, source, exact_dtype(absolute_bound(part, source)))
+    return lambda x: alone(x).astype(np.int64, copy=False)
+
+
+def _product_term(product: Product, info: Info, rank: int, dtype: kernels.DType) -> Callable[[Array, Array], Array]:
+    """Return the kernel of one product of a population of number type ``dtype``."""
+    form, left, right = product.form, info[product.left], info[product.right]
+    if isinstance(form, Elementwise):
+        return kernels.product(form.weight, rank, dtype)
+    if isinstance(form, Matmul):
+        return kernels.matmul(form.weight, rank, exact_dtype(unweighted_bound(product, left, right)))
+    assert_never(form)
 
 
 def _projected(source: str, kernel: kernels.Kernel) -> Run:
     return lambda values: kernel(values[source])
 
 
-def _multiplied(product: Product, rank: int, dtype: kernels.DType) -> Run:
-    kernel = kernels.product(product.form.weight, rank, dtype)
+def _multiplied(product: Product, kernel: Callable[[Array, Array], Array]) -> Run:
     return lambda values: kernel(values[product.left], values[product.right])
 
 
@@ -156,17 +183,8 @@ def _total(terms: list[Array], shape: tuple[int, ...]) -> Array:
     return reduce(lambda total, term: np.add(total, term, out=total), terms)
 
 
-def _ladder(step: Population, bound: int, dtype: kernels.DType) -> kernels.Kernel:
-    ladder, rank = step.ladder, len(step.shape)
-    if isinstance(ladder, Uniform):
-        return kernels.uniform(ladder.theta, ladder.offset, ladder.lo, ladder.hi, rank, dtype)
-    if isinstance(ladder, Table):
-        return kernels.table(ladder.table, ladder.codes, rank, bound, dtype)
-    return kernels.readout(ladder.offset, rank)
-
-
 # -- moves ----------------------------------------------------------------------------------------------------------
-def _move(op: MoveOp) -> Callable[..., Array] | None:
+def _move(op: MoveOp) -> Callable[..., Array]:
     """Return a move of values ``(*shape, n)``: the axes of a sample keep their numbers, the batch follows them."""
     if isinstance(op, Reshape):
         return lambda x: x.reshape(*op.shape, x.shape[-1])
@@ -180,4 +198,4 @@ def _move(op: MoveOp) -> Callable[..., Array] | None:
         return lambda x: np.pad(x, (*op.pads, (0, 0)))
     if isinstance(op, Take):
         return lambda x: x.take(op.index, axis=op.axis)
-    return None
+    assert_never(op)

@@ -99,6 +99,20 @@ def product(weight: Array, rank: int, dtype: DType) -> Callable[[Array, Array], 
     return lambda left, right: left.astype(dtype) * right.astype(dtype) * w
 
 
+def matmul(weight: Array, rank: int, dtype: DType) -> Callable[[Array, Array], Array]:
+    """Return the kernel of ``arith.matmul``; ``dtype`` is exact for the sums before the weight, which is int64.
+
+    The batch stays in front while matrices are multiplied: their rows and columns are the last two axes then.
+    """
+    w = beside(weight, rank).astype(np.int64)
+
+    def run(left: Array, right: Array) -> Array:
+        a, b = (np.moveaxis(x, -1, 0).astype(dtype) for x in (left, right))
+        return np.moveaxis(np.matmul(a, b), 0, -1).astype(np.int64, copy=False) * w
+
+    return run
+
+
 # -- windows --------------------------------------------------------------------------------------------------------
 class Window:
     """Kernel, strides, padding and dilations over two axes, and how its taps are read from a padded plane."""

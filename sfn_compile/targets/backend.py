@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from ..foundation.diagnostics import fail
-from ..program.network import Program
+from ..program.network import AdaptiveName, FormName, MapName, MoveName, Program
 
 Array = NDArray[Any]
 GROUP = "sfnc.backends"
@@ -29,14 +29,14 @@ class Capabilities:
     widest integer on the way to such a code, sign included.
     """
 
-    projections: frozenset[str]
-    moves: frozenset[str]
+    projections: frozenset[MapName]
+    moves: frozenset[MoveName]
     max_pool: bool
     acc_bits: int
     weight_bits: int
     note: str = ""
-    products: frozenset[str] = frozenset()
-    adaptive: frozenset[str] = frozenset()
+    products: frozenset[FormName] = frozenset()
+    adaptive: frozenset[AdaptiveName] = frozenset()
     row_bits: int = 0
 
 

@@ -15,8 +15,9 @@ from sfn_compile.frontend.reference import FloatReference
 from sfn_compile.graph.ops import Layer
 from sfn_compile.graph.steps import all_steps
 from sfn_compile.host.codec import answer, decode, encode_all
+from sfn_compile.plain_steps import accumulate
 from sfn_compile.program.network import Readout, Table
-from sfn_compile.simulator.run import accumulate, run_codes
+from sfn_compile.simulator.run import run_codes
 
 from .quantised_models import HIDDEN_SCALE, SINGLE, halves, joined, qdq_residual, qonnx, single, tensorrt
 from .quantised_models import qoperator as qoperator_model
@@ -37,7 +38,7 @@ def inputs(done: Compilation, n: int = 200) -> dict[str, np.ndarray]:
 
 def differing(done: Compilation, x: dict[str, np.ndarray]) -> dict[str, tuple[int, int, int]]:
     """Return per population (codes that differ, largest difference, codes), each fed with onnxruntime's own codes."""
-    steps, info = all_steps(done.graph), done.program.values()
+    steps = all_steps(done.graph)
     real: dict[str, list[np.ndarray]] = {}
     for _, values, _ in done.runner.stream(x):
         for name in steps:
@@ -46,7 +47,7 @@ def differing(done: Compilation, x: dict[str, np.ndarray]) -> dict[str, tuple[in
     found = {}
     for population in done.program.populations():
         if not isinstance(population.ladder, Readout):
-            got = population.ladder.fire(accumulate(population, codes, info))
+            got = population.ladder.fire(accumulate(population, codes))
             gap = np.abs(got - codes[population.name])
             found[population.name] = int((gap > 0).sum()), int(gap.max()), gap.size
     return found

@@ -49,7 +49,7 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 
 
 def room(module: str) -> str:
-    """Return the folder below the package that a module is in; every back end is a room, the package itself is ``""``."""
+    """Return the folder below the package that a module is in ("": the package itself); every back end is a room."""
     package, _, rest = module.partition(".")
     inside = rest.partition(".")[0]
     return f"backends.{inside}" if package == "sfn_backends" else inside

@@ -64,7 +64,7 @@ def batch_last(x):
 def test_weights_that_made_the_targets_are_found_again(linear, shape):
     """The targets are those of other weights and a bias: least squares finds the weights, whatever the bias."""
     x = RNG.standard_normal((60, *shape))
-    t = linear.apply(x, 0, "real") + 3.0
+    t = linear.apply(x, np.float64) + 3.0
     slope = slope_of(linear, shape)
     equations = normal_equations(slope, linear.weight, batch_last(x), batch_last(t))
     found = refitted(linear.weight, equations)

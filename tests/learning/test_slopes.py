@@ -46,7 +46,7 @@ def test_forward_is_the_map(name):
     linear, shape = MAPS[name]
     x = weights(3, *shape)
     found = np.moveaxis(slope_of(linear, shape).forward(batch_last(x), linear.weight.astype(np.float32)), -1, 0)
-    np.testing.assert_allclose(found, linear.apply(x, 0, "real"), rtol=1e-4, atol=1e-5)  # float32 against float64
+    np.testing.assert_allclose(found, linear.apply(x, np.float64), rtol=1e-4, atol=1e-5)  # float32 against float64
 
 
 @pytest.mark.parametrize("name", MAPS)
@@ -54,16 +54,16 @@ def test_backward_is_the_transposed_map(name):
     """A linear map's slopes are exact: <g, A e> = <back(g), e> for any direction e of the input, and of the weight."""
     linear, shape = MAPS[name]
     x, e = weights(3, *shape), weights(3, *shape)
-    y = linear.apply(x, 0, "real")
+    y = linear.apply(x, np.float64)
     g = weights(*y.shape)
     slope, w = slope_of(linear, shape), linear.weight.astype(np.float32)
     back, of_weight = slope.backward(batch_last(x), w, batch_last(g), True)
     np.testing.assert_allclose(
-        (back * batch_last(e)).sum(), (g * linear.apply(e, 0, "real")).sum(), rtol=1e-4, atol=1e-4
+        (back * batch_last(e)).sum(), (g * linear.apply(e, np.float64)).sum(), rtol=1e-4, atol=1e-4
     )
     if isinstance(linear, Conv | Dense):
         direction = weights(*linear.weight.shape)
-        moved = type(linear)(*[direction, *list(vars(linear).values())[1:]]).apply(x, 0, "real")
+        moved = type(linear)(*[direction, *list(vars(linear).values())[1:]]).apply(x, np.float64)
         np.testing.assert_allclose((of_weight * direction).sum(), (g * moved).sum(), rtol=1e-4, atol=1e-4)
     else:
         assert of_weight is None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+from sfn_compile.program.ranges import exact_dtype
 
 Array = NDArray[Any]
 fixed = settings(
@@ -45,3 +47,10 @@ def worst_case_sum(weight: Array, top: int) -> int:
     """The bound that the engines are promised: max over outputs of sum |w| * max |s|, in Python integers."""
     rows: list[list[int]] = weight.reshape(weight.shape[0], -1).tolist()
     return max(sum(abs(w) for w in row) for row in rows) * top
+
+
+def by_kernel(make: Callable[[Any], Callable[..., Array]], bound: int, *xs: Array) -> Array:
+    """What a kernel, made for the number type that ``bound`` allows, makes of batches that stand in front; integers."""
+    found = make(exact_dtype(bound))(*(np.moveaxis(x, 0, -1) for x in xs))
+    assert np.array_equal(found, np.rint(found))
+    return np.moveaxis(found, -1, 0).astype(np.int64)

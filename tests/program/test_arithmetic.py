@@ -1,4 +1,4 @@
-"""Every function of arithmetic.py, in both engines, computes what plain Python integers compute."""
+"""Every function of arithmetic.py, and the kernel beside it, computes what plain Python integers compute."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from sfn_compile.program import arithmetic
 from sfn_compile.program.network import Elementwise
+from sfn_compile.program.ranges import exact_dtype
 from sfn_compile.simulator import kernels
 
 from . import oracle
-from .arith_examples import few, fixed, geometry, ints, worst_case_sum
+from .arith_examples import by_kernel, few, fixed, geometry, ints, worst_case_sum
 
-ENGINES = ("fast", "reference")
 CODES = [(0, 1), (0, 15), (0, 255), (-8, 7), (-128, 127), (-9, -2), (0, 0)]
 code_ranges = st.sampled_from(CODES)
 EDGES = [limit + d for limit in (2**24, 2**53) for d in (-2, -1, 0, 1, 2)]
@@ -31,8 +31,9 @@ def same(got: np.ndarray, want: oracle.Nested) -> None:
 def test_dense_is_the_sum_of_products_over_the_last_axis(data, n, middle, n_in, n_out):
     lo, hi = data.draw(code_ranges)
     s, w = data.draw(ints((n, *middle, n_in), lo, hi)), data.draw(ints((n_out, n_in), -127, 127))
-    for engine in ENGINES:
-        same(arithmetic.dense(s, w, worst_case_sum(w, max(-lo, hi)), engine), oracle.dense(s.tolist(), w.tolist()))
+    want = oracle.dense(s.tolist(), w.tolist())
+    same(arithmetic.dense(s, w), want)
+    same(by_kernel(lambda t: kernels.dense(w, t), worst_case_sum(w, max(-lo, hi)), s), want)
 
 
 @st.composite
@@ -54,8 +55,8 @@ def conv_case(draw, kind):
 def test_convolution_with_stride_dilation_and_asymmetric_padding_is_the_sum_over_its_window(kind, data):
     s, w, how, bound = data.draw(conv_case(kind))
     want = oracle.conv(s.tolist(), w.tolist(), *how)
-    for engine in ENGINES:
-        same(arithmetic.conv(s, w, *how, bound, engine), want)
+    same(arithmetic.conv(s, w, *how), want)
+    same(by_kernel(lambda t: kernels.conv(w, *how, t), bound, s), want)
 
 
 @fixed
@@ -67,9 +68,10 @@ def test_sum_pooling_weighs_the_sum_of_each_window(data, n_axes):
     out = oracle.n_windows(g["space"], g["kernel"], g["strides"], g["pads"], g["dilations"])
     column = (1,) * n_axes
     w = data.draw(ints(data.draw(st.sampled_from([(), (1, *column), (3, *column), (3, *out)])), -99, 99))
-    want = oracle.sum_pool(s.tolist(), g["kernel"], g["strides"], g["pads"], w.tolist())
-    for engine in ENGINES:
-        same(arithmetic.sum_pool(s, g["kernel"], g["strides"], g["pads"], w, engine), want)
+    how = g["kernel"], g["strides"], g["pads"]
+    want = oracle.sum_pool(s.tolist(), *how, w.tolist())
+    same(arithmetic.sum_pool(s, *how, w), want)
+    same(by_kernel(lambda t: kernels.sum_pool(*how, w, t), 99 * 9 * max(-lo, hi), s), want)
 
 
 @fixed
@@ -90,9 +92,9 @@ def test_a_product_multiplies_element_by_element_and_broadcasts_samples(data, si
     whole = np.broadcast_shapes(*sides)
     w = data.draw(ints(whole if per_neuron else (whole[0], *(1,) * (len(whole) - 1)), -(2**31), 2**31))
     want = oracle.product_of(left.tolist(), right.tolist(), w.tolist())
-    for engine in ENGINES:
-        same(arithmetic.product(left, right, w, engine), want)
-        same(Elementwise(w).apply(left, right, 2**62, engine), want)
+    same(arithmetic.product(left, right, w), want)
+    same(Elementwise(w).apply(left, right), want)
+    same(by_kernel(lambda t: kernels.product(w, len(whole), t), 2**61, left, right), want)
 
 
 @fixed
@@ -120,8 +122,9 @@ def row_with_sum(draw, total, n):
 def test_dense_is_exact_where_the_bound_stands_at_a_limit_of_floats(bound, data):
     row = data.draw(row_with_sum(bound, 4))
     w, s = np.array([row, [1, -1, 1, 0]]), np.array([[1, 1, 1, 1], [1, -1, 0, 1], [-1, -1, -1, -1]])
-    for engine in ENGINES:
-        same(arithmetic.dense(s, w, bound, engine), oracle.dense(s.tolist(), w.tolist()))
+    want = oracle.dense(s.tolist(), w.tolist())
+    same(arithmetic.dense(s, w), want)
+    same(by_kernel(lambda t: kernels.dense(w, t), bound, s), want)
 
 
 @pytest.mark.parametrize("bound", EDGES)
@@ -132,43 +135,56 @@ def test_convolution_is_exact_where_the_bound_stands_at_a_limit_of_floats(bound,
     w = np.array([data.draw(row_with_sum(bound, 4)) for _ in range(2)]).reshape(2, 2 // groups, -1)
     s = data.draw(ints((2, 2, 5), -1, 1))
     how = ((1,), ((1, 0),), (1,), groups)
-    for engine in ENGINES:
-        same(arithmetic.conv(s, w, *how, bound, engine), oracle.conv(s.tolist(), w.tolist(), *how))
+    want = oracle.conv(s.tolist(), w.tolist(), *how)
+    same(arithmetic.conv(s, w, *how), want)
+    same(by_kernel(lambda t: kernels.conv(w, *how, t), bound, s), want)
 
 
 @pytest.mark.parametrize(
     ("bound", "dtype"), [(2**24 - 1, np.float32), (2**24, np.float64), (2**53 - 1, np.float64), (2**53, np.int64)]
 )
-def test_floats_are_used_strictly_below_the_limit_and_never_by_the_reference(bound, dtype):
-    assert arithmetic.exact_dtype(bound, "fast") is dtype
-    assert arithmetic.exact_dtype(bound, "reference") is np.int64
+def test_floats_are_used_strictly_below_the_limit(bound, dtype):
+    assert exact_dtype(bound) is dtype
 
 
 @pytest.mark.parametrize("limit", [2**24, 2**53])
 def test_one_more_than_a_float_can_hold_is_computed_exactly(limit):
     s, w = np.array([[limit, 1]]), np.array([[1, 1]])
-    assert arithmetic.dense(s, w, limit + 1).tolist() == [[limit + 1]]
-    assert arithmetic.conv(s[:, None], w[None], (1,), ((0, 0),), (1,), 1, limit + 1).tolist() == [[[limit + 1]]]
+    how = (1,), ((0, 0),), (1,), 1
+    assert arithmetic.dense(s, w).tolist() == [[limit + 1]]
+    assert arithmetic.conv(s[:, None], w[None], *how).tolist() == [[[limit + 1]]]
+    assert by_kernel(lambda t: kernels.dense(w, t), limit + 1, s).tolist() == [[limit + 1]]
+    assert by_kernel(lambda t: kernels.conv(w[None], *how, t), limit + 1, s[:, None]).tolist() == [[[limit + 1]]]
 
 
 def test_large_batches_cut_into_tiles_equal_one_sample_at_a_time(monkeypatch):
     rng = np.random.default_rng(0)
     s, w = rng.integers(-8, 8, (7, 2, 5, 5)), rng.integers(-9, 9, (3, 2, 3, 3))
-    how = ((2, 1), ((1, 0), (0, 1)), (1, 1), 1, 9 * 2 * 9 * 8)
+    how = ((2, 1), ((1, 0), (0, 1)), (1, 1), 1)
     whole = arithmetic.conv(s, w, *how)
+
+    def tiled(x):
+        return by_kernel(lambda t: kernels.conv(w, *how, t), 9 * 2 * 9 * 8, x)
+
+    assert np.array_equal(tiled(s), whole)
     monkeypatch.setattr(kernels, "TILE_BYTES", 0)
     monkeypatch.setattr(kernels, "TILE_COLUMNS", 2 * 5 * 7)  # two of three rows of the map, so the last tile is short
-    assert np.array_equal(arithmetic.conv(s, w, *how), whole)
-    assert np.array_equal(np.concatenate([arithmetic.conv(x[None], w, *how) for x in s]), whole)
+    assert np.array_equal(tiled(s), whole)
+    assert np.array_equal(np.concatenate([tiled(x[None]) for x in s]), whole)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_an_empty_batch_stays_empty(engine):
-    s, w = np.zeros((0, 2, 4, 4), np.int32), np.ones((3, 2, 3, 3), np.int64)
-    assert arithmetic.conv(s, w, (1, 1), ((0, 0),) * 2, (1, 1), 1, 99, engine).shape == (0, 3, 2, 2)
-    assert arithmetic.conv(s, w[:2, :1], (1, 1), ((0, 0),) * 2, (1, 1), 2, 99, engine).shape == (0, 2, 2, 2)
-    assert arithmetic.dense(s, np.ones((5, 4), np.int64), 99, engine).shape == (0, 2, 4, 5)
-    assert arithmetic.sum_pool(s, (2, 2), (2, 2), ((0, 0),) * 2, np.ones(()), engine).shape == (0, 2, 2, 2)
+def test_an_empty_batch_stays_empty():
+    s, w, ones = np.zeros((0, 2, 4, 4), np.int32), np.ones((3, 2, 3, 3), np.int64), np.ones((5, 4), np.int64)
+    whole, depthwise = ((1, 1), ((0, 0),) * 2, (1, 1), 1), ((1, 1), ((0, 0),) * 2, (1, 1), 2)
+    pool = (2, 2), (2, 2), ((0, 0),) * 2, np.ones(())
+    assert arithmetic.conv(s, w, *whole).shape == (0, 3, 2, 2)
+    assert by_kernel(lambda t: kernels.conv(w, *whole, t), 99, s).shape == (0, 3, 2, 2)
+    assert arithmetic.conv(s, w[:2, :1], *depthwise).shape == (0, 2, 2, 2)
+    assert by_kernel(lambda t: kernels.conv(w[:2, :1], *depthwise, t), 99, s).shape == (0, 2, 2, 2)
+    assert arithmetic.dense(s, ones).shape == (0, 2, 4, 5)
+    assert by_kernel(lambda t: kernels.dense(ones, t), 99, s).shape == (0, 2, 4, 5)
+    assert arithmetic.sum_pool(s, *pool).shape == (0, 2, 2, 2)
+    assert by_kernel(lambda t: kernels.sum_pool(*pool, t), 99, s).shape == (0, 2, 2, 2)
     assert arithmetic.max_pool(s, (2, 2), (2, 2), ((0, 0),) * 2, (1, 1), 0).shape == (0, 2, 2, 2)
     assert arithmetic.fire_uniform(s, np.array(3), np.array(1), 0, 7).shape == s.shape
 

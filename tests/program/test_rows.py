@@ -32,12 +32,12 @@ from sfn_compile.program.network import (
     RowTable,
     ValueInfo,
 )
+from sfn_compile.simulator import kernels
 from sfn_compile.targets.legalize import check_widths
 
 from . import oracle
-from .arith_examples import fixed, ints
+from .arith_examples import by_kernel, fixed, ints
 
-ENGINES = ("fast", "reference")
 CODES = [(0, 1), (0, 31), (0, 255), (-8, 7), (-128, 127), (-9, -2), (0, 0)]
 code_ranges = st.sampled_from(CODES)
 SHAPES = [(4,), (3, 4), (2, 3, 4)]
@@ -62,20 +62,19 @@ def test_a_matrix_product_is_the_sum_over_the_last_axis_times_the_one_before(dat
     w = data.draw(ints(data.draw(st.sampled_from([(), (m, j), (*lead, 1, j), (*lead, m, 1)])), -127, 127))
     want = oracle.matmul(left.tolist(), right.tolist(), w.tolist())
     bound = k * max(map(abs, a)) * max(map(abs, b))
-    for engine in ENGINES:
-        same(arithmetic.matmul(left, right, w, bound, engine), want)
-        same(Matmul(w).apply(left, right, bound, engine), want)
+    same(arithmetic.matmul(left, right, w), want)
+    same(Matmul(w).apply(left, right), want)
+    same(by_kernel(lambda t: kernels.matmul(w, len(lead) + 2, t), bound, left, right), want)
 
 
 @pytest.mark.parametrize("limit", [2**24, 2**53])
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_matrix_product_at_the_limit_of_floats_is_exact(limit, engine):
+def test_a_matrix_product_at_the_limit_of_floats_is_exact(limit):
     """limit + 1 is no float of that size; weights multiply integers, after the sum."""
     left, right = np.array([[[limit // 4, 1, 0]]]), np.array([[[4], [1], [9]]])
-    assert arithmetic.matmul(left, right, np.array([[1]]), limit + 1, engine).tolist() == [[[limit + 1]]]
-    assert arithmetic.matmul(left, right[:, :, :] - [[[0], [2], [9]]], np.array([[3]]), limit + 1, engine).tolist() == [
-        [[3 * limit - 3]]
-    ]
+    one, three, less = np.array([[1]]), np.array([[3]]), right - [[[0], [2], [9]]]
+    assert arithmetic.matmul(left, right, one).tolist() == [[[limit + 1]]]
+    assert by_kernel(lambda t: kernels.matmul(one, 2, t), limit + 1, left, right).tolist() == [[[limit + 1]]]
+    assert by_kernel(lambda t: kernels.matmul(three, 2, t), limit + 1, left, less).tolist() == [[[3 * limit - 3]]]
 
 
 @fixed
@@ -86,17 +85,18 @@ def test_no_matrix_product_leaves_its_proved_range_and_both_ends_are_reached(dat
     infos = ValueInfo((m, k), *a), ValueInfo((k, j), *b)
     p = Product("l", "r", Matmul(w))
     low, high = ranges.product_reach(p, *infos)
-    bound = ranges.product_bound(p, *infos)
+    bound = ranges.unweighted_bound(p, *infos)
     seen = [
-        arithmetic.matmul(np.full((1, m, k), x), np.full((1, k, j), y), w, bound, "reference") for x in a for y in b
+        arithmetic.matmul(np.full((1, m, k), x), np.full((1, k, j), y), w) for x in a for y in b
     ]  # every sum at its extremes: all codes at one end
     assert (np.minimum.reduce(seen) == low).all()
     assert (np.maximum.reduce(seen) == high).all()
     assert max(abs(int(s)) for s in _sums(k, a, b)) == bound
     left, right = data.draw(ints((3, m, k), *a)), data.draw(ints((3, k, j), *b))
-    acc = arithmetic.matmul(left, right, w, bound, "reference")
+    acc = arithmetic.matmul(left, right, w)
     assert np.array_equal(np.clip(acc, low, high), acc)
     assert np.abs(np.matmul(np.abs(left), np.abs(right))).max() <= bound
+    assert max(np.abs(acc).max(), np.abs(w).max()) <= ranges.product_bound(p, *infos)
 
 
 def _sums(k, a, b):
@@ -109,7 +109,7 @@ def test_a_matrix_times_itself_may_fall_below_zero_where_a_square_does_not():
     square, _ = ranges.product_reach(Product("a", "a", Elementwise(np.ones((1, 1), np.int64))), info, info)
     assert (low.item(), square.item()) == (-2, 0)
     turned = np.array([[[-1, 1], [-1, -1]]])
-    assert arithmetic.matmul(turned, turned, np.ones((1, 1), np.int64), 2)[0, 0, 1] == -2
+    assert arithmetic.matmul(turned, turned, np.ones((1, 1), np.int64))[0, 0, 1] == -2
 
 
 # -- neurons --------------------------------------------------------------------------------------------------------
@@ -119,9 +119,8 @@ def test_a_row_sum_keeps_its_axis_with_length_1(data, shape, codes):
     axis = data.draw(st.integers(-len(shape), len(shape) - 1))
     s = data.draw(ints((2, *shape), *codes))
     want = oracle.row_sum(s.tolist(), axis)
-    for engine in ENGINES:
-        same(arithmetic.row_sum(s, axis, engine), want)
-        same(RowSum("s", axis).apply(s, engine), want)
+    same(arithmetic.row_sum(s, axis), want)
+    same(RowSum("s", axis).apply(s), want)
 
 
 def test_row_sums_of_bytes_do_not_wrap():

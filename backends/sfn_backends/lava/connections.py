@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from sfn_backends.lava import kernels
 from sfn_backends.lava.layout import from_lava, positions, to_lava
@@ -117,6 +118,8 @@ def taps(linear: LinearMap, source: Shape) -> tuple[Array, Array]:
         return linear.index[..., None], _column(weight, linear.index.ndim)
     if isinstance(linear, Dense):
         return grid[..., None, :], weight.reshape((1,) * (grid.ndim - 1) + weight.shape)
+    if not isinstance(linear, Conv | SumPool):
+        assert_never(linear)
     kernel = linear.kernel if isinstance(linear, SumPool) else weight.shape[2:]
     dilations = (1,) * len(kernel) if isinstance(linear, SumPool) else linear.dilations
     view = arithmetic.windows(grid[None] + 1, kernel, linear.strides, dilations, linear.pads)[0] - 1  # padding is -1

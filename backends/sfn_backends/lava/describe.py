@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from sfn_backends.lava import connections, neurons, products
 from sfn_compile.files.program_files import smallest_int
@@ -68,7 +69,9 @@ class _Describer:
             return record | self._population(record["id"], step, before)
         if isinstance(step, Normalization):
             return record | self._normalization(record["id"], step, before)
-        return record | self._other(step)
+        if isinstance(step, MaxPool | Move):
+            return record | self._other(step)
+        assert_never(step)
 
     def _population(self, key: str, step: Population, before: int) -> Json:
         wires = []

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from sfn_backends.lava.layout import from_lava, to_lava
 from sfn_compile.files.program_files import smallest_int
@@ -26,8 +27,10 @@ def encode(ladder: Ladder, key: str, rank: int) -> tuple[Json, Tensors]:
         arrays = {"theta": (ladder.theta, 0), "offset": (ladder.offset, 0)}
     elif isinstance(ladder, Table):
         arrays = {"thresholds": (ladder.table, 1), "codes": (ladder.codes, 1)}
-    else:
+    elif isinstance(ladder, Readout):
         arrays = {"offset": (ladder.offset, 0)}
+    else:
+        assert_never(ladder)
     tensors = {}
     for name, (x, kept) in arrays.items():
         record |= {name: f"{key}_{name}", f"{name}_shape": x.shape}
@@ -40,9 +43,11 @@ def _encode_rows(ladder: RowTable | Ratio, record: Json, key: str) -> tuple[Json
     if isinstance(ladder, RowTable):
         record |= {"axis": ladder.axis}
         arrays = {"thresholds": ladder.table, "codes": ladder.codes, "offset": ladder.offset}
-    else:
+    elif isinstance(ladder, Ratio):
         record |= {"lo": ladder.lo, "hi": ladder.hi}
         arrays = {"theta": ladder.theta, "offset": ladder.offset}
+    else:
+        assert_never(ladder)
     record |= {name: f"{key}_{name}" for name in arrays}
     return record, {f"{key}_{name}": smallest_int(x) for name, x in arrays.items()}
 
@@ -62,4 +67,6 @@ def decode(record: Json, tensors: Tensors, rank: int) -> Ladder:
         return Uniform(array("theta"), array("offset"), record["lo"], record["hi"])
     if record["kind"] == "table":
         return Table(array("thresholds", 1), np.asarray(tensors[record["codes"]]))
+    if record["kind"] != "readout":
+        raise ValueError(f"no neuron is called {record['kind']!r}")
     return Readout(array("offset"))

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+
+from typing_extensions import assert_never
 
 from sfn_backends.nir.links import per_channel
 from sfn_backends.nir.net import Array
-from sfn_compile.program.network import Identity, Population, Program, Projection, Readout, SumPool, Table, Uniform
+from sfn_compile.program.network import (
+    Conv,
+    Dense,
+    Gather,
+    Identity,
+    Ladder,
+    Population,
+    Program,
+    Projection,
+    Ratio,
+    Readout,
+    RowTable,
+    SumPool,
+    Table,
+    Uniform,
+)
 
 
 def compact(program: Program) -> Program:
@@ -24,15 +40,21 @@ def compact(program: Program) -> Program:
 def _compact_projection(p: Projection, rank: int) -> Projection:
     if isinstance(p.map, Identity | SumPool):
         return replace(p, map=replace(p.map, weight=_per_channel(p.map.weight, rank)))
-    return p
+    if isinstance(p.map, Dense | Conv | Gather):  # a Gather's arrays have the shape of its index
+        return p
+    assert_never(p.map)
 
 
-def _compact_ladder(ladder: Any, rank: int) -> Any:
+def _compact_ladder(ladder: Ladder, rank: int) -> Ladder:
     if isinstance(ladder, Uniform):
         return replace(ladder, theta=_per_channel(ladder.theta, rank), offset=_per_channel(ladder.offset, rank))
     if isinstance(ladder, Table):
         return replace(ladder, table=_per_channel(ladder.table, rank + 1, 1))
-    return replace(ladder, offset=_per_channel(ladder.offset, rank)) if isinstance(ladder, Readout) else ladder
+    if isinstance(ladder, Readout):
+        return replace(ladder, offset=_per_channel(ladder.offset, rank))
+    if isinstance(ladder, RowTable | Ratio):  # refused by legalisation
+        return ladder
+    assert_never(ladder)
 
 
 def _per_channel(array: Array, rank: int, last: int = 0) -> Array:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from sfn_compile.program.network import Conv, Dense, Gather, Identity, LinearMap, Shape, SumPool
 
@@ -60,6 +61,8 @@ def taps(linear: LinearMap, shape: Shape) -> tuple[Pair, list[Tap]] | None:
     index = channel_index(linear.weight.shape, len(shape), shape[0])
     if isinstance(linear, Identity):
         return (1, 1), [Tap(each, each, 0, 0, index)]
+    if not isinstance(linear, SumPool):
+        assert_never(linear)
     before = _pair(tuple(b for b, _ in linear.pads), 0)
     spots = product(*map(range, _pair(linear.kernel, 1)))
     return _pair(linear.strides, 1), [Tap(each, each, y - before[0], x - before[1], index) for y, x in spots]
@@ -75,8 +78,10 @@ def matrix(linear: LinearMap, shape: Shape, out: Shape) -> Iterator[tuple[Array,
     elif isinstance(linear, Identity):
         each = np.arange(int(np.prod(out)))
         yield each, each, spread(linear.weight.shape, out)
-    else:
+    elif isinstance(linear, Conv | SumPool):
         yield from _windows(linear, shape, out)
+    else:
+        assert_never(linear)
 
 
 def _windows(linear: Conv | SumPool, shape: Shape, out: Shape) -> Iterator[tuple[Array, Array, Array]]:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from typing_extensions import assert_never
 
 from sfn_backends.nir.net import Array, Net
 from sfn_compile.files import program_files
 from sfn_compile.foundation.diagnostics import fail
-from sfn_compile.program.network import Program, Table, Uniform
+from sfn_compile.program.network import Program, Ratio, Readout, RowTable, Table, Uniform
 
 FORMAT = 1
 Arrays = dict[str, dict[str, Array]]
@@ -87,6 +88,10 @@ def _restore(tree: Any, entries: dict[str, Any], known: dict[str, float], arrays
             _uniform(population.ladder, tau)
         elif isinstance(population.ladder, Table):
             population.ladder.table[...] = tau
+        elif isinstance(population.ladder, RowTable | Ratio):
+            raise AssertionError(f"{population.name} was refused by legalisation")
+        elif not isinstance(population.ladder, Readout):
+            assert_never(population.ladder)
     return small
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from sfn_compile.foundation.diagnostics import fail
 from sfn_compile.program.network import (
@@ -21,19 +22,21 @@ from sfn_compile.program.network import (
     LinearMap,
     MaxPool,
     Move,
+    Normalization,
     Population,
     Program,
+    Ratio,
     Readout,
+    RowTable,
     Shape,
     Table,
     Uniform,
     ValueInfo,
     window_shape,
 )
-from sfn_compile.program.ranges import absolute_bound, accumulator_range
+from sfn_compile.program.ranges import FLOAT32_EXACT, absolute_bound, accumulator_range
 
 Array = NDArray[Any]
-FLOAT32_EXACT = 2**24
 
 
 def one_input(program: Program, form: str) -> None:
@@ -104,9 +107,12 @@ def lower(program: Program) -> list[Op]:
             seen[step.name] = (seen[step.sources[0]][0], step.shape)
         elif isinstance(step, MaxPool):
             ops += _tournament(step, info[step.source], seen[step.source][0])
-        else:
-            assert isinstance(step, Population)  # the other steps were refused by legalisation
+        elif isinstance(step, Population):
             ops.append(_population(step, info, seen))
+        elif isinstance(step, Normalization):
+            raise AssertionError(f"{step.name} was refused by legalisation")
+        else:
+            assert_never(step)
     return ops
 
 
@@ -141,7 +147,9 @@ def _op(step: Population, reads: tuple[Read, ...], low: int, high: int, where: s
     if isinstance(ladder, Readout):
         group = Group(reads, np.zeros((1,) * len(step.shape) + (0,), np.int64), np.zeros(0, np.int64), low, high)
         return Op(step.name, step.shape, (group,), 0, np.zeros(1, np.int64), where, ladder.offset)
-    assert isinstance(ladder, Uniform | Table)
+    assert not isinstance(ladder, RowTable | Ratio)  # refused by legalisation
+    if not isinstance(ladder, Uniform | Table):
+        assert_never(ladder)
     codes = np.asarray(ladder.code_values, np.int64)
     group = Group(reads, ladder.thresholds(), np.diff(codes), low, high, isinstance(ladder, Uniform))
     return Op(step.name, step.shape, (group,), int(codes[0]), np.unique(codes), where)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from sfn_backends.onnx import lookup
 from sfn_backends.onnx.net import Net
@@ -31,13 +32,14 @@ def room(ladder: RowTable | Ratio) -> float:
     """Return the bound below which sums of a population are computed in float32."""
     if isinstance(ladder, Ratio):
         return EXACT
-    return EXACT // 2 - int(np.abs(ladder.offset.astype(np.int64)).max())  # two sums are subtracted
+    if isinstance(ladder, RowTable):
+        return EXACT // 2 - int(np.abs(ladder.offset.astype(np.int64)).max())  # two sums are subtracted
+    assert_never(ladder)
 
 
-def follow(net: Net, values: Values, step: Population, acc: Sum) -> None:
+def follow(net: Net, values: Values, step: Population, ladder: RowTable, acc: Sum) -> None:
     """Add a table of what is left of an accumulator without its row's maximum, and hold the codes."""
-    ladder, info = step.ladder, values.info[step.name]
-    assert isinstance(ladder, RowTable)
+    info = values.info[step.name]
     kind, zero = ("uint8", zero_of(info)) if fits_byte(info) else ("int32", 0)
     moved = net.add("Add", acc.tensor, net.constant(ladder.offset, acc.kind)) if ladder.offset.any() else acc.tensor
     left = net.add("Sub", moved, _reduced(net, "ReduceMax", moved, (ladder.axis,), len(step.shape)))
@@ -47,10 +49,9 @@ def follow(net: Net, values: Values, step: Population, acc: Sum) -> None:
     values.hold(step.name, lookup.write(net, alone, table, Sum(left, acc.kind), kind, zero), kind, zero)
 
 
-def share(net: Net, values: Values, step: Population, acc: Sum) -> None:
+def share(net: Net, values: Values, step: Population, ladder: Ratio, acc: Sum) -> None:
     """Add neurons whose thresholds are scaled by the sum of a row of another value, and hold their codes."""
-    ladder, norm = step.ladder, step.norm
-    assert isinstance(ladder, Ratio)
+    norm = step.norm
     assert norm is not None
     top = max(norm_top(step, values.info), 1)
     kind = _kind(step, _quotient_reach(ladder, max(-step.acc_min, step.acc_max), top))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from sfn_backends.onnx import adaptive, line, lookup
 from sfn_backends.onnx.net import Net
@@ -34,7 +35,11 @@ def room(ladder: Ladder) -> float:
         return EXACT // 2 - shift if rounds_exactly(ladder.theta, ladder.lo, ladder.hi) else -1
     if isinstance(ladder, RowTable | Ratio):
         return adaptive.room(ladder)
-    return EXACT - (int(np.abs(ladder.offset).max()) if isinstance(ladder, Readout) else 0)
+    if isinstance(ladder, Readout):
+        return EXACT - int(np.abs(ladder.offset).max())
+    if isinstance(ladder, Table):
+        return EXACT
+    assert_never(ladder)
 
 
 def shifts(ladder: Uniform) -> Array:
@@ -45,15 +50,23 @@ def shifts(ladder: Uniform) -> Array:
 def fire(net: Net, values: Values, step: Population, acc: Sum) -> None:
     """Add the nodes of a ladder and hold what it makes."""
     ladder, info = step.ladder, values.info[step.name]
-    if isinstance(ladder, Readout):
+    if isinstance(ladder, RowTable):
+        adaptive.follow(net, values, step, ladder, acc)
+    elif isinstance(ladder, Ratio):
+        adaptive.share(net, values, step, ladder, acc)
+    elif isinstance(ladder, Readout):
         kind = integer_kind(info.lo, info.hi)
         total = _plus(net, acc.tensor, ladder.offset, acc.kind)
         same = acc.kind == kind and total != acc.tensor
         values.hold(step.name, total if same else net.add("Cast", total, to=TYPES[kind]), kind)
-        return
-    if isinstance(ladder, RowTable | Ratio):
-        (adaptive.follow if isinstance(ladder, RowTable) else adaptive.share)(net, values, step, acc)
-        return
+    elif isinstance(ladder, Table | Uniform):
+        _fire_codes(net, values, step, ladder, acc)
+    else:
+        assert_never(ladder)
+
+
+def _fire_codes(net: Net, values: Values, step: Population, ladder: Table | Uniform, acc: Sum) -> None:
+    info = values.info[step.name]
     kind, zero = ("uint8", zero_of(info)) if fits_byte(info) else ("int32", 0)
     if isinstance(ladder, Table):
         codes = _on_line(net, step, acc, kind, zero) or lookup.write(net, step, ladder, acc, kind, zero)

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing_extensions import assert_never
 
 from sfn_backends.onnx.net import Net
 from sfn_backends.onnx.sums import flat_pads
 from sfn_backends.onnx.values import TYPES, Held, Values, fits_byte, integer_kind, zero_of
-from sfn_compile.program.network import Concat, MaxPool, Move, Pad, Reshape, Slice, Take, Transpose, ValueInfo
+from sfn_compile.program.network import Concat, MaxPool, Move, MoveOp, Pad, Reshape, Slice, Take, Transpose, ValueInfo
 
 
 def write_move(net: Net, values: Values, step: Move) -> None:
     """Add the nodes of a move; the moved value is held like its source."""
     sources = _alike(values, step, values.info[step.name])
-    tensor = _MOVES[type(step.op)](net, step.op, sources)
+    tensor = _move(net, step.op, sources)
     values.hold(step.name, tensor, sources[0].kind, sources[0].zero)
+
+
+def _move(net: Net, op: MoveOp, sources: list[Held]) -> str:
+    """Return the moved tensor."""
+    if isinstance(op, Reshape):
+        return _reshape(net, op, sources)
+    if isinstance(op, Transpose):
+        return _transpose(net, op, sources)
+    if isinstance(op, Concat):
+        return _concat(net, op, sources)
+    if isinstance(op, Slice):
+        return _slice(net, op, sources)
+    if isinstance(op, Pad):
+        return _pad(net, op, sources)
+    if isinstance(op, Take):
+        return _take(net, op, sources)
+    assert_never(op)
 
 
 def _alike(values: Values, step: Move, info: ValueInfo) -> list[Held]:
@@ -54,11 +70,6 @@ def _pad(net: Net, op: Pad, sources: list[Held]) -> str:
 
 def _take(net: Net, op: Take, sources: list[Held]) -> str:
     return net.add("Gather", sources[0].tensor, net.constant(op.index, "int64"), axis=op.axis + 1)
-
-
-_MOVES: dict[type, Callable[[Net, Any, list[Held]], str]] = {
-    Reshape: _reshape, Transpose: _transpose, Concat: _concat, Slice: _slice, Pad: _pad, Take: _take,
-}  # fmt: skip
 
 
 def write_pool(net: Net, values: Values, pool: MaxPool) -> None:

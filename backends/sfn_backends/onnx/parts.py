@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from sfn_backends.onnx.net import Net
 from sfn_backends.onnx.sums import flat_pads
 from sfn_compile.program import arithmetic
 from sfn_compile.program.broadcast import channel_vector
-from sfn_compile.program.network import Conv, Identity, LinearMap, Shape, SumPool
+from sfn_compile.program.network import Conv, Dense, Gather, Identity, LinearMap, Shape, SumPool
 from sfn_compile.program.weights import ungrouped
 
 Array = NDArray[Any]
@@ -107,8 +108,10 @@ def as_conv(linear: LinearMap, source: Shape) -> Conv | None:
 def _spread(linear: LinearMap, source: Shape) -> Conv | None:
     if isinstance(linear, Conv):
         return replace(linear, weight=linear.weight.astype(np.int64))
-    if not isinstance(linear, Identity | SumPool):
+    if isinstance(linear, Dense | Gather):
         return None
+    if not isinstance(linear, Identity | SumPool):
+        assert_never(linear)
     ones = (1,) * (len(source) - 1)
     per_channel = channel_vector(linear.weight, linear.out_shape(source), 0)
     if per_channel is None:

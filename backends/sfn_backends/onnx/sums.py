@@ -7,18 +7,20 @@ channel is too much), each exact, and added as int64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from sfn_backends.onnx.net import Net
 from sfn_backends.onnx.values import TYPES, Values
 from sfn_compile.program.network import (
     Conv,
     Dense,
+    Elementwise,
     Gather,
     Identity,
     Matmul,
@@ -29,12 +31,12 @@ from sfn_compile.program.network import (
     SumPool,
     ValueInfo,
 )
-from sfn_compile.program.ranges import absolute_bound, product_bound
+from sfn_compile.program.ranges import FLOAT32_EXACT, FLOAT64_EXACT, absolute_bound, product_bound, unweighted_bound
 from sfn_compile.program.weights import ungrouped
 
 Array = NDArray[Any]
-EXACT = 2**24
-EXACT_DOUBLE = 2**53
+EXACT = FLOAT32_EXACT
+EXACT_DOUBLE = FLOAT64_EXACT
 _DIGIT = 256
 
 
@@ -54,9 +56,9 @@ def flat_pads(pads: Pads) -> list[int]:
 def accumulate(net: Net, values: Values, step: Population, room: float) -> Sum:
     """Add the nodes of all projections and products and their sum. ``room``: what a float32 sum may reach."""
     bounds = [absolute_bound(p.map, values[p.source].info) for p in step.projections]
-    bounds += [_product_bound(values, p) for p in step.products]
+    bounds += [product_bound(p, values[p.left].info, values[p.right].info) for p in step.products]
     kind = "float32" if sum(bounds) < room else "int64"
-    terms = [_WRITERS[type(p.map)](net, values, p, kind) for p in step.projections]
+    terms = [_projection(net, values, p, kind) for p in step.projections]
     terms += [_product(net, values, p, kind) for p in step.products]
     return Sum(_add(net, terms), kind)
 
@@ -66,6 +68,21 @@ def _add(net: Net, terms: list[str]) -> str:
     for term in terms[1:]:
         total = net.add("Add", total, term)
     return total
+
+
+def _projection(net: Net, values: Values, p: Projection, kind: str) -> str:
+    """Return the tensor of what a linear map adds."""
+    if isinstance(p.map, Dense):
+        return _dense(net, values, p, kind)
+    if isinstance(p.map, Conv):
+        return _conv(net, values, p.source, p.map, kind)
+    if isinstance(p.map, SumPool):
+        return _sum_pool(net, values, p.source, p.map, kind)
+    if isinstance(p.map, Identity):
+        return _times(net, values.number(p.source, kind), p.map.weight, kind)
+    if isinstance(p.map, Gather):
+        return _gather(net, values, p.source, p.map, kind)
+    assert_never(p.map)
 
 
 def _dense(net: Net, values: Values, p: Projection, kind: str) -> str:
@@ -80,9 +97,8 @@ def _dense(net: Net, values: Values, p: Projection, kind: str) -> str:
     return _add(net, terms)
 
 
-def _conv(net: Net, values: Values, p: Projection, kind: str) -> str:
-    conv, real, info = p.map, values.real(p.source), values[p.source].info
-    assert isinstance(conv, Conv)
+def _conv(net: Net, values: Values, source: str, conv: Conv, kind: str) -> str:
+    real, info = values.real(source), values[source].info
     if kind == "float32" or absolute_bound(conv, info) < EXACT:
         return _as(net, _write_conv(net, real, conv, conv.weight, conv.groups), kind)
     weight = ungrouped(conv)
@@ -100,41 +116,32 @@ def _write_conv(net: Net, real: str, conv: Conv, weight: Array, groups: int) -> 
     )  # fmt: skip
 
 
-def _sum_pool(net: Net, values: Values, p: Projection, kind: str) -> str:
-    pool, channels = p.map, values[p.source].info.shape[0]
-    assert isinstance(pool, SumPool)
+def _sum_pool(net: Net, values: Values, source: str, pool: SumPool, kind: str) -> str:
+    channels = values[source].info.shape[0]
     ones = np.ones((channels, 1, *pool.kernel), np.int64)
     window = Conv(ones, pool.strides, pool.pads, (1,) * len(pool.kernel), channels)
-    total = _as(net, _write_conv(net, values.real(p.source), window, ones, channels), kind)
+    total = _as(net, _write_conv(net, values.real(source), window, ones, channels), kind)
     return _times(net, total, pool.weight, kind)
 
 
-def _identity(net: Net, values: Values, p: Projection, kind: str) -> str:
-    return _times(net, values.number(p.source, kind), p.map.weight, kind)
-
-
-def _gather(net: Net, values: Values, p: Projection, kind: str) -> str:
+def _gather(net: Net, values: Values, source: str, gather: Gather, kind: str) -> str:
     """Index -1 reads any element, with weight 0."""
-    gather, codes = p.map, values.number(p.source, kind)
-    assert isinstance(gather, Gather)
-    flat = net.add("Reshape", codes, net.constant([-1, int(np.prod(values[p.source].info.shape))], "int64"))
+    codes = values.number(source, kind)
+    flat = net.add("Reshape", codes, net.constant([-1, int(np.prod(values[source].info.shape))], "int64"))
     found = net.add("Gather", flat, net.constant(np.maximum(gather.index, 0), np.int64), axis=1)
     return _times(net, found, gather.weight * (gather.index >= 0), kind)
 
 
 def _product(net: Net, values: Values, p: Product, kind: str) -> str:
-    if not isinstance(p.form, Matmul):
+    if isinstance(p.form, Elementwise):
         both = net.add("Mul", values.number(p.left, kind), values.number(p.right, kind))
         return _times(net, both, p.form.weight, kind)
+    if not isinstance(p.form, Matmul):
+        assert_never(p.form)
     # An accumulator of this target has 48 bits, so without its weight the sum is exact in float64.
-    inner = "float32" if product_bound(p, values[p.left].info, values[p.right].info) < EXACT else "float64"
+    inner = "float32" if unweighted_bound(p, values[p.left].info, values[p.right].info) < EXACT else "float64"
     rows = net.add("MatMul", values.number(p.left, inner), values.number(p.right, inner))
     return _times(net, rows if inner == kind else net.add("Cast", rows, to=TYPES[kind]), p.form.weight, kind)
-
-
-def _product_bound(values: Values, p: Product) -> int:
-    weight = int(np.abs(p.form.weight.astype(np.int64)).max())
-    return product_bound(p, values[p.left].info, values[p.right].info) * max(1, weight)
 
 
 def _times(net: Net, tensor: str, weight: Array, kind: str) -> str:
@@ -143,11 +150,6 @@ def _times(net: Net, tensor: str, weight: Array, kind: str) -> str:
 
 def _as(net: Net, tensor: str, kind: str) -> str:
     return tensor if kind == "float32" else net.add("Cast", tensor, to=TYPES[kind])
-
-
-_WRITERS: dict[type, Callable[[Net, Values, Projection, str], str]] = {
-    Dense: _dense, Conv: _conv, SumPool: _sum_pool, Identity: _identity, Gather: _gather,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ import json
 
 import onnx
 from onnx import helper
+from typing_extensions import assert_never
 
 from sfn_backends.onnx import adaptive, firing, kernel
 from sfn_backends.onnx.moves import write_move, write_pool
@@ -13,7 +14,7 @@ from sfn_backends.onnx.net import Net
 from sfn_backends.onnx.sums import accumulate
 from sfn_backends.onnx.values import TYPES, Values, integer_kind
 from sfn_compile.foundation.diagnostics import fail
-from sfn_compile.program.network import Encoding, MaxPool, Move, Normalization, Program
+from sfn_compile.program.network import Encoding, MaxPool, Move, Normalization, Population, Program
 
 FORMAT = 1
 LARGEST = 2**31 - 2**24  # bytes; protobuf ends at 2 GiB
@@ -37,6 +38,8 @@ def write(program: Program) -> onnx.ModelProto:
             write_pool(net, values, step)
         elif isinstance(step, Normalization):
             adaptive.normalize(net, values, step)
+        elif not isinstance(step, Population):
+            assert_never(step)
         elif not kernel.write(net, values, step):
             firing.fire(net, values, step, accumulate(net, values, step, firing.room(step.ladder)))
     outputs = [

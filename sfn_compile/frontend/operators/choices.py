@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from ...graph.ops import Activation, Add, Pointwise
 from ...graph.ops.activation import scalar
 from ...graph.ops.expression import IDENTITY as X
 from ...graph.ops.expression import call
+from ...graph.ops.functions import FunctionName
 from ..context import OnnxNode
 from . import branches
 from .picks import expanded
@@ -17,7 +19,7 @@ from .picks import expanded
 Importer = Callable[[OnnxNode], None]
 
 
-def _pointwise(node: OnnxNode, function: str, operands: Sequence[int]) -> None:
+def _pointwise(node: OnnxNode, function: FunctionName, operands: Sequence[int]) -> None:
     """Let the output be ``function`` of the operands, constants among them."""
     computed = [i for i in operands if node.constant(i) is None]
     values = branches.aligned(node, *(node.value(i) for i in computed))
@@ -56,7 +58,7 @@ def minimum(node: OnnxNode) -> None:
     _extreme(node, "min")
 
 
-def _extreme(node: OnnxNode, function: str) -> None:
+def _extreme(node: OnnxNode, function: Literal["max", "min"]) -> None:
     """A clip where one bound holds everywhere."""
     n = len(node.node.inputs)
     computed = [i for i in range(n) if node.constant(i) is None]

@@ -11,6 +11,7 @@ from ...graph.ops import Activation, Expression
 from ...graph.ops.activation import scalar
 from ...graph.ops.expression import IDENTITY as X
 from ...graph.ops.expression import call
+from ...graph.ops.functions import FunctionName
 from ..context import OnnxNode
 
 Importer = Callable[[OnnxNode], None]
@@ -20,7 +21,7 @@ def _result(node: OnnxNode, body: Expression, value: str | None = None) -> None:
     node.result(scalar(body), node.value() if value is None else value)
 
 
-def _plain(function: str, doc: str) -> Importer:
+def _plain(function: FunctionName, doc: str) -> Importer:
     """Return the importer of an operator that is one of our functions by another name."""
 
     def importer(node: OnnxNode) -> None:

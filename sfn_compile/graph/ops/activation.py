@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from ...program.network import HostOp, Shape
 from .expression import Expression, call
@@ -37,8 +38,10 @@ class Activation:
     def evaluate(self, *xs: Array) -> Array:
         """Return f(x) element by element, in float64."""
         x = xs[0]
-        if self.body is not None:
-            return self.body.evaluate(x)
+        if self.kind == "scalar":
+            return self.expression().evaluate(x)
+        if self.kind == "identity":
+            return x
         if self.kind == "relu":
             return np.maximum(x, 0.0)
         if self.kind == "clip":
@@ -51,7 +54,7 @@ class Activation:
             return np.asarray(np.tanh(x))
         if self.kind == "row_exp":
             return np.asarray(np.exp(x - x.max(axis=self.axis + 1, keepdims=True)))
-        return x
+        assert_never(self.kind)
 
     @property
     def linear_above_zero(self) -> bool:
@@ -82,17 +85,23 @@ class Activation:
         return bool(np.abs(above + below).max() <= 2.0**-40 * np.abs(above).max())
 
     def expression(self) -> Expression:
-        """Return the same function as an expression."""
-        if self.body is not None:
-            return self.body
+        """Return the same function as an expression; that of a row is none."""
         x = Expression()
+        if self.kind == "scalar":
+            assert self.body is not None
+            return self.body
+        if self.kind == "identity":
+            return x
         if self.kind == "relu":
             return call("max", x, 0.0)
         if self.kind == "clip":
             return call("min", call("max", x, self.a), self.b)
         if self.kind == "leaky_relu":
             return call("add", call("max", x, 0.0), call("mul", call("min", x, 0.0), self.a))
-        return x if self.kind == "identity" else call(self.kind, x)
+        if self.kind == "sigmoid" or self.kind == "tanh":
+            return call(self.kind, x)
+        assert self.kind != "row_exp"
+        assert_never(self.kind)
 
     def within(self, low: Array, high: Array) -> Activation:
         """Return the function that takes its nearest value in [low, high] everywhere else."""
@@ -101,14 +110,16 @@ class Activation:
 
     def as_host(self) -> HostOp:
         """Return the same function as a host operation after decoding."""
-        if self.body is not None:
-            return HostOp("scalar", (("steps", self.body.steps),))
-        args: dict[str, tuple[tuple[str, Any], ...]] = {
-            # JSON has no infinity: a bound that is not there is null.
-            "clip": tuple((k, v if np.isfinite(v) else None) for k, v in (("lo", self.a), ("hi", self.b))),
-            "leaky_relu": (("slope", self.a),),
-        }
-        return HostOp(self.kind, args.get(self.kind, ()))
+        if self.kind == "scalar":
+            return HostOp("scalar", (("steps", self.expression().steps),))
+        if self.kind == "clip":  # JSON has no infinity: a bound that is not there is null.
+            ends = (("lo", self.a), ("hi", self.b))
+            return HostOp("clip", tuple((k, v if np.isfinite(v) else None) for k, v in ends))
+        if self.kind == "leaky_relu":
+            return HostOp("leaky_relu", (("slope", self.a),))
+        assert self.kind != "identity"  # nothing to do
+        assert self.kind != "row_exp"  # part of a softmax, which the host has whole
+        return HostOp(self.kind)
 
     def _constants(self) -> list[Array]:
         return [] if self.body is None else self.body.constants()

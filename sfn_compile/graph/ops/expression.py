@@ -13,11 +13,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .functions import FUNCTIONS, LOCAL, RISING
+from .functions import FUNCTIONS, LOCAL, RISING, FunctionName
 
 Array = NDArray[Any]
 Operand: TypeAlias = "int | Array"  # 0 is the argument, k the result of step k - 1, an array a constant
-Step: TypeAlias = tuple[str, tuple[Operand, ...]]
+Step: TypeAlias = tuple[FunctionName, tuple[Operand, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ class Expression:
 IDENTITY = Expression()
 
 
-def call(function: str, *parts: Expression | Array | float) -> Expression:
+def call(function: FunctionName, *parts: Expression | Array | float) -> Expression:
     """Return ``function(*parts)`` of expressions in the same argument and constants; equal steps are made once.
 
     >>> print(call("mul", IDENTITY, call("sigmoid", IDENTITY)))
@@ -124,7 +124,7 @@ def _once(step: Step, steps: list[Step], known: dict[object, int]) -> int:
     return known[key]
 
 
-def _direction(function: str, operands: tuple[Operand, ...], read: list[int | None]) -> int | None:
+def _direction(function: FunctionName, operands: tuple[Operand, ...], read: list[int | None]) -> int | None:
     if function in RISING:
         return read[0]
     if function == "mul" and 0 in read:

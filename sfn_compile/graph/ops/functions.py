@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import reduce
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +72,12 @@ def _where(condition: Array, x: Array, y: Array) -> Array:
     return np.where(condition != 0, x, y)
 
 
-FUNCTIONS: dict[str, Callable[..., Array]] = {
+FunctionName: TypeAlias = Literal[
+    "add", "sub", "mul", "div", "pow", "min", "max", "abs", "sign", "floor", "ceil", "round", "sqrt", "exp", "expm1",
+    "log", "erf", "sigmoid", "tanh", "softplus", "softsign", "sin", "cos", "atan", "greater", "greater_equal", "equal",
+    "where",
+]  # fmt: skip
+FUNCTIONS: dict[FunctionName, Callable[..., Array]] = {
     "add": np.add,
     "sub": np.subtract,
     "mul": np.multiply,
@@ -104,7 +109,9 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
 }
 
 # Functions of one argument that never decrease.
-RISING = frozenset({"sign", "floor", "ceil", "round", "sqrt", "exp", "expm1", "log", "erf", "sigmoid", "tanh",
-                    "softplus", "softsign", "atan"})  # fmt: skip
+RISING: frozenset[FunctionName] = frozenset({
+    "sign", "floor", "ceil", "round", "sqrt", "exp", "expm1", "log", "erf", "sigmoid", "tanh", "softplus", "softsign",
+    "atan",
+})  # fmt: skip
 # Functions that are not defined everywhere, or that repeat for ever: what no sample reached is no part of them.
-LOCAL = frozenset({"div", "pow", "sqrt", "log", "sin", "cos"})
+LOCAL: frozenset[FunctionName] = frozenset({"div", "pow", "sqrt", "log", "sin", "cos"})

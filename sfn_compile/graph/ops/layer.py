@@ -81,9 +81,9 @@ class Layer:
     def drive(self, *xs: Array) -> Array:
         """Return the real values in front of the activation, bias included, without quantisation."""
         n = len(self.maps)
-        parts = [m.apply(x, 0, "real") for m, x in zip(self.maps, xs[:n], strict=True)]
+        parts = [m.apply(x, np.float64) for m, x in zip(self.maps, xs[:n], strict=True)]
         pairs = _pairs(xs[n:], self.products)
-        parts += [f.apply(left, right, 0, "real") for f, (left, right) in zip(self.products, pairs, strict=True)]
+        parts += [f.apply(left, right, np.float64) for f, (left, right) in zip(self.products, pairs, strict=True)]
         if self.norm_axis is not None:
             parts = [part / xs[-1].sum(axis=self.norm_axis + 1, keepdims=True) for part in parts]
         return sum(parts, start=np.asarray(self.bias, np.float64))

@@ -31,7 +31,7 @@ class Linear:
 
     def evaluate(self, *xs: Array) -> Array:
         """Return ``map(x) + bias`` in float64."""
-        return self.map.apply(xs[0], 0, "real") + self.bias
+        return self.map.apply(xs[0], np.float64) + self.bias
 
 
 def affine(scale: Array, bias: Array) -> Linear:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...program.arithmetic import windows
 from ...program.network import HostOp, MoveOp, Pads, Shape, window_shape
-from .functions import FUNCTIONS
+from .functions import FUNCTIONS, FunctionName
 
 Array = NDArray[Any]
 
@@ -50,7 +50,7 @@ class Pointwise:
     form of its own: fuse-scalars makes it part of a scalar function or refuses it.
     """
 
-    function: str
+    function: FunctionName
     constants: tuple[Array | None, ...] = ()
 
     def infer(self, *shapes: Shape) -> Shape:

@@ -28,7 +28,7 @@ from ...host.codec import prepare_all
 from ...program.broadcast import spread
 from ...program.network import Population, Readout, ValueInfo
 from ...simulator import compiled_steps, kernels
-from ...simulator.run import accumulate, fire, n_cores, single_threaded_blas
+from ...simulator.run import n_cores, single_threaded_blas
 from .fold_thresholds import ladder
 from .lower import info_behind, normalization
 from .split_digits import Whole, wholes
@@ -199,23 +199,21 @@ def _at_a_time(widest: int) -> int:
 
 # -- integers ---------------------------------------------------------------------------------------------------------
 def _accumulated(step: Population, infos: Mapping[str, ValueInfo]) -> Callable[[Values], Array]:
-    """Return what makes accumulators ``(n, *shape)`` of codes, by the fast engine where it can."""
-    dtype = compiled_steps.number_type(step, infos)
-    if dtype is None:
-        return lambda codes: accumulate(step, codes, infos)
-    sums = compiled_steps.sums(step, infos, dtype)
+    """Return what makes accumulators ``(n, *shape)`` of codes."""
+    sums = compiled_steps.sums(step, infos)
     return lambda codes: _first(sums({s: _last(v) for s, v in codes.items()}))
 
 
 def _fired(step: Population, infos: Mapping[str, ValueInfo]) -> Fired:
     """Return what makes codes, in a small type, of codes and of accumulators, which it computes where they are None."""
     dtype, accumulated = compiled_steps.number_type(step, infos), _accumulated(step, infos)
-    if dtype is None:
-        return lambda acc, codes: smallest_int(
-            fire(step, accumulated(codes) if acc is None else acc.astype(np.int64), codes)
-        )
-    ladder = compiled_steps.firing(step, infos, dtype)
-    return lambda acc, codes: _first(ladder(_last(accumulated(codes) if acc is None else acc.astype(dtype))))
+    ladder = compiled_steps.neurons(step, infos)
+
+    def fired(acc: Array | None, codes: Values) -> Array:
+        own = accumulated(codes) if acc is None else acc.astype(dtype)
+        return _first(ladder(_last(own), {s: _last(v) for s, v in codes.items()}))
+
+    return fired
 
 
 def _unlayered(node: Node, infos: Mapping[str, ValueInfo]) -> Fired:
@@ -270,7 +268,7 @@ def _drive(layer: Layer, node: Node, infos: Mapping[str, ValueInfo]) -> tuple[Ca
     float32 in the kernels of the fast engine: the mean of many samples is what counts, and the values come from
     onnxruntime's float32. Products, and what is divided by a row, are computed in float64.
     """
-    if layer.products or layer.norm_axis is not None or not all(compiled_steps.has_kernel(m) for m in layer.maps):
+    if layer.products or layer.norm_axis is not None:
         return lambda *xs: layer.drive(*(x.astype(np.float64) for x in xs)), np.float64
     parts = [compiled_steps.linear(m, infos[s], np.float32) for m, s in zip(layer.maps, node.inputs, strict=False)]
     bias = kernels.beside(np.asarray(layer.bias, np.float32), len(node.type.shape))

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from ...foundation.diagnostics import fail
 from ...graph.graph import Graph, Levels, Node
@@ -198,7 +199,11 @@ def inverse(activation: Activation, y: Fraction) -> Fraction | float:
     if kind == "tanh":
         t = float(y)
         return -math.inf if t <= -1 else math.inf if t >= 1 else math.atanh(t)
-    return y
+    if kind == "identity":
+        return y
+    assert kind != "row_exp"  # has a table of its own,
+    assert kind != "scalar"  # and so has a function without an inverse
+    assert_never(kind)
 
 
 def _each(function: Any, *arrays: Array) -> Array:

@@ -20,11 +20,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from ...foundation.diagnostics import Origin
 from ...program.network import (
     Conv,
     Dense,
+    Elementwise,
     Gather,
     Identity,
     Matmul,
@@ -75,8 +77,10 @@ class _Rewriter:
             elif isinstance(step, Normalization):
                 read = (replace(p, source=self._concrete(p.source)) for p in step.projections)
                 self.steps.append(replace(step, projections=tuple(read)))
-            else:
+            elif isinstance(step, Population):
                 self.steps.append(self._population(step))
+            else:
+                assert_never(step)
         for out in self.program.outputs:
             if out.value in self.views:
                 self._concrete(out.value)
@@ -156,13 +160,16 @@ class _Rewriter:
         if isinstance(p.map, Conv | SumPool):
             channels = whole_channels(view)
             merged = None if channels is None else _move_channels(p.map, view, *channels, self.top)
-            if merged is not None:
-                return merged
-        return [replace(p, source=self._concrete(p.source))]
+            return [replace(p, source=self._concrete(p.source))] if merged is None else merged
+        if isinstance(p.map, Dense):  # over the last axis of several: rows are read as they stand
+            return [replace(p, source=self._concrete(p.source))]
+        assert_never(p.map)
 
     def _product(self, p: Product) -> Product:
         if isinstance(p.form, Matmul):  # rows and columns are read as they stand
             return replace(p, left=self._concrete(p.left), right=self._concrete(p.right))
+        if not isinstance(p.form, Elementwise):
+            assert_never(p.form)
         left, right = self._operand(p.left), self._operand(p.right)
         shapes = [self.info[s].shape for s in (p.left, p.right)]
         read = [self.info[s].shape if s in self.info else shape for s, shape in zip((left, right), shapes, strict=True)]

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from typing_extensions import assert_never
+
 from ...foundation.diagnostics import Diagnostic, fail
-from ...program.network import MaxPool, Move, Normalization, Population, Program, Ratio, RowTable, Step
+from ...program.network import (
+    AdaptiveName,
+    MaxPool,
+    Move,
+    Normalization,
+    Population,
+    Program,
+    Ratio,
+    Readout,
+    RowTable,
+    Step,
+    Table,
+    Uniform,
+)
 from ...program.ranges import bits_for, norm_top, normalization_reach, ratio_reach
 from ...program.weights import mantissa_top
 from ..backend import Capabilities
@@ -12,9 +27,10 @@ from ..backend import Capabilities
 def unsupported(step: Step, target: str, capabilities: Capabilities) -> list[Diagnostic]:
     """Return SFN402 for everything of one step that the target cannot express."""
     where = ", ".join(step.origin.nodes) or step.name
-    if isinstance(step, MaxPool) and not capabilities.max_pool:
-        return [Diagnostic("SFN402", f"target {target} has no max pooling", where)]
-    if isinstance(step, MaxPool | Move):
+    if isinstance(step, MaxPool):
+        what = f"target {target} has no max pooling"
+        return [] if capabilities.max_pool else [Diagnostic("SFN402", what, where)]
+    if isinstance(step, Move):
         return []
     found = [
         Diagnostic("SFN402", f"target {target} has no {what}", where, "leave this target out; the others are built")
@@ -23,6 +39,8 @@ def unsupported(step: Step, target: str, capabilities: Capabilities) -> list[Dia
     ]
     if isinstance(step, Normalization):
         return found
+    if not isinstance(step, Population):
+        assert_never(step)
     for q in step.products:
         kind = type(q.form).__name__
         if kind not in capabilities.products:
@@ -39,7 +57,7 @@ def unsupported(step: Step, target: str, capabilities: Capabilities) -> list[Dia
     return found
 
 
-def _adaptive(step: Population | Normalization) -> list[tuple[str, str]]:
+def _adaptive(step: Population | Normalization) -> list[tuple[AdaptiveName, str]]:
     """Return (class name, what it is in words) of every threshold that follows a row of neurons."""
     if isinstance(step, Normalization):
         return [("Normalization", f"normalisation by a row's standard deviation ({step.sources[0]} into {step.name})")]
@@ -47,7 +65,9 @@ def _adaptive(step: Population | Normalization) -> list[tuple[str, str]]:
         return [("RowTable", f"thresholds that follow the maximum of a row, as softmax needs ({step.name})")]
     if isinstance(step.ladder, Ratio):
         return [("Ratio", f"thresholds scaled by the sum of a row, as softmax needs ({step.name})")]
-    return []
+    if isinstance(step.ladder, Uniform | Table | Readout):
+        return []
+    assert_never(step.ladder)
 
 
 def check_widths(program: Program, target: str, capabilities: Capabilities) -> None:
