@@ -7,7 +7,7 @@ NIR := .venv-nir
 PIP := -m pip install --quiet --disable-pip-version-check
 DEMO := out/demo
 
-.PHONY: help setup lava readers demo test lint results accuracy benchmarks fuzz clean
+.PHONY: help setup lava readers demo test lint replay results accuracy benchmarks fuzz clean
 
 help:
 	@echo "make demo      set up, compile the shipped network for sim, NIR and Lava, verify, evaluate"
@@ -16,6 +16,7 @@ help:
 	@echo "make lava      only create $(LAVA) with lava-nc, which runs the Lava target"
 	@echo "make readers   create $(NIR) with the stock NIR readers (torch, snnTorch, Norse, Sinabs, SpikingJelly)"
 	@echo "make lint      ruff and mypy"
+	@echo "make replay BASE=REVISION  build the same networks with a git revision and with this tree; every byte is compared"
 	@echo "make fuzz      40,000 damaged models through check and compile; every case must end in a diagnostic"
 	@echo "make results   measure docs/results.md anew (needs the corpus)"
 	@echo "make accuracy  measure docs/accuracy.md anew: every method, levels and bits (needs the corpus, hours)"
@@ -59,6 +60,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# REPLAY="--quick", "--integers-only", "--only digits", "--speed": see tests/benchmarks/replay.py --help.
+replay: setup
+	$(BIN)/python tests/benchmarks/replay.py $(BASE) $(REPLAY)
 
 results: setup lava
 	$(BIN)/python -m tests.benchmarks.corpus_results --write docs/results.md
