@@ -1,6 +1,6 @@
 """Run a Program on codes: the bit-accurate simulator, piece by piece of the batch, by one of two engines.
 
-``reference`` computes every step by its definition (:mod:`sfn_compile.simulator.plain_steps`), ``fast`` by kernels made once
+``reference`` computes every step by its definition (:mod:`.simulator.plain_steps`), ``fast`` by kernels made once
 (:mod:`sfn_compile.simulator.compiled_steps`). The integers are the same.
 """
 
