@@ -2,7 +2,7 @@
 
 Values are ``(*shape, n)``, codes in the smallest type that holds their range. A population whose every number is exact
 in one floating-point type is computed in that, neuron included. Any other adds up its terms in int64, each computed in
-the cheapest type that is exact for it alone, and fires by the definition (:mod:`sfn_compile.plain_steps`), as
+the cheapest type that is exact for it alone, and fires by the definition (:mod:`sfn_compile.simulator.plain_steps`), as
 normalisations do.
 """
 
@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import assert_never
 
-from .. import plain_steps
 from ..program.linear_maps import Conv, Dense, Gather, Identity, LinearMap, SumPool
 from ..program.moves import Concat, MoveOp, Pad, Reshape, Slice, Take, Transpose
 from ..program.network import MaxPool, Move, Normalization, Population, Program, Step, ValueInfo
 from ..program.neurons import Ratio, Readout, RowTable, Table, Uniform
 from ..program.products import Elementwise, Matmul, Product
 from ..program.ranges import absolute_bound, exact_dtype, product_bound, unweighted_bound
-from . import kernels
+from . import kernels, plain_steps
 
 Array = NDArray[Any]
 Values = Mapping[str, Array]

@@ -1,6 +1,6 @@
 """Run a Program on codes: the bit-accurate simulator, piece by piece of the batch, by one of two engines.
 
-``reference`` computes every step by its definition (:mod:`sfn_compile.plain_steps`), ``fast`` by kernels made once
+``reference`` computes every step by its definition (:mod:`sfn_compile.simulator.plain_steps`), ``fast`` by kernels made once
 (:mod:`sfn_compile.simulator.compiled_steps`). The integers are the same.
 """
 
@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from ..plain_steps import run_step
 from ..program.network import Program, ValueInfo
 from . import compiled_steps
+from .plain_steps import run_step
 
 Engine = Literal["fast", "reference"]
 Array = NDArray[Any]

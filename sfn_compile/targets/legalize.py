@@ -54,7 +54,7 @@ from ..program.network import (
     Table,
     Uniform,
 )
-from ..program.ranges import accumulator_range, bits_for, norm_top, normalization_reach, ratio_reach
+from ..program.ranges import accumulator_range, bits_for, largest, norm_top, normalization_reach, ratio_reach
 from .backend import Capabilities
 from .narrow_weights import mantissa_top, split_weights
 
@@ -93,7 +93,7 @@ def legalize(program: Program, target: str, capabilities: Capabilities) -> Progr
 class _Rewriter:
     def __init__(self, program: Program, weight_bits: int):
         self.program = program
-        self.top = 2 ** (weight_bits - 1) - 1
+        self.top = largest(weight_bits)
         self.info = program.values()
         self.wide = _accumulators(program)
         self.taken = {e.value for e in program.inputs} | {s.name for s in program.steps if not isinstance(s, Move)}
@@ -435,7 +435,7 @@ def check_widths(program: Program, target: str, capabilities: Capabilities) -> N
         for top in map(
             mantissa_top, (*(p.map for p in population.projections), *(p.form for p in population.products))
         ):
-            if top >= 2 ** (capabilities.weight_bits - 1):
+            if top > largest(capabilities.weight_bits):
                 what = f"a weight reaches {top}, target {target} holds {capabilities.weight_bits} bits"
                 raise fail("SFN402", what, ", ".join(population.origin.nodes) or population.name)
 

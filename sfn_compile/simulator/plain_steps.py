@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import assert_never
 
-from .program.arithmetic import max_pool
-from .program.network import (
+from ..program.arithmetic import max_pool
+from ..program.network import (
     MaxPool,
     Move,
     Normalization,
