@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..foundation.diagnostics import Origin
 from ..program.network import HostOp, Shape
-from ..program.rounding import Rounding, due, to_codes, to_ranks
+from ..program.rounding import Rounding, due, nearest, ranks, to_codes, to_ranks
 
 Array = NDArray[Any]
 Kind = Literal["real", "spikes", "acc"]
@@ -68,6 +68,12 @@ class Levels:
     def real(self, x: Array) -> Array:
         """Return the real values that the codes of ``x`` stand for, in float64."""
         return self.quantize(x) * np.asarray(self.step, np.float64)
+
+    def nearest(self, scaled: Array) -> Array:
+        """Return the codes of real values in steps, in their own number type; may overwrite them."""
+        if self.book is None:
+            return nearest(scaled, self.lo, self.hi, self.offset)
+        return np.array(self.book, scaled.dtype)[ranks(scaled, self.book, self.offset)]
 
     @property
     def imported(self) -> bool:

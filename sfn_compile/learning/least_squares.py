@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..program.weight_rounding import on_grid
 from ..simulator import kernels
 from .slopes import F32, ConvSlope
 
@@ -98,7 +99,7 @@ def rounded_with_feedback(weight: Array, grid: Array, top: int, square: Array) -
     upper = np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1)
     for i in range(k):
         exact = w[:, :, i].copy()
-        w[:, :, i] = np.clip(np.rint(exact / r[:, :, i]), -top, top) * r[:, :, i]
+        w[:, :, i] = on_grid(exact, r[:, :, i], top)
         error = (exact - w[:, :, i]) / upper[:, i, i, None]
         w[:, :, i + 1 :] -= error[:, :, None] * upper[:, None, i, i + 1 :]
     back = np.argsort(order, axis=1)

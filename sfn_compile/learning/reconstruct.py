@@ -24,6 +24,7 @@ from ..foundation.samples import Samples, n_samples
 from ..graph.graph import Graph
 from ..host.codec import prepare_all
 from ..passes.mapping.quantize_weights import QuantizeWeights
+from ..program.ranges import largest
 from .descent import FINEST, Loss, Recipe, Teacher, error_of, learn, pieces_of, signal_of
 from .refit import refit, samples_for
 from .student import Student, learnable
@@ -62,7 +63,7 @@ class Reconstruct:
         aside, rest = _split(prepared)
         teacher = Teacher(self.origin)
         loss = Loss(student, teacher, signal_of(teacher, pieces_of(aside)), self.recipe.sites)
-        grid = grid_of(graph, lambda site: _top(self.options.at(site)))
+        grid = grid_of(graph, lambda site: largest(self.options.at(site).weight_bits))
         tried = {"before": start}
         few = {k: v[: samples_for(student, len(v))] for k, v in rest.items()}
         tried["fitted"] = refit(student, start, teacher, grid, few)
@@ -92,10 +93,6 @@ class Reconstruct:
         if n_samples(self.x) < FEWEST:
             return f"{n_samples(self.x)} samples are too few; {FEWEST} are needed"
         return ""
-
-
-def _top(options: Options) -> int:
-    return int(2 ** (options.weight_bits - 1) - 1)
 
 
 def _split(x: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:

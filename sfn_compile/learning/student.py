@@ -237,13 +237,7 @@ class Student:
 
 def _to_levels(y: Array, step: Array, levels: Levels) -> Array:
     """Return ``step * clip(floor(y / step + offset), lo, hi)``, or the step times the code of a book that is due."""
-    y = y / step
-    if levels.book is not None:
-        due = np.array([float(d) for d in levels.due()], F32)
-        return np.asarray(np.array(levels.book, F32)[np.searchsorted(due, y, side="right")] * step)
-    y += F32(levels.offset)
-    np.floor(y, out=y)
-    np.clip(y, levels.lo, levels.hi, out=y)
+    y = levels.nearest(y / step)
     y *= step
     return y
 

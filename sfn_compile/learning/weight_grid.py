@@ -13,15 +13,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from ..graph.graph import Graph, Node
 from ..graph.ops import IntegerForm, Layer
+from ..graph.ops.layer import channel_rows
 from ..graph.scaling import scale_output
-from ..graph.steps import all_steps, effective
+from ..graph.steps import all_steps, effective, on_codes
 from ..passes.mapping.lower import info_behind
+from ..passes.mapping.quantize_weights import integer_terms, too_wide
 from ..program.broadcast import compress
-from ..program.network import Conv, Dense, Identity, LinearMap, Projection, Shape, ValueInfo
+from ..program.network import Conv, Dense, Gather, Identity, LinearMap, Shape, SumPool, ValueInfo
 from ..program.ranges import driven_range
+from ..program.weight_rounding import whole
 from ..simulator.kernels import beside
 from .slopes import F32, IdentitySlope, slope_of
 from .student import Parameters, Student
@@ -67,8 +71,8 @@ def with_integers(student: Student, at: Parameters, grid: Grid, acc_bits: int) -
         infos[source.name] = ValueInfo(source.type.shape, source.levels.lo, source.levels.hi)
     for node in graph.nodes:
         if isinstance(node.op, Layer):
-            integer = _integers(node, node.op, steps, infos, alphas[node.name], grid.top[node.name])
-            if not _fits(node.op, integer, acc_bits):
+            integer = _integers(node, node.op, steps, infos, alphas[node.name], grid.top[node.name], acc_bits)
+            if integer is None:
                 return None
             node = replace(node, op=replace(node.op, integer=integer))
         infos[node.name] = info_behind(node, infos)
@@ -77,24 +81,19 @@ def with_integers(student: Student, at: Parameters, grid: Grid, acc_bits: int) -
 
 
 def _integers(
-    node: Node, layer: Layer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo], alpha: Array, top: int
-) -> IntegerForm:
-    maps = []
-    for m, s in zip(layer.maps, node.inputs, strict=True):
-        units = per_code(m, steps[s], infos[s].shape, 1.0 / alpha, node.type.shape)
-        codes = np.clip(np.rint(m.weight * units), -top, top).astype(np.int64)
-        maps.append(replace(m, weight=codes if isinstance(m, Conv | Dense) else compress(codes)))
-    projections = tuple(Projection(s, m) for s, m in zip(node.inputs, maps, strict=True))
-    low, high = driven_range(projections, (), infos)
+    node: Node, layer: Layer, steps: Mapping[str, Array], infos: dict[str, ValueInfo], alpha: Array, top: int,
+    acc_bits: int,
+) -> IntegerForm | None:  # fmt: skip
+    """Return the integers of a Layer for ``alpha``; None where an accumulator does not fit."""
+    shape = node.type.shape
+    linear, products = integer_terms(on_codes(node, steps, infos), 1.0 / alpha, shape, top)
+    low, high = driven_range(linear, products, infos)
+    channels = channel_rows(np.broadcast_to(alpha, shape), layer.axis).max(axis=1)
+    if too_wide(layer, channels, (low, high), shape, acc_bits).any():
+        return None
     assert layer.integer is not None
-    return replace(layer.integer, maps=tuple(maps), alpha=alpha, acc_min=int(low.min()), acc_max=int(high.max()))
-
-
-def _fits(layer: Layer, integer: IntegerForm, acc_bits: int) -> bool:
-    """Return whether accumulators, with what offset and thresholds add to them, fit their bits."""
-    more = np.abs(layer.bias) if layer.levels is None else layer.levels.step * (layer.levels.hi + 1)
-    worst = max(-integer.acc_min, integer.acc_max) + float((more / integer.alpha).max())
-    return worst <= 2 ** (acc_bits - 1) - 1
+    maps = tuple(p.map for p in linear)
+    return replace(layer.integer, maps=maps, alpha=alpha, acc_min=int(low.min()), acc_max=int(high.max()))
 
 
 def per_code(m: LinearMap, step: Array, shape: Shape, unit: Array, out: Shape) -> Array:
@@ -123,9 +122,11 @@ def rounded_maps(student: Student, at: Parameters, grid: Grid) -> dict[str, list
 def _rounded(node: Node, m: LinearMap, step: Array, shape: Shape, unit: Array, top: int, slope: Any) -> tuple[Any, Any]:
     """Return the slope and weight of one map after rounding; one that is not learnt gets a slope of its own."""
     units = per_code(m, step, shape, unit, node.type.shape)
-    real = np.clip(np.rint(m.weight * units), -top, top) / np.where(units != 0, units, 1.0)
+    real = whole(m.weight * units, top) / np.where(units != 0, units, 1.0)
     if isinstance(m, Conv | Dense):
         return slope, real.astype(F32)
     if isinstance(m, Identity):
         return IdentitySlope(beside(compress(real), len(shape)).astype(F32)), None
-    return slope_of(replace(m, weight=compress(real)), shape), None
+    if isinstance(m, SumPool | Gather):
+        return slope_of(replace(m, weight=compress(real)), shape), None
+    assert_never(m)

@@ -165,6 +165,15 @@ def normalization_reach(step: Normalization, values: Mapping[str, ValueInfo]) ->
     }  # fmt: skip
 
 
+def largest(bits: int) -> int:
+    """Return the largest integer of a two's-complement width; the smallest is one further from 0.
+
+    >>> largest(8), largest(24)
+    (127, 8388607)
+    """
+    return (1 << (bits - 1)) - 1
+
+
 def bits_for(lo: int, hi: int) -> int:
     """Return the two's-complement width that holds [lo, hi].
 

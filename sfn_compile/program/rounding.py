@@ -50,9 +50,20 @@ def to_codes(x: Array, step: Array, lo: int, hi: int, rounding: Rounding = "half
     """
     number = np.float64 if rounding == "half_up" else np.float32
     with np.errstate(over="ignore"):  # beyond float32 is beyond every code
-        scaled = np.asarray(x, number) / np.asarray(step, number)
-    rounded = np.floor(scaled + offset) if rounding == "half_up" else ROUNDINGS[rounding](scaled)
-    return np.clip(rounded, lo, hi).astype(np.int32)
+        scaled = np.asarray(np.asarray(x, number) / np.asarray(step, number))
+    if rounding == "half_up":
+        return nearest(scaled, lo, hi, offset).astype(np.int32)
+    return np.clip(ROUNDINGS[rounding](scaled), lo, hi).astype(np.int32)
+
+
+def nearest(scaled: Array, lo: int, hi: int, offset: float = 0.5) -> Array:
+    """Return ``clip(floor(scaled + offset), lo, hi)`` in the number type of ``scaled``, real values in steps, over it.
+
+    This is how a site of the compiler's own rounds, wherever that is computed.
+    """
+    scaled += scaled.dtype.type(offset)
+    np.floor(scaled, out=scaled)
+    return np.clip(scaled, lo, hi, out=scaled)
 
 
 def due(codes: Sequence[int], offset: float = 0.5) -> list[Fraction]:
@@ -73,5 +84,10 @@ def to_ranks(x: Array, step: Array, codes: Sequence[int], offset: float = 0.5) -
     >>> to_ranks(np.array([-3.0, 1.4, 1.5, 9.0]), np.array(1.0), (0, 1, 2, 5)).tolist()
     [0, 1, 2, 3]
     """
-    edges = np.array([float(v) for v in due(codes, offset)])
-    return np.searchsorted(edges, np.asarray(x, np.float64) / np.asarray(step, np.float64), side="right")
+    return ranks(np.asarray(x, np.float64) / np.asarray(step, np.float64), codes, offset)
+
+
+def ranks(scaled: Array, codes: Sequence[int], offset: float = 0.5) -> Array:
+    """Return what :func:`to_ranks` does for real values in steps, compared in their own number type."""
+    edges = np.array([float(v) for v in due(codes, offset)], scaled.dtype)
+    return np.searchsorted(edges, scaled, side="right")

@@ -144,7 +144,7 @@ class Error:
         self.accumulated += _squares(np.multiply(codes, step, dtype=real.dtype) - real)
         if levels is None or levels.imported:  # stated levels are the network, not an error
             return
-        ideal = _nearest(real, step, levels)
+        ideal = levels.nearest(real / step)
         error = ideal * step
         error -= real
         self.here += _squares(error)
@@ -160,14 +160,6 @@ class Error:
             "sqnr_db": decibel(self.signal, self.here), "sqnr_accumulated_db": decibel(self.signal, self.accumulated),
             "beyond": self.beyond / self.n if self.n else 0.0,
         }  # fmt: skip
-
-
-def _nearest(real: Array, step: Array, levels: Levels) -> Array:
-    """Return the codes of real values in their own type; a book of codes says them itself."""
-    if levels.book is not None:
-        return levels.quantize(real).astype(real.dtype)
-    found = np.floor(real / step + real.dtype.type(levels.offset))
-    return np.clip(found, levels.lo, levels.hi, out=found)
 
 
 def _squares(x: Array) -> float:

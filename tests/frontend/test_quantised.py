@@ -15,8 +15,8 @@ from sfn_compile.frontend.reference import FloatReference
 from sfn_compile.graph.ops import Layer
 from sfn_compile.graph.steps import all_steps
 from sfn_compile.host.codec import answer, decode, encode_all
-from sfn_compile.plain_steps import accumulate
 from sfn_compile.program.network import Readout, Table
+from sfn_compile.simulator.plain_steps import accumulate
 from sfn_compile.simulator.run import run_codes
 
 from .quantised_models import HIDDEN_SCALE, SINGLE, halves, joined, qdq_residual, qonnx, single, tensorrt

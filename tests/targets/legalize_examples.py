@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sfn_compile.plain_steps import accumulate
 from sfn_compile.program.network import ADAPTIVE, Dense, Move, Program, Reshape
+from sfn_compile.simulator.plain_steps import accumulate
 from sfn_compile.simulator.run import run_codes
 from sfn_compile.targets import legalize as lg
 from sfn_compile.targets.backend import Capabilities

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sfn_compile.foundation.diagnostics import fail
 from sfn_compile.program.network import ADAPTIVE, Move, Population, Program, Reshape, Step, ValueInfo
-from sfn_compile.program.ranges import norm_top, product_reach, reach
+from sfn_compile.program.ranges import largest, norm_top, product_reach, reach
 from sfn_compile.targets.backend import Capabilities
 from sfn_compile.targets.legalize import check_widths
 
@@ -58,6 +58,6 @@ def _check_alone(ends: tuple[Array, Array], what: str, name: str, where: str) ->
     """Lava's Conv wraps every connection to 24 bits by itself, before they are added; the others keep to that."""
     low, high = ends
     worst = max(-int(low.min()) - 1, int(high.max()))
-    if worst >= 2 ** (CAPABILITIES.acc_bits - 1):
+    if worst > largest(CAPABILITIES.acc_bits):
         what = f"the {what} into {name} alone reaches {worst}, Lava holds {CAPABILITIES.acc_bits} bits"
         raise fail("SFN401", what, where)

@@ -26,6 +26,7 @@ from ...graph.ops.layer import channel_rows
 from ...graph.steps import contracted, effective, moved_step, on_codes, rows_of, top_code
 from ...program.broadcast import Axis, along, channel_vector, spread
 from ...program.network import Conv, Dense, Identity, LinearMap, Matmul, ProductForm, Shape, ValueInfo
+from ...program.ranges import largest
 from .lower import info_behind
 from .row_forms import ratio_step, ratio_weight
 from .shift_steps import moved_steps, power_of, weighted
@@ -204,7 +205,7 @@ class ChooseLadders:
         assert layer.activation is not None
         wanted = self._options(node.name, "softmax").levels
         row = node.type.shape[layer.activation.axis] * ((wanted + 1) // 2)
-        return max(1, min(wanted, (2 ** (self.options.acc_bits - 1) - 1) // row))
+        return max(1, min(wanted, largest(self.options.acc_bits) // row))
 
     def _left_over(self, node: Node, layer: Layer, steps: Mapping[str, Array]) -> Levels:
         """Return levels that divide one step of the site whose rounding is carried on."""

@@ -27,7 +27,8 @@ from ...graph.scaling import scale_output, scale_product
 from ...graph.steps import all_steps, on_codes, rows_of, top_code
 from ...program.broadcast import Axis, spread
 from ...program.network import Conv, Dense, Gather, Identity, LinearMap, Product, ProductForm, Shape, ValueInfo
-from ...program.ranges import driven_range
+from ...program.ranges import driven_range, largest
+from ...program.weight_rounding import finest_threshold, on_grid, whole
 from . import imported
 from .choose_ladders import levels_vector
 from .lower import info_behind
@@ -126,12 +127,12 @@ class QuantizeWeights:
         wide = [p.map for p in projections if isinstance(p.map, Conv | Dense)]
         if not wide or products:
             return []
-        largest = np.max([np.abs(rows_of(m, shape, layer.axis)).max(axis=1) for m in wide], axis=0)
+        peak = np.max([np.abs(rows_of(m, shape, layer.axis)).max(axis=1) for m in wide], axis=0)
         found = []
         for p in projections:
             if isinstance(p.map, SKIPS):
                 own = np.abs(rows_of(p.map, shape, layer.axis)).max(axis=1)
-                ratio = own[largest > 0] / largest[largest > 0]
+                ratio = own[peak > 0] / peak[peak > 0]
                 wanted = math.ceil(np.quantile(ratio, MOST_CHANNELS)) if ratio.size else 1
                 found.append(min(max(wanted, 1), COPIES_OF_SKIPS))
         return found
@@ -147,27 +148,24 @@ class QuantizeWeights:
         return node, node.op, replace(form, notes=(what, *form.notes))
 
     def _integer(self, node: Node, layer: Layer, terms: Terms, infos: Mapping[str, ValueInfo]) -> IntegerForm:
-        shape, axis, (projections, products) = node.type.shape, layer.axis, terms
+        shape, axis = node.type.shape, layer.axis
         parts = [rows_of(m, shape, axis) for m in _forms(terms)]
         rows = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
         worth = _column_worth(terms, shape, axis, infos)
         alpha, notes = self._alpha(rows, worth, layer, terms, infos, shape)
-        limit = 2 ** (self.options.acc_bits - 1) - 1
-        largest, finest = np.abs(rows).max(axis=1), alpha
+        peak, finest = np.abs(rows).max(axis=1), alpha
         for _ in range(24):
             unit = spread(axis, shape, 1.0 / alpha)
-            linear = tuple(replace(p, map=_round(p.map, unit, shape, self._top)) for p in projections)
-            forms = tuple(replace(p, form=_round_product(p.form, unit, self._top)) for p in products)
-            low, high = driven_range(linear, forms, infos)
-            worst = _per_channel(np.maximum(-low, high), shape, axis)
-            bad = worst + self._headroom(layer, alpha, shape) > limit
+            whole_terms = integer_terms(terms, unit, shape, self._top)
+            low, high = driven_range(*whole_terms, infos)
+            bad = too_wide(layer, alpha, (low, high), shape, self.options.acc_bits)
             if not bad.any():
                 ends = int(low.min()), int(high.max())
-                maps, found = tuple(p.map for p in linear), tuple(p.form for p in forms)
+                maps, found = tuple(p.map for p in whole_terms[0]), tuple(p.form for p in whole_terms[1])
                 return IntegerForm(maps, spread(axis, shape, alpha), None, *ends, tuple(notes), found)
             notes = [*notes, f"{int(bad.sum())} channels have coarser weights so that accumulators fit"]
             alpha = self._coarser(alpha, bad, layer, shape)
-            gone = (alpha > finest) & (largest > 0) & (largest < alpha / 2)
+            gone = (alpha > finest) & (peak > 0) & (peak < alpha / 2)
             if gone.all() if layer.levels is None else gone.any():
                 break  # a channel whose every weight rounds to 0 fits, but computes nothing
         raise fail("SFN401", f"accumulators do not fit {self.options.acc_bits} bits", ", ".join(node.origin.nodes),
@@ -175,25 +173,25 @@ class QuantizeWeights:
 
     @property
     def _top(self) -> int:
-        return int(2 ** (self.options.weight_bits - 1) - 1)
+        return largest(self.options.weight_bits)
 
     def _alpha(
         self, rows: Array, worth: Array, layer: Layer, terms: Terms, infos: Mapping[str, ValueInfo], shape: Shape
     ) -> tuple[Array, list[str]]:
         """Return the real value of one accumulator unit per channel, and what a reader of the report should know."""
-        largest = np.abs(rows).max(axis=1)
-        free = np.where(largest > 0, largest, 1.0) / self._top
+        peak = np.abs(rows).max(axis=1)
+        free = np.where(peak > 0, peak, 1.0) / self._top
         if layer.levels is None:  # a readout: one step for the whole output tensor, or argmax would be wrong
-            top = largest.max() / self._top if largest.any() else np.abs(layer.bias).max() / THETA_LIMIT
+            top = peak.max() / self._top if peak.any() else np.abs(layer.bias).max() / THETA_LIMIT
             return np.full(len(free), top or 1.0), []
         assert layer.activation is not None
         step = levels_vector(layer.levels, shape, layer.axis)
         if layer.norm_axis is not None:
-            theta = np.rint(step * ratio_weight(terms, infos, self.options) / np.where(largest > 0, largest, step))
+            theta = np.rint(step * ratio_weight(terms, infos, self.options) / np.where(peak > 0, peak, step))
             return step / np.maximum(theta, 1), ["threshold scaled by the sum of a row"]
         if not uniform_site(layer):  # a single weight needs no rounding: it is the unit
-            return (np.where(largest > 0, largest, 1.0) if rows.shape[1] == 1 else free), ["table ladder"]
-        theta = self._theta(rows, worth, step, largest)
+            return (np.where(peak > 0, peak, 1.0) if rows.shape[1] == 1 else free), ["table ladder"]
+        theta = self._theta(rows, worth, step, peak)
         small = theta < (1 if self.options.threshold == "pow2" else SMALLEST_UNIFORM_THETA)
         if small.any():
             return np.where(small, free, step / np.maximum(theta, 1)), [
@@ -201,13 +199,13 @@ class QuantizeWeights:
             ]
         return step / theta, []
 
-    def _theta(self, rows: Array, worth: Array, step: Array, largest: Array) -> Array:
+    def _theta(self, rows: Array, worth: Array, step: Array, peak: Array) -> Array:
         """Return per channel the odd threshold of least weight error, 0 where not even 1 fits.
 
         ``worth`` says how much an error of each column counts; 1 everywhere but beside products.
         """
-        safe = np.where(largest > 0, largest, step * self._top / THETA_LIMIT)
-        finest = np.minimum((self._top + 0.49) * step / safe, THETA_LIMIT)
+        safe = np.where(peak > 0, peak, step * self._top / THETA_LIMIT)
+        finest = np.minimum(finest_threshold(step, safe, self._top), THETA_LIMIT)
         size = max(1, WEIGHTS_AT_A_TIME // rows.shape[1])
         blocks = [slice(i, i + size) for i in range(0, len(rows), size)]
         return np.concatenate([self._best_theta(rows[b], worth, step[b], finest[b]) for b in blocks])
@@ -221,8 +219,8 @@ class QuantizeWeights:
         for factor in factors:
             theta = self._grid(finest * factor)
             alpha = step / np.maximum(theta, 1)
-            rounded = np.clip(np.rint(rows / alpha[:, None]), -self._top, self._top)
-            found = np.where(theta >= 1, (((rounded * alpha[:, None] - rows) * worth) ** 2).sum(axis=1), np.inf)
+            lost = on_grid(rows, alpha[:, None], self._top) - rows
+            found = np.where(theta >= 1, ((lost * worth) ** 2).sum(axis=1), np.inf)
             better = found < error
             best[better], error[better] = theta[better], found[better]
         return best
@@ -230,13 +228,6 @@ class QuantizeWeights:
     def _grid(self, x: Array) -> Array:
         """Return the largest threshold allowed that is not above ``x``, 0 below 1."""
         return power_of_two(x) if self.options.threshold == "pow2" else _odd(x)
-
-    def _headroom(self, layer: Layer, alpha: Array, shape: Shape) -> Array:
-        """Return what offset and threshold add to an accumulator, per channel."""
-        if layer.levels is None:
-            return _per_channel(np.abs(layer.bias), shape, layer.axis) / alpha
-        # A ladder's offset is cut to where it still changes a code, so its thresholds are what has to fit.
-        return levels_vector(layer.levels, shape, layer.axis) / alpha * (layer.levels.hi + 1)
 
     def _coarser(self, alpha: Array, bad: Array, layer: Layer, shape: Shape) -> Array:
         if layer.levels is None:
@@ -330,6 +321,30 @@ def _column_worth(terms: Terms, shape: Shape, axis: Axis, infos: Mapping[str, Va
     return np.repeat(np.array(tops, np.float64) if products else np.ones(len(tops)), counts)
 
 
+def integer_terms(terms: Terms, unit: Array, shape: Shape, top: int) -> Terms:
+    """Return the terms of a Layer, on codes, with integer weights of at most ``top``.
+
+    ``unit`` says how many accumulator units a real 1 is, and broadcasts against the sample ``shape``.
+    """
+    projections, products = terms
+    linear = tuple(replace(p, map=_round(p.map, unit, shape, top)) for p in projections)
+    return linear, tuple(replace(p, form=_round_product(p.form, unit, top)) for p in products)
+
+
+def too_wide(layer: Layer, alpha: Array, ends: tuple[Array, Array], shape: Shape, acc_bits: int) -> Array:
+    """Return per channel whether accumulators within ``ends``, with what the neuron adds to them, need more bits."""
+    worst = _per_channel(np.maximum(-ends[0], ends[1]), shape, layer.axis)
+    return np.asarray(worst + _headroom(layer, alpha, shape) > largest(acc_bits))
+
+
+def _headroom(layer: Layer, alpha: Array, shape: Shape) -> Array:
+    """Return what offset and threshold add to an accumulator, per channel."""
+    if layer.levels is None:
+        return _per_channel(np.abs(layer.bias), shape, layer.axis) / alpha
+    # A ladder's offset is cut to where it still changes a code, so its thresholds are what has to fit.
+    return levels_vector(layer.levels, shape, layer.axis) / alpha * (layer.levels.hi + 1)
+
+
 def _round(linear: LinearMap, unit: Array, shape: Shape, top: int) -> LinearMap:
     scaled = scale_output(linear, unit, shape)
     assert scaled is not None
@@ -338,13 +353,12 @@ def _round(linear: LinearMap, unit: Array, shape: Shape, top: int) -> LinearMap:
 
 def _codes(real: Array, top: int) -> Array:
     """Return the nearest integers in -top..top in a small type, written over ``real``: weights may be many."""
-    rounded = np.rint(real, out=real)
-    return np.clip(rounded, -top, top, out=rounded).astype(np.int8 if top < 2**7 else np.int64)
+    return whole(real, top, out=real).astype(np.int8 if top < 2**7 else np.int64)
 
 
 def _round_product(form: ProductForm, unit: Array, top: int) -> ProductForm:
     scaled = scale_product(form, unit)
-    return replace(scaled, weight=np.clip(np.rint(scaled.weight), -top, top).astype(np.int64))
+    return replace(scaled, weight=whole(scaled.weight, top).astype(np.int64))
 
 
 def _per_channel(array: Array, shape: Shape, axis: Axis) -> Array:

@@ -19,7 +19,7 @@ from ...graph.steps import top_code
 from ...program.arithmetic import ISQRT_LIMIT
 from ...program.broadcast import compress
 from ...program.network import Ratio, RowTable, ValueInfo
-from ...program.ranges import driven_range
+from ...program.ranges import driven_range, largest
 
 Array = NDArray[Any]
 
@@ -61,8 +61,8 @@ def ratio_weight(terms: Terms, infos: Mapping[str, ValueInfo], options: Options)
     projections = tuple(replace(p, map=replace(p.map, weight=_ones(p.map.weight))) for p in terms[0])
     products = tuple(replace(p, form=replace(p.form, weight=_ones(p.form.weight))) for p in terms[1])
     low, high = driven_range(projections, products, infos)
-    most = (2 ** (options.acc_bits - 1) - 1) // max(int(high.max()), -int(low.min()), 1)
-    return 1 << (max(min(most, 2 ** (options.weight_bits - 1) - 1), 1).bit_length() - 1)
+    most = largest(options.acc_bits) // max(int(high.max()), -int(low.min()), 1)
+    return 1 << (max(min(most, largest(options.weight_bits)), 1).bit_length() - 1)
 
 
 def ratio_step(step: Array, unit: Array, weight: int) -> Array:

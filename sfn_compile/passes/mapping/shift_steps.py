@@ -18,6 +18,8 @@ from ...graph.ops.layer import Terms
 from ...graph.steps import rows_of
 from ...program.broadcast import Axis
 from ...program.network import Shape
+from ...program.ranges import largest
+from ...program.weight_rounding import finest_threshold, on_grid
 
 Array = NDArray[Any]
 Weighted = tuple[Array, Array]  # real value per code of every weight (c, n), mean square of the codes it reads (n,)
@@ -38,12 +40,12 @@ def moved_steps(
     step: Array, longest: float, stats: Statistics, codes: range, offset: float, terms: Weighted, bits: int
 ) -> Array:
     """Return steps ``(c,)`` near ``step``, none above ``longest``, at which thresholds of 2^k serve best."""
-    (rows, power), top = terms, 2 ** (bits - 1) - 1
-    largest = np.abs(rows).max(axis=1)
+    (rows, power), top = terms, largest(bits)
+    peak = np.abs(rows).max(axis=1)
     best, least = step.copy(), np.full(len(step), np.inf)
     for factor in sorted(MOVES, key=lambda f: abs(np.log2(f))):  # of equal ones the one that moves least
         tried = step * factor
-        lost = _error_of_codes(stats, tried, codes, offset) + _error_of_weights(rows, power, tried, largest, top)
+        lost = _error_of_codes(stats, tried, codes, offset) + _error_of_weights(rows, power, tried, peak, top)
         better = (lost < least) & ((tried <= longest) | (factor == 1))
         best[better], least[better] = tried[better], lost[better]
     return best
@@ -60,15 +62,14 @@ def _slices(starts: range) -> list[slice]:
     return [slice(i, i + starts.step) for i in starts]
 
 
-def _error_of_weights(rows: Array, power: Array, step: Array, largest: Array, top: int) -> Array:
+def _error_of_weights(rows: Array, power: Array, step: Array, peak: Array, top: int) -> Array:
     """Return the mean square error of the sum, for the better of the finest 2^k that fits and one that clips."""
-    finest = (top + 0.49) * step / np.where(largest > 0, largest, np.inf)
+    finest = finest_threshold(step, np.where(peak > 0, peak, np.inf), top)
     fits = np.maximum(power_of_two(finest), 1.0)
     found = []
     for theta in (fits, 2 * fits):
         alpha = (step / theta)[:, None]
-        rounded = np.clip(np.rint(rows / alpha), -top, top)
-        found.append(((rounded * alpha - rows) ** 2 * power).sum(axis=1))
+        found.append(((on_grid(rows, alpha, top) - rows) ** 2 * power).sum(axis=1))
     return np.minimum(*found)
 
 

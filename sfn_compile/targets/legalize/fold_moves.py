@@ -45,7 +45,7 @@ from ...program.network import (
     SumPool,
     Uniform,
 )
-from ...program.ranges import accumulator_range
+from ...program.ranges import accumulator_range, largest
 from ...program.weights import ungrouped, weight_top
 from .index_views import Channels, View, copy_of, same_channels, whole_channels
 
@@ -60,7 +60,7 @@ def fold_moves(program: Program, weight_bits: int) -> Program:
 class _Rewriter:
     def __init__(self, program: Program, weight_bits: int):
         self.program = program
-        self.top = 2 ** (weight_bits - 1) - 1
+        self.top = largest(weight_bits)
         self.info = program.values()
         self.wide = _accumulators(program)
         self.taken = {e.value for e in program.inputs} | {s.name for s in program.steps if not isinstance(s, Move)}

@@ -19,7 +19,7 @@ from ...program.network import (
     Table,
     Uniform,
 )
-from ...program.ranges import bits_for, norm_top, normalization_reach, ratio_reach
+from ...program.ranges import bits_for, largest, norm_top, normalization_reach, ratio_reach
 from ...program.weights import mantissa_top
 from ..backend import Capabilities
 
@@ -82,7 +82,7 @@ def check_widths(program: Program, target: str, capabilities: Capabilities) -> N
         for top in map(
             mantissa_top, (*(p.map for p in population.projections), *(p.form for p in population.products))
         ):
-            if top >= 2 ** (capabilities.weight_bits - 1):
+            if top > largest(capabilities.weight_bits):
                 what = f"a weight reaches {top}, target {target} holds {capabilities.weight_bits} bits"
                 raise fail("SFN402", what, ", ".join(population.origin.nodes) or population.name)
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...program.network import LinearMap, Population, Product, ProductForm, Program, Projection
+from ...program.ranges import largest
 from ...program.weights import exponent, mantissa_top
 
 Array = NDArray[Any]
@@ -21,7 +22,7 @@ Array = NDArray[Any]
 
 def split_weights(program: Program, weight_bits: int) -> Program:
     """Return an equal Program in which every mantissa fits ``weight_bits``."""
-    top = 2 ** (weight_bits - 1) - 1
+    top = largest(weight_bits)
     steps = tuple(_narrow(s, top) if isinstance(s, Population) else s for s in program.steps)
     changed = any(new is not old for new, old in zip(steps, program.steps, strict=True))
     return replace(program, steps=steps) if changed else program
@@ -50,10 +51,10 @@ def parts(weight: Array, top: int) -> list[Array]:
     weight = np.asarray(weight, np.int64)
     shift = exponent(weight)
     mantissa = weight >> shift
-    largest = int(np.abs(mantissa).max(initial=0))
-    if largest <= top:
+    peak = int(np.abs(mantissa).max(initial=0))
+    if peak <= top:
         return [weight]
-    if largest <= 2 * top:
+    if peak <= 2 * top:
         near = np.clip(mantissa, -top, top)
         return [np.asarray(near << shift), np.asarray((mantissa - near) << shift)]
     high = np.sign(mantissa) * (np.abs(mantissa) // (top + 1)) * (top + 1)
