@@ -35,10 +35,10 @@ NEW = {
 }
 # Modules that have to say what a new class is to them; more may.
 PLACES = {
-    "Shifted": {"compiled_steps", "ranges", "macs", "fold_moves", "slopes", "scaling", "steps", "fanout", "weight_grid", "links",
-                "compact", "sums", "parts", "connections"},
-    "Counted": {"compiled_steps", "plain_steps", "network", "limits", "causes", "measure", "firing", "ops", "meta", "compact",
-                "neurons"},
+    "Shifted": {"compiled_steps", "ranges", "macs", "fold_moves", "slopes", "scaling", "steps", "fanout", "weight_grid",
+                "links", "compact", "sums", "parts", "connections"},
+    "Counted": {"compiled_steps", "plain_steps", "network", "limits", "causes", "measure", "firing", "ops", "meta",
+                "compact", "neurons"},
     "Maximum": {"compiled_steps", "fold_moves", "steps", "activity", "sums", "products"},
     "Rolled": {"compiled_steps", "broadcast", "moves"},
 }  # fmt: skip
