@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def compile(model: str | Path, out: str | Path, *, calib: str | Path | None = None, **options: Any) -> Built:
     """Compile ``model`` into the folder ``out``, as ``sfnc compile`` does; ``options`` are those of ``config.Options``.
 
-    ``search``, a ``search.plan.Search``, refines them.
+    ``search``, a ``search.plan.Search``, refines them. ``force`` keeps files of others in an earlier build.
 
     Returns the report and the refusals of single targets. Raises ``diagnostics.CompileError``.
     """
@@ -32,8 +32,9 @@ def compile(model: str | Path, out: str | Path, *, calib: str | Path | None = No
     from .foundation.options import Options
 
     shapes, search = options.pop("input_shapes", None), options.pop("search", None)
+    force = bool(options.pop("force", False))
     data = None if calib is None else Path(calib)
-    return build(Path(model), Path(out), Options(**options), data, shapes, search=search)
+    return build(Path(model), Path(out), Options(**options), data, shapes, search=search, force=force)
 
 
 def load(folder: str | Path) -> Program:

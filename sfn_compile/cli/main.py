@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import logging
@@ -14,7 +15,7 @@ from typing import Any
 
 import click
 
-from ..foundation.codes import CODES, EXIT_BUG, EXIT_ENVIRONMENT, EXIT_USAGE
+from ..foundation.codes import CODES, EXIT_BUG, EXIT_ENVIRONMENT, EXIT_PIPE, EXIT_USAGE
 from ..foundation.diagnostics import CompileError, Diagnostic
 from ..foundation.options import (
     ATTENTION_FORMS,
@@ -30,8 +31,10 @@ from ..foundation.options import (
 from ..foundation.version import __version__
 from ..search.plan import OBJECTIVES, STRATEGIES
 from .arguments import names, pairs, search_of, shapes, sites
+from .standard_streams import silence, silence_closed
 
 FILE = click.Path(path_type=Path)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class _DefaultCompile(click.Group):
@@ -66,24 +69,35 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
     def run(*args: Any, **kwargs: Any) -> None:
         as_json = bool(kwargs.get("as_json"))
         try:
-            code = command(*args, **kwargs)
-        except CompileError as error:
-            _print_problems(list(error.diagnostics), as_json)
-            code = error.exit_code
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
-        except KeyboardInterrupt:
-            click.echo("interrupted; nothing was changed", err=True)
-            code = 130
-        except MemoryError as error:
-            what = f"the machine's memory does not suffice ({str(error)[:200] or 'out of memory'})"
-            _print_problems([Diagnostic("SFN606", what, "", CODES["SFN606"].page)], as_json)
-            code = EXIT_ENVIRONMENT
-        except Exception as error:  # whatever it is, it is ours: the user gets a code, the traceback and exit 70
-            code = _own_bug(error, as_json)
+            code = _status(command, args, kwargs, as_json)
+        except BrokenPipeError as error:
+            code = EXIT_PIPE if silence_closed() else _own_bug(error, as_json)
         sys.exit(code)
 
     return run
+
+
+def _status(command: Callable[..., int], args: tuple[Any, ...], kwargs: dict[str, Any], as_json: bool) -> int:
+    try:
+        return command(*args, **kwargs)
+    except CompileError as error:
+        _print_problems(list(error.diagnostics), as_json)
+        return error.exit_code
+    except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        raise
+    except KeyboardInterrupt:
+        click.echo("interrupted; nothing was changed", err=True)
+        return 130
+    except MemoryError as error:
+        what = f"the machine's memory does not suffice ({str(error)[:200] or 'out of memory'})"
+        _print_problems([Diagnostic("SFN606", what, "", CODES["SFN606"].page)], as_json)
+        return EXIT_ENVIRONMENT
+    except Exception as error:  # whatever it is, it is ours: the user gets a code, the traceback and exit 70
+        if isinstance(error, OSError) and error.errno in FULL:
+            silence(sys.stdout)  # what it could not take would be tried again at the end
+            _print_problems([Diagnostic("SFN602", f"cannot write: {error.strerror}", error.filename or "")], as_json)
+            return EXIT_ENVIRONMENT
+        return _own_bug(error, as_json)
 
 
 def _own_bug(error: Exception, as_json: bool) -> int:
@@ -190,6 +204,7 @@ _quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print errors o
 @click.option("--search-state", type=FILE, help="Keeps measured trials. [default: beside OUT until it is written]")
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes that share a search's trials.")
 @click.option("--cluster", metavar="ADDRESS", help="A dask scheduler, whose workers share them instead.")
+@click.option("--force", is_flag=True, help="Replace a build that holds files of yours; they are kept in OUT.")
 @_quiet_option
 @_json_option
 @_guarded
@@ -197,7 +212,7 @@ def compile_command(
     model: Path, target: str, output: Path | None, calib: Path | None, input_shape: tuple[str, ...],
     method_option: tuple[str, ...], site: tuple[str, ...], quiet: bool, as_json: bool, strategy: str | None,
     trials: int | None, objective: str, budget: tuple[str, ...], search_state: Path | None, workers: int,
-    cluster: str | None, **rest: Any,
+    cluster: str | None, force: bool, **rest: Any,
 ) -> int:  # fmt: skip
     """Compile MODEL.onnx (the verb may be left out)."""
     search = search_of(strategy, trials, objective, budget, search_state, Machine(workers=workers, cluster=cluster))
@@ -208,7 +223,7 @@ def compile_command(
     console = Console(quiet or as_json)
     out = output if output is not None else Path(f"{model.stem}.sfnc")
     with console.progress() as progress:
-        built = build(model, out, options, calib, shapes(input_shape), progress, search)
+        built = build(model, out, options, calib, shapes(input_shape), progress, search, force)
     if as_json:
         click.echo(json.dumps({"output": str(out), **built.report}, indent=1))
     else:
@@ -258,10 +273,13 @@ def check_command(model: Path, target: str, input_shape: tuple[str, ...], as_jso
 @_guarded
 def run_command(build_folder: Path, data: Path, output: Path, on: str, codes: bool, quiet: bool, **machine: Any) -> int:
     """Run a build on inputs and write its outputs."""
-    from ..commands.evaluate import run_build, save_outputs
+    from ..commands.evaluate import run_build
+    from ..files.answers import require_writable, save_outputs
 
+    read = (build_folder, data)
+    require_writable(output, read)
     found = run_build(build_folder, data, on, codes, machine=Machine(**machine))
-    save_outputs(output, found)
+    save_outputs(output, found, read)
     if not quiet:
         click.echo(f"wrote {len(found)} arrays to {output}", err=True)
     return 0

@@ -18,13 +18,21 @@ if TYPE_CHECKING:
     from ..commands.build import Built
 
 
+class _Printer(RichConsole):
+    """Leaves a closed pipe to the command line, which ends quietly."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise what the system raised."""
+        raise
+
+
 class Console:
     """Prints results as tables; ``quiet`` prints nothing."""
 
     def __init__(self, quiet: bool = False):
         self.quiet = quiet
         # Without a terminal the width is fixed, so that logs do not depend on where they were made.
-        self.out = RichConsole(quiet=quiet, highlight=False, width=None if sys.stdout.isatty() else 118)
+        self.out = _Printer(quiet=quiet, highlight=False, width=None if sys.stdout.isatty() else 118)
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Callable[[str, int, int], None]]:

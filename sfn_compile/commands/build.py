@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from ..compiler.compilation import Compilation, Progress, compile_model, silent, timed
 from ..evaluation.side_by_side import reference_of
 from ..files import build_folder, program_files
+from ..files.replacing import prepare, replacing
 from ..foundation.diagnostics import CompileError, fail
 from ..foundation.options import Options
 from ..foundation.samples import ModelInput, n_samples, part
@@ -24,6 +26,7 @@ from ..host.codec import encode_all
 from ..program.network import Program
 from ..report import likeness, measure, page
 from ..report.activity import real_steps
+from ..search.journal import require_state
 from ..search.plan import Search
 from ..simulator.run import run_codes
 from ..targets import backend
@@ -54,16 +57,22 @@ def build(
     input_shapes: dict[str, tuple[int, ...]] | None = None,
     progress: Progress = silent,
     search: Search | None = None,
+    force: bool = False,
 ) -> Built:
     """Compile ``model`` into the folder ``out`` for every target of the options, which a ``search`` may refine.
 
     A target that refuses is reported in ``refusals`` while the others are built; where all refuse, or the accuracy
-    falls by more than allowed, CompileError is raised and ``out`` stays as it was.
+    falls by more than allowed, CompileError is raised and ``out`` stays as it was. ``force`` replaces an earlier build
+    that holds files which sfnc has not written, and keeps these; without it that is refused (SFN503).
     """
+    in_use = [model, *([calib] if calib is not None else [])]
+    prepare(out, force, in_use)
+    if search is not None:
+        require_state(_state(out, search), out)
     backends = {name: backend.load(name) for name in dict.fromkeys(options.targets)}
     done, found = _compiled(model, out, options, search, calib, input_shapes, progress)
     options, accuracy = done.options, _required_accuracy(done, progress)
-    with build_folder.replacing(out) as folder:
+    with replacing(out, force, in_use) as folder:
         with timed(done.seconds, "report"):
             report = {**_write_common(done, folder, progress), **accuracy, **found}
         refusals: dict[str, CompileError] = {}
@@ -102,7 +111,8 @@ def _compiled(
 
 def _state(out: Path, search: Search) -> Path:
     """Return the file that measured trials are kept in: beside the build, which is replaced as a whole."""
-    return search.state or out.with_name(f"{out.name}.search.jsonl")
+    place = Path(os.path.abspath(out))  # "." has no name
+    return search.state or place.with_name(f"{place.name}.search.jsonl")
 
 
 def _required_accuracy(done: Compilation, progress: Progress) -> dict[str, Any]:

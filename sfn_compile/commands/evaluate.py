@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from ..evaluation.side_by_side import PIECE, Build, Compute, Pair, Progress, measure
 from ..evaluation.spread import spread
 from ..files import build_folder
-from ..files.program_files import npz_bytes
 from ..files.sample_files import load_data, subset
 from ..foundation.diagnostics import fail
 from ..foundation.options import ONE_PROCESS, Machine, check_choice
@@ -122,16 +121,3 @@ def compare(
     x = by_name(x, [e.name for e in program.inputs])
     ending = ending or Ending(tuple(d.name for d in program.outputs))
     return measure(Pair(program, reference, ending), x, labels, progress)
-
-
-def save_outputs(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write arrays under their ONNX names as ``.npz``, in one step. Raises SFN602."""
-    if path.is_dir():
-        raise fail("SFN602", "cannot write: it is a folder", str(path), "name a file: -o answers.npz")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f".{path.name}.tmp")
-        scratch.write_bytes(npz_bytes(dict(arrays)))
-        scratch.replace(path)
-    except OSError as error:
-        raise fail("SFN602", f"cannot write: {error.strerror or error}", str(path)) from error

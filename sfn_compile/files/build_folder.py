@@ -1,14 +1,12 @@
-"""The build folder: written to a temporary place and moved into place whole, described by ``manifest.json``."""
+"""The files of a build folder, described by ``manifest.json``."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,9 @@ from ..foundation.diagnostics import fail
 from ..foundation.samples import ModelInput, Samples
 from ..program.network import Program
 from . import program_files
+from .atomic_files import disk, write_bytes
 from .sample_files import READ_ERRORS, file_sha256
+from .scratch_folders import restore
 
 Array = NDArray[Any]
 MANIFEST = "manifest.json"
@@ -49,10 +49,8 @@ def write_json(path: Path, obj: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file in one step. Raises SFN602."""
-    with _disk(path):
-        scratch = path.with_name(f".{path.name}.tmp")
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(path)
+    with disk(path):
+        write_bytes(path, text.encode("utf-8"))
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
@@ -67,53 +65,9 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     write_json(folder / MANIFEST, {**facts, "files": file_hashes(folder)})
 
 
-@contextlib.contextmanager
-def replacing(out: Path) -> Iterator[Path]:
-    """Yield a scratch folder that becomes ``out`` when the block ends well; otherwise ``out`` stays as it was.
-
-    Raises SFN602 where nothing can be written and SFN503 where ``out`` holds something that is not a build.
-    """
-    out = Path(os.path.realpath(out))  # "." has no name to build a neighbour from; of a link, the folder is replaced
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST).is_file())):
-        raise fail("SFN503", "it exists and is not an sfnc build; it is left alone", str(out), "choose another -o")
-    with _disk(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        with _disk(out):
-            scratch.chmod(0o755)  # mkdtemp makes private folders
-            yield scratch
-            _swap(scratch, out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _swap(scratch: Path, out: Path) -> None:
-    old = out.with_name(f".{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        out.rename(old)
-    try:
-        scratch.rename(out)
-    except OSError:
-        if old.exists():
-            old.rename(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise fail(
-            "SFN602", f"cannot write: {error.strerror or error}", str(path), "free some space or choose another -o"
-        ) from error
-
-
 def open_build(folder: Path) -> tuple[dict[str, Any], Program]:
     """Return (manifest, Program) of a build. Raises SFN503 where it is none or its Program was changed."""
+    restore(folder)
     manifest_file = folder / MANIFEST
     if not manifest_file.is_file():
         raise fail("SFN503", "there is no manifest.json", str(folder), "give the folder that `sfnc compile` wrote")

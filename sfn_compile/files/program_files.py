@@ -85,10 +85,11 @@ def from_parts(tree: Any, arrays: dict[str, Array]) -> Program:
     return result
 
 
-def npz_bytes(arrays: dict[str, Array]) -> bytes:
+def npz_bytes(arrays: dict[str, Array], comment: bytes = b"") -> bytes:
     """Return an ``.npz`` archive of ``arrays`` that does not depend on the clock or on the order of insertion."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION) as archive:
+        archive.comment = comment
         for name in sorted(arrays):
             member = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
             archive.writestr(member, _npy_bytes(arrays[name]), zipfile.ZIP_DEFLATED, COMPRESSION)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 EXIT_OK, EXIT_CHECK_FAILED, EXIT_USAGE, EXIT_INPUT, EXIT_TARGET, EXIT_ENVIRONMENT, EXIT_BUG = 0, 1, 2, 3, 4, 5, 70
+EXIT_PIPE = 141  # nobody reads the output any more: as the shell says it of a program that SIGPIPE ended
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,8 @@ CODES: dict[str, Code] = {
         EXIT_INPUT,
         "the build folder cannot be used",
         "The folder is not an sfnc build, was written by another format version, or a file in it was changed: its "
-        "sha256 no longer equals the one in manifest.json. Compile again.",
+        "sha256 no longer equals the one in manifest.json. Compile again. Where compile says it of -o: the build there "
+        "holds files that sfnc has not written, or not like that; move them away, or give --force, which keeps them.",
     ),
     "SFN504": Code(
         EXIT_CHECK_FAILED,

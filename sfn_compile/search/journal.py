@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..files.atomic_files import disk
 from ..files.build_folder import dumps
 from ..foundation.diagnostics import fail
 from .trial import Measured, Trial
 
 Facts = Mapping[str, Any]
+HEAD, TRIAL = b'{"search": {', b'{"costs": {'  # how the lines of the two kinds begin: their keys are sorted
+OTHER = "name another file with --search-state"
 
 
 @dataclass
@@ -22,19 +25,22 @@ class Journal:
 
     path: Path
     known: dict[int, tuple[Facts, Measured]] = field(default_factory=dict)
+    unfinished: bytes = b""  # the end of the file where a line was not written to its end; the next one replaces it
 
     @staticmethod
     def open(path: Path, search: Facts) -> Journal:
         """Return the journal of a search, a new one where there is no file. Raises SFN602, SFN703."""
-        lines = _whole_lines(path)
+        lines, unfinished = _read(path)
         head = {"search": search}
+        if not lines and not _line(head).startswith(unfinished):
+            raise fail("SFN703", "it is not the state of a search", str(path), OTHER)
         if lines and lines[0] != as_read(head):
             what = f"it belongs to another search: {_first_difference(lines[0], search)}"
             raise fail("SFN703", what, str(path), "delete it, or name another file with --search-state")
-        journal = Journal(path)
+        journal = Journal(path, unfinished=unfinished)
         try:
             journal.known = {t["number"]: (t["options"], Measured.read(t)) for t in lines[1:]}
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise fail("SFN703", f"it holds no trials: {error!r}", str(path), "delete it") from error
         if not lines:
             journal._append(head)
@@ -46,31 +52,57 @@ class Journal:
         self._append({"number": trial.number, "options": options, **trial.measured.as_json()})
 
     def _append(self, line: Facts) -> None:
-        text = json.dumps(as_read(line), sort_keys=True) + "\n"
-        try:
+        with disk(self.path, OTHER):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(text)
+            with self.path.open("ab") as file:
+                if self.unfinished and self.path.read_bytes().endswith(self.unfinished):
+                    file.truncate(file.tell() - len(self.unfinished))
+                self.unfinished = b""
+                file.write(_line(line))
                 file.flush()
                 os.fsync(file.fileno())
-        except OSError as error:
-            raise fail("SFN602", f"cannot write: {error.strerror or error}", str(self.path)) from error
 
 
-def _whole_lines(path: Path) -> list[Any]:
-    """Return the lines of a file, and cut off a last one that was not written to its end. Raises SFN602, SFN703."""
+def _line(facts: Facts) -> bytes:
+    return (json.dumps(as_read(facts), sort_keys=True) + "\n").encode()
+
+
+def require_state(path: Path, out: Path) -> None:
+    """Check that measured trials can be kept in ``path``. Raises SFN605 where it lies in ``out``, which is replaced as
+    a whole; SFN602, SFN703 where it exists and is not the state of a search."""
+    if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(out)):
+        raise fail("SFN605", f"--search-state {path} lies in {out}, which is replaced as a whole", fix=OTHER)
+    _read(path)
+
+
+def _read(path: Path) -> tuple[list[Any], bytes]:
+    """Return the lines of a state, and the beginning of a last one that was not written to its end.
+
+    Nothing is written. Raises SFN602, and SFN703 where the file is not the state of a search.
+    """
     if not path.exists():
-        return []
+        return [], b""
     try:
         content = path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            os.truncate(path, len(whole))
-        return [json.loads(line) for line in whole.splitlines()]
+        n_whole = content.rfind(b"\n") + 1
+        lines = [json.loads(line) for line in content[:n_whole].splitlines()]
     except OSError as error:
         raise fail("SFN602", f"cannot be used: {error.strerror or error}", str(path)) from error
-    except ValueError as error:
-        raise fail("SFN703", f"it is not the state of a search: {error}", str(path), "name another file") from error
+    except (ValueError, RecursionError) as error:
+        raise fail("SFN703", f"it is not the state of a search: {error}", str(path), OTHER) from error
+    unfinished = content[n_whole:]
+    if (lines and not _is_head(lines[0])) or not _begins(unfinished, TRIAL if lines else HEAD):
+        raise fail("SFN703", "it is not the state of a search", str(path), OTHER)
+    return lines, unfinished
+
+
+def _is_head(line: Any) -> bool:
+    return isinstance(line, dict) and isinstance(line.get("search"), dict)
+
+
+def _begins(content: bytes, start: bytes) -> bool:
+    """Return whether one of the two starts with the other."""
+    return content.startswith(start) or start.startswith(content)
 
 
 def _first_difference(head: Any, search: Facts) -> str:

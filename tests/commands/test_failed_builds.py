@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sfn_compile.commands import build
-from sfn_compile.files import build_folder, program_files
+from sfn_compile.files import build_folder, program_files, replacing
 from sfn_compile.foundation.diagnostics import fail
 from sfn_compile.targets import backend
 
@@ -82,7 +82,7 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
 FAILURES = {
     "the disk is full while the program is written": (program_files, "save", FULL, "SFN602", 5),
     "the disk is full while the manifest is written": (build_folder, "write_manifest", FULL, "SFN602", 5),
-    "the folder cannot be moved into place": (build_folder, "_swap", FULL, "SFN602", 5),
+    "the folder cannot be moved into place": (replacing, "_swap", FULL, "SFN602", 5),
     "our own bug": (build.measure, "layers", RuntimeError("surprise"), "SFN901", 70),
 }
 
@@ -124,7 +124,7 @@ def test_the_earlier_build_comes_back_where_the_new_one_cannot_be_moved(little, 
     before, rename = contents(out), Path.rename
 
     def fails_for_scratch(self, target):
-        if self.name.startswith(".o.") and self.name != ".o.old":
+        if self.name == "new":
             raise FULL
         return rename(self, target)
 

@@ -2,15 +2,20 @@
 """Run this network in lava-nc 0.10.0: ``python run.py --check``, or ``--input codes.npz --output values.npz``.
 
 Arrays are named by the ``id`` of a value in manifest.json, or by its name; the first axis counts samples. Exit status:
-0 done (and equal to golden.npz, with --check), 1 different, 2 wrong usage, 5 Lava died or took too long.
+0 done (and equal to golden.npz, with --check), 1 different, 2 wrong usage, 5 Lava is missing, died or took too long.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.metadata
+import importlib.util
 import json
+import os
 import sys
+import traceback
+import zipfile
 from pathlib import Path
 
 sys.dont_write_bytecode = True  # this folder stays as it was emitted
@@ -24,7 +29,10 @@ def main(argv=None):
     args = _arguments(argv)
     if guard.inside():
         guard.watch()
-        return _check(args) if args.check else _compute(args)
+        return _executed(_check if args.check else _compute, args)
+    missing = _missing()
+    if missing:
+        return _without(missing)
     command = [sys.executable, str(HERE / "run.py"), *(sys.argv[1:] if argv is None else argv)]
     with guard.workspace() as work:
         status = guard.run(command, work, args.time_limit)
@@ -47,7 +55,81 @@ def _arguments(argv):
     args = parser.parse_args(argv)
     if args.check == bool(args.input) or bool(args.input) != bool(args.output):
         parser.error("give either --check, or --input and --output")
+    if args.input and not Path(args.input).is_file():
+        parser.error(f"{args.input}: there is no such file")
+    for path in (args.output, args.report):
+        fault = _overwritten(path, args)
+        if fault:
+            parser.error(f"{path} would be overwritten: {fault}")
     return args
+
+
+def _overwritten(path, args):
+    """Return why nothing may be written to ``path``, None where it may."""
+    if path is None:
+        return None
+    place = Path(os.path.realpath(path))
+    if HERE in place.parents:
+        return "this folder stays as it was emitted"
+    if not place.exists():
+        return None
+    if not place.is_file():
+        return "it is no regular file"
+    others = {args.input, args.output, args.report} - {path, None}
+    emitted = [file for file in HERE.rglob("*") if file.is_file()]
+    if any(Path(other).exists() and place.samefile(other) for other in (*others, *emitted)):
+        return "this program reads or writes it otherwise"
+    known = _is_values(place) if path == args.output else _is_report(place)
+    return None if known or not place.stat().st_size else "it exists, and this program has not written it"
+
+
+def _is_values(path):
+    """Return whether a file holds the integers of layers and nothing else: not the codes of an input either."""
+    ids = {layer["id"] for layer in _manifest()["layers"]}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name.removesuffix(".npy") for name in archive.namelist()} <= ids
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
+
+
+def _is_report(path):
+    try:
+        return set(json.loads(path.read_text(encoding="utf-8"))) == {"executed_by", "mode"}
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _missing():
+    """Return what is not installed for this Python, '' where everything is."""
+    for module, package in (("lava.magma", "lava-nc"), ("numpy", "NumPy"), ("scipy", "SciPy")):
+        try:
+            found = importlib.util.find_spec(module)
+        except Exception:  # whatever another package of that name does
+            found = None
+        if found is None:
+            return package
+    try:
+        importlib.metadata.version("lava-nc")
+    except importlib.metadata.PackageNotFoundError:
+        return "lava-nc"
+    return ""
+
+
+def _without(what):
+    print(f"FAILED: {what} is missing for {sys.executable}; README.md says how to install it", file=sys.stderr)
+    return 5
+
+
+def _executed(work, args):
+    """Return the exit status of ``work``; where it died, that is no difference."""
+    try:
+        return work(args)
+    except ImportError as error:
+        return _without(error.name or str(error))
+    except Exception:
+        traceback.print_exc()
+        return 5
 
 
 def _check(args):
@@ -78,10 +160,23 @@ def _compute(args):
     codes = _load(Path(args.input), manifest)
     values, mode = jobs.execute(HERE, manifest, codes, args.mode, args.whole_limit)
     ids = {layer["name"]: layer["id"] for layer in manifest["layers"]}
-    np.savez(args.output, **{ids[name]: value for name, value in values.items()})
+    _write(args.output, lambda file: np.savez(file, **{ids[name]: value for name, value in values.items()}))
     if args.report:
-        Path(args.report).write_text(json.dumps({"executed_by": jobs.versions(), "mode": mode}), encoding="utf-8")
+        said = json.dumps({"executed_by": jobs.versions(), "mode": mode}).encode()
+        _write(args.report, lambda file: file.write(said))
     return 0
+
+
+def _write(path, content):
+    """Write a file beside its place and move it there."""
+    place = Path(os.path.realpath(path))
+    scratch = place.with_name(f".{place.name}.sfnc-{os.urandom(4).hex()}")
+    try:
+        with scratch.open("xb") as file:
+            content(file)
+        scratch.replace(place)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def _manifest():
