@@ -8,11 +8,12 @@ import onnx_ir as ir
 from ..foundation.diagnostics import CompileError, Diagnostic
 from ..graph.graph import Graph, GraphInput, GraphOutput, TensorType, live_nodes
 from ..program.network import HostOp
-from .context import Context, Grid, OnnxNode, Refusal, node_label
+from .context import Context, Grid, Refusal, node_label
 from .fold import fold_constant
 from .inputs import TYPES, needed_values
 from .join import masked_readers, with_affine_norms
 from .load import LoadedModel
+from .onnx_node import OnnxNode
 from .operators import SEVERAL_OUTPUTS, TAKE_CONSTANTS, batch_of, importer_of, unsupported
 from .stored_integers import integer_problem
 

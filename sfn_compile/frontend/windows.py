@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..program.network import Pads, Shape
-from .context import OnnxNode
+from .onnx_node import OnnxNode
 
 
 def spread(node: OnnxNode, name: str, n: int) -> tuple[int, ...]:

@@ -8,7 +8,8 @@ from typing import Literal
 import onnx_ir as ir
 
 from ...foundation.diagnostics import Diagnostic
-from ..context import OnnxNode, node_label
+from ..context import node_label
+from ..onnx_node import OnnxNode
 from . import (
     activations,
     arithmetic,

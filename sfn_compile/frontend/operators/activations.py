@@ -8,7 +8,7 @@ from ...graph.ops import Activation, ArgExtreme, Softmax
 from ...graph.ops.activation import scalar
 from ...graph.ops.expression import IDENTITY as X
 from ...graph.ops.expression import call
-from ..context import OnnxNode
+from ..onnx_node import OnnxNode
 from .scalars import bent
 
 

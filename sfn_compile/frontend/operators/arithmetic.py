@@ -14,7 +14,7 @@ from ...graph.ops.activation import scalar
 from ...graph.ops.expression import IDENTITY as X
 from ...graph.ops.expression import call
 from ...program.network import Shape
-from ..context import OnnxNode
+from ..onnx_node import OnnxNode
 from ..patterns import Matcher
 from .branches import aligned, difference
 from .norms import normalize

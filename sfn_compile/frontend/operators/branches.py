@@ -13,7 +13,7 @@ from ...graph.graph import Op
 from ...graph.ops import Activation, Add, MaxPool, Moved
 from ...program.network import Reshape
 from ..batch_layout import FRONT
-from ..context import OnnxNode
+from ..onnx_node import OnnxNode
 
 Array = NDArray[Any]
 Joined = tuple[Op, tuple[str, ...]]  # the op that computes a value, and what it reads

@@ -9,7 +9,8 @@ import numpy as np
 from ...graph.ops import Linear, MatMul, Moved
 from ...program.network import Conv, Dense, Reshape, Shape, Transpose
 from ..batch_layout import FRONT
-from ..context import Array, OnnxNode
+from ..context import Array
+from ..onnx_node import OnnxNode
 from ..windows import spread, window_pads
 from .picks import expanded
 

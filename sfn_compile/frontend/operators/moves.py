@@ -11,7 +11,7 @@ import onnx_ir as ir
 from ...graph.ops import Moved
 from ...program.network import Concat, Pad, Shape, Slice, Transpose
 from ..batch_layout import Layout, likeliest, placements
-from ..context import OnnxNode
+from ..onnx_node import OnnxNode
 from .picks import with_offset
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from ...graph.ops import Moved, Normalize
 from ...program.network import Reshape
-from ..context import Array, OnnxNode
+from ..context import Array
+from ..onnx_node import OnnxNode
 
 
 def normalize(

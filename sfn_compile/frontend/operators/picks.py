@@ -10,7 +10,7 @@ import numpy as np
 from ...graph.ops import Linear, Moved
 from ...program.network import Identity, MoveOp, Pad, Pads, Reshape, Shape, Slice, Take, Transpose
 from ..batch_layout import FRONT
-from ..context import OnnxNode
+from ..onnx_node import OnnxNode
 
 
 def gather(node: OnnxNode) -> None:

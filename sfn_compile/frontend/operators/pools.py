@@ -11,7 +11,7 @@ from ...graph.graph import Op
 from ...graph.ops import Linear, MaxPool, Moved
 from ...program.arithmetic import windows
 from ...program.network import Conv, Reshape, SumPool
-from ..context import OnnxNode
+from ..onnx_node import OnnxNode
 from ..windows import spread, window_pads
 
 

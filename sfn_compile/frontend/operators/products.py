@@ -12,7 +12,8 @@ from ...graph.graph import Op
 from ...graph.ops import Linear, MatMul, Moved, Mul, Softmax
 from ...program.network import Dense, Reshape, Shape, Transpose
 from ..batch_layout import Layout
-from ..context import Array, OnnxNode
+from ..context import Array
+from ..onnx_node import OnnxNode
 from .linear import grouped
 from .picks import expanded
 

@@ -9,7 +9,8 @@ import numpy as np
 from ...graph.graph import Levels
 from ...graph.ops import Quantize
 from ...program.rounding import Rounding, to_codes
-from ..context import Array, OnnxNode
+from ..context import Array
+from ..onnx_node import OnnxNode
 
 DOMAINS = ("onnx.brevitas", "qonnx.custom_op.general", "finn.custom_op.general")
 

@@ -9,7 +9,7 @@ import numpy as np
 from ...graph.graph import Op
 from ...graph.ops import Activation, Add, Moved, Softmax
 from ...program.network import Concat
-from ..context import OnnxNode
+from ..onnx_node import OnnxNode
 from .linear import conv_map, dense_map, gemm_map
 from .pools import average_map, mean_map
 from .quantized import constant_value, grid_of, quantized, real_value, scale_of, stored_type

@@ -13,7 +13,8 @@ from ...graph.graph import Levels
 from ...graph.ops import Quantize
 from ...program.network import Shape
 from ...program.rounding import Rounding, to_codes
-from ..context import Array, Grid, OnnxNode
+from ..context import Array, Grid
+from ..onnx_node import OnnxNode
 
 _STORED = {"uint4": (0, 15), "int4": (-8, 7), "uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535),
            "int16": (-32768, 32767), "int32": (-(2**31), 2**31 - 1)}  # fmt: skip

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...graph.ops import Add, Linear, Moved
 from ...program.network import Conv, Gather, Reshape, Shape, Slice, Take, Transpose
-from ..context import OnnxNode
+from ..onnx_node import OnnxNode
 from ..resampling import Axis, Phases, coordinate, nearest, phases, taps, without_outside
 from .picks import chain
 from .transposed import shuffle

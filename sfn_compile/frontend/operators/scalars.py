@@ -12,7 +12,7 @@ from ...graph.ops.activation import scalar
 from ...graph.ops.expression import IDENTITY as X
 from ...graph.ops.expression import call
 from ...graph.ops.functions import FunctionName
-from ..context import OnnxNode
+from ..onnx_node import OnnxNode
 
 Importer = Callable[[OnnxNode], None]
 

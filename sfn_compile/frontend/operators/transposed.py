@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ...graph.ops import Linear
 from ...program.network import Conv, MoveOp, Pads, Reshape, Shape, Slice, Transpose
-from ..context import OnnxNode
+from ..onnx_node import OnnxNode
 from ..windows import spread
 from .picks import chain
 
