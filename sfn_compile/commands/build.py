@@ -67,10 +67,11 @@ def build(
     """
     in_use = [model, *([calib] if calib is not None else [])]
     prepare(out, force, in_use)
-    if search is not None:
-        require_state(_state(out, search), out)
+    state = _state(out, search)
+    if state is not None:
+        require_state(state, out)
     backends = {name: backend.load(name) for name in dict.fromkeys(options.targets)}
-    done, found = _compiled(model, out, options, search, calib, input_shapes, progress)
+    done, found = _compiled(model, options, search, state, calib, input_shapes, progress)
     options, accuracy = done.options, _required_accuracy(done, progress)
     with replacing(out, force, in_use) as folder:
         with timed(done.seconds, "report"):
@@ -91,26 +92,28 @@ def build(
             build_folder.write_text(folder / page.FILE, page.render(_facts(done), report))
         build_folder.write_manifest(folder, _facts(done))
         build_folder.write_json(folder / "timing.json", {k: round(v, 3) for k, v in done.seconds.items()})
-    if search is not None and search.state is None:
-        _state(out, search).unlink(missing_ok=True)  # its trials are in the report now
+    if search is not None and state is not None and search.state is None:
+        state.unlink(missing_ok=True)  # its trials are in the report now
     return Built(out, report, refusals)
 
 
 def _compiled(
-    model: Path, out: Path, options: Options, search: Search | None, calib: Path | None,
+    model: Path, options: Options, search: Search | None, state: Path | None, calib: Path | None,
     input_shapes: dict[str, tuple[int, ...]] | None, progress: Progress,
 ) -> tuple[Compilation, dict[str, Any]]:  # fmt: skip
     """Return the compilation, and what the report says of the search that chose its options."""
-    if search is None:
+    if search is None or state is None:
         return compile_model(model, options, calib, input_shapes, progress), {}
     from ..search.run import search_model
 
-    done, found = search_model(model, options, search, _state(out, search), calib, input_shapes, progress)
+    done, found = search_model(model, options, search, state, calib, input_shapes, progress)
     return done, {"search": found}
 
 
-def _state(out: Path, search: Search) -> Path:
+def _state(out: Path, search: Search | None) -> Path | None:
     """Return the file that measured trials are kept in: beside the build, which is replaced as a whole."""
+    if search is None:
+        return None
     place = Path(os.path.abspath(out))  # "." has no name
     return search.state or place.with_name(f"{place.name}.search.jsonl")
 
