@@ -8,7 +8,7 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,13 @@ def _print_problems(problems: list[Diagnostic], as_json: bool = False) -> None:
         return
     for d in problems:
         click.echo(f"{'warning' if d.severity == 'warning' else 'error'} {d}", err=True)
+
+
+def _print_json(document: Mapping[str, Any]) -> None:
+    """Print a document as it stands in its file."""
+    from ..files.build_folder import dumps
+
+    click.echo(dumps(document), nl=False)
 
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print data instead of text.")
@@ -225,7 +232,7 @@ def compile_command(
     with console.progress() as progress:
         built = build(model, out, options, calib, shapes(input_shape), progress, search, force)
     if as_json:
-        click.echo(json.dumps({"output": str(out), **built.report}, indent=1))
+        _print_json({"output": str(out), **built.report})
     else:
         _print_problems([Diagnostic(w["code"], w["what"], w["where"], w["fix"]) for w in built.report["warnings"]])
         console.build(built)
@@ -305,9 +312,9 @@ def verify_command(
     from ..commands.verify import verify
     from .terminal import Console
 
-    proof = verify(build_folder, data, samples, names(on) or None, seed, time_limit, Machine(**machine))
+    proof = verify(build_folder, data, samples, None if on is None else names(on), seed, time_limit, Machine(**machine))
     if as_json:
-        click.echo(json.dumps(proof.document, indent=1))
+        _print_json(proof.document)
     else:
         Console(quiet).proof(proof.document)
     _print_problems(proof.problems, as_json)
@@ -338,7 +345,7 @@ def eval_command(
     with console.progress() as progress:
         found = evaluate(build_folder, data, samples, seed, progress, on, machine=Machine(**machine))
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        _print_json(found)
     else:
         _print_problems([Diagnostic(w["code"], w["what"], w["where"], w["fix"]) for w in found["warnings"]])
         console.evaluation(found)
@@ -364,7 +371,7 @@ def bisect_command(
 
     found = bisect(build_folder, data, samples, seed, limit)
     if as_json:
-        click.echo(json.dumps(found.document, indent=1))
+        _print_json(found.document)
     else:
         warnings = found.document["warnings"]
         _print_problems([Diagnostic(w["code"], w["what"], w["where"], w["fix"]) for w in warnings])

@@ -93,7 +93,10 @@ class Console:
             for note in t.get("notes", ()):
                 self.out.print(f"{name}: {note}")
         if document["files_changed"]:
-            self.out.print(f"changed since compile: {', '.join(document['files_changed'])}")
+            self.out.print(f"not as compile wrote it: {', '.join(document['files_changed'])}")
+        lacking = [name for name, t in document["targets"].items() if not t["proved"]]
+        if lacking:
+            self.out.print(f"not proved: {', '.join(lacking)}")
 
     def evaluation(self, found: Mapping[str, Any]) -> None:
         """Print accuracy and agreement."""
@@ -108,9 +111,11 @@ class Console:
             if "max_error" not in o:
                 self.out.print(f"{kind} {name}: the same in {100 * o['agreement']:.2f} % of the samples{shapes}")
                 continue
-            snr = "no error" if o["sqnr_db"] is None else f"{o['sqnr_db']:.1f} dB"
-            self.out.print(f"{kind} {name}{shapes}: agreement {100 * o['agreement']:.2f} %, signal to noise {snr}, "
-                           f"largest error {o['max_error']:.4g}")  # fmt: skip
+            self.out.print(f"{kind} {name}{shapes}: {', '.join(_errors(o))}")
+            if "not_finite" in o:
+                odd = o["not_finite"]
+                self.out.print(f"{kind} {name}: not finite in {odd['samples']} samples (float network "
+                               f"{odd['float']}, spiking network {odd['spiking']}), which no error counts")  # fmt: skip
 
     def bisection(self, found: Mapping[str, Any]) -> None:
         """Print where the network was cut, every layer's error, and the answer."""
@@ -126,6 +131,15 @@ class Console:
         if found["within"]:
             best = "no error" if found["output_db"] is None else f"{found['output_db']:.1f} dB"
             self.out.print(f"the outputs stay within {found['limit_db']:g} dB of the float model: {best}")
+
+
+def _errors(row: Mapping[str, Any]) -> list[str]:
+    """Return what is said of an output of real numbers; of a number that is none, why."""
+    why = row.get("reasons", {})
+    same = f"{100 * row['agreement']:.2f} %" if row["agreement"] is not None else f"not given ({why['agreement']})"
+    snr = f"{row['sqnr_db']:.1f} dB" if row["sqnr_db"] is not None else why["sqnr_db"]
+    found = [f"agreement {same}", f"signal to noise {snr}" if row["sqnr_db"] is not None else snr]
+    return [*found, f"largest error {row['max_error']:.4g}"] if row["max_error"] is not None else found
 
 
 def _front_table(found: Mapping[str, Any]) -> Table:

@@ -61,7 +61,7 @@ def bisect(
     check_choice(samples, seed)
     if not np.isfinite(limit):
         raise fail("SFN605", f"--limit {limit}; it must be a number of decibels")
-    manifest, program = build_folder.open_build(folder)
+    manifest, program = build_folder.open_build(folder, "model", "scales", "report")
     found = load_data(data, build_folder.model_inputs(manifest))
     warnings = data_warnings(folder, program, found.x)
     with single_threaded_blas():
@@ -207,5 +207,6 @@ def _problem(document: Mapping[str, Any]) -> Diagnostic:
     parts = document["parts"]
     said = SAID[document["cause"]].format(levels=document["levels"], reach=parts["reach"], beyond=100 * parts["beyond"])
     origin = f" ({document['origin'][0]})" if document["origin"] else ""
-    what = f"with it the outputs are at {document['output_db']:.1f} dB, {document['limit_db']:g} are asked for; {said}"
+    at = "no number of" if document["output_db"] is None else f"{document['output_db']:.1f}"
+    what = f"with it the outputs are at {at} dB, {document['limit_db']:g} are asked for; {said}"
     return Diagnostic("SFN504", what, f"layer {document['layer']!r}{origin}", "; ".join(document["try"]))

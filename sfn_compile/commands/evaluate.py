@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..evaluation.side_by_side import PIECE, Build, Compute, Pair, Progress, measure
 from ..evaluation.spread import spread
-from ..files import build_folder
+from ..files import build_folder, sealed
 from ..files.sample_files import load_data, subset
 from ..foundation.diagnostics import fail
 from ..foundation.options import ONE_PROCESS, Machine, check_choice
@@ -40,7 +40,7 @@ def run_build(
     and threads of the simulator.
     """
     machine.check()
-    manifest, program = build_folder.open_build(folder)
+    manifest, program = build_folder.open_build(folder, *_used(folder, on))
     ending = open_ending(folder, manifest, program)
     x = load_data(data, build_folder.model_inputs(manifest)).x
     values = _execute(program, folder, on, encode_all(program, x), codes, time_limit, machine)
@@ -53,6 +53,19 @@ def run_build(
     return named(ending.answers(decoded, x, n_samples(x)))
 
 
+def _used(folder: Path, on: str) -> tuple[str, ...]:
+    """Return the part of a build that target ``on`` is executed from, none for ``sim``, which runs the Program itself.
+
+    Raises SFN503, and SFN604 where the build does not hold the target.
+    """
+    if on == "sim":
+        return ()
+    backend.load(on)
+    if on not in sealed.held_targets(sealed.read_manifest(folder)):
+        raise fail("SFN604", f"the build holds no target {on!r}", str(folder), f"compile with --target {on}")
+    return (on,)
+
+
 def _execute(
     program: Program, folder: Path, on: str, codes: Mapping[str, Array], every: bool, time_limit: float,
     machine: Machine = ONE_PROCESS,
@@ -61,8 +74,6 @@ def _execute(
         wanted_here = None if every else [d.value for d in program.outputs]
         return run_codes(program, codes, wanted_here, machine.engine, machine.threads)
     target = backend.load(on)
-    if not (folder / on).is_dir():
-        raise fail("SFN604", f"the build holds no target {on!r}", str(folder), f"compile with --target {on}")
     why = target.available()
     if why is not None:
         raise fail("SFN601", why, on)
@@ -84,7 +95,7 @@ def evaluate(
     check_choice(samples, seed)
     if machine.check().spreads and on != "sim":
         raise fail("SFN605", f"--on {on} runs in one process", fix="leave --workers and --cluster out")
-    manifest, program = build_folder.open_build(folder)
+    manifest, program = build_folder.open_build(folder, "model", "report", *_used(folder, on))
     found = subset(load_data(data, build_folder.model_inputs(manifest)), samples, seed)
     if machine.spreads:
         result = spread(Build(folder, manifest, program), found.x, found.labels, machine, progress)

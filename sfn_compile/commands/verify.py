@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from ..files import build_folder
+from ..files import build_folder, program_files, sealed
 from ..files.sample_files import load_data, subset
-from ..foundation.diagnostics import CompileError, Diagnostic, fail
+from ..foundation.diagnostics import Diagnostic, fail
 from ..foundation.options import ONE_PROCESS, Machine, check_choice
 from ..foundation.samples import Samples, n_samples, part
 from ..foundation.version import __version__
 from ..host.codec import encode_all
-from ..program.network import Normalization, Population, Program
+from ..program.network import Program
 from ..simulator.run import run_codes
-from ..targets import backend
-from ..targets.backend import RunRequest, RunResult
-from ..targets.legalize import legalize
+from .target_proof import Expected, n_different, not_executed, prove
 
 Array = NDArray[Any]
 DEFAULT_SAMPLES = 8
+NEEDED = ("program", "golden")  # without them there is nothing to compare with
 
 
 @dataclass
@@ -43,36 +40,81 @@ def verify(
     """Return the proof for the targets ``on`` (default: all that the build holds) and write ``proof.json``.
 
     Inputs are ``samples`` of ``data``, or the golden inputs of the build; ``machine``: engine and threads of the
-    simulator. A target that cannot be executed here is a
-    problem (SFN601, SFN603), never counted as verified. Raises SFN503 for a folder that is no build.
+    simulator. A sealed file that was changed or is missing, or a stranger in the folder of a target, is a problem
+    (SFN506), and a target of which that is true is not executed. A target that cannot be executed here is a problem
+    (SFN601, SFN603), never counted as verified; so is a proof of nothing (SFN507). Raises SFN503 for a folder that is
+    no build.
     """
     check_choice(samples, seed)
     machine.check()
     if not time_limit > 0:
         raise fail("SFN605", f"--time-limit {time_limit:g}; it must be above 0")
-    manifest, program = build_folder.open_build(folder)
-    x, golden_check = _inputs(folder, manifest, data, samples, seed)
-    codes = encode_all(program, x)
-    simulate = partial(run_codes, engine=machine.engine, threads=machine.threads)
-    expected = simulate(program, codes)
-    holds = {file.partition("/")[0] for file in manifest["files"] if "/" in file}
-    built = [n for n in dict.fromkeys(manifest["options"]["targets"]) if n in holds]
-    absent = sorted(set(on or ()) - set(built))
-    if absent:
-        raise fail(
-            "SFN604", f"the build holds no target {absent[0]!r}", str(folder), f"compile with --target {absent[0]}"
-        )
+    manifest = sealed.read_manifest(folder)
+    broken = sealed.problems(folder, manifest)
+    chosen = _chosen(folder, sealed.held_targets(manifest), on)
+    odd = {d.where for d in broken}
     proof = Proof({
-        "sfnc": __version__, "model": manifest["model"]["sha256"], "program": manifest["files"]["program.npz"],
-        "files_changed": build_folder.changed_files(folder, manifest), "seed": seed, "samples": n_samples(x),
+        "sfnc": __version__, "proved": False, "model": _of(manifest, "model", "sha256"),
+        "program": _of(manifest, "files", "program.npz"), "files_changed": sorted(odd), "seed": seed, "samples": 0,
         "data": str(data.name) if data else "golden inputs", "targets": {},
-    })  # fmt: skip
-    if golden_check is not None:
-        _check_golden(golden_check, expected, proof)
-    for name in on or built:
-        _verify_target(name, folder, program, codes, expected, proof, time_limit, simulate)
+    }, broken)  # fmt: skip
+    if sealed.MANIFEST not in odd and not set(sealed.changed(folder, manifest, *NEEDED)) & odd:
+        expected = _expected(folder, manifest, data, samples, machine, proof)
+        for name in chosen:
+            _add(name, folder, expected, proof, time_limit)
+    if not chosen:
+        proof.problems.append(Diagnostic("SFN507", "no target was asked for", str(folder), "leave --on out"))
+    proof.document["proved"] = not proof.problems
     build_folder.write_json(folder / "proof.json", proof.document)
     return proof
+
+
+def _of(manifest: Mapping[str, Any], section: str, key: str) -> Any:
+    """Return an entry of the manifest, None where a changed one has it no more."""
+    found = manifest.get(section)
+    return found.get(key) if isinstance(found, dict) else None
+
+
+def _chosen(folder: Path, built: Sequence[str], on: Sequence[str] | None) -> list[str]:
+    """Return the targets to verify. Raises SFN604 for one that the build does not hold."""
+    chosen = list(dict.fromkeys(built if on is None else on))
+    absent = sorted(set(chosen) - set(built))
+    if absent:
+        fix = f"compile with --target {absent[0]}"
+        raise fail("SFN604", f"the build holds no target {absent[0]!r}", str(folder), fix)
+    return chosen
+
+
+def _expected(
+    folder: Path, manifest: Mapping[str, Any], data: Path | None, samples: int | None, machine: Machine, proof: Proof
+) -> Expected:
+    """Return what the targets are compared with; the manifest and the golden integers are checked against it."""
+    program = program_files.load(folder)
+    if "report.json" not in proof.document["files_changed"]:
+        said = _contradictions(folder, manifest, program)
+        proof.problems += [Diagnostic("SFN506", what, sealed.MANIFEST, "compile again") for what in said]
+    x, golden = _inputs(folder, manifest, data, samples, proof.document["seed"])
+    codes = encode_all(program, x)
+    values = run_codes(program, codes, engine=machine.engine, threads=machine.threads)
+    proof.document["samples"] = n_samples(x)
+    if golden is not None:
+        _check_golden(golden, values, proof)
+    return Expected(program, x, codes, values, machine.engine, machine.threads)
+
+
+def _contradictions(folder: Path, manifest: Mapping[str, Any], program: Program) -> list[str]:
+    """Return where a manifest says other things than the files it seals."""
+    report = build_folder.read_json(folder / "report.json")
+    found = []
+    if _of(manifest, "model", "sha256") != manifest["files"]["model.onnx"]:
+        found.append("it states another sha256 of the model than of model.onnx")
+    if manifest.get("format") != program.format:
+        found.append(f"it states format {manifest.get('format')!r}, program.json format {program.format}")
+    found += [f"it states other {key} than report.json" for key in ("options", "host_tail")
+              if report.get(key) != manifest.get(key)]  # fmt: skip
+    refused = {name for name, row in dict(report.get("targets", {})).items() if "refused" in row}
+    lacking = set(manifest["options"]["targets"]) - refused - set(sealed.held_targets(manifest))
+    return found + [f"it lists no file of target {name}" for name in sorted(lacking)]
 
 
 def _inputs(
@@ -81,6 +123,8 @@ def _inputs(
     if data is None:
         x, golden = build_folder.load_golden(folder)
         n = min(samples or DEFAULT_SAMPLES, n_samples(x))
+        if not n:
+            raise fail("SFN507", "golden.npz holds no sample", str(folder), "compile again")
         return part(x, slice(n)), part(golden, slice(n))
     found = load_data(data, build_folder.model_inputs(manifest))
     return subset(found, samples or DEFAULT_SAMPLES, seed).x, None
@@ -88,72 +132,19 @@ def _inputs(
 
 def _check_golden(golden: Mapping[str, Array], expected: Mapping[str, Array], proof: Proof) -> None:
     """The simulator still computes what it computed when the network was compiled."""
-    different = sum(int((golden[k] != expected[k]).sum()) for k in expected if k in golden)
+    different = sum(n_different(golden[k], expected[k]) for k in expected if k in golden)
     proof.document["golden"] = {"compared": sum(v.size for v in golden.values()), "different": different}
     if different or set(golden) != set(expected):
         what = f"the simulator differs from golden.npz in {different} integers"
         proof.problems.append(Diagnostic("SFN501", what, "golden.npz", "compile again with this version"))
 
 
-def _verify_target(
-    name: str, folder: Path, program: Program, codes: Mapping[str, Array], expected: Mapping[str, Array],
-    proof: Proof, time_limit: float, simulate: Callable[..., Mapping[str, Array]],
-) -> None:  # fmt: skip
-    target = backend.load(name)
-    if not (folder / name).is_dir():
-        raise fail("SFN503", f"the folder of target {name} is gone", str(folder), "compile again")
-    entry: dict[str, Any] = {"samples": 0, "compared": 0, "different": 0, "first_difference": None, "mode": None,
-                             "executed_by": None}  # fmt: skip
-    proof.document["targets"][name] = entry
-    why = target.available()
-    if why is not None:
-        entry["error"] = why
-        proof.problems.append(Diagnostic("SFN601", f"target {name} was not executed: {why}", name))
+def _add(name: str, folder: Path, expected: Expected, proof: Proof, time_limit: float) -> None:
+    """Add the proof of a target; one whose files are not those that compile wrote is not executed."""
+    odd = [file for file in proof.document["files_changed"] if file.startswith(f"{name}/")]
+    if odd:
+        why = f"not executed: {', '.join(odd[:5])} {'is' if len(odd) == 1 else 'are'} not of this build"
+        proof.document["targets"][name] = not_executed(why)
         return
-    legal = legalize(program, name, target.capabilities)
-    golden = dict(simulate(legal, codes))
-    try:
-        result = target.run(folder / name, RunRequest(codes, golden, time_limit))
-    except CompileError as error:
-        entry["error"] = str(error)
-        proof.problems.extend(error.diagnostics)
-        return
-    entry |= _compare(legal, expected, golden, result)
-    if entry["different"]:
-        first = entry["first_difference"]
-        what = f"target {name}: {entry['different']} of {entry['compared']} integers differ"
-        where = f"layer {first['layer']!r}, element {first['index']}: expected {first['expected']}, got {first['got']}"
-        proof.problems.append(Diagnostic("SFN501", f"{what}; first at {where}", name))
-    for reader in entry["readers"]:
-        if reader.get("different") or reader.get("error"):
-            fault = reader.get("error") or f"{reader['different']} integers differ"
-            what = f"reader {reader['name']} of target {name}: {fault}"
-            proof.problems.append(Diagnostic("SFN501", what, name))
-
-
-def _compare(
-    legal: Program, expected: Mapping[str, Array], golden: Mapping[str, Array], result: RunResult
-) -> dict[str, Any]:
-    """Return the comparison of every layer; neurons that the target did not report are a difference."""
-    compared = different = n_layers = 0
-    first: dict[str, Any] | None = None
-    for step in legal.steps:
-        if not isinstance(step, Population | Normalization) and step.name not in result.values:
-            continue
-        origin = step.name if step.name in expected else step.name.removesuffix(".relay")
-        want = expected.get(origin, golden[step.name])
-        got = result.values.get(step.name)
-        n_layers += 1
-        compared += want.size
-        wrong = np.ones(want.shape, bool) if got is None or got.shape != want.shape else got != want
-        count = int(wrong.sum())
-        different += count
-        if count and first is None:
-            at = tuple(int(i) for i in np.argwhere(wrong)[0])
-            value = None if got is None or got.shape != want.shape else int(got[at])
-            first = {"layer": step.name, "index": list(at), "expected": int(want[at]), "got": value}
-    return {
-        "samples": len(next(iter(expected.values()))), "layers": n_layers, "compared": compared, "different": different,
-        "first_difference": first, "mode": result.mode, "executed_by": result.executed_by,
-        "readers": [dict(r) for r in result.readers], "notes": list(result.notes),
-    }  # fmt: skip
+    proof.document["targets"][name], found = prove(name, folder / name, expected, time_limit)
+    proof.problems += found

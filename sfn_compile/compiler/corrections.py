@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..calibration.collect import FloatRunner
 from ..calibration.statistics import Statistics
+from ..foundation.decibel import decibel
 from ..foundation.options import Options, SiteOptions
 from ..foundation.samples import Samples, part
 from ..graph.graph import Graph
@@ -61,7 +62,7 @@ class Gauge:
         step = {o.value: o.step for o in program.outputs}
         noise = sum(float(((codes[k] * step[k] - w) ** 2).sum()) for k, w in zip(self.names, self.want, strict=True))
         signal = sum(float((w**2).sum()) for w in self.want)
-        return round(10 * float(np.log10(signal / noise)), 3) if signal > 0 and noise > 0 else None
+        return decibel(signal, noise)
 
 
 @dataclass

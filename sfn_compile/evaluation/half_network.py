@@ -65,14 +65,14 @@ class Halves:
         return {out.value: value(out.value) for out in self.graph.outputs}
 
     def noise(self, k: int) -> float:
-        """Return the largest noise of an output in units of its signal."""
+        """Return the largest noise of an output in units of its signal; infinite where only the signal is 0."""
         signal = dict.fromkeys((out.value for out in self.graph.outputs), 0.0)
         noise = dict(signal)
         for piece in self.pieces:
             for name, got in self.outputs(piece, k).items():
                 signal[name] += float((piece.real[name] ** 2).sum())
                 noise[name] += float(((got - piece.real[name]) ** 2).sum())
-        return max(noise[name] / signal[name] if signal[name] else 0.0 for name in noise)
+        return max(noise[n] / signal[n] if signal[n] else float("inf") if noise[n] else 0.0 for n in noise)
 
     def parts(self, name: str) -> Parts:
         """Return what the error of one layer is made of."""

@@ -23,13 +23,14 @@ from ..foundation.samples import Samples, n_samples, part
 from ..frontend.reference import FloatReference, original_names
 from ..host.codec import answer, decode, encode_all
 from ..host.model_outputs import Ending, open_ending
-from ..program.network import Program
+from ..program.network import Decoding, Program
 from ..simulator.run import run_codes
 from .agreement import Agreement, top1
 
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
 Compute = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+SCORES = frozenset({"affine", "move", "grid", "integer", "softmax", "log_softmax", "sigmoid"})
 PIECE = 64  # samples; a part of the meaning of the sums, so the same wherever they are made
 
 
@@ -159,23 +160,31 @@ def merged(tallies: Iterable[Tally]) -> Tally:
 def result(total: Tally, outputs: Sequence[str], labelled: bool) -> dict[str, Any]:
     """Return ``{"outputs": agreement per output, "cut": ... per value that a host tail is fed, "accuracy": ... where
     labels are given}``."""
-    rows = {name: score.row() for name, score in total.scores.items() if score.n}
+    rows = {name: score.row(labelled and name == outputs[0]) for name, score in total.scores.items() if score.n}
     found: dict[str, Any] = {"outputs": {name: rows.pop(name) for name in outputs}}
     if set(total.scores) - set(outputs):
         found["cut"] = rows
     if labelled:
-        agreement = found["outputs"][outputs[0]]["agreement"]
+        agreement = total.scores[outputs[0]].share
         found["accuracy"] = {"n": total.n, "float_top1": total.float_hits / total.n,
                              "snn_top1": total.snn_hits / total.n, "agreement": agreement}  # fmt: skip
     return found
 
 
 def _scores(program: Program, ending: Ending) -> dict[str, Agreement]:
-    scores = {d.name: Agreement(places=d.is_place) for d in program.outputs}
+    scores = {d.name: Agreement(places=d.is_place, scores=_may_be_scores(d)) for d in program.outputs}
     if ending.tail is not None:
         for name, kind in ending.tail.kinds.items():
             scores[name] = Agreement(places=kind not in ("float", "double", "float16"), each=name in ending.each)
     return scores
+
+
+def _may_be_scores(output: Decoding) -> bool:
+    """Whether the functions behind an output's integers leave it a row of scores: none, or those that classes have.
+
+    A Tanh, a clip or another curve ends what is read as values.
+    """
+    return all(op.kind in SCORES for op in output.host)
 
 
 def hits(labels: Array, want: Any, got: Any, score: Agreement, name: str) -> tuple[int, int]:

@@ -16,24 +16,39 @@ from numpy.typing import NDArray
 from ..foundation.diagnostics import fail
 from ..foundation.samples import ModelInput, Samples
 from ..program.network import Program
-from . import program_files
+from . import program_files, sealed
 from .atomic_files import disk, write_bytes
-from .sample_files import READ_ERRORS, file_sha256
+from .sample_files import READ_ERRORS
 from .scratch_folders import restore
+from .sealed import MANIFEST
 
 Array = NDArray[Any]
-MANIFEST = "manifest.json"
 SCALES = "scales.npz"
 _NUMBERS = re.compile(r"\[\n[-+\d.eE,\s]*\]")  # no string holds a line break, so this is a list
-# Written after or beside the build: they depend on the clock or on later commands, so the manifest leaves them out.
-OUTSIDE = {MANIFEST, "timing.json", "proof.json", "eval.json", "bisect.json"}
-REWRITTEN = {"report.html"}  # by `sfnc report`: another page is no change of the build
 
 
 def dumps(obj: Any) -> str:
-    """Return JSON text that is the same for the same content; lists of numbers stand on one line."""
-    text = json.dumps(obj, indent=1, sort_keys=True, default=_plain)
+    """Return JSON text that is the same for the same content; lists of numbers stand on one line.
+
+    JSON has no NaN and no infinity: they become null, and ``not_finite`` of the outermost object says what they were.
+    """
+    odd: dict[str, str] = {}
+    clean = _finite(obj, "", odd)
+    clean = {**clean, "not_finite": odd} if odd and isinstance(clean, dict) else clean
+    text = json.dumps(clean, indent=1, sort_keys=True, default=_plain, allow_nan=False)
     return _NUMBERS.sub(lambda found: " ".join(found[0].split()), text) + "\n"
+
+
+def _finite(obj: Any, place: str, odd: dict[str, str]) -> Any:
+    """Return ``obj`` with None for every number that is not finite, which is added to ``odd`` by its place."""
+    if isinstance(obj, Mapping):
+        return {key: _finite(value, f"{place}.{key}".lstrip("."), odd) for key, value in obj.items()}
+    if isinstance(obj, tuple | list):
+        return [_finite(value, f"{place}[{i}]", odd) for i, value in enumerate(obj)]
+    if isinstance(obj, float | np.floating) and not np.isfinite(obj):
+        odd[place] = str(float(obj))
+        return None
+    return obj
 
 
 def _plain(value: Any) -> Any:
@@ -53,40 +68,34 @@ def write_text(path: Path, text: str) -> None:
         write_bytes(path, text.encode("utf-8"))
 
 
-def file_hashes(folder: Path) -> dict[str, str]:
-    """Return the sha256 of every file of a build that the manifest covers, by relative path."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-    names = {p: p.relative_to(folder).as_posix() for p in files}
-    return {n: file_sha256(p) for p, n in names.items() if n not in OUTSIDE}
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object that a JSON file of a build holds. Raises SFN503."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise fail("SFN503", f"{path.name} cannot be read: {error}", str(path), "compile again") from error
+    if not isinstance(found, dict):
+        raise fail("SFN503", f"{path.name} is damaged: it is no object", str(path), "compile again")
+    return found
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Write ``manifest.json`` over everything in ``folder``."""
-    write_json(folder / MANIFEST, {**facts, "files": file_hashes(folder)})
+    """Write ``manifest.json`` over everything in ``folder``, and seal it."""
+    content = json.loads(dumps({**facts, "files": sealed.file_hashes(folder)}))
+    write_json(folder / MANIFEST, {**content, sealed.SEAL: sealed.seal_of(content)})
 
 
-def open_build(folder: Path) -> tuple[dict[str, Any], Program]:
-    """Return (manifest, Program) of a build. Raises SFN503 where it is none or its Program was changed."""
+def open_build(folder: Path, *parts: str) -> tuple[dict[str, Any], Program]:
+    """Return (manifest, Program) of a build whose sealed files, of the program and of ``parts``, are as compile wrote
+    them. Raises SFN503.
+
+    ``parts`` are names of :data:`sealed.PARTS` and of targets: what the caller will read.
+    """
     restore(folder)
-    manifest_file = folder / MANIFEST
-    if not manifest_file.is_file():
-        raise fail("SFN503", "there is no manifest.json", str(folder), "give the folder that `sfnc compile` wrote")
-    try:
-        manifest = json.loads(manifest_file.read_text(encoding="utf-8"))
-        expected = {n: manifest["files"][n] for n in ("program.json", "program.npz")}
-    except (ValueError, KeyError, TypeError) as error:
-        raise fail("SFN503", f"manifest.json is damaged: {error!r}", str(folder), "compile again") from error
-    for name, digest in expected.items():
-        file = folder / name
-        if not file.is_file() or file_sha256(file) != digest:
-            raise fail("SFN503", f"{name} is not the file that compile wrote", str(folder), "compile again")
+    manifest = sealed.read_manifest(folder)
+    sealed.require_manifest(folder, manifest)
+    sealed.require(folder, manifest, "program", *parts)
     return manifest, program_files.load(folder)
-
-
-def changed_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
-    """Return the files of a build that are missing, new or no longer what compile wrote."""
-    now, then = file_hashes(folder), dict(manifest["files"])
-    return sorted(n for n in now.keys() | then.keys() if now.get(n) != then.get(n) and n not in REWRITTEN)
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -151,8 +160,6 @@ def save_scales(folder: Path, steps: Mapping[str, Array]) -> None:
 
 def load_scales(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Array]:
     """Return the real value of one integer of every value. Raises SFN503."""
-    file = folder / SCALES
-    if not file.is_file() or file_sha256(file) != manifest["files"].get(SCALES):
-        raise fail("SFN503", f"{SCALES} is not the file that compile wrote", str(folder), "compile again")
-    with file.open("rb") as opened, np.load(opened, allow_pickle=False) as npz:
+    sealed.require(folder, manifest, "scales")
+    with (folder / SCALES).open("rb") as opened, np.load(opened, allow_pickle=False) as npz:
         return {str(n): npz[f"s{i:05d}"] for i, n in enumerate(npz["names"])}

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from ..foundation.diagnostics import CompileError, fail
 from . import scratch_folders as scratch
+from . import sealed as seal
 from .atomic_files import disk, is_scratch_name
-from .build_folder import MANIFEST, OUTSIDE, REWRITTEN
 from .sample_files import file_sha256
 from .scratch_folders import NEW, real
 
-LIVING = OUTSIDE | REWRITTEN  # sfnc writes them after the build or beside it, so no sha256 says what they are
+LIVING = seal.LIVING | {seal.MANIFEST}  # written after the build or beside it: no sha256 says what they are
 KEPT = "kept"  # files of the user whose place is taken in the new build
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHOWN = 10
@@ -30,7 +30,7 @@ _TAKEN = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
 def sealed_files(folder: Path) -> dict[str, str] | None:
     """Return the sha256 of every file of a build by relative path, None where the folder is no sfnc build."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((folder / seal.MANIFEST).read_text(encoding="utf-8"))
         files, said = manifest["files"], (manifest["versions"]["sfnc"], manifest["model"]["sha256"])
         ours = isinstance(manifest["format"], int) and all(isinstance(s, str) for s in said)
         ours = ours and {"program.json", "program.npz"} <= files.keys()

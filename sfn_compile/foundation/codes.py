@@ -229,6 +229,21 @@ CODES: dict[str, Code] = {
         "`sfnc bisect` reads the model of the build anew and needs every layer of the network in it. Here they differ, "
         "since another version of sfnc wrote the build, or model.onnx in it was changed. Compile again.",
     ),
+    "SFN506": Code(
+        EXIT_CHECK_FAILED,
+        "the build is not what compile wrote",
+        "`sfnc verify` found a sealed file (program, model, golden integers, scales, report.json, a file of a target, "
+        "the manifest) that was changed or is missing, or a file that compile did not write in the folder of a target, "
+        "where a loader or an interpreter would find it. What such a build computes proves nothing of the one that was "
+        "compiled. Move your own files out of the folders of the targets; otherwise compile again.",
+    ),
+    "SFN507": Code(
+        EXIT_CHECK_FAILED,
+        "nothing was compared",
+        "A proof needs a target, a sample and the integers of every layer. Here one of them was missing: no target was "
+        "built or asked for, the data held no sample, or a target or a reader reported no integers. Nothing different "
+        "was found because nothing was looked at, so this is no success.",
+    ),
     # -- environment ---------------------------------------------------------------------------------------------
     "SFN601": Code(
         EXIT_ENVIRONMENT,

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from ..files.sample_files import file_sha256
-from ..foundation.diagnostics import fail
+from ..files import sealed
 from ..foundation.samples import Samples
 from ..frontend.tail_cut import HostTail
 from ..program.network import Program
@@ -57,13 +56,11 @@ def open_ending(folder: Path, manifest: Mapping[str, Any], program: Program) -> 
     facts = manifest.get("host_tail")
     if facts is None:
         return Ending(tuple(d.name for d in program.outputs))
-    file = folder / FILE
-    if not file.is_file() or file_sha256(file) != manifest["files"].get(FILE):
-        raise fail("SFN503", f"{FILE} is not the file that compile wrote", str(folder), "compile again")
+    sealed.require(folder, manifest, "host tail")
     stacks = {name: how == STACKED for name, how in facts["outputs"].items()}
     from .tail_runner import TailRunner
 
-    return Ending(tuple(facts["model_outputs"]), TailRunner(file.read_bytes(), stacks))
+    return Ending(tuple(facts["model_outputs"]), TailRunner((folder / FILE).read_bytes(), stacks))
 
 
 def facts(outputs: Iterable[str], tail: HostTail | None) -> dict[str, Any] | None:

@@ -28,10 +28,10 @@ AGAIN = "run its command again"
 
 def write_page(folder: Path) -> Path:
     """Write the page of a build anew and return its path. Raises SFN503 where the folder is no build."""
-    manifest, _ = build_folder.open_build(folder)
-    if "report.json" in build_folder.changed_files(folder, manifest):
-        raise fail("SFN503", "report.json is not the file that compile wrote", str(folder), "compile again")
+    manifest, _ = build_folder.open_build(folder, "report")
     later = {name: _document(folder / f"{name}.json") for name in LATER}
+    if later["proof"] is not None and later["proof"].get("program") != manifest["files"]["program.npz"]:
+        raise fail("SFN503", "proof.json is the proof of another build", str(folder), AGAIN)
     try:
         text = render(manifest, read_report(folder), **later)
     except (TemplateError, TypeError, ValueError, AttributeError, KeyError) as error:  # fields that are not there
@@ -46,9 +46,11 @@ def _document(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise fail("SFN503", f"{path.name} is damaged: {error}", str(path), AGAIN) from error
+    if not isinstance(found, dict):
+        raise fail("SFN503", f"{path.name} is damaged: it is no object", str(path), AGAIN)
     return found
 
 

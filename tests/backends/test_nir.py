@@ -352,17 +352,15 @@ def test_a_reader_that_cannot_start_is_an_entry_and_not_silence(tmp_path, monkey
     assert all("ended after" in e["error"] for e in NirBackend().run(tmp_path, hasty).readers)
 
 
-def test_the_reader_environment_is_found_by_variable_and_by_folder(tmp_path, monkeypatch):
+def test_the_reader_environment_is_found_by_variable_and_beside_the_installation(tmp_path, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setenv("SFNC_NIR_PYTHON", "/somewhere/python")
     assert witnesses.interpreter() == Path("/somewhere/python")
     monkeypatch.delenv("SFNC_NIR_PYTHON")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(witnesses.sys, "prefix", str(tmp_path / "none" / "venv"))
+    monkeypatch.setattr(witnesses, "environments", lambda name: [tmp_path / name])
+    assert witnesses.interpreter() == tmp_path / ".venv-nir"
+    monkeypatch.setattr(witnesses, "environments", lambda name: [])
     assert witnesses.interpreter() is None
-    (tmp_path / ".venv-nir" / "bin").mkdir(parents=True)
-    (tmp_path / ".venv-nir" / "bin" / "python").touch()
-    assert witnesses.interpreter() == tmp_path / ".venv-nir" / "bin" / "python"
 
 
 def test_an_empty_net_has_no_size():

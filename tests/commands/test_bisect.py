@@ -11,7 +11,7 @@ import pytest
 from sfn_compile.commands.bisect import _first
 from sfn_compile.files import build_folder
 
-from .cli_helpers import CALIB, DIGITS, TEST, document, refused, sfnc, succeeds
+from .cli_helpers import CALIB, DIGITS, TEST, document, refused, reseal, sfnc, succeeds
 
 
 def broken(tmp_path, *options, calib=CALIB):
@@ -107,6 +107,8 @@ def test_the_limit_decides(out):
 
 def test_a_build_whose_model_was_changed_is_refused(out):
     shutil.copy(DIGITS.with_name("fashion_vit.onnx"), out / "model.onnx")
+    refused("SFN503", 3, "bisect", out, "--data", TEST)
+    reseal(out)
     refused("SFN505", 3, "bisect", out, "--data", TEST)
 
 

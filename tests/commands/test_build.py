@@ -8,7 +8,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from sfn_compile.files import build_folder
+from sfn_compile.files import build_folder, sealed
 from sfn_compile.foundation.samples import n_samples
 from sfn_compile.host.codec import encode_all
 from sfn_compile.simulator.run import run_codes
@@ -60,7 +60,7 @@ def test_two_builds_are_identical_to_the_byte(made, tmp_path):
 
 def test_the_manifest_covers_every_file_and_both_inputs(made):
     manifest = document(made / "manifest.json")
-    assert manifest["files"] == {k: v for k, v in contents(made).items() if k not in build_folder.OUTSIDE}
+    assert manifest["files"] == {k: v for k, v in contents(made).items() if k not in {*sealed.LIVING, "manifest.json"}}
     assert manifest["model"]["sha256"] == sha256(DIGITS.read_bytes()).hexdigest()
     assert manifest["calibration"]["sha256"] == sha256(CALIB.read_bytes()).hexdigest()
     assert {"sfnc", "numpy", "onnx", "onnxruntime", "python"} <= manifest["versions"].keys()

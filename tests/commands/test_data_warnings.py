@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from .cli_helpers import CALIB, DIGITS, TEST, document, sfnc, succeeds
+from .cli_helpers import CALIB, DIGITS, TEST, document, refused, sfnc, succeeds
 
 
 def evaluated(out, tmp_path, change) -> list[str]:
@@ -57,9 +57,9 @@ def test_eval_prints_the_warning_and_goes_on(out, tmp_path):
     assert "warning SFN311 at input 'image': the mean of a sample is" in done.stderr
 
 
-def test_a_build_without_a_report_is_evaluated_all_the_same(out):
+def test_a_build_whose_report_is_gone_is_not_evaluated_without_its_warnings(out):
     (out / "report.json").unlink()
-    assert json.loads(succeeds("eval", out, "--data", TEST, "--json").stdout)["warnings"] == []
+    assert "report.json is missing" in refused("SFN503", 3, "eval", out, "--data", TEST)
 
 
 # -- at calibration ------------------------------------------------------------------------------------------------

@@ -93,12 +93,15 @@ def test_eval_compares_the_cut_and_the_outputs_where_their_shapes_agree(detector
     assert found["outputs"]["scores"]["sqnr_db"] > 40
     assert set(found["outputs"]["picked"]) == {"agreement", "same_shape"}
     assert 0.6 < found["outputs"]["picked"]["agreement"] <= found["outputs"]["picked"]["same_shape"] <= 1
-    assert set(found["outputs"]["chosen"]) == {"agreement", "same_shape", "sqnr_db", "max_error"}
+    chosen = found["outputs"]["chosen"]
+    assert set(chosen) == {"agreement", "same_shape", "sqnr_db", "max_error", "reasons"}
+    assert chosen["agreement"] is None  # boxes, as many as there are objects
+    assert set(chosen["reasons"]) == {"agreement"}
 
 
 def test_eval_prints_both(detector):
     said = " ".join(succeeds("eval", detector / "out", "--data", detector / "d.npz").stdout.split())
-    assert "value at the cut c: agreement" in said
+    assert "value at the cut c: agreement not given (a sample of it is no single row of scores)" in said
     assert "output picked: the same in" in said
     assert "have the same shape" in said
 

@@ -7,23 +7,27 @@ import os
 import subprocess
 import sys
 from functools import lru_cache
-from pathlib import Path
+
+from sfn_compile.foundation.installation import absolute, environments
 
 VARIABLE = "SFNC_LAVA_PYTHON"
 LAVA = "0.10.0"
 NUMPY_BELOW = (2, 4)  # 2.4 took the argument `newshape` from reshape, which the virtual ports of Lava pass
 _NEEDED = ("lava-nc", "numpy", "scipy", "networkx", "asteval")
+FOLDER = ".venv-lava"
 _PROBE = """
-import importlib.metadata as m, json, sys
+import sys
+sys.path.pop(0)  # the current folder: nothing in it is to be imported
+import importlib.metadata as m, json
 def version(name):
     try: return m.version(name)
     except m.PackageNotFoundError: return None
 print(json.dumps({n: version(n) for n in sys.argv[1:]}))
 """
 INSTALL = (
-    "make a virtual environment .venv-lava and install into it, on Python 3.10 `pip install lava-nc==0.10.0`, on 3.11 "
-    "to 3.13 `pip install --no-deps --ignore-requires-python lava-nc==0.10.0` and `pip install "
-    '"numpy<2.4" scipy "networkx<=2.8.7" "asteval<0.10"`; any other place: '
+    "make a virtual environment .venv-lava beside sfnc's own and install into it, on Python 3.10 `pip install "
+    "lava-nc==0.10.0`, on 3.11 to 3.13 `pip install --no-deps --ignore-requires-python lava-nc==0.10.0` and "
+    '`pip install "numpy<2.4" scipy "networkx<=2.8.7" "asteval<0.10"`; any other place: '
     f"{VARIABLE}=/path/to/python"
 )
 
@@ -31,25 +35,21 @@ INSTALL = (
 def find() -> tuple[str | None, str]:
     """Return (path of a Python that can run Lava, "") or (None, why there is none).
 
-    The environment variable SFNC_LAVA_PYTHON decides where it is set; else this Python, then ``.venv-lava`` in the
-    current directory, then beside the environment that sfnc runs in.
+    The environment variable SFNC_LAVA_PYTHON decides where it is set; else this Python, then ``.venv-lava`` beside the
+    installation, never one in the current folder.
     """
     named = os.environ.get(VARIABLE)
     if named:
+        named = absolute(named)
         problem = check(named)
         return (None, f"{VARIABLE}: {problem}") if problem else (named, "")
     problems = []
-    for python in (sys.executable, *_venvs()):
+    for python in (sys.executable, *map(str, environments(FOLDER))):
         problem = check(python)
         if not problem:
             return python, ""
         problems.append(problem)
     return None, "; ".join(problems)
-
-
-def _venvs() -> list[str]:
-    places = dict.fromkeys((Path.cwd(), Path(sys.prefix).parent))
-    return [str(p) for p in (place / ".venv-lava" / "bin" / "python" for place in places) if p.exists()]
 
 
 @lru_cache(maxsize=16)

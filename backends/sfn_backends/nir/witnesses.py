@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,9 +16,11 @@ import numpy as np
 
 from sfn_backends.nir.net import Array
 from sfn_backends.nir.read_values import decode
+from sfn_compile.foundation.installation import absolute, environments
 from sfn_compile.targets.backend import RunRequest
 
 VARIABLE = "SFNC_NIR_PYTHON"
+FOLDER = ".venv-nir"
 ABSENT = (
     "the stock NIR readers (snnTorch, Norse, Sinabs, SpikingJelly) were not run: no environment with them was found; "
     f"`make readers` makes one, or {VARIABLE} names its Python"
@@ -48,13 +49,12 @@ class Job:
 
 
 def interpreter() -> Path | None:
-    """Return the interpreter that has the stock readers: ``SFNC_NIR_PYTHON``, or ``.venv-nir`` here or beside ours."""
+    """Return the interpreter that has the stock readers: ``SFNC_NIR_PYTHON``, or ``.venv-nir`` beside the installation.
+
+    One in the current folder is never executed.
+    """
     named = os.environ.get(VARIABLE)
-    if named:
-        return Path(named)
-    places = (Path.cwd(), Path(sys.prefix).parent)
-    found = (p / ".venv-nir" / "bin" / "python" for p in places)
-    return next((p for p in found if p.exists()), None)
+    return Path(named) if named else next(iter(environments(FOLDER)), None)
 
 
 def run(job: Job, form: str) -> Iterator[dict[str, Any]]:
@@ -75,9 +75,9 @@ def read(python: Path, name: str, form: str, jobs: Sequence[Job], seconds: float
             (codes,) = job.request.inputs.values()
             nodes = sorted({where["node"] for where in job.checked.values()})
             np.savez(before, x=np.asarray(codes), nodes=np.array(nodes, dtype=str))
-            arguments += [str(job.folder / file), str(before), str(after)]
+            arguments += [str((job.folder / file).resolve()), str(before), str(after)]
         script = str(Path(__file__).with_name("readers.py"))
-        error = _guarded([str(python), "-s", script, name, *arguments], seconds)
+        error = _guarded([absolute(str(python)), "-s", script, name, *arguments], seconds, scratch)
         return [
             {"name": name, "file": file, **_entry(job, Path(arguments[3 * i + 2]), error)} for i, job in enumerate(jobs)
         ]
@@ -108,14 +108,16 @@ def _compare(found: Mapping[str, Array], job: Job) -> dict[str, int]:
     return {"compared": compared, "different": different, "layers": len(job.checked)}
 
 
-def _guarded(command: list[str], seconds: float) -> str | None:
-    """Run a program in its own session; return None, or why it failed with the end of what it said."""
+def _guarded(command: list[str], seconds: float, folder: str) -> str | None:
+    """Run a program in its own session and in ``folder``, which is ours; return None, or why it failed with the end of
+    what it said."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     with tempfile.TemporaryFile() as log:
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
-            )
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True,
+                cwd=folder,
+            )  # fmt: skip
         except OSError as error:
             return f"cannot start {command[0]}: {error}"
         try:

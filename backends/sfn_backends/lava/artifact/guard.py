@@ -47,16 +47,20 @@ def run(
     time_limit: float,
     log: IO[Any] | None = None,
     environment: Mapping[str, str] | None = None,
+    folder: str | None = None,
 ) -> int | None:
     """Return the exit status of ``command`` (negative: the signal that ended it), or None where the time was up.
 
-    ``work`` comes from :func:`workspace`. The output goes to ``log`` (default: where this program's own goes). Returns
-    or raises only after every process of the command has ended.
+    ``work`` comes from :func:`workspace`. The output goes to ``log`` (default: where this program's own goes); the
+    command starts in ``folder`` (default: where this program is). Returns or raises only after every process of the
+    command has ended.
     """
     env = {**(os.environ if environment is None else environment), **_ONE_THREAD, WORK: work}
     if len(work) <= _LONGEST:
         env["TMPDIR"] = work  # what a killed program leaves there goes with the folder
-    leader = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=env)
+    leader = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=env, cwd=folder
+    )
     try:
         return leader.wait(time_limit)
     except subprocess.TimeoutExpired:

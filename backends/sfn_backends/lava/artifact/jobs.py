@@ -18,15 +18,21 @@ import plan
 from layout import sources, to_samples
 
 
-def execute(here, manifest, codes, mode, whole_limit):
+def execute(here, manifest, codes, mode, whole_limit, only=None):
     """Return the integers of every population and pooling by name, and the mode: ``whole`` or ``layerwise``.
 
     ``codes`` holds those of the inputs; with those of every value too, layers can run alone. ``mode`` auto runs the
-    whole network where that is predicted to take at most ``whole_limit`` seconds.
+    whole network where that is predicted to take at most ``whole_limit`` seconds. ``only``: ids of layers that are run
+    alone, whatever the mode; their own integers need not be in ``codes``.
     """
     inputs = {v["name"]: codes[v["name"]] for v in manifest["inputs"]}
-    numbers = [i for i, layer in enumerate(manifest["layers"]) if layer["kind"] != "flatten"]
+    layers = [(i, layer) for i, layer in enumerate(manifest["layers"]) if layer["kind"] != "flatten"]
+    numbers = [i for i, layer in layers if only is None or layer["id"] in only]
     alone = [_alone(i, manifest, codes) for i in numbers]
+    if only is not None:
+        if None in alone or len(numbers) != len(only):
+            raise SystemExit("the layers asked for are not there, or their sources' codes are not in the input")
+        mode = "layerwise"
     if mode == "auto":
         n_samples = len(next(iter(inputs.values())))
         mode = "whole" if plan.whole_seconds(manifest, n_samples) <= whole_limit else "layerwise"

@@ -49,6 +49,7 @@ def _arguments(argv):
     parser.add_argument("--input", metavar="NPZ", help="input codes; with every value's codes, layers can run alone")
     parser.add_argument("--output", metavar="NPZ", help="where the integers of every layer go")
     parser.add_argument("--report", metavar="JSON", help="where versions and mode go")
+    parser.add_argument("--layers", metavar="ID,...", help="only these layers, each alone, fed with the input's codes")
     parser.add_argument("--mode", choices=("auto", "whole", "layerwise"), default="auto", help="default: auto")
     parser.add_argument("--whole-limit", type=float, default=60.0, metavar="S", help="auto: layerwise above (60 s)")
     parser.add_argument("--time-limit", type=float, default=600.0, metavar="S", help="end the run after (600 s)")
@@ -158,7 +159,8 @@ def _compute(args):
 
     manifest = _manifest()
     codes = _load(Path(args.input), manifest)
-    values, mode = jobs.execute(HERE, manifest, codes, args.mode, args.whole_limit)
+    only = args.layers.split(",") if args.layers else None
+    values, mode = jobs.execute(HERE, manifest, codes, args.mode, args.whole_limit, only)
     ids = {layer["name"]: layer["id"] for layer in manifest["layers"]}
     _write(args.output, lambda file: np.savez(file, **{ids[name]: value for name, value in values.items()}))
     if args.report:
