@@ -15,22 +15,27 @@ from typing import Any
 
 import click
 
+from ..commands.request import request_of
 from ..foundation.codes import CODES, EXIT_BUG, EXIT_ENVIRONMENT, EXIT_PIPE, EXIT_USAGE
+from ..foundation.declaration import read_all
 from ..foundation.diagnostics import CompileError, Diagnostic
-from ..foundation.options import (
-    ATTENTION_FORMS,
-    BISECT_LIMIT,
-    ENGINES,
-    GRANULARITIES,
-    METHOD_NAMES,
-    NIR_FORMS,
-    THRESHOLDS,
-    Machine,
-    Options,
-)
+from ..foundation.option_values import read_names
+from ..foundation.options import BISECT_LIMIT, Machine
 from ..foundation.version import __version__
-from ..search.plan import OBJECTIVES, STRATEGIES
-from .arguments import names, pairs, search_of, shapes, sites
+from .options import (
+    CHECK,
+    COMPILE,
+    JSON,
+    PROCESSES,
+    QUIET,
+    SEED,
+    SIMULATOR,
+    Command,
+    TargetsCommand,
+    panels,
+    samples_of,
+    takes,
+)
 from .standard_streams import silence, silence_closed
 
 FILE = click.Path(path_type=Path)
@@ -123,114 +128,22 @@ def _print_json(document: Mapping[str, Any]) -> None:
     click.echo(dumps(document), nl=False)
 
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print data instead of text.")
-_threads_option = click.option("--threads", type=int, help="Threads of the simulator. [default: one per core]")
-_engine_option = click.option("--engine", type=click.Choice(ENGINES), default="fast", show_default=True,
-                              help="How the simulator computes; reference is plain int64.")  # fmt: skip
-_quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
-
-
-@cli.command("compile")
+@cli.command("compile", cls=TargetsCommand, panels=panels())
 @click.argument("model", type=FILE)
-@click.option("--target", default="sim", show_default=True, help="Targets, separated by commas (see `sfnc targets`).")
-@click.option("-o", "--output", type=FILE, help="Build folder. [default: MODEL without .onnx, plus .sfnc]")
-@click.option("--calib", type=FILE, help="Calibration data, .npz or .npy, as the model takes it.")
-@click.option("--samples", type=int, help="Use this many samples of the calibration data. [default: all]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Chooses those samples.")
-@click.option("--levels", type=int, default=31, show_default=True, help="Highest code of a population.")
-@click.option(
-    "--attention-levels",
-    type=int,
-    default=255,
-    show_default=True,
-    help="Highest code of what attention multiplies and of what normalisation depends on.",
-)
-@click.option(
-    "--attention",
-    type=click.Choice(ATTENTION_FORMS),
-    default="quotient",
-    show_default=True,
-    help="Divide behind the product with the values, or fire attention's weights first.",
-)
-@click.option(
-    "--carry/--no-carry",
-    default=True,
-    show_default=True,
-    help="Carry on what rounding left of a residual stream, in populations of its own.",
-)
-@click.option("--input-levels", type=int, default=255, show_default=True, help="Highest code of the input.")
-@click.option("--weight-bits", type=int, default=8, show_default=True, help="Bits of a weight, sign included.")
-@click.option("--method", type=click.Choice(METHOD_NAMES), default="mse", show_default=True, help="Chooses thresholds.")
-@click.option("--method-option", multiple=True, metavar="KEY=VALUE",
-              help="offset; p (percentile, sfn); lambda, ladder (sfn); reading, polarity (sfn, pmsm).")  # fmt: skip
-@click.option("--granularity", type=click.Choice(GRANULARITIES), default="channel", show_default=True,
-              help="One step per channel, or one per tensor.")  # fmt: skip
-@click.option("--threshold", type=click.Choice(THRESHOLDS), default="odd", show_default=True,
-              help="Integer thresholds that are odd, or powers of two: a shift on hardware.")  # fmt: skip
-@click.option("--site", multiple=True, metavar="NAME:KEY=VALUE,...",
-              help="One population's own levels, weight-bits, method, stretch (factor of its step).")  # fmt: skip
-@click.option("--reconstruct/--no-reconstruct", default=None,
-              help="Learn weights from the float network. [default: below 31 levels or 8 bits]")  # fmt: skip
-@click.option("--equalize", is_flag=True, help="Steps by cross-layer equalisation of weights, instead of --method's.")
-@click.option("--epochs", type=int, default=4, show_default=True, help="How often --reconstruct sees every sample.")
-@click.option("--fine-share", type=float, metavar="SHARE",
-              help="Neurons that may have more levels. [default: 0.1 with --reconstruct, else 0]")  # fmt: skip
-@click.option("--digit-share", type=float, metavar="SHARE",
-              help="Multiply-accumulates that may be added to fire sites in two digits, as a share of the network's. "
-              "[default: 1 with --reconstruct, else 0]")  # fmt: skip
-@click.option("--timesteps", type=int, default=1, show_default=True, help="Only 1 exists.")
-@click.option("--nir-form", type=click.Choice(NIR_FORMS), default="binary", show_default=True, help="NIR spelling.")
-@click.option("--input-shape", multiple=True, metavar="NAME=1,3,32,32", help="Pins symbolic axes of the input.")
-@click.option(
-    "--acc-bits", type=int, default=24, show_default=True, help="Accumulator width that is proved to suffice."
-)
-@click.option("--require-accuracy-drop", type=float, metavar="PTS",
-              help="Fail if top-1 on the labelled calibration data drops by more points.")  # fmt: skip
-@click.option(
-    "--search",
-    "strategy",
-    is_flag=False,
-    flag_value="auto",
-    type=click.Choice(("auto", *STRATEGIES)),
-    help="Search for levels, steps and weight bits of each layer. [alone: tpe, or grid without optuna]",
-)
-@click.option("--trials", type=int, help="Networks that a search measures. [default: 40; allocate, compress: by layer]")
-@click.option(
-    "--objective",
-    type=click.Choice(OBJECTIVES),
-    default="error",
-    show_default=True,
-    help="What a search wants: little error of the outputs, agreement with the float model, or accuracy.",
-)
-@click.option(
-    "--budget",
-    multiple=True,
-    metavar="COST=X,...",
-    help="Limits of a search: spikes, synops, memory; up to 1 a share of the plain compilation's.",
-)
-@click.option("--search-state", type=FILE, help="Keeps measured trials. [default: beside OUT until it is written]")
-@click.option("--workers", type=int, default=1, show_default=True, help="Processes that share a search's trials.")
-@click.option("--cluster", metavar="ADDRESS", help="A dask scheduler, whose workers share them instead.")
-@click.option("--force", is_flag=True, help="Replace a build that holds files of yours; they are kept in OUT.")
-@_quiet_option
-@_json_option
+@takes(*COMPILE.values(), grouped=True)
 @_guarded
-def compile_command(
-    model: Path, target: str, output: Path | None, calib: Path | None, input_shape: tuple[str, ...],
-    method_option: tuple[str, ...], site: tuple[str, ...], quiet: bool, as_json: bool, strategy: str | None,
-    trials: int | None, objective: str, budget: tuple[str, ...], search_state: Path | None, workers: int,
-    cluster: str | None, force: bool, **rest: Any,
-) -> int:  # fmt: skip
+def compile_command(model: Path, output: Path | None, quiet: bool, as_json: bool, **given: Any) -> int:
     """Compile MODEL.onnx (the verb may be left out)."""
-    search = search_of(strategy, trials, objective, budget, search_state, Machine(workers=workers, cluster=cluster))
-    options = Options(targets=names(target), method_options=pairs(method_option), sites=sites(site), **rest).check()
+    asked = request_of(given)
     from ..commands.build import build
     from .terminal import Console
 
     console = Console(quiet or as_json)
     out = output if output is not None else Path(f"{model.stem}.sfnc")
+    beside = asked.arguments
+    shapes = dict(beside.input_shapes)
     with console.progress() as progress:
-        built = build(model, out, options, calib, shapes(input_shape), progress, search, force)
+        built = build(model, out, asked.options, beside.calib, shapes, progress, asked.search, beside.force)
     if as_json:
         _print_json({"output": str(out), **built.report})
     else:
@@ -241,17 +154,16 @@ def compile_command(
     return next((e.exit_code for e in built.refusals.values()), 0)
 
 
-@cli.command("check")
+@cli.command("check", cls=TargetsCommand)
 @click.argument("model", type=FILE)
-@click.option("--target", default="", help="Also check whether these targets can say the network.")
-@click.option("--input-shape", multiple=True, metavar="NAME=1,3,32,32", help="Pins symbolic axes of the input.")
-@_json_option
+@takes(*CHECK, JSON)
 @_guarded
-def check_command(model: Path, target: str, input_shape: tuple[str, ...], as_json: bool) -> int:
+def check_command(model: Path, as_json: bool, **given: Any) -> int:
     """Say what would be mapped or refused, and why; converts nothing."""
     from ..commands.check import check
 
-    found = check(model, names(target), shapes(input_shape))
+    asked = read_all(CHECK, given)
+    found = check(model, asked["targets"], asked["input_shapes"], asked["target_options"])
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=1))
     else:
@@ -268,15 +180,13 @@ def check_command(model: Path, target: str, input_shape: tuple[str, ...], as_jso
     return found.exit_code
 
 
-@cli.command("run")
+@cli.command("run", cls=Command)
 @click.argument("build_folder", metavar="OUT", type=FILE)
 @click.option("--input", "data", type=FILE, required=True, help="Inputs, .npz or .npy.")
 @click.option("-o", "--output", type=FILE, required=True, help="Where the outputs go (.npz).")
 @click.option("--on", default="sim", show_default=True, help="The target that computes them.")
 @click.option("--codes", is_flag=True, help="Write the raw integers of every layer instead of real outputs.")
-@_threads_option
-@_engine_option
-@_quiet_option
+@takes(*SIMULATOR, QUIET)
 @_guarded
 def run_command(build_folder: Path, data: Path, output: Path, on: str, codes: bool, quiet: bool, **machine: Any) -> int:
     """Run a build on inputs and write its outputs."""
@@ -292,17 +202,13 @@ def run_command(build_folder: Path, data: Path, output: Path, on: str, codes: bo
     return 0
 
 
-@cli.command("verify")
+@cli.command("verify", cls=Command)
 @click.argument("build_folder", metavar="OUT", type=FILE)
 @click.option("--data", type=FILE, help="Inputs to prove it on. [default: the golden inputs of the build]")
-@click.option("--samples", type=int, help="How many of them. [default: 8]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Chooses them.")
+@takes(samples_of("8"), SEED)
 @click.option("--on", help="Targets to verify. [default: all in the build]")
 @click.option("--time-limit", type=float, default=1800.0, show_default=True, help="Seconds a target may run.")
-@_threads_option
-@_engine_option
-@_quiet_option
-@_json_option
+@takes(*SIMULATOR, QUIET, JSON)
 @_guarded
 def verify_command(
     build_folder: Path, data: Path | None, samples: int | None, seed: int, on: str | None, time_limit: float,
@@ -312,7 +218,8 @@ def verify_command(
     from ..commands.verify import verify
     from .terminal import Console
 
-    proof = verify(build_folder, data, samples, None if on is None else names(on), seed, time_limit, Machine(**machine))
+    targets = None if on is None else read_names(on)
+    proof = verify(build_folder, data, samples, targets, seed, time_limit, Machine(**machine))
     if as_json:
         _print_json(proof.document)
     else:
@@ -321,18 +228,13 @@ def verify_command(
     return max((CODES[d.code].exit_code for d in proof.problems), key=lambda c: (c == 1, c), default=0)
 
 
-@cli.command("eval")
+@cli.command("eval", cls=Command)
 @click.argument("build_folder", metavar="OUT", type=FILE)
 @click.option("--data", type=FILE, required=True, help="Samples, with labels for accuracy.")
-@click.option("--samples", type=int, help="Use this many. [default: all]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Chooses them.")
+@takes(samples_of("all"), SEED)
 @click.option("--on", default="sim", show_default=True, help="The target that computes the spiking network.")
-@click.option("--workers", type=int, default=1, show_default=True, help="Processes that share the samples.")
-@click.option("--cluster", metavar="ADDRESS", help="A dask scheduler, whose workers share the samples instead.")
-@_threads_option
-@_engine_option
-@_quiet_option
-@_json_option
+@takes(*PROCESSES)
+@takes(*SIMULATOR, QUIET, JSON)
 @_guarded
 def eval_command(
     build_folder: Path, data: Path, samples: int | None, seed: int, on: str, quiet: bool, as_json: bool, **machine: Any
@@ -352,15 +254,13 @@ def eval_command(
     return 0
 
 
-@cli.command("bisect")
+@cli.command("bisect", cls=Command)
 @click.argument("build_folder", metavar="OUT", type=FILE)
 @click.option("--data", type=FILE, required=True, help="Samples to look at.")
-@click.option("--samples", type=int, help="Use this many. [default: 32]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Chooses them.")
+@takes(samples_of("32"), SEED)
 @click.option("--limit", type=float, default=BISECT_LIMIT, show_default=True, metavar="DB",
               help="Signal to noise of the outputs that is close enough.")  # fmt: skip
-@_quiet_option
-@_json_option
+@takes(QUIET, JSON)
 @_guarded
 def bisect_command(
     build_folder: Path, data: Path, samples: int | None, seed: int, limit: float, quiet: bool, as_json: bool
@@ -380,9 +280,9 @@ def bisect_command(
     return CODES[found.problems[0].code].exit_code if found.problems else 0
 
 
-@cli.command("report")
+@cli.command("report", cls=Command)
 @click.argument("build_folder", metavar="OUT", type=FILE)
-@_quiet_option
+@takes(QUIET)
 @_guarded
 def report_command(build_folder: Path, quiet: bool) -> int:
     """Write OUT/report.html anew, with accuracy and proof where eval and verify left them."""
@@ -394,8 +294,8 @@ def report_command(build_folder: Path, quiet: bool) -> int:
     return 0
 
 
-@cli.command("ops")
-@_json_option
+@cli.command("ops", cls=Command)
+@takes(JSON)
 @_guarded
 def ops_command(as_json: bool) -> int:
     """List the ONNX operators that are compiled."""
@@ -410,8 +310,8 @@ def ops_command(as_json: bool) -> int:
     return 0
 
 
-@cli.command("targets")
-@_json_option
+@cli.command("targets", cls=Command)
+@takes(JSON)
 @_guarded
 def targets_command(as_json: bool) -> int:
     """List the targets and whether they can execute here."""
@@ -431,7 +331,7 @@ def targets_command(as_json: bool) -> int:
     return 0
 
 
-@cli.command("explain")
+@cli.command("explain", cls=Command)
 @click.argument("code")
 @_guarded
 def explain_command(code: str) -> int:

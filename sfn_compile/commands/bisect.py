@@ -24,7 +24,7 @@ from ..files import build_folder
 from ..files.sample_files import Data, load_data, subset
 from ..foundation.decibel import decibel
 from ..foundation.diagnostics import CompileError, Diagnostic, fail
-from ..foundation.options import BISECT_LIMIT, Options, SiteOptions, check_choice
+from ..foundation.options import BISECT_LIMIT, Options, check_choice
 from ..foundation.samples import part
 from ..frontend import load_model
 from ..graph.graph import Graph
@@ -108,16 +108,9 @@ def _float_network(folder: Path, manifest: Mapping[str, Any]) -> tuple[Any, Grap
     shapes = {i.name: (1, *i.shape) for i in build_folder.model_inputs(manifest)}
     try:
         loaded, graph = read_network(load_model(folder / "model.onnx", shapes))
-        return loaded, structured(graph, _options(manifest))
+        return loaded, structured(graph, Options.from_dict(manifest["options"]))
     except CompileError as error:
         raise fail("SFN505", str(error), str(folder / "model.onnx"), "compile again") from error
-
-
-def _options(manifest: Mapping[str, Any]) -> Options:
-    said = dict(manifest["options"])
-    said["targets"] = tuple(said["targets"])
-    said["sites"] = {name: SiteOptions(**own) for name, own in said.get("sites", {}).items()}
-    return Options(**said)
 
 
 def _check_same(graph: Graph, program: Program, unit: Mapping[str, Array], folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from ..report.activity import real_steps
 from ..search.journal import require_state
 from ..search.plan import Search
 from ..simulator.run import run_codes
-from ..targets import backend
+from ..targets import backend, target_options
 from ..targets.legalize import check_widths, legalize
 from .evaluate import compare
 
@@ -71,6 +71,7 @@ def build(
     if state is not None:
         require_state(state, out)
     backends = {name: backend.load(name) for name in dict.fromkeys(options.targets)}
+    options = replace(options, target_options=target_options.resolved(backends, options.target_options))
     done, found = _compiled(model, options, search, state, calib, input_shapes, progress)
     options, accuracy = done.options, _required_accuracy(done, progress)
     with replacing(out, force, in_use) as folder:
@@ -196,7 +197,7 @@ def _emit(target: backend.Backend, program: Program, folder: Path, options: Opti
     check_widths(legal, target.name, target.capabilities)
     place = folder / target.name
     place.mkdir()
-    target.emit(legal, place, {"nir-form": options.nir_form})
+    target.emit(legal, place, target_options.own(target.name, options.target_options))
     if program_files.digest(target.reload(place)) != program_files.digest(legal):
         raise fail("SFN901", f"the files of target {target.name} do not read back as the network they were made from")
     files = [p for p in place.rglob("*") if p.is_file()]

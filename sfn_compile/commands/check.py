@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ..host import model_outputs
 from ..passes.pipeline import STRUCTURE, run_passes
 from ..targets import backend
 from ..targets.legalize import check_widths, legalize
+from ..targets.target_options import own, resolved
 
 
 @dataclass
@@ -57,8 +58,17 @@ class Checked:
         }  # fmt: skip
 
 
-def check(model: Path, targets: Sequence[str] = (), input_shapes: dict[str, tuple[int, ...]] | None = None) -> Checked:
-    """Return what would become of every node. Raises SFN101 to SFN105 for a file that cannot be looked at."""
+def check(
+    model: Path,
+    targets: Sequence[str] = (),
+    input_shapes: dict[str, tuple[int, ...]] | None = None,
+    target_options: Mapping[str, Any] | None = None,
+) -> Checked:
+    """Return what would become of every node.
+
+    Raises SFN101 to SFN105 for a file that cannot be looked at, SFN605 for options that the targets do not have.
+    """
+    values = resolved(targets, target_options or {})
     loaded, graph, problems, states = survey_network(load_model(model, input_shapes))
     found = Checked(states, problems, tail=model_outputs.facts(loaded.output_names, loaded.tail))
     if graph is None or problems:
@@ -70,14 +80,16 @@ def check(model: Path, targets: Sequence[str] = (), input_shapes: dict[str, tupl
         return found
     for name in targets:
         try:
-            _dry_run(model, name, input_shapes)
+            _dry_run(model, name, input_shapes, own(name, values))
             found.targets_ok.append(name)
         except CompileError as error:
             found.problems.extend(error.diagnostics)
     return found
 
 
-def _dry_run(model: Path, name: str, input_shapes: dict[str, tuple[int, ...]] | None) -> None:
+def _dry_run(
+    model: Path, name: str, input_shapes: dict[str, tuple[int, ...]] | None, values: Mapping[str, Any]
+) -> None:
     """Emit the target into a folder that is thrown away, with thresholds from a few generated inputs."""
     from ..compiler.compilation import compile_model
 
@@ -86,4 +98,4 @@ def _dry_run(model: Path, name: str, input_shapes: dict[str, tuple[int, ...]] | 
     program = legalize(compile_model(model, options, None, input_shapes).program, name, target.capabilities)
     check_widths(program, name, target.capabilities)
     with tempfile.TemporaryDirectory(prefix="sfnc-") as folder:
-        target.emit(program, Path(folder), {"nir-form": options.nir_form})
+        target.emit(program, Path(folder), values)

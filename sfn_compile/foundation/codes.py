@@ -169,9 +169,10 @@ CODES: dict[str, Code] = {
     ),
     "SFN403": Code(
         EXIT_TARGET,
-        "the NIR file would be too large",
-        "The default NIR form `binary` repeats every neuron once per level so that stock readers run it exactly. The "
-        "predicted size passed the limit. Use fewer --levels, or --nir-form sar.",
+        "the target's files would be too large",
+        "The predicted size of what the target writes passed its limit: the default form of NIR, for example, repeats "
+        "every neuron once per level so that stock readers run it exactly. Use fewer --levels, or the option of the "
+        "target that the message names.",
     ),
     "SFN404": Code(
         EXIT_OK,
@@ -266,7 +267,11 @@ CODES: dict[str, Code] = {
         "No back end of that name is registered. `sfnc targets` lists those that are; others come as packages through "
         "the entry-point group `sfnc.backends`.",
     ),
-    "SFN605": Code(EXIT_USAGE, "wrong usage", "An option has a value that is not accepted; see `sfnc compile --help`."),
+    "SFN605": Code(
+        EXIT_USAGE,
+        "wrong usage",
+        "There is no option of that name, or its value is not accepted; see `sfnc compile --help`.",
+    ),
     "SFN606": Code(
         EXIT_ENVIRONMENT,
         "not enough memory",

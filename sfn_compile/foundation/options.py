@@ -1,51 +1,59 @@
-"""The options of a compilation: what the user chose, checked once."""
+"""The options of a compilation: what the user chose, declared and checked once.
+
+Adding an option here is all that it takes to have it on the command line, in Python, in the documents (after
+``python docs/generate.py``), in ``manifest.json`` and in the JSON Schema.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from .declaration import as_json, check_options, option, options_of, read_all, unknown
 from .diagnostics import fail
+from .option_values import pairs_of, read_names
 
 METHOD_NAMES = ("mse", "minmax", "percentile", "kl", "sfn", "qcfs", "pmsm", "opi")
 GRANULARITIES = ("channel", "tensor")
 THRESHOLDS = ("odd", "pow2")
-NIR_FORMS = ("binary", "unary", "sar")
 ATTENTION_FORMS = ("quotient", "fired")
 ENGINES = ("fast", "reference")
 BISECT_LIMIT = 15.0  # decibels of the outputs' signal to noise; a network at 31 levels has 20 to 35
 FINE_LEVELS, FINE_WEIGHT_BITS = 31, 8  # from here on rounding costs so little that nothing is learnt unasked
+LEVELS: dict[str, Any] = {"lowest": 1, "highest": 255}
+BITS: dict[str, Any] = {"lowest": 2, "highest": 8}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which of the samples are used."""
+
+    samples: int | None = option(None, "Use this many samples of the data.", "input", lowest=1, unset="all")
+    seed: int = option(0, "Chooses those samples.", "input", lowest=0)
 
 
 def check_choice(samples: int | None, seed: int) -> None:
     """Raise SFN605 where no samples can be chosen like that."""
-    if samples is not None and samples < 1:
-        raise fail("SFN605", f"--samples {samples}; at least 1 is needed")
-    if seed < 0:
-        raise fail("SFN605", f"--seed {seed}; it must not be negative")
+    check_options(Selection(samples, seed))
 
 
 @dataclass(frozen=True)
 class Machine:
-    """How the simulator runs; no number in any result depends on it.
+    """How the simulator runs; no number in any result depends on it."""
 
-    ``threads``: of each process [default: one per core]; ``engine``: ``fast``, or ``reference`` for plain int64;
-    ``workers``: processes on this machine; ``cluster``: address of a dask scheduler whose workers are used instead.
-    """
-
-    threads: int | None = None
-    engine: Literal["fast", "reference"] = "fast"
-    workers: int = 1
-    cluster: str | None = None
+    threads: int | None = option(None, "Threads of the simulator.", lowest=1, unset="one per core")
+    engine: Literal["fast", "reference"] = option(
+        "fast", "How the simulator computes; reference is plain int64.", choices=ENGINES
+    )
+    workers: int = option(1, "Processes that share the work: trials of a search, samples of eval.", "search", lowest=1)
+    cluster: str | None = option(
+        None, "A dask scheduler, whose workers share the work instead.", "search", metavar="ADDRESS"
+    )
 
     def check(self) -> Machine:
         """Return self. Raises SFN605 for a value out of range."""
-        if self.threads is not None and self.threads < 1:
-            raise fail("SFN605", f"--threads {self.threads}; at least 1 is needed")
-        if self.workers < 1:
-            raise fail("SFN605", f"--workers {self.workers}; at least 1 is needed")
+        check_options(self)
         if self.workers > 1 and self.cluster is not None:
             raise fail("SFN605", "--workers are of this machine, --cluster has its own", fix="leave one of them out")
         return self
@@ -67,47 +75,124 @@ class SiteOptions:
     ``bounded``: the levels of a clip end at its bound, however much noise its inputs bring along.
     """
 
-    levels: int | None = None
-    weight_bits: int | None = None
-    method: str | None = None
-    stretch: float = 1.0
+    levels: int | None = option(None, "Highest code of the population.", **LEVELS)
+    weight_bits: int | None = option(None, "Bits of its weights.", **BITS)
+    method: str | None = option(None, "Chooses its thresholds.", choices=METHOD_NAMES)
+    stretch: float = option(1.0, "Factor of its step.", lowest=0.01, highest=100)
     reason: str = "asked for by --site"
     bounded: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return what differs from the network's options, as JSON."""
-        found = {"levels": self.levels, "weight_bits": self.weight_bits, "method": self.method}
-        stretch = {} if self.stretch == 1.0 else {"stretch": self.stretch}
-        return {**{k: v for k, v in found.items() if v is not None}, **stretch}
+        return as_json(self)
+
+
+def read_sites(given: Iterable[str] | Mapping[str, Any]) -> dict[str, SiteOptions]:
+    """Return the options of populations by name, of ``NAME:levels=15,weight-bits=4`` or of mappings. Raises SFN605.
+
+    A name may hold colons itself.
+    """
+    if isinstance(given, Mapping):
+        return {site: own if isinstance(own, SiteOptions) else _site(site, own) for site, own in given.items()}
+    found = {}
+    for text in given:
+        site, _, settings = text.rpartition(":")
+        pairs = [one.partition("=") for one in settings.split(",")]
+        if not site or not all(eq for _, eq, _ in pairs):
+            fix = "write it as NAME:levels=15,weight-bits=4,method=mse,stretch=1.5"
+            raise fail("SFN605", f"--site {text!r}", fix=fix)
+        found[site] = _site(site, {key.replace("-", "_"): value for key, _, value in pairs})
+    return found
+
+
+def _site(site: str, given: Mapping[str, Any]) -> SiteOptions:
+    """Return the options of one population; a text is read as its option has it. Raises SFN605."""
+    known = {o.name: o for o in options_of(SiteOptions)}
+    for name in given:
+        if name not in known:
+            raise unknown(name, known, f"option of --site {site}")
+    return SiteOptions(**{
+        name: known[name].parsed(value, _of_site(site, name)) if isinstance(value, str) else known[name].taken(value)
+        for name, value in given.items()
+    })  # fmt: skip
+
+
+def _of_site(site: str, name: str) -> str:
+    return f"--site {site}: {name.replace('_', '-')}"
 
 
 @dataclass(frozen=True)
-class Options:
-    """Compile options with the defaults of the command line; see ``sfnc compile --help``."""
+class Options(Selection):
+    """Compile options with the defaults of the command line; see ``sfnc compile --help`` and ``docs/options.md``."""
 
-    targets: tuple[str, ...] = ("sim",)
-    levels: int = 31
-    attention_levels: int = 255
-    attention: str = "quotient"
-    carry: bool = True
-    input_levels: int = 255
-    weight_bits: int = 8
-    method: str = "mse"
-    method_options: Mapping[str, str] = field(default_factory=dict)
-    granularity: str = "channel"
-    threshold: str = "odd"
-    timesteps: int = 1
-    samples: int | None = None
-    seed: int = 0
-    nir_form: str = "binary"
-    acc_bits: int = 24
-    require_accuracy_drop: float | None = None
-    sites: Mapping[str, SiteOptions] = field(default_factory=dict)
-    reconstruct: bool | None = None
-    epochs: int = 4
-    fine_share: float | None = None
-    digit_share: float | None = None
-    equalize: bool = False
+    # fmt: off
+    levels: int = option(
+        31, "Highest code of a population.", "accuracy", **LEVELS,
+        note="Codes are 0..N; -ceil(N/2)..floor(N/2) where a value is signed, and N + 1 codes where the values are for "
+        "a skewed function (SiLU).")
+    attention_levels: int = option(
+        255, "Highest code of what attention multiplies and of what normalisation depends on.", "accuracy", **LEVELS,
+        note="Queries, keys, values, exponentials of a softmax; what only a normalisation reads; a normalisation that "
+        "a residual goes on with.")
+    attention: str = option(
+        "quotient", "Divide behind the product with the values, or fire attention's weights first.", "accuracy",
+        choices=ATTENTION_FORMS,
+        note="`quotient` divides by the sum of a softmax; `fired` rounds the weights of attention, as SFormer does.")
+    carry: bool = option(
+        True, "Carry on what rounding left of a residual stream, in populations of its own.", "accuracy")
+    input_levels: int = option(255, "Highest code of the input.", "accuracy", **LEVELS)
+    method: str = option(
+        "mse", "Chooses thresholds.", "accuracy", choices=METHOD_NAMES, metavar="METHOD",
+        note="[Each in the reading stated here](spec/mapping.md#1-levels-of-a-site).")
+    method_options: Mapping[str, str] = option(
+        {}, "offset; p (percentile, sfn); lambda, ladder (sfn); reading, polarity (sfn, pmsm).", "accuracy",
+        flags=("--method-option",), metavar="KEY=VALUE", read=pairs_of("--method-option"),
+        accepts="Mapping[str, object]",
+        note="`offset` is in steps and at most half of one (0 rounds down); `ladder=lloyd-max` or `equal-mass`: levels "
+        "where values are, as integers on one step; `polarity=two`: N codes on either side of 0.")
+    granularity: str = option(
+        "channel", "One step per channel, or one per tensor.", "accuracy", choices=GRANULARITIES)
+    equalize: bool = option(
+        False, "Steps by cross-layer equalisation of weights, instead of --method's.", "accuracy",
+        note="For `--granularity tensor`.")
+    sites: Mapping[str, SiteOptions] = option(
+        {}, "One population's own levels, weight-bits, method, stretch (factor of its step).", "accuracy",
+        flags=("--site",), metavar="NAME:KEY=VALUE,...", read=read_sites,
+        accepts="Mapping[str, SiteOptions | Mapping[str, object]]")
+    reconstruct: bool | None = option(
+        None, "Learn weights from the float network.", "accuracy", effect="reconstructs",
+        unset="below 31 levels or 8 bits",
+        note="Weights and biases, without labels: minutes, and [most of the accuracy at few levels](accuracy.md).")
+    epochs: int = option(4, "How often --reconstruct sees every sample.", "accuracy", lowest=1, highest=1000)
+    fine_share: float | None = option(
+        None, "Neurons that may have more levels, as a share.", "accuracy", lowest=0, highest=1,
+        effect="share_of_fine", unset="0.1 with --reconstruct, else 0",
+        note="Where rounding costs the outputs most; listed in the report with the reason.")
+    digit_share: float | None = option(
+        None, "Multiply-accumulates that may be added to fire sites in two digits, as a share of the network's.",
+        "accuracy", lowest=0, highest=2, effect="share_of_digits", unset="1 with --reconstruct, else 0",
+        note="The sites whose rounding costs most become [two populations](adr/0040-two-digits.md), neither above the "
+        "stated levels. Without learning, `--no-reconstruct --fine-share 0.1 --digit-share 1` takes seconds.")
+    require_accuracy_drop: float | None = option(
+        None, "Fail if top-1 on the labelled calibration data drops by more points.", "accuracy", metavar="PTS",
+        note="Exit status 1.")
+
+    weight_bits: int = option(8, "Bits of a weight, sign included.", "hardware", **BITS)
+    acc_bits: int = option(
+        24, "Accumulator width that is proved to suffice.", "hardware", lowest=8, highest=31)
+    threshold: str = option(
+        "odd", "Integer thresholds that are odd, or powers of two: a shift on hardware.", "hardware",
+        choices=THRESHOLDS)
+    timesteps: int = option(1, "Only 1 exists.", "hardware", metavar="N")
+
+    targets: tuple[str, ...] = option(
+        ("sim",), "Targets, separated by commas (see `sfnc targets`).", "targets", flags=("--target",),
+        metavar="NAME,...", read=read_names, accepts="str | Sequence[str]",
+        note="`sim`, `onnx`, `nir`, `lava`, or [a back end of yours](howto/add_a_back_end.md).")
+    target_options: Mapping[str, Any] = option(
+        {}, "An option of one target.", "targets", flags=("--target-option",), metavar="TARGET.NAME=VALUE",
+        read=pairs_of("--target-option", "target.name=value"), accepts="Mapping[str, object]")
+    # fmt: on
 
     @property
     def reconstructs(self) -> bool:
@@ -148,65 +233,21 @@ class Options:
 
     def check(self) -> Options:
         """Return self. Raises SFN605 for a value out of range."""
-        ranges = (
-            ("--levels", self.levels, 1, 255),
-            ("--attention-levels", self.attention_levels, 1, 255),
-            ("--input-levels", self.input_levels, 1, 255),
-            ("--weight-bits", self.weight_bits, 2, 8),
-            ("--acc-bits", self.acc_bits, 8, 31),
-            ("--epochs", self.epochs, 1, 1000),
-            ("--fine-share", self.share_of_fine, 0, 1),
-            ("--digit-share", self.share_of_digits, 0, 2),
-            *_site_ranges(self.sites),
-        )
-        for name, value, lowest, highest in ranges:
-            if not lowest <= value <= highest:
-                raise fail("SFN605", f"{name} = {value}; it must lie in {lowest}..{highest}")
+        check_options(self)
         for site, own in self.sites.items():
-            if own.method is not None and own.method not in METHOD_NAMES:
-                raise fail(
-                    "SFN605", f"--site {site}: no method {own.method!r}", fix=f"one of {', '.join(METHOD_NAMES)}"
-                )
+            for o in options_of(SiteOptions):
+                o.check(getattr(own, o.field), _of_site(site, o.name))
         if self.timesteps != 1:
             raise fail("SFN605", f"--timesteps {self.timesteps}: only 1 exists", fix="leave the option out")
-        check_choice(self.samples, self.seed)
-        if self.require_accuracy_drop is not None and math.isnan(self.require_accuracy_drop):
-            raise fail("SFN605", "--require-accuracy-drop is not a number")
-        words = (
-            ("--nir-form", self.nir_form, NIR_FORMS),
-            ("--attention", self.attention, ATTENTION_FORMS),
-            ("--granularity", self.granularity, GRANULARITIES),
-            ("--threshold", self.threshold, THRESHOLDS),
-        )
-        for name, word, known in words:
-            if word not in known:
-                raise fail("SFN605", f"{name} {word!r}", fix=f"one of {', '.join(known)}")
         if not self.targets:
             raise fail("SFN605", "--target names no target")
         return self
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form for the report and the manifest."""
-        return {
-            "targets": list(self.targets), "levels": self.levels, "attention_levels": self.attention_levels,
-            "attention": self.attention, "carry": self.carry,
-            "input_levels": self.input_levels,
-            "weight_bits": self.weight_bits, "method": self.method, "method_options": dict(self.method_options),
-            "granularity": self.granularity, "threshold": self.threshold,
-            "timesteps": self.timesteps, "samples": self.samples, "seed": self.seed, "nir_form": self.nir_form,
-            "acc_bits": self.acc_bits, "require_accuracy_drop": self.require_accuracy_drop,
-            "reconstruct": self.reconstructs, "epochs": self.epochs, "fine_share": self.share_of_fine,
-            "digit_share": self.share_of_digits, "equalize": self.equalize,
-            "sites": {name: own.as_dict() for name, own in sorted(self.sites.items())},
-        }  # fmt: skip
+        """Return the JSON form for the report and the manifest, with what was decided where nothing was said."""
+        return {o.name: as_json(getattr(self, o.effect or o.field)) for o in options_of(Options)}
 
-
-def _site_ranges(sites: Mapping[str, SiteOptions]) -> list[tuple[str, float, float, float]]:
-    """Return (what, value, lowest, highest) of every number that a population has of its own."""
-    limits = (("levels", 1, 255), ("weight_bits", 2, 8), ("stretch", 0.01, 100))
-    return [
-        (f"--site {site}: {name.replace('_', '-')}", getattr(own, name), low, high)
-        for site, own in sites.items()
-        for name, low, high in limits
-        if getattr(own, name) is not None
-    ]
+    @staticmethod
+    def from_dict(said: Mapping[str, Any]) -> Options:
+        """Return the options of a manifest. Raises SFN605 for one that this version does not know."""
+        return Options(**read_all(options_of(Options), said))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ..foundation.declaration import check_options, option, required
 from ..foundation.diagnostics import Diagnostic, fail
+from ..foundation.option_values import read_path
 from ..foundation.options import ONE_PROCESS, Machine
 
 STRATEGIES = ("tpe", "grid", "allocate", "compress")
@@ -35,27 +37,66 @@ class Limit:
         return {"value": self.value, "relative": self.relative}
 
 
+def read_budget(given: str | Iterable[str] | Mapping[str, float | Limit]) -> dict[str, Limit]:
+    """Return the limits of ``spikes=0.5,memory=2e6``, of several such texts or of a mapping. Raises SFN605.
+
+    A cost of at most 1 is a share of the plain compilation's, above 1 a number as it stands; a loss is always a factor
+    of the plain compilation's.
+
+    >>> read_budget(("spikes=0.5,synops=2e6",))["synops"]
+    Limit(value=2000000.0, relative=False)
+    """
+    if isinstance(given, Mapping):
+        return {n: x if isinstance(x, Limit) else _limit(n, str(x), f"{n}={x}") for n, x in given.items()}
+    found = {}
+    for text in (part for group in ((given,) if isinstance(given, str) else given) for part in group.split(",")):
+        name, _, number = text.strip().partition("=")
+        found[name] = _limit(name, number, text)
+    return found
+
+
+def _limit(name: str, number: str, text: str) -> Limit:
+    try:
+        value = float(number)
+    except ValueError:
+        value = float("nan")
+    if name not in (*COSTS, LOSS) or not 0 < value < float("inf"):
+        wanted = f"one of {', '.join((*COSTS, LOSS))}, with a number above 0: spikes=0.5"
+        raise fail("SFN605", f"--budget {text!r}", fix=wanted)
+    return Limit(value, name == LOSS or value <= 1)
+
+
 @dataclass(frozen=True)
 class Search:
-    """A search as it was asked for.
+    """A search as it was asked for. ``substitute``: ``grid`` stands in for ``tpe``, which is not installed."""
 
-    ``trials``: networks that are measured at most; None is 40 of ``tpe`` and ``grid``, and as many as there are layers
-    and choices of ``allocate`` and ``compress``. ``state``: the file that measured trials are kept in [default: beside
-    the build, until it is written]. ``substitute``: ``grid`` stands in for ``tpe``, which is not installed.
-    """
-
-    strategy: str
-    trials: int | None = None
-    objective: str = "error"
-    budget: Mapping[str, Limit] = field(default_factory=dict)
-    state: Path | None = None
+    # fmt: off
+    strategy: str = field(metadata=required(
+        "Search for levels, steps and weight bits of each layer.", "search", name="search",
+        choices=("auto", *STRATEGIES), metavar="STRATEGY", alone="auto", accepts="str | Search | None",
+        unset="no search; alone: tpe, or grid without optuna",
+        note="[What is searched, and what is promised](search.md)."))
+    trials: int | None = option(
+        None, "Networks that a search measures.", "search", lowest=1, unset="40; allocate, compress: by layer")
+    objective: str = option(
+        "error", "What is wanted: little error of the outputs, agreement with the float model, or accuracy.",
+        "search", choices=OBJECTIVES, metavar="OBJECTIVE")
+    budget: Mapping[str, Limit] = option(
+        {}, "Limits: spikes, synops, memory; up to 1 a share of the plain compilation's.", "search",
+        metavar="COST=X,...", flags=("--budget",), read=read_budget, accepts="str | Mapping[str, float | Limit]",
+        note="`loss`, of `compress` only: a factor of the plain compilation's.")
+    state: Path | None = option(
+        None, "Keeps measured trials.", "search", name="search_state", metavar="FILE", read=read_path,
+        accepts="str | Path | None", unset="beside OUT until it is written")
+    # fmt: on
     machine: Machine = ONE_PROCESS
     substitute: bool = False
 
     def check(self) -> Search:
         """Return self. Raises SFN605 for values out of range, SFN704 where the strategy is not installed."""
-        if self.trials is not None and self.trials < 1:
-            raise fail("SFN605", f"--trials {self.trials}; at least 1 is needed")
+        check_options(self)
+        if self.strategy not in STRATEGIES:
+            raise fail("SFN605", f"no strategy {self.strategy!r}", fix=f"one of {', '.join(STRATEGIES)}")
         if self.strategy == "tpe" and not has_optuna():
             raise fail("SFN704", "--search tpe needs optuna", fix=f"{INSTALL}, or --search grid")
         if LOSS in self.budget and self.strategy != "compress":
@@ -95,26 +136,3 @@ def strategy_of(name: str) -> tuple[str, bool]:
     if name != "auto":
         return name, False
     return ("tpe", False) if has_optuna() else ("grid", True)
-
-
-def read_budget(texts: tuple[str, ...]) -> dict[str, Limit]:
-    """Return the limits of ``spikes=0.5,memory=2e6``. Raises SFN605.
-
-    A cost of at most 1 is a share of the plain compilation's, above 1 a number as it stands; a loss is always a factor
-    of the plain compilation's.
-
-    >>> read_budget(("spikes=0.5,synops=2e6",))["synops"]
-    Limit(value=2000000.0, relative=False)
-    """
-    found = {}
-    for text in (part for group in texts for part in group.split(",")):
-        name, _, number = text.strip().partition("=")
-        try:
-            value = float(number)
-        except ValueError:
-            value = float("nan")
-        if name not in (*COSTS, LOSS) or not 0 < value < float("inf"):
-            wanted = f"one of {', '.join((*COSTS, LOSS))}, with a number above 0: spikes=0.5"
-            raise fail("SFN605", f"--budget {text!r}", fix=wanted)
-        found[name] = Limit(value, name == LOSS or value <= 1)
-    return found

@@ -78,11 +78,12 @@ class Backend(Protocol):
     def available(self) -> str | None:
         """Return None where the target can execute here, else why not with the command that installs it."""
 
-    def emit(self, program: Program, folder: Path, options: Mapping[str, str]) -> None:
+    def emit(self, program: Program, folder: Path, options: Mapping[str, Any]) -> None:
         """Write the target's files into the existing empty ``folder``, deterministically.
 
-        ``program`` is already legalised for :attr:`capabilities`. Raises CompileError (SFN401, SFN402, SFN403) where
-        the network does not fit.
+        ``program`` is already legalised for :attr:`capabilities`. ``options``: the value of each option that the
+        target declares (:mod:`.target_options`), by its name. Raises CompileError (SFN401, SFN402, SFN403)
+        where the network does not fit.
         """
 
     def reload(self, folder: Path) -> Program:

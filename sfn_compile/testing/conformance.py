@@ -42,6 +42,7 @@ from ..program.network import (
 )
 from ..simulator.edge_inputs import edge_inputs
 from ..simulator.run import run_codes
+from ..targets import target_options
 from ..targets.backend import Backend, RunRequest, RunResult
 from ..targets.legalize import check_widths, legalize
 from .builder import Builder
@@ -450,11 +451,15 @@ CASES: tuple[Case, ...] = tuple(
 SEVERAL_INPUTS: tuple[Case, ...] = tuple(Case(f.__name__, f) for f in (two_inputs, unread_input))
 
 
-def check(backend: Backend, case: Case, folder: Path, options: Mapping[str, str] | None = None) -> RunResult:
-    """Emit, reload and run one case; raise AssertionError at the first integer that differs from the simulator."""
+def check(backend: Backend, case: Case, folder: Path, options: Mapping[str, Any] | None = None) -> RunResult:
+    """Emit, reload and run one case; raise AssertionError at the first integer that differs from the simulator.
+
+    ``options``: those of the target, by their own names; the others have their defaults.
+    """
     program = legalize(case.make(), backend.name, backend.capabilities)
     check_widths(program, backend.name, backend.capabilities)
-    backend.emit(program, folder, options or {})
+    defaults = {o.name: o.default for o in target_options.declared(backend.name)}
+    backend.emit(program, folder, {**defaults, **(options or {})})
     assert program_files.digest(backend.reload(folder)) == program_files.digest(program), (
         f"{case}: reload is not the inverse"
     )

@@ -60,7 +60,7 @@ def legal(program: Program) -> Program:
 
 def emitted(program: Program, folder: Path, form: str = "binary") -> Program:
     program = legal(program)
-    NirBackend().emit(program, folder, {"nir-form": form})
+    NirBackend().emit(program, folder, {"form": form})
     return program
 
 
@@ -102,7 +102,7 @@ def test_unary_and_sar_compute_the_same_or_say_why_not(case, form, tmp_path):
         with pytest.raises(CompileError, match=REFUSED[case.name, form]):
             emitted(case.make(), tmp_path, form)
     else:
-        check(NirBackend(), case, tmp_path, {"nir-form": form})
+        check(NirBackend(), case, tmp_path, {"form": form})
 
 
 @pytest.mark.parametrize("name", ["late_wide_read", "odd_shortcut", "written_out", "bumpy_table", "positive_codes"])
@@ -265,7 +265,7 @@ def test_sums_beyond_float32_are_refused(tmp_path):
     with pytest.raises(CompileError, match="planes are exact below 8388608") as caught:
         emitted(b.build("a"), tmp_path)
     assert caught.value.diagnostics[0].code == "SFN401"
-    check(NirBackend(), Case("wide", lambda: b.build("a")), tmp_path, {"nir-form": "unary"})
+    check(NirBackend(), Case("wide", lambda: b.build("a")), tmp_path, {"form": "unary"})
 
 
 @pytest.mark.parametrize("case", PRODUCTS, ids=str)
@@ -301,7 +301,7 @@ def test_an_accumulator_that_is_read_again_is_refused_in_planes_only(tmp_path):
     with pytest.raises(CompileError, match=r"y reads a, an accumulator without neurons.*\n.*--nir-form sar") as caught:
         emitted(tapped(), tmp_path)
     assert caught.value.diagnostics[0].code == "SFN402"
-    check(NirBackend(), Case("tapped", tapped), tmp_path, {"nir-form": "sar"})
+    check(NirBackend(), Case("tapped", tapped), tmp_path, {"form": "sar"})
 
 
 def test_an_unknown_form_is_wrong_usage(tmp_path):

@@ -41,7 +41,7 @@ def job(case, folder, form):
 
 
 def emitted_job(program, folder, form, inputs):
-    NirBackend().emit(program, folder, {"nir-form": form})
+    NirBackend().emit(program, folder, {"form": form})
     values = NirBackend().places(folder)
     return witnesses.Job(folder, values, RunRequest(inputs, run_codes(program, inputs, engine="reference")))
 

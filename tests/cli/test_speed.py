@@ -26,9 +26,14 @@ cli({[str(a) for a in arguments]!r}, standalone_mode=False)"""
     return set(json.loads(done.stdout.rpartition("LOADED ")[2]))
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("explain", "SFN201"), ("check", "--help")])
-def test_help_loads_nothing_heavy(arguments):
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("explain", "SFN201")])
+def test_answers_load_nothing_heavy(arguments):
     assert imported_by(*arguments) == set()
+
+
+@pytest.mark.parametrize("command", ["compile", "check", "eval"])
+def test_the_help_of_a_command_loads_what_draws_it_and_no_back_end(command):
+    assert imported_by(command, "--help") == {"rich"}
 
 
 def test_check_does_not_load_onnxruntime():

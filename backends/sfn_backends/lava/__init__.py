@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sfn_backends.lava import artifacts, interpreter, limits, runner
 from sfn_compile.program.network import Program
@@ -32,7 +33,7 @@ class LavaBackend:
         python, problem = interpreter.find()
         return None if python else f"{problem}. To install: {interpreter.INSTALL}"
 
-    def emit(self, program: Program, folder: Path, options: Mapping[str, str]) -> None:
+    def emit(self, program: Program, folder: Path, options: Mapping[str, Any]) -> None:
         """Write the artifact into ``folder``. Raises SFN401, SFN402 where the network does not fit."""
         limits.check_fits(program)
         artifacts.write(program, folder)

@@ -18,13 +18,13 @@ import numpy as np
 
 from sfn_backends.nir import chain, compact, evaluator, files, graph, limits, meta, read_values, witnesses
 from sfn_backends.nir.net import Array, Net
+from sfn_backends.nir_options import FORM
 from sfn_compile.files import program_files
 from sfn_compile.foundation.diagnostics import fail
 from sfn_compile.program.network import Program
 from sfn_compile.targets.backend import Capabilities, RunRequest, RunResult
 
 FILES = {"network.nir": "IF", "network_lif.nir": "LIF"}
-FORMS = ("binary", "unary", "sar")
 
 
 class NirBackend:
@@ -48,11 +48,10 @@ class NirBackend:
             return "the package nir is not installed: pip install 'sfnc[nir]'"
         return None
 
-    def emit(self, program: Program, folder: Path, options: Mapping[str, str]) -> None:
+    def emit(self, program: Program, folder: Path, options: Mapping[str, Any]) -> None:
         """Write the files. Raises SFN401, SFN402, SFN403, SFN601, SFN605."""
-        form = options.get("nir-form", "binary")
-        if form not in FORMS:
-            raise fail("SFN605", f"no NIR form called {form!r}", fix=f"one of {', '.join(FORMS)}")
+        form = options.get(FORM.name, FORM.default)
+        FORM.check(form)
         self._need()
         small, build = compact.compact(program), _builder(form)
         limits.check(build(small, None, dry=True), form)

@@ -52,7 +52,7 @@ class OnnxBackend:
         """Return None: onnxruntime is what sfnc itself needs."""
         return None
 
-    def emit(self, program: Program, folder: Path, options: Mapping[str, str]) -> None:
+    def emit(self, program: Program, folder: Path, options: Mapping[str, Any]) -> None:
         """Write ``network.onnx``, and the Program beside it. Raises SFN402."""
         content = write(program).SerializeToString(deterministic=True)
         program_files.save(program, folder)

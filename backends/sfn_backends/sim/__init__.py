@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class SimBackend:
         """Return None: it needs nothing beyond sfnc."""
         return None
 
-    def emit(self, program: Program, folder: Path, options: Mapping[str, str]) -> None:
+    def emit(self, program: Program, folder: Path, options: Mapping[str, Any]) -> None:
         """Write ``program.json`` and ``program.npz``."""
         program_files.save(program, folder)
 

@@ -1,0 +1,75 @@
+"""What one compilation is asked for, read: the same options, by the same names, from the command line and Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..foundation.declaration import GROUPS, Option, held_by, option, options_of, read_all
+from ..foundation.diagnostics import fail
+from ..foundation.option_values import read_path, read_shapes
+from ..foundation.options import Machine, Options
+from ..search.plan import Search, strategy_of
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What a compilation takes beside the model and the options of the network."""
+
+    # fmt: off
+    calib: Path | None = option(
+        None, "Calibration data, .npz or .npy, as the model takes it.", "input", metavar="FILE", read=read_path,
+        accepts="str | Path | None", unset="random inputs, with a warning")
+    input_shapes: Mapping[str, tuple[int, ...]] = option(
+        {}, "Pins symbolic axes of the input.", "input", flags=("--input-shape",), metavar="NAME=1,3,32,32",
+        read=read_shapes, accepts="Mapping[str, Sequence[int]]")
+    force: bool = option(False, "Replace a build that holds files of yours; they are kept in it.", "output")
+    # fmt: on
+
+
+DECLARED = (Arguments, Options, Search, Machine)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A compilation as it was asked for."""
+
+    options: Options = field(default_factory=Options)
+    arguments: Arguments = field(default_factory=Arguments)
+    search: Search | None = None
+
+
+def compile_options() -> tuple[Option, ...]:
+    """Return every option of a compilation that Python has too, in the order of :data:`~declaration.GROUPS`."""
+    found = [o for declaring in DECLARED for o in options_of(declaring) if o.group]
+    return tuple(sorted(found, key=lambda o: GROUPS.index(o.group)))
+
+
+def request_of(given: Mapping[str, Any]) -> Request:
+    """Return what is asked for by ``given``, values by the names of the options.
+
+    Raises SFN605 for a name that no option has and for a value that is not accepted, SFN704 for a search that is not
+    installed.
+    """
+    read = read_all(compile_options(), given)
+    options = Options(**held_by(Options, read)).check()
+    return Request(options, Arguments(**held_by(Arguments, read)), _search(read))
+
+
+def _search(read: Mapping[str, Any]) -> Search | None:
+    """Return the search that was asked for, if any. Raises SFN605, SFN704."""
+    asked, machine = held_by(Search, read), Machine(**held_by(Machine, read))
+    strategy = asked.pop("strategy", None)
+    others = machine != Machine() or any(asked[o.field] != o.default for o in options_of(Search) if o.field in asked)
+    if isinstance(strategy, Search):
+        if others:
+            raise fail("SFN605", "options of a search beside a Search", fix="say them in the Search")
+        return strategy.check()
+    if strategy is None:
+        if others:
+            raise fail("SFN605", "options of a search without --search", fix="add --search")
+        return None
+    name, substitute = strategy_of(strategy)
+    return Search(name, machine=machine, substitute=substitute, **asked).check()
