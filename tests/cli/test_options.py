@@ -21,7 +21,7 @@ from sfn_compile.foundation.diagnostics import CompileError
 from sfn_compile.foundation.options import Machine, Options, SiteOptions
 from sfn_compile.search.plan import Limit, Search
 
-from ..commands.cli_helpers import document, refused, succeeds
+from ..commands.cli_helpers import document, refused, reseal, succeeds
 
 ROOT = Path(__file__).parents[2]
 PYTHON = {o.name for o in compile_options()}
@@ -133,9 +133,8 @@ def test_options_survive_a_manifest():
 
 
 def test_a_build_with_options_of_another_version_is_refused_where_they_matter(out):
-    manifest = document(out / "manifest.json")
-    manifest["options"]["nir_form"] = "binary"
-    (out / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    options = document(out / "manifest.json")["options"]
+    reseal(out, options={**options, "nir_form": "binary"})
     message = refused("SFN505", 3, "bisect", out, "--data", ROOT / "models" / "digits_test.npz", "--samples", 4)
     assert "no option 'nir_form'" in message
     assert "compile again" in message

@@ -159,7 +159,7 @@ def test_the_forms_of_nir_by_their_alias_and_by_name(little, tmp_path):
 def test_the_core_names_no_option_of_a_back_end():
     code = """
 import sys
-from sfn_compile.target_options import declared_by_all
+from sfn_compile.targets.target_options import declared_by_all
 found, problems = declared_by_all()
 assert "nir.form" in found and not problems
 print([m for m in ("numpy", "nir", "sfn_backends.nir") if m in sys.modules])

@@ -52,7 +52,8 @@ def room(module: str) -> str:
     """Return the folder below the package that a module is in ("": the package itself); every back end is a room."""
     package, _, rest = module.partition(".")
     inside = rest.partition(".")[0]
-    return f"backends.{inside}" if package == "sfn_backends" else inside
+    # The options of a back end stand beside it: help reads them without importing it.
+    return f"backends.{inside.removesuffix('_options')}" if package == "sfn_backends" else inside
 
 
 def depths(edges: Mapping[str, frozenset[str]]) -> dict[str, int]:
