@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..program.weight_rounding import on_grid
 from ..simulator import kernels
-from ..weights import on_grid
 from .slopes import F32, ConvSlope
 
 Array = NDArray[Any]

@@ -28,7 +28,7 @@ from ...graph.steps import all_steps, on_codes, rows_of, top_code
 from ...program.broadcast import spread
 from ...program.network import Conv, Dense, Gather, Identity, LinearMap, Product, ProductForm, Shape, ValueInfo
 from ...program.ranges import driven_range, largest
-from ...weights import finest_threshold, on_grid, whole
+from ...program.weight_rounding import finest_threshold, on_grid, whole
 from . import imported
 from .choose_ladders import levels_vector
 from .lower import info_behind

@@ -18,7 +18,7 @@ from ...graph.ops.layer import Axis, Terms
 from ...graph.steps import rows_of
 from ...program.network import Shape
 from ...program.ranges import largest
-from ...weights import finest_threshold, on_grid
+from ...program.weight_rounding import finest_threshold, on_grid
 
 Array = NDArray[Any]
 Weighted = tuple[Array, Array]  # real value per code of every weight (c, n), mean square of the codes it reads (n,)

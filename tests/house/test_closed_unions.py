@@ -26,7 +26,7 @@ from sfn_compile.program.network import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-# (module, its union, what is put behind it): a class of each union that means nothing yet.
+# Of each union a new class: (its module, where the union begins, the class that it is a copy of).
 NEW = {
     "Shifted": ("maps.py", "LinearMap: TypeAlias = ", "Identity"),
     "Counted": ("ladders.py", "Ladder: TypeAlias = ", "Readout"),
@@ -35,8 +35,8 @@ NEW = {
 }
 # Modules that have to say what a new class is to them; more may.
 PLACES = {
-    "Shifted": {"fast", "ranges", "macs", "legalize", "slopes", "scale", "steps", "fanout", "rounding", "links",
-                "compact", "sums", "parts", "connections"},
+    "Shifted": {"fast", "ranges", "macs", "legalize", "slopes", "scale", "steps", "fanout", "rounding", "equalize",
+                "links", "compact", "sums", "parts", "connections"},
     "Counted": {"fast", "plain_steps", "program", "legalize", "causes", "measure", "firing", "ops", "meta", "compact",
                 "neurons"},
     "Maximum": {"fast", "legalize", "steps", "activity", "sums", "products"},
@@ -76,7 +76,7 @@ def listed(tmp_path_factory) -> dict[str, set[str]]:
     for name, (module, union, like) in NEW.items():
         path = copy / "sfn_compile" / module
         text = path.read_text(encoding="utf-8")
-        copied = re.search(rf"(?:@dataclass\(.*\)\n)class {like}.*?(?=\n\n\n)", text, re.DOTALL)
+        copied = re.search(rf"@dataclass\([^\n]*\)\nclass {like}\b.*?(?=\n\n\n)", text, re.DOTALL)
         assert copied is not None
         body = copied.group().replace(f"class {like}", f"class {name}")
         path.write_text(text.replace(union, f"{body}\n\n\n{union}{name} | ", 1), encoding="utf-8")
