@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from typing_extensions import assert_never
 
 from ..graph.graph import Graph, Levels, Node
-from ..graph.ops import Activation, Layer, MaxPool, Moved
+from ..graph.ops import Activation, Layer, MaxPool, Moved, Normalize, site_op
 from ..program.network import Conv, Dense, Shape
 from ..simulator.kernels import beside
 from .slopes import F32, MaxPoolSlope, MoveSlope, Slope, slope_of
@@ -58,12 +58,16 @@ def learnable(graph: Graph) -> list[str]:
 
 
 def _is_known(node: Node) -> bool:
-    op = node.op
+    op = site_op(node.op)
     if isinstance(op, Layer):
         stated = op.levels is not None and op.levels.imported
         rows = op.products or op.norm_axis is not None
         return not (stated or rows or any(u is not None for u in op.units))
-    return isinstance(op, MaxPool | Moved)
+    if isinstance(op, Normalize):
+        return False
+    if isinstance(op, MaxPool | Moved):
+        return True
+    assert_never(op)
 
 
 class Student:

@@ -92,8 +92,17 @@ def _integers(
     if too_wide(layer, channels, (low, high), shape, acc_bits).any():
         return None
     assert layer.integer is not None
-    maps = tuple(p.map for p in linear)
+    maps = tuple(_compressed(p.map) for p in linear)
     return replace(layer.integer, maps=maps, alpha=alpha, acc_min=int(low.min()), acc_max=int(high.max()))
+
+
+def _compressed(m: LinearMap) -> LinearMap:
+    """Return the map with one weight where all along an axis became the same integer."""
+    if isinstance(m, Conv | Dense):
+        return m
+    if isinstance(m, Identity | SumPool | Gather):
+        return replace(m, weight=compress(m.weight))
+    assert_never(m)
 
 
 def per_code(m: LinearMap, step: Array, shape: Shape, unit: Array, out: Shape) -> Array:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sfn_backends.lava import LavaBackend, interpreter
+from sfn_backends.lava import LavaBackend, interpreter, neurons, products
 
 from sfn_compile.files import program_files
 from sfn_compile.foundation.diagnostics import CompileError
@@ -183,3 +183,11 @@ def test_sfnc_itself_never_imports_lava() -> None:
     code = "import sys, sfn_backends.lava; print([m for m in sys.modules if m.split('.')[0] in ('lava', 'scipy')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_record_of_an_unknown_neuron_or_product_is_no_readout_and_no_elementwise_product():
+    with pytest.raises(ValueError, match="no neuron is called 'spike'"):
+        neurons.decode({"kind": "spike", "offset": "w", "offset_shape": (1,)}, {"w": np.zeros(1, np.int64)}, 1)
+    record = {"form": "Maximum", "left": "a", "right": "b", "weight": "w", "left_shape": (1,), "weight_shape": (1,)}
+    with pytest.raises(ValueError, match="no product is called 'Maximum'"):
+        products.decode(record, {"w": np.ones(1, np.int64)})

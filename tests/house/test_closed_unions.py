@@ -26,7 +26,7 @@ from sfn_compile.program.network import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-# (module, its union, what is put behind it): a class of each union that means nothing yet.
+# Of each union a new class: (its module, where the union begins, the class that it is a copy of).
 NEW = {
     "Shifted": ("program/linear_maps.py", "LinearMap: TypeAlias = ", "Identity"),
     "Counted": ("program/neurons.py", "Ladder: TypeAlias = ", "Readout"),
@@ -35,8 +35,8 @@ NEW = {
 }
 # Modules that have to say what a new class is to them; more may.
 PLACES = {
-    "Shifted": {"compiled_steps", "ranges", "macs", "fold_moves", "slopes", "scaling", "steps", "fanout", "weight_grid",
-                "links", "compact", "sums", "parts", "connections"},
+    "Shifted": {"compiled_steps", "ranges", "macs", "fold_moves", "slopes", "scaling", "steps", "fanout", "equalize",
+                "weight_grid", "links", "compact", "sums", "parts", "connections"},
     "Counted": {"compiled_steps", "plain_steps", "network", "limits", "causes", "measure", "firing", "ops", "meta",
                 "compact", "neurons"},
     "Maximum": {"compiled_steps", "fold_moves", "steps", "activity", "sums", "products"},
@@ -76,7 +76,7 @@ def listed(tmp_path_factory) -> dict[str, set[str]]:
     for name, (module, union, like) in NEW.items():
         path = copy / "sfn_compile" / module
         text = path.read_text(encoding="utf-8")
-        copied = re.search(rf"(?:@dataclass\(.*\)\n)class {like}.*?(?=\n\n\n)", text, re.DOTALL)
+        copied = re.search(rf"@dataclass\([^\n]*\)\nclass {like}\b.*?(?=\n\n\n)", text, re.DOTALL)
         assert copied is not None
         body = copied.group().replace(f"class {like}", f"class {name}")
         path.write_text(text.replace(union, f"{body}\n\n\n{union}{name} | ", 1), encoding="utf-8")

@@ -1,5 +1,7 @@
 """The arithmetic of a Program in plain Python integers: nested lists and loops, nothing shared with the compiler.
 
+This is a second writing of it on purpose: it is the witness that the definitions are compared with.
+
 Every function takes and returns nested lists (``array.tolist()``) with a leading batch axis.
 """
 

@@ -1,4 +1,7 @@
-"""Ladders as records of our neuron processes, and back."""
+"""Ladders as records of our neuron processes, and back.
+
+The processes (``artifact/sfnproc``) compute with code of their own, on purpose: they are a witness, and run without us.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a .nir file with NumPy alone: an independent witness that shares no code with the writer.
+"""Runs a .nir file with NumPy alone: a witness that shares no code with writer or simulator, on purpose.
 
 It knows the nodes of the NIR standard, in topological order, several edges into one node adding up, ``>`` strict. It
 computes in float32 like the readers do; the file carries the proof that float32 is exact. Neurons start at rest and

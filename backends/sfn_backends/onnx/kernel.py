@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from sfn_backends.onnx import line
 from sfn_backends.onnx.firing import clip, rounds_exactly
@@ -19,7 +20,18 @@ from sfn_backends.onnx.parts import Part, as_conv, join, joinable, weight_zero
 from sfn_backends.onnx.sums import flat_pads
 from sfn_backends.onnx.values import Held, Values, fits_byte, zero_of
 from sfn_compile.program.broadcast import channel_vector
-from sfn_compile.program.network import Conv, Dense, Identity, LinearMap, Population, Readout, Shape, Uniform
+from sfn_compile.program.network import (
+    Conv,
+    Dense,
+    Gather,
+    Identity,
+    LinearMap,
+    Population,
+    Readout,
+    Shape,
+    SumPool,
+    Uniform,
+)
 
 Array = NDArray[Any]
 _INT32 = 2**31
@@ -104,11 +116,18 @@ def _part(held: Held, linear: LinearMap, rows: bool, lone: bool) -> Part | None:
 
 def _square(linear: LinearMap, shape: Shape) -> Conv | None:
     """Return a map of the last axis as a 1x1 convolution over it."""
-    weight = linear.weight.astype(np.int64) if isinstance(linear, Dense) else None
-    if isinstance(linear, Identity) and shape[-1] <= _LARGEST_SQUARE:
+    if isinstance(linear, Conv | SumPool | Gather):
+        return None
+    if isinstance(linear, Dense):
+        weight = linear.weight.astype(np.int64)
+    elif isinstance(linear, Identity):
         vector = channel_vector(linear.weight.astype(np.int64), shape, -1)
-        weight = None if vector is None else np.diag(vector)
-    return None if weight is None else Conv(weight[:, :, None, None], (1, 1), ((0, 0), (0, 0)), (1, 1))
+        if vector is None or shape[-1] > _LARGEST_SQUARE:
+            return None
+        weight = np.diag(vector)
+    else:
+        assert_never(linear)
+    return Conv(weight[:, :, None, None], (1, 1), ((0, 0), (0, 0)), (1, 1))
 
 
 def _fits(parts: list[Part], neuron: Neuron) -> bool:

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
-from sfn_compile.program.network import Population, Table, Uniform
+from sfn_compile.program.network import Population, Ratio, Readout, RowTable, Table, Uniform
 
 Array = NDArray[Any]
 Cut = Callable[[Array], Array]
@@ -74,7 +75,11 @@ class Rows:
 def rows_of(step: Population) -> Rows | None:
     """Return the thresholds of a population whose codes are consecutive; None for other ladders or too many."""
     ladder = step.ladder
-    if not isinstance(ladder, Table | Uniform) or not (np.diff(ladder.code_values) == 1).all():
+    if isinstance(ladder, RowTable | Ratio | Readout):
+        return None
+    if not isinstance(ladder, Table | Uniform):
+        assert_never(ladder)
+    if not (np.diff(ladder.code_values) == 1).all():
         return None
     tau = ladder.thresholds()
     if tau.size > _MOST:

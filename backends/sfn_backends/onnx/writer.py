@@ -1,4 +1,8 @@
-"""Program to ONNX model: one formulation per population, the fastest that is proved exact."""
+"""Program to ONNX model: one formulation per population, the fastest that is proved exact.
+
+The graph is a witness: it is computed by onnxruntime, in formulations of its own, on purpose; of ours it reads the
+Program's integers and proved bounds.
+"""
 
 from __future__ import annotations
 

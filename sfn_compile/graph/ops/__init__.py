@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeGuard
+from typing import TypeAlias, TypeGuard
 
 from .activation import Activation
 from .expression import Expression
@@ -14,8 +14,17 @@ from .simple import Add, ArgExtreme, MaxPool, Moved, Mul, Pointwise, Softmax
 
 __all__ = [
     "Activation", "Add", "ArgExtreme", "Expression", "IntegerForm", "Layer", "Linear", "MatMul", "MaxPool", "Moved",
-    "Mul", "NormalForm", "Normalize", "Pointwise", "Quantize", "Softmax", "fires", "is_row_exp", "needs_statistics",
+    "Mul", "NormalForm", "Normalize", "Pointwise", "Quantize", "SiteOp", "Softmax", "fires", "is_row_exp",
+    "needs_statistics", "site_op",
 ]  # fmt: skip
+
+SiteOp: TypeAlias = Layer | Normalize | MaxPool | Moved  # what a graph is made of once its sites are placed
+
+
+def site_op(op: object) -> SiteOp:
+    """Return an op of a graph whose sites are placed, as one of the kinds that there are then."""
+    assert isinstance(op, Layer | Normalize | MaxPool | Moved)
+    return op
 
 
 def is_row_exp(op: object) -> bool:

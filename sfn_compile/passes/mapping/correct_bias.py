@@ -16,13 +16,14 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from ...calibration.collect import FloatRunner
 from ...files.bounded_store import Held
 from ...files.program_files import smallest_int
 from ...foundation.samples import Samples, n_samples, part
 from ...graph.graph import Graph, Levels, Node
-from ...graph.ops import Expression, IntegerForm, Layer, MaxPool, Normalize, is_row_exp
+from ...graph.ops import Expression, IntegerForm, Layer, MaxPool, Moved, Normalize, is_row_exp, site_op
 from ...graph.ops.layer import channel_rows
 from ...host.codec import prepare_all
 from ...program.broadcast import spread
@@ -218,18 +219,21 @@ def _fired(step: Population, infos: Mapping[str, ValueInfo]) -> Fired:
 
 def _unlayered(node: Node, infos: Mapping[str, ValueInfo]) -> Fired:
     """Return what makes the codes of a node that is no Layer."""
-    if isinstance(node.op, Normalize):
-        step = normalization(node, node.op)
+    op = site_op(node.op)
+    assert not isinstance(op, Layer)
+    if isinstance(op, Normalize):
+        step = normalization(node, op)
         return lambda _, codes: smallest_int(step.apply(*(codes[s] for s in step.sources)))
-    return lambda _, codes: _moved(node, codes, infos)
+    if isinstance(op, MaxPool):
+        return lambda _, codes: _pooled(op, codes[node.inputs[0]], infos[node.inputs[0]].lo)
+    if isinstance(op, Moved):
+        return lambda _, codes: op.evaluate(*(codes[s] for s in node.inputs))
+    assert_never(op)
 
 
-def _moved(node: Node, codes: Mapping[str, Array], infos: Mapping[str, ValueInfo]) -> Array:
-    if isinstance(node.op, MaxPool):
-        lowest = infos[node.inputs[0]].lo
-        moved: Array = node.op.evaluate(codes[node.inputs[0]].astype(np.float64))
-        return smallest_int(np.maximum(moved, lowest).astype(np.int32))
-    return node.op.evaluate(*(codes[s] for s in node.inputs))
+def _pooled(op: MaxPool, codes: Array, lowest: int) -> Array:
+    found: Array = op.evaluate(codes.astype(np.float64))
+    return smallest_int(np.maximum(found, lowest).astype(np.int32))
 
 
 def _last(x: Array) -> Array:

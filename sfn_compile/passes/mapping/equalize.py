@@ -15,13 +15,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from ...calibration.statistics import Statistics
 from ...graph.graph import Graph, Node
 from ...graph.ops import Layer
 from ...graph.steps import rows_of
 from ...program.broadcast import spread
-from ...program.network import Conv, Dense, LinearMap
+from ...program.network import Conv, Dense, Gather, Identity, LinearMap, SumPool
 
 Array = NDArray[Any]
 
@@ -92,10 +93,12 @@ def _largest_read(node: Node, readers: list[Node]) -> Array | None:
 
 def _columns(linear: LinearMap, shape: tuple[int, ...]) -> Array | None:
     """Return the largest weight of every input channel."""
-    if isinstance(linear, Dense) and len(shape) == 1:
-        return np.abs(linear.weight).max(axis=0)
-    if not isinstance(linear, Conv):
+    if isinstance(linear, Dense):
+        return np.abs(linear.weight).max(axis=0) if len(shape) == 1 else None
+    if isinstance(linear, SumPool | Identity | Gather):
         return None
+    if not isinstance(linear, Conv):
+        assert_never(linear)
     grouped = np.abs(linear.weight).reshape(
         linear.groups, -1, linear.weight.shape[1], int(np.prod(linear.weight.shape[2:]))
     )

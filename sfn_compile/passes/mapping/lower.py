@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from ...files.program_files import smallest_int
 from ...graph.graph import Graph, Node
-from ...graph.ops import Layer, MaxPool, Moved, Normalize
+from ...graph.ops import Layer, MaxPool, Moved, Normalize, site_op
 from ...graph.steps import all_steps
 from ...program.broadcast import compress
 from ...program.network import (
@@ -53,25 +54,26 @@ def lower(graph: Graph) -> Program:
 
 
 def _step(node: Node) -> Step:
-    if isinstance(node.op, Layer):
-        form = node.op.integer
+    op = site_op(node.op)
+    if isinstance(op, Layer):
+        form = op.integer
         assert form is not None
         assert form.ladder is not None
         projections, products = form.terms(node.inputs)
         return Population(
             node.name, tuple(replace(p, map=_small(p.map)) for p in projections), form.ladder, node.type.shape,
             form.acc_min, form.acc_max, node.origin, tuple(replace(p, form=_small(p.form)) for p in products),
-            node.op.norm(node.inputs),
+            op.norm(node.inputs),
         )  # fmt: skip
-    if isinstance(node.op, Normalize):
-        return normalization(node, node.op)
-    if isinstance(node.op, MaxPool):
-        op = node.op
+    if isinstance(op, Normalize):
+        return normalization(node, op)
+    if isinstance(op, MaxPool):
         return PoolStep(
             node.name, node.inputs[0], op.kernel, op.strides, op.pads, op.dilations, node.type.shape, node.origin
         )
-    assert isinstance(node.op, Moved)
-    return Move(node.name, node.inputs, node.op.op, node.type.shape, node.origin)
+    if isinstance(op, Moved):
+        return Move(node.name, node.inputs, op.op, node.type.shape, node.origin)
+    assert_never(op)
 
 
 def normalization(node: Node, op: Normalize) -> Normalization:
