@@ -21,10 +21,11 @@ from ..compiler.tail_survey import read_network
 from ..evaluation import causes
 from ..evaluation.half_network import Halves, Piece
 from ..files import build_folder
+from ..files.build_checks import check_scales, options_of
 from ..files.sample_files import Data, load_data, subset
 from ..foundation.decibel import decibel
 from ..foundation.diagnostics import CompileError, Diagnostic, fail
-from ..foundation.options import BISECT_LIMIT, Options, check_choice
+from ..foundation.options import BISECT_LIMIT, check_choice
 from ..foundation.samples import part
 from ..frontend import load_model
 from ..graph.graph import Graph
@@ -79,6 +80,7 @@ def _halves(folder: Path, manifest: Mapping[str, Any], program: Program, data: D
     graph = _split_as(plain, program)
     split = {n.name for n in graph.nodes} - {n.name for n in plain.nodes}
     unit = build_folder.load_scales(folder, manifest)
+    check_scales(unit, program)
     _check_same(graph, program, unit, folder)
     runner = FloatRunner(graph, folder / "model.onnx", loaded.batch)
     size = sum(int(np.prod(t.shape)) for t in graph.types().values())
@@ -108,7 +110,7 @@ def _float_network(folder: Path, manifest: Mapping[str, Any]) -> tuple[Any, Grap
     shapes = {i.name: (1, *i.shape) for i in build_folder.model_inputs(manifest)}
     try:
         loaded, graph = read_network(load_model(folder / "model.onnx", shapes))
-        return loaded, structured(graph, Options.from_dict(manifest["options"]))
+        return loaded, structured(graph, options_of(manifest))
     except CompileError as error:
         raise fail("SFN505", str(error), str(folder / "model.onnx"), "compile again") from error
 

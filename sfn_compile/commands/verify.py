@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..files import build_folder, program_files, sealed
+from ..files.build_checks import REPORT, check_form, check_golden, check_manifest
 from ..files.sample_files import load_data, subset
 from ..foundation.diagnostics import Diagnostic, fail
 from ..foundation.options import ONE_PROCESS, Machine, check_choice
@@ -90,10 +91,11 @@ def _expected(
 ) -> Expected:
     """Return what the targets are compared with; the manifest and the golden integers are checked against it."""
     program = program_files.load(folder)
+    check_manifest(manifest, program)
     if "report.json" not in proof.document["files_changed"]:
         said = _contradictions(folder, manifest, program)
         proof.problems += [Diagnostic("SFN506", what, sealed.MANIFEST, "compile again") for what in said]
-    x, golden = _inputs(folder, manifest, data, samples, proof.document["seed"])
+    x, golden = _inputs(folder, manifest, program, data, samples, proof.document["seed"])
     codes = encode_all(program, x)
     values = run_codes(program, codes, engine=machine.engine, threads=machine.threads)
     proof.document["samples"] = n_samples(x)
@@ -105,8 +107,9 @@ def _expected(
 def _contradictions(folder: Path, manifest: Mapping[str, Any], program: Program) -> list[str]:
     """Return where a manifest says other things than the files it seals."""
     report = build_folder.read_json(folder / "report.json")
+    check_form(report, REPORT, "report.json")
     found = []
-    if _of(manifest, "model", "sha256") != manifest["files"]["model.onnx"]:
+    if _of(manifest, "model", "sha256") != manifest["files"].get("model.onnx"):
         found.append("it states another sha256 of the model than of model.onnx")
     if manifest.get("format") != program.format:
         found.append(f"it states format {manifest.get('format')!r}, program.json format {program.format}")
@@ -118,10 +121,11 @@ def _contradictions(folder: Path, manifest: Mapping[str, Any], program: Program)
 
 
 def _inputs(
-    folder: Path, manifest: Mapping[str, Any], data: Path | None, samples: int | None, seed: int
+    folder: Path, manifest: Mapping[str, Any], program: Program, data: Path | None, samples: int | None, seed: int
 ) -> tuple[Samples, dict[str, Array] | None]:
     if data is None:
         x, golden = build_folder.load_golden(folder)
+        check_golden(x, golden, program)
         n = min(samples or DEFAULT_SAMPLES, n_samples(x))
         if not n:
             raise fail("SFN507", "golden.npz holds no sample", str(folder), "compile again")

@@ -68,6 +68,9 @@ class Pair:
         """Return what the samples ``x`` add, and their ``labels`` where given. Raises SFN106, SFN307."""
         program, ending, n = self.program, self.ending, n_samples(x)
         want = self.reference.run(x, ending.each)
+        unknown = [name for name in ending.outputs if name not in want]
+        if unknown:
+            raise fail("SFN503", f"model.onnx has no output {unknown[0]!r}, as the network has", "", "compile again")
         compute = self.compute or partial(run_codes, program, keep=[d.value for d in program.outputs])
         values = compute(encode_all(program, x))
         answers = ending.answers({d.name: answer(d, values[d.value]) for d in program.outputs}, x, n)

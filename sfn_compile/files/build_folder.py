@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from ..foundation.diagnostics import fail
 from ..foundation.samples import ModelInput, Samples
 from ..program.network import Program
-from . import program_files, sealed
+from . import build_checks, program_files, sealed
 from .atomic_files import disk, write_bytes
-from .sample_files import READ_ERRORS
 from .scratch_folders import restore
 from .sealed import MANIFEST
 
@@ -71,8 +70,8 @@ def write_text(path: Path, text: str) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object that a JSON file of a build holds. Raises SFN503."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        found = program_files.read_json(path)
+    except (OSError, ValueError) as error:
         raise fail("SFN503", f"{path.name} cannot be read: {error}", str(path), "compile again") from error
     if not isinstance(found, dict):
         raise fail("SFN503", f"{path.name} is damaged: it is no object", str(path), "compile again")
@@ -95,7 +94,9 @@ def open_build(folder: Path, *parts: str) -> tuple[dict[str, Any], Program]:
     manifest = sealed.read_manifest(folder)
     sealed.require_manifest(folder, manifest)
     sealed.require(folder, manifest, "program", *parts)
-    return manifest, program_files.load(folder)
+    program = program_files.load(folder)
+    build_checks.check_manifest(manifest, program)
+    return manifest, program
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -142,13 +143,35 @@ def _input_keys(n: int) -> list[str]:
 
 def load_golden(folder: Path) -> tuple[dict[str, Array], dict[str, Array]]:
     """Return (samples by model input, integers by value name) of ``golden.npz``. Raises SFN503."""
+    npz = _arrays(folder / "golden.npz")
+    inputs = _listed(npz, "inputs", "golden.npz")
+    x = _named(npz, inputs, _input_keys(len(inputs)), "golden.npz")
+    names = _listed(npz, "names", "golden.npz")
+    return x, _named(npz, names, [f"v{i:05d}" for i in range(len(names))], "golden.npz")
+
+
+def _arrays(file: Path) -> dict[str, Array]:
+    """Return the arrays of an archive of a build. Raises SFN503."""
     try:
-        with (folder / "golden.npz").open("rb") as file, np.load(file, allow_pickle=False) as npz:
-            inputs = [str(n) for n in npz["inputs"]]
-            x = {name: npz[key] for name, key in zip(inputs, _input_keys(len(inputs)), strict=True)}
-            return x, {str(n): npz[f"v{i:05d}"] for i, n in enumerate(npz["names"])}
-    except READ_ERRORS as error:
-        raise fail("SFN503", f"golden.npz cannot be read: {error}", str(folder), "compile again") from error
+        return program_files.npz_arrays(file.read_bytes())
+    except program_files.UNREADABLE as error:
+        raise fail("SFN503", f"{file.name} cannot be read: {error}", str(file.parent), "compile again") from error
+
+
+def _listed(npz: Mapping[str, Array], name: str, file: str) -> list[str]:
+    """Return the names that an archive lists under ``name``. Raises SFN503 where it lists none."""
+    found = npz.get(name)
+    if found is None or found.dtype.kind != "U" or found.ndim != 1 or len(set(found.tolist())) != len(found):
+        raise fail("SFN503", f"{file}: its list of {name} is damaged", fix="compile again")
+    return [str(n) for n in found]
+
+
+def _named(npz: Mapping[str, Array], names: list[str], keys: list[str], file: str) -> dict[str, Array]:
+    """Return the arrays of ``keys`` by the ``names`` that belong to them. Raises SFN503 where one is missing."""
+    missing = [key for key in keys if key not in npz]
+    if missing:
+        raise fail("SFN503", f"{file}: there is no array {missing[0]!r}", fix="compile again")
+    return {name: npz[key] for name, key in zip(names, keys, strict=True)}
 
 
 def save_scales(folder: Path, steps: Mapping[str, Array]) -> None:
@@ -161,5 +184,6 @@ def save_scales(folder: Path, steps: Mapping[str, Array]) -> None:
 def load_scales(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Array]:
     """Return the real value of one integer of every value. Raises SFN503."""
     sealed.require(folder, manifest, "scales")
-    with (folder / SCALES).open("rb") as opened, np.load(opened, allow_pickle=False) as npz:
-        return {str(n): npz[f"s{i:05d}"] for i, n in enumerate(npz["names"])}
+    npz = _arrays(folder / SCALES)
+    names = _listed(npz, "names", SCALES)
+    return _named(npz, names, [f"s{i:05d}" for i in range(len(names))], SCALES)

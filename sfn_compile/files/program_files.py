@@ -5,35 +5,28 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import zipfile
 import zlib
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from ..foundation import diagnostics
 from ..foundation.diagnostics import fail
-from ..program import network
 from ..program.network import FORMAT, Program
+from .decode import check_types, decode
+from .program_checks import check_program
 
 Array = NDArray[Any]
-# Whatever a closed union holds can be read: a kind that is added there is added here.
-_UNIONS: tuple[Any, ...] = (
-    network.Step, network.LinearMap, network.ProductForm, network.Ladder, network.MoveOp,
-)  # fmt: skip
-_CLASSES = {
-    c.__name__: c
-    for c in (
-        *(member for union in _UNIONS for member in get_args(union)), network.Projection, network.Product,
-        network.RowSum, network.HostOp, network.Encoding, network.Decoding, network.Program, diagnostics.Origin,
-    )
-}  # fmt: skip
 # Weights are close to noise: higher levels take up to six times as long and save at most some per cent of the file.
 COMPRESSION = 1
-_UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+# What NumPy and zipfile raise for archives that are damaged, cut off, encrypted or hold other things than arrays.
+UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, SyntaxError, NotImplementedError,
+              zipfile.BadZipFile, zlib.error)  # fmt: skip
 
 
 def save(prog: Program, folder: Path, stem: str = "program") -> None:
@@ -46,11 +39,23 @@ def save(prog: Program, folder: Path, stem: str = "program") -> None:
 def load(folder: Path, stem: str = "program") -> Program:
     """Return the Program that :func:`save` wrote. Raises SFN503 where the files are not such a pair."""
     try:
-        tree = json.loads((folder / f"{stem}.json").read_text(encoding="utf-8"))
+        tree = read_json(folder / f"{stem}.json")
         arrays = npz_arrays((folder / f"{stem}.npz").read_bytes())
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise fail("SFN503", f"cannot read {stem}.json and {stem}.npz: {error}", str(folder)) from error
-    return from_parts(tree, arrays)
+    return check_program(from_parts(tree, arrays))
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds. Raises OSError, and ValueError for whatever is no JSON (NaN is none)."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+    except RecursionError as error:
+        raise ValueError("lists within lists without end") from error
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
 
 
 def digest(prog: Program) -> str:
@@ -73,15 +78,18 @@ def to_parts(prog: Program) -> tuple[str, dict[str, Array]]:
 
 
 def from_parts(tree: Any, arrays: dict[str, Array]) -> Program:
-    """Return the Program described by :func:`to_parts`'s result (JSON already parsed). Raises SFN503."""
+    """Return the Program described by :func:`to_parts`'s result (JSON already parsed). Raises SFN503.
+
+    Every field has its declared type; whether the parts fit each other is :func:`~.program_checks.check_program`'s
+    question.
+    """
     found = tree.get("format") if isinstance(tree, dict) else None
     if found != FORMAT:
         raise fail("SFN503", f"program format {found!r}, this version reads {FORMAT}", fix="compile the model again")
-    try:
-        result = _decode(tree, arrays)
-    except (KeyError, TypeError) as error:
-        raise fail("SFN503", f"the program's structure is damaged: {error!r}") from error
-    assert isinstance(result, Program)
+    result = decode(tree, arrays)
+    if not isinstance(result, Program):
+        raise fail("SFN503", f"it holds a {type(result).__name__} instead of a Program", fix="compile the model again")
+    check_types(result)
     return result
 
 
@@ -100,14 +108,24 @@ def npz_arrays(content: bytes) -> dict[str, Array]:
     """Return the arrays of an ``.npz`` archive, every checksum verified."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return {
-            name.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
-            for name in archive.namelist()
-        }
+            name.removesuffix(".npy"): _npy_array(archive.read(name)) for name in archive.namelist()
+        }  # fmt: skip
+
+
+def _npy_array(content: bytes) -> Array:
+    """Return the array of an ``.npy`` file. Raises ValueError where its header does not fit what follows."""
+    file = io.BytesIO(content)
+    header = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = header(file)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise ValueError(f"an array of shape {shape} and type {dtype} is not what follows")
+    file.seek(0)
+    return npy.read_array(file, allow_pickle=False)
 
 
 def _npy_bytes(x: Array) -> bytes:
     body = io.BytesIO()
-    np.lib.format.write_array(body, np.asarray(x, order="C"), allow_pickle=False)  # keeps () a scalar
+    npy.write_array(body, np.asarray(x, order="C"), allow_pickle=False)  # keeps () a scalar
     return body.getvalue()
 
 
@@ -135,14 +153,3 @@ def _encode(obj: Any, arrays: dict[str, Array]) -> Any:
     if isinstance(obj, np.integer | np.floating):
         return obj.item()
     return obj
-
-
-def _decode(tree: Any, arrays: dict[str, Array]) -> Any:
-    if isinstance(tree, list):
-        return tuple(_decode(item, arrays) for item in tree)
-    if not isinstance(tree, dict):
-        return tree
-    if "array" in tree and len(tree) == 1:
-        return arrays[tree["array"]]
-    cls = _CLASSES[tree["class"]]
-    return cls(**{k: _decode(v, arrays) for k, v in tree.items() if k != "class"})

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..foundation.diagnostics import Diagnostic, fail
+from .program_files import read_json
 from .sample_files import file_sha256
 
 MANIFEST = "manifest.json"
@@ -69,7 +70,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         raise fail("SFN503", f"there is no {MANIFEST}", str(folder), "give the folder that `sfnc compile` wrote")
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        manifest = read_json(file)
     except (OSError, ValueError) as error:
         raise fail("SFN503", f"{MANIFEST} is damaged: {error!r}", str(folder), AGAIN) from error
     if not isinstance(manifest, dict):

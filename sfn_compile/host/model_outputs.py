@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from ..files import sealed
+from ..foundation.diagnostics import fail
 from ..foundation.samples import Samples
 from ..frontend.tail_cut import HostTail
 from ..program.network import Program
@@ -60,7 +61,12 @@ def open_ending(folder: Path, manifest: Mapping[str, Any], program: Program) -> 
     stacks = {name: how == STACKED for name, how in facts["outputs"].items()}
     from .tail_runner import TailRunner
 
-    return Ending(tuple(facts["model_outputs"]), TailRunner((folder / FILE).read_bytes(), stacks))
+    runner = TailRunner((folder / FILE).read_bytes(), stacks)
+    known = {d.name for d in program.outputs} | {i["name"] for i in manifest["model"]["inputs"]}
+    strange = sorted((set(runner.inputs) - known) | (stacks.keys() - runner.kinds.keys()))
+    if strange:
+        raise fail("SFN503", f"{FILE} and the network do not meet at {strange[0]!r}", str(folder), "compile again")
+    return Ending(tuple(facts["model_outputs"]), runner)
 
 
 def facts(outputs: Iterable[str], tail: HostTail | None) -> dict[str, Any] | None:

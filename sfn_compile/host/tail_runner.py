@@ -46,4 +46,12 @@ class TailRunner:
                 raise fail("SFN106", f"onnxruntime: {str(error).strip()[:300]}", "host_tail.onnx") from error
             for rows, answer in zip(found.values(), answers, strict=True):
                 rows.append(np.asarray(answer))
+        self._check_stacks(found)
         return {name: np.concatenate(rows) if self.stacks[name] else tuple(rows) for name, rows in found.items()}
+
+    def _check_stacks(self, found: Mapping[str, list[Array]]) -> None:
+        """Raise SFN503 where answers that are said to stack to one array do not."""
+        for name, rows in found.items():
+            if self.stacks[name] and (len({r.shape for r in rows}) != 1 or rows[0].shape[:1] != (1,)):
+                what = f"the answers {name!r} of the host tail do not stack to one array, as the manifest says"
+                raise fail("SFN503", what, "host_tail.onnx", "compile again")

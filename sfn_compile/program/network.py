@@ -7,7 +7,7 @@ inputs and the decoding of the outputs. Meaning of every class: ``docs/spec/prog
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -224,7 +224,7 @@ class Program:
         """Return shape and integer range of every value, inputs first, then in step order."""
         known = {e.value: ValueInfo(e.shape, e.lo, e.hi) for e in self.inputs}
         for step in self.steps:
-            known[step.name] = _value_info(step, known)
+            known[step.name] = value_info(step, known)
         return known
 
     def populations(self) -> Iterator[Population]:
@@ -240,7 +240,8 @@ class Program:
         return users
 
 
-def _value_info(step: Step, known: dict[str, ValueInfo]) -> ValueInfo:
+def value_info(step: Step, known: Mapping[str, ValueInfo]) -> ValueInfo:
+    """Return shape and integer range of the value that a step makes, from those of its sources."""
     if isinstance(step, Population | Normalization):
         return ValueInfo(step.shape, *_fired_range(step))
     if isinstance(step, MaxPool | Move):

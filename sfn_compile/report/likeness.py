@@ -7,7 +7,6 @@ far more codes of a layer lie at an end of their range.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..foundation.diagnostics import Diagnostic
+from ..files import program_files
+from ..files.build_checks import REPORT, check_form
+from ..foundation.diagnostics import Diagnostic, fail
 from ..foundation.samples import Samples, n_samples, part
 from ..host.codec import encode, encode_all
 from ..program.network import Normalization, Population, Program, Readout
@@ -121,9 +122,13 @@ def data_warnings(folder: Path, program: Program, x: Samples) -> list[Diagnostic
 
 
 def read_report(folder: Path) -> dict[str, Any]:
-    """Return ``report.json`` of a build, empty where it is gone or damaged: it holds no part of the network."""
+    """Return ``report.json`` of a build, empty where it is gone: it holds no part of the network. Raises SFN503."""
+    file = folder / "report.json"
     try:
-        found: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found: dict[str, Any] = program_files.read_json(file)
+    except FileNotFoundError:
         return {}
-    return found if isinstance(found, dict) else {}
+    except (OSError, ValueError) as error:
+        raise fail("SFN503", f"report.json cannot be read: {error}", str(folder), "compile again") from error
+    check_form(found, REPORT, "report.json")
+    return found

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 
-from ..files import build_folder
+from ..files import build_folder, program_files
 from ..foundation.codes import CODES
 from ..foundation.diagnostics import fail
 from . import charts
@@ -24,6 +24,8 @@ from .units import decibel, energy, number, percent, ratio
 FILE = "report.html"
 LATER = ("eval", "proof", "bisect")  # commands whose documents are shown once they are there
 AGAIN = "run its command again"
+# What a template meets in a document whose fields are missing or of other types.
+_NO_SUCH_FIELDS = (TemplateError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
 
 
 def write_page(folder: Path) -> Path:
@@ -34,7 +36,7 @@ def write_page(folder: Path) -> Path:
         raise fail("SFN503", "proof.json is the proof of another build", str(folder), AGAIN)
     try:
         text = render(manifest, read_report(folder), **later)
-    except (TemplateError, TypeError, ValueError, AttributeError, KeyError) as error:  # fields that are not there
+    except _NO_SUCH_FIELDS as error:
         there = ", ".join(f"{name}.json" for name, found in later.items() if found is not None)
         raise fail("SFN503", f"{there or 'report.json'} is damaged: {error}", str(folder), AGAIN) from error
     build_folder.write_text(folder / FILE, text)
@@ -46,8 +48,8 @@ def _document(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        found = program_files.read_json(path)
+    except (OSError, ValueError) as error:
         raise fail("SFN503", f"{path.name} is damaged: {error}", str(path), AGAIN) from error
     if not isinstance(found, dict):
         raise fail("SFN503", f"{path.name} is damaged: it is no object", str(path), AGAIN)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import zipfile
 from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from sfn_backends.lava.describe import describe, rebuild
 from sfn_compile.files import program_files
+from sfn_compile.files.program_checks import check_program
 from sfn_compile.foundation.diagnostics import fail
 from sfn_compile.program.network import Program
 from sfn_compile.simulator.edge_inputs import edge_inputs
@@ -50,16 +50,19 @@ def write(program: Program, folder: Path) -> None:
 def read(folder: Path) -> Program:
     """Return the Program that the arrays of ``folder`` say. Raises SFN503 where they are no artifact or disagree."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest = program_files.read_json(folder / "manifest.json")
         tensors, host_arrays = load_npz(folder / "tensors.npz"), load_npz(folder / "host.npz")
+        strange = [name for name, x in tensors.items() if x.dtype.kind != "i"]
+        if strange:
+            raise fail("SFN503", f"tensors.npz: {strange[0]!r} holds no integers", str(folder), "compile again")
         if manifest["format"] != FORMAT:
             raise fail(
                 "SFN503", f"Lava artifact of format {manifest['format']!r}, this version reads {FORMAT}", str(folder)
             )
         outside = program_files.from_parts(manifest["host"], host_arrays)
-        program = replace(outside, steps=rebuild(manifest, tensors))
+        program = check_program(replace(outside, steps=rebuild(manifest, tensors)))
         network, again = describe(program)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (*program_files.UNREADABLE, IndexError, TypeError, AttributeError) as error:
         raise fail("SFN503", f"not an intact Lava artifact: {error!r}", str(folder)) from error
     _require_equal(folder, manifest, tensors, json.loads(json.dumps(network)), again)
     return program
@@ -75,9 +78,8 @@ def golden(program: Program, network: dict[str, Any]) -> dict[str, Array]:
 
 
 def load_npz(path: Path) -> dict[str, Array]:
-    """Return the arrays of an archive."""
-    with np.load(path, allow_pickle=False) as npz:
-        return {key: npz[key] for key in npz.files}
+    """Return the arrays of an archive. Raises what :data:`sfn_compile.files.program_files.UNREADABLE` names."""
+    return program_files.npz_arrays(path.read_bytes())
 
 
 def _require_equal(folder: Path, manifest: Any, tensors: Any, network: Any, again: Any) -> None:

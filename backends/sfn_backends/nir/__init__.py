@@ -20,6 +20,7 @@ from sfn_backends.nir import chain, compact, evaluator, files, graph, limits, me
 from sfn_backends.nir.net import Array, Net
 from sfn_backends.nir_options import FORM
 from sfn_compile.files import program_files
+from sfn_compile.files.program_checks import check_program
 from sfn_compile.foundation.diagnostics import fail
 from sfn_compile.program.network import Program
 from sfn_compile.targets.backend import Capabilities, RunRequest, RunResult
@@ -67,7 +68,7 @@ class NirBackend:
         Raises SFN503 where a number was changed in a way that no Program has.
         """
         self._need()
-        form = meta.form(_parse(folder / "network.nir")[3])
+        form = self._described(folder)[1]
         programs = [_reload(folder / name, neuron) for name, neuron in _files(form).items()]
         return next((program for program, unchanged in programs if not unchanged), programs[0][0])
 
@@ -75,9 +76,7 @@ class NirBackend:
         """Run ``network.nir`` with the NumPy evaluator, and with the stock readers where they are installed."""
         self._need()
         values, form = self._described(folder)
-        (codes,) = request.inputs.values()
-        found = evaluator.run(folder / "network.nir", codes, {v["node"] for v in values.values()})
-        decoded = {name: read_values.decode(found[v["node"]], v) for name, v in values.items()}
+        decoded = _evaluated(folder / "network.nir", values, request)
         executed_by = f"sfnc NIR evaluator + nir {version('nir')}, NumPy {np.__version__}"
         job = witnesses.Job(folder, values, request)
         if not request.golden:  # nothing to compare with: the readers are witnesses of a proof
@@ -90,7 +89,8 @@ class NirBackend:
         return self._described(folder)[0]
 
     def _described(self, folder: Path) -> tuple[dict[str, Any], str]:
-        text = json.loads(_parse(folder / "network.nir")[3])
+        path = folder / "network.nir"
+        text = meta.parse(_parse(path)[3], path.name)
         return text["values"], text["form"]
 
     def _need(self) -> None:
@@ -99,22 +99,37 @@ class NirBackend:
             raise fail("SFN601", missing)
 
 
+def _evaluated(path: Path, values: Mapping[str, Any], request: RunRequest) -> dict[str, Array]:
+    """Return every layer's integers. Raises SFN503 where the nodes are no network, or hold no integers there."""
+    (codes,) = request.inputs.values()
+    try:
+        found = evaluator.run(path, codes, {v["node"] for v in values.values()})
+        return {name: read_values.decode(found[v["node"]], v) for name, v in values.items()}
+    except (LookupError, ValueError, TypeError, AttributeError) as error:  # of another graph than we wrote
+        raise fail("SFN503", f"{path.name} cannot be executed: {error!r}", str(path), "compile again") from error
+
+
 def _parse(path: Path) -> tuple[dict[str, dict[str, Array]], list[tuple[str, str]], dict[str, str], str]:
     try:
         return files.read(path)
-    except (OSError, KeyError, ValueError) as error:
-        raise fail("SFN503", f"cannot read {path.name}: {error}", str(path), "compile again") from error
+    except Exception as error:  # nir and h5py raise what they stumble over; whichever, the file is not one of ours
+        raise fail("SFN503", f"cannot read {path.name}: {error!r}", str(path), "compile again") from error
 
 
 def _reload(path: Path, neuron: str) -> tuple[Program, bool]:
     """Return a file's Program and whether it is the one that was written."""
     arrays, edges, kinds, text = _parse(path)
     try:
-        build = _builder(meta.form(text))
-        program, small, parsed = meta.rebuild(text, arrays, build)
-    except (KeyError, ValueError, IndexError, TypeError) as error:
+        parsed = meta.parse(text, path.name)
+        build = _builder(parsed["form"])
+        program, small = meta.rebuild(parsed, arrays, build)
+        check_program(program)
+        net = build(small, meta.known(arrays))
+    except (LookupError, ValueError, TypeError, AttributeError, AssertionError) as error:
         raise fail("SFN503", f"{path.name} is damaged: {error!r}", str(path), "compile again") from error
-    _same(path, build(small, meta.known(arrays)), arrays, edges, kinds, neuron)
+    _same(path, net, arrays, edges, kinds, neuron)
+    if parsed["values"] != json.loads(json.dumps(meta.visible(program, net))):
+        raise fail("SFN503", f"{path.name} was changed: its map of values", str(path), "compile again")
     return program, program_files.digest(program) == parsed["digest"]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,18 @@ from typing_extensions import assert_never
 
 from sfn_backends.nir.net import Array, Net
 from sfn_compile.files import program_files
+from sfn_compile.files.build_checks import Form, check_form
 from sfn_compile.foundation.diagnostics import fail
 from sfn_compile.program.network import Program, Ratio, Readout, RowTable, Table, Uniform
 
 FORMAT = 1
 Arrays = dict[str, dict[str, Array]]
 Build = Callable[[Program, "dict[str, float] | None"], Net]
+FORMS = ("binary", "unary", "sar")
+_MOST_NUMBERS = 1 << 29  # of one array: what the largest file holds
+_PLACE: Form = {"node": str, "start": int, "shift": int, "shape": [int]}
+_TEXT: Form = {"form": str, "digest": str, "program": {}, "values": {"*": _PLACE},
+               "arrays": {"*": {"shape": [int], "full": [int]}}}  # fmt: skip
 _UNSET = -(2**62)
 _IN_NODES = {
     "Dense": ("weight",), "Conv": ("weight",), "SumPool": ("weight",), "Identity": ("weight",), "Gather": ("weight",),
@@ -40,11 +47,11 @@ def describe(program: Program, small: Program, net: Net, arrays: Arrays, form: s
         different = np.flatnonzero(found[name].reshape(-1) != numbers[name].reshape(-1))
         if len(different):
             entries[name]["rest"] = [different.tolist(), numbers[name].reshape(-1)[different].tolist()]
-    whole = {"format": FORMAT, "form": form, "program": tree, "arrays": entries, "values": _visible(program, net)}
+    whole = {"format": FORMAT, "form": form, "program": tree, "arrays": entries, "values": visible(program, net)}
     return json.dumps(whole | {"digest": program_files.digest(program), "note": _NOTE}, sort_keys=True)
 
 
-def _visible(program: Program, net: Net) -> dict[str, Any]:
+def visible(program: Program, net: Net) -> dict[str, Any]:
     """Return where the Program's layers stand (without the input and the rounds of a max pooling)."""
     return {step.name: net.values[step.name] for step in program.steps if step.name in net.values}
 
@@ -56,11 +63,24 @@ _NOTE = (
 )
 
 
-def rebuild(text: str, arrays: Arrays, build: Build) -> tuple[Program, Program, dict[str, Any]]:
-    """Return (the Program, its compact twin, the parsed text) read from a file's text and arrays. Raises SFN503."""
-    meta = json.loads(text)
-    if meta.get("format") != FORMAT:
-        raise fail("SFN503", f"NIR metadata of format {meta.get('format')!r}, this version reads {FORMAT}")
+def parse(text: str, file: str) -> dict[str, Any]:
+    """Return a file's text as an object whose fields have the forms that its readers expect. Raises SFN503."""
+    try:
+        meta = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise fail("SFN503", f"the metadata of {file} is damaged: {error}", file, "compile again") from error
+    found = meta.get("format") if isinstance(meta, dict) else None
+    if found != FORMAT:
+        raise fail("SFN503", f"NIR metadata of format {found!r}, this version reads {FORMAT}")
+    check_form(meta, _TEXT, file)
+    sizes = (math.prod(max(n, 0) for n in e[k]) for e in meta["arrays"].values() for k in ("shape", "full"))
+    if meta["form"] not in FORMS or max(sizes, default=0) > _MOST_NUMBERS:
+        raise fail("SFN503", f"{file}: no form, or an array without end", file, "compile again")
+    return dict(meta)
+
+
+def rebuild(meta: Mapping[str, Any], arrays: Arrays, build: Build) -> tuple[Program, Program]:
+    """Return (the Program, its compact twin) read from a file's parsed text and arrays. Raises SFN503."""
     entries = meta["arrays"]
     small = _restore(meta["program"], entries, known(arrays), arrays, build)
     for name, array in small.items():
@@ -68,7 +88,7 @@ def rebuild(text: str, arrays: Arrays, build: Build) -> tuple[Program, Program, 
         if rest:
             array.reshape(-1)[rest[0]] = rest[1]
     full = {n: np.array(np.broadcast_to(a, entries[n]["full"])) for n, a in small.items()}
-    return program_files.from_parts(meta["program"], full), program_files.from_parts(meta["program"], small), meta
+    return program_files.from_parts(meta["program"], full), program_files.from_parts(meta["program"], small)
 
 
 def _restore(tree: Any, entries: dict[str, Any], known: dict[str, float], arrays: Arrays, build: Build) -> Any:
@@ -115,11 +135,6 @@ def _names(tree: Any) -> Iterator[str]:
     if isinstance(tree, dict):
         for key in _IN_NODES.get(tree.get("class", ""), ()):
             yield tree[key]["array"]
-
-
-def form(text: str) -> str:
-    """Return the form that a file's text names. Raises KeyError, ValueError."""
-    return str(json.loads(text)["form"])
 
 
 def known(arrays: Arrays) -> dict[str, float]:

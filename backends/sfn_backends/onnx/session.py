@@ -13,6 +13,7 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from sfn_compile.files.build_checks import check_form
 from sfn_compile.foundation.diagnostics import CompileError, fail
 
 Array = NDArray[Any]
@@ -29,10 +30,12 @@ class Network:
         try:
             self.model = onnx.load(path)
             described = {p.key: p.value for p in self.model.metadata_props}["sfnc"]
-            self.places: dict[str, dict[str, Any]] = json.loads(described)["values"]
+            text = json.loads(described)
+            self.inputs = {i.name: _DTYPES[i.type.tensor_type.elem_type] for i in self.model.graph.input}
         except Exception as error:  # protobuf's errors have no common base but this
             raise fail("SFN503", f"cannot read {path.name}: {error!r}", str(path), "compile again") from error
-        self.inputs = {i.name: _DTYPES[i.type.tensor_type.elem_type] for i in self.model.graph.input}
+        check_form(text, {"values": {"*": {"tensor": str, "zero": int, "shape": [int]}}}, path.name)
+        self.places: dict[str, dict[str, Any]] = text["values"]
         self.outputs = [o.name for o in self.model.graph.output]
 
     def run(self, codes: Mapping[str, Array], threads: int, deadline: float) -> dict[str, Array]:

@@ -11,7 +11,7 @@ from ...graph.ops import Activation, Add, Pointwise
 from ...graph.ops.activation import scalar
 from ...graph.ops.expression import IDENTITY as X
 from ...graph.ops.expression import call
-from ...graph.ops.functions import FunctionName
+from ...program.functions import FunctionName
 from ..onnx_node import OnnxNode
 from . import branches
 from .picks import expanded

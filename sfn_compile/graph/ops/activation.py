@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import assert_never
 
+from ...program.functions import sigmoid
 from ...program.network import HostOp, Shape
 from .expression import Expression, call
-from .functions import sigmoid
 
 Array = NDArray[Any]
 ActivationKind = Literal["identity", "relu", "clip", "leaky_relu", "sigmoid", "tanh", "row_exp", "scalar"]

@@ -1,0 +1,164 @@
+"""The host's side of a Program, without running it: which arguments an operation takes and what shape it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..program.functions import FUNCTIONS
+from ..program.linear_maps import Shape
+from ..program.network import Concat, Decoding, Encoding, HostOp, MoveOp, Pad, Reshape, Slice, Take, Transpose
+from ..program.rounding import Rounding
+from .decode import conforms, damaged
+
+Array = NDArray[Any]
+NUMBER_TYPES = frozenset({"float32", "float64", "float16", "uint8", "int8", "uint16", "int16", "uint32", "int32",
+                          "uint64", "int64", "bool"})  # fmt: skip
+_NUMBER = Array | float | int
+_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "affine": {"scale": _NUMBER, "bias": _NUMBER},
+    "move": {"op": MoveOp},
+    "relu": {}, "sigmoid": {}, "tanh": {},
+    "clip": {"lo": float | int | None, "hi": float | int | None},
+    "leaky_relu": {"slope": float | int},
+    "scalar": {"steps": tuple[tuple[str, tuple[int | Array, ...]], ...]},
+    "softmax": {"axes": tuple[int, ...]}, "log_softmax": {"axes": tuple[int, ...]},
+    "arg_extreme": {"axis": int, "keepdims": bool, "smallest": bool, "last": bool},
+    "grid": {"step": _NUMBER, "lo": int, "hi": int, "rounding": Rounding},
+    "integer": {"scale": _NUMBER, "zero": _NUMBER, "dtype": str},
+}  # fmt: skip
+
+
+def check_encoding(encoding: Encoding, at: str) -> None:
+    """Raise SFN503 where an input's host operations do not lead from the model's sample to that of the codes."""
+    _known_type(encoding.dtype, at)
+    shape = _checked(encoding.model_shape, at)
+    for op in encoding.host:
+        shape = host_shape(op, shape, at)
+    if shape != encoding.shape:
+        raise damaged(at, f"its codes have the shape {encoding.shape}, the host makes {shape}")
+    _broadcasts(encoding.step, shape, at)
+    if not (encoding.step > 0).all():
+        raise damaged(at, "a step is not above 0")
+
+
+def check_decoding(decoding: Decoding, value: Shape, at: str) -> None:
+    """Raise SFN503 where an output does not fit the ``value`` (its shape) that it is decoded from."""
+    _known_type(decoding.dtype, at)
+    if decoding.shape != value:
+        raise damaged(at, f"it decodes a value of shape {decoding.shape}, which has {value}")
+    _broadcasts(decoding.step, value, at)
+    shape = value
+    for op in decoding.host:
+        shape = host_shape(op, shape, at)
+
+
+def host_shape(op: HostOp, shape: Shape, at: str) -> Shape:
+    """Return the shape of one sample behind a host operation. Raises SFN503 where the operation is none."""
+    args, wanted = dict(op.args), _ARGUMENTS.get(op.kind)
+    at = f"{at}, host operation {op.kind[:40]!r}"
+    if wanted is None or args.keys() != wanted.keys() or len(args) != len(op.args):
+        raise damaged(at, f"it has no such form ({', '.join(map(repr, args))})")
+    for name, hint in wanted.items():
+        if not conforms(args[name], hint) or (isinstance(args[name], float) and not np.isfinite(args[name])):
+            raise damaged(at, f"{name} = {repr(args[name])[:60]}")
+    for value in args.values():
+        if isinstance(value, np.ndarray):
+            _broadcasts(value, shape, at)
+    return _made_shape(op.kind, args, shape, at)
+
+
+def _made_shape(kind: str, args: dict[str, Any], shape: Shape, at: str) -> Shape:
+    if kind == "move":
+        return moved_shape(args["op"], [shape], at)
+    if kind == "scalar":
+        _check_steps(args["steps"], shape, at)
+    if kind == "integer":
+        _known_type(args["dtype"], at)
+    if kind in ("softmax", "log_softmax"):
+        _check_axes(args["axes"], shape, at)
+    if kind == "arg_extreme":
+        axis = args["axis"]
+        _check_axes((axis,), shape, at)
+        return (*shape[:axis], *(1,) * args["keepdims"], *shape[axis + 1 :])
+    return shape
+
+
+def _check_steps(steps: tuple[tuple[str, tuple[Any, ...]], ...], shape: Shape, at: str) -> None:
+    for i, (function, operands) in enumerate(steps):
+        if function not in FUNCTIONS or not operands:
+            raise damaged(at, f"no function {function[:40]!r} of {len(operands)} numbers")
+        for operand in operands:
+            if isinstance(operand, np.ndarray):
+                _broadcasts(operand, shape, at)
+            elif not 0 <= operand <= i:
+                raise damaged(at, f"step {i} reads step {operand}")
+
+
+def moved_shape(op: MoveOp, shapes: Sequence[Shape], at: str) -> Shape:
+    """Return the shape that a move makes of samples of ``shapes``. Raises SFN503 where it cannot move them."""
+    shape = shapes[0]
+    if isinstance(op, Concat):
+        return _joined(op, shapes, at)
+    if len(shapes) != 1:
+        raise damaged(at, f"{type(op).__name__} of {len(shapes)} values")
+    if isinstance(op, Reshape):
+        _require(_size(op.shape) == _size(shape), at, f"{shape} as {op.shape}")
+        return op.shape
+    if isinstance(op, Transpose):
+        _require(sorted(op.perm) == list(range(len(shape))), at, f"axes {op.perm} of {shape}")
+        return tuple(shape[p] for p in op.perm)
+    if isinstance(op, Take):
+        _check_axes((op.axis,), shape, at)
+        _require(all(0 <= i < shape[op.axis] for i in op.index), at, f"it picks beyond {shape[op.axis]} elements")
+        return (*shape[: op.axis], len(op.index), *shape[op.axis + 1 :])
+    if isinstance(op, Slice):
+        _require(len(op.ranges) == len(shape), at, f"ranges {op.ranges} of {shape}")
+        _require(all(r[0] >= 0 and r[2] > 0 for r in op.ranges), at, f"ranges {op.ranges}")
+        return tuple(len(range(*slice(*r).indices(n))) for r, n in zip(op.ranges, shape, strict=True))
+    assert isinstance(op, Pad)
+    ok = len(op.pads) == len(shape) and all(n >= 0 for pair in op.pads for n in pair)
+    _require(ok, at, f"borders {op.pads} of {shape}")
+    return tuple(n + sum(pair) for n, pair in zip(shape, op.pads, strict=True))
+
+
+def _joined(op: Concat, shapes: Sequence[Shape], at: str) -> Shape:
+    _check_axes((op.axis,), shapes[0], at)
+    rests = {(*s[: op.axis], *s[op.axis + 1 :]) for s in shapes}
+    _require(len(rests) == 1 and len({len(s) for s in shapes}) == 1, at, f"samples of shapes {shapes} joined")
+    return (*shapes[0][: op.axis], sum(s[op.axis] for s in shapes), *shapes[0][op.axis + 1 :])
+
+
+def _require(holds: bool, at: str, what: str) -> None:
+    if not holds:
+        raise damaged(at, what)
+
+
+def _check_axes(axes: Sequence[int], shape: Shape, at: str) -> None:
+    ok = bool(axes) and all(0 <= a < len(shape) for a in axes) and len(set(axes)) == len(axes)
+    _require(ok, at, f"a sample of shape {shape} has no axes {tuple(axes)}")
+
+
+def _broadcasts(array: Array, shape: Shape, at: str) -> None:
+    ends = zip(array.shape[::-1], shape[::-1], strict=False)
+    ok = array.ndim <= len(shape) and all(n in (1, m) for n, m in ends)
+    _require(ok and array.size > 0, at, f"an array of shape {array.shape} beside a sample of shape {shape}")
+
+
+def _known_type(dtype: str, at: str) -> None:
+    _require(dtype in NUMBER_TYPES, at, f"no type of numbers called {dtype[:40]!r}")
+
+
+def _checked(shape: Shape, at: str) -> Shape:
+    _require(all(n >= 1 for n in shape), at, f"the shape {shape} is none of a sample")
+    return shape
+
+
+def _size(shape: Shape) -> int:
+    size = 1
+    for n in shape:
+        size *= n if n > 0 else 0
+    return size
