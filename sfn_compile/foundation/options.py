@@ -64,15 +64,12 @@ class SiteOptions:
     """What one population has instead of the options of the whole network; None: as the network.
 
     ``stretch``: factor of the step that the method chose; above 1 makes fewer, larger spikes (AdaFire's compression).
-    ``bounded``: the levels of a clip end at its bound, however much noise its inputs bring along.
     """
 
     levels: int | None = None
     weight_bits: int | None = None
     method: str | None = None
     stretch: float = 1.0
-    reason: str = "asked for by --site"
-    bounded: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return what differs from the network's options, as JSON."""
@@ -141,10 +138,6 @@ class Options:
     def stretch(self, site: str) -> float:
         """Return the factor of one population's step."""
         return self.sites[site].stretch if site in self.sites else 1.0
-
-    def is_bounded(self, site: str) -> bool:
-        """Return whether the levels of a clip must end at its bound."""
-        return site in self.sites and self.sites[site].bounded
 
     def check(self) -> Options:
         """Return self. Raises SFN605 for a value out of range."""

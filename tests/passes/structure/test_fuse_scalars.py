@@ -20,12 +20,12 @@ from sfn_compile.graph.graph import Levels
 from sfn_compile.graph.ops import Activation, Expression, Layer, MaxPool, Moved
 from sfn_compile.graph.ops.expression import IDENTITY as X
 from sfn_compile.graph.ops.expression import call
-from sfn_compile.graph.ops.functions import FUNCTIONS, erf
 from sfn_compile.host.codec import answer, encode_all
 from sfn_compile.passes.mapping.correct_bias import _mean_error
 from sfn_compile.passes.mapping.scalar_tables import Site, scalar_table
 from sfn_compile.passes.pipeline import STRUCTURE, run_passes
 from sfn_compile.program import arithmetic
+from sfn_compile.program.functions import FUNCTIONS, erf
 from sfn_compile.program.network import Dense, Table
 from sfn_compile.program.rounding import ROUNDINGS
 from sfn_compile.simulator.run import run_codes
