@@ -102,7 +102,7 @@ def _split_as(graph: Graph, program: Program) -> Graph:
     """Return the graph with two populations for the sites that a Program fires in two digits."""
     own, fired = {n.name for n in graph.nodes}, {s.name for s in program.steps}
     sites = {name: 1 for name in own if second_name(name) in fired - own}
-    return SplitDigits(sites).run(graph)
+    return SplitDigits(sites).run(graph).graph
 
 
 def _float_network(folder: Path, manifest: Mapping[str, Any]) -> tuple[Any, Graph]:

@@ -1,7 +1,8 @@
 """Graph and Program as text: stable, diffable, for golden tests, bug reports and `--print-after`.
 
-One line per value: ``%name : shape kind = op(attributes) %inputs  # origin``. Arrays are shown by shape, range and,
-where they hold a single number, by that number.
+One line per value: ``%name : shape kind = op(attributes) %inputs  # origin``. Real arrays are shown by shape and range,
+integer ones by their sum too, and whole where they are short; an array of one number is that number. Behind a Layer
+with integers stand the real value of one accumulator unit and the accumulator's range.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing_extensions import assert_never
 
 from ..program.network import HostOp, MaxPool, Move, Normalization, Population, Product, Program, Projection, Step
 from .graph import Graph, Node
-from .ops import Activation, Expression, Layer
+from .ops import Activation, Expression, IntegerForm, Layer
+
+SHORT = 8  # numbers
 
 
 def print_graph(graph: Graph, origins: bool = False) -> str:
@@ -42,13 +45,19 @@ def _node(node: Node, origins: bool) -> str:
     if isinstance(op, Layer):
         terms = _terms(*(op.integer if op.integer is not None else op).terms(node.inputs))
         fire = "readout" if op.activation is None else _attributes(op.activation)
-        text = f"layer {terms} + {_array(op.bias)} -> {fire}{_levels(op.levels)}"
-        if op.integer is not None and op.integer.ladder is not None:
-            text += f" {_attributes(op.integer.ladder)}"
+        norm = "" if (by := op.norm(node.inputs)) is None else f" / sum of %{by.source} over {by.axis}"
+        text = f"layer {terms}{norm} + {_array(op.bias)} -> {fire}{_levels(op.levels)}{_integers(op.integer)}"
     else:
         text = f"{_attributes(op)} {' '.join('%' + s for s in node.inputs)}"
     line = f"%{node.name} : {_shape(node.type.shape)} {node.type.kind} = {text}"
     return line + (f"  # {', '.join(node.origin.nodes)} | {' '.join(node.origin.passes)}" if origins else "")
+
+
+def _integers(form: IntegerForm | None) -> str:
+    if form is None:
+        return ""
+    ladder = "" if form.ladder is None else f" {_attributes(form.ladder)}"
+    return f"{ladder} unit {_array(form.alpha)} acc {form.acc_min}..{form.acc_max}"
 
 
 def _step(step: Step) -> str:
@@ -85,6 +94,8 @@ def _attributes(obj: Any) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return _array(value)
+    if isinstance(value, tuple) and any(isinstance(v, np.ndarray) for v in value):
+        return f"({', '.join(map(_value, value))})"
     return _attributes(value) if is_dataclass(value) else str(value)
 
 
@@ -92,7 +103,11 @@ def _array(array: Any) -> str:
     found = np.asarray(array)
     if found.size == 1:
         return f"{found.reshape(-1)[0]:.6g}"
-    return f"[{_shape(found.shape)} {found.min():.6g}..{found.max():.6g}]"
+    if not np.issubdtype(found.dtype, np.integer):
+        return f"[{_shape(found.shape)} {found.min():.6g}..{found.max():.6g}]"
+    if found.size <= SHORT:
+        return f"[{_shape(found.shape)}: {' '.join(map(str, found.reshape(-1)))}]"
+    return f"[{_shape(found.shape)} {found.min()}..{found.max()} sum {found.sum(dtype=np.int64)}]"
 
 
 def _shape(shape: tuple[int, ...]) -> str:
@@ -114,4 +129,5 @@ def _levels(levels: Any) -> str:
         return ""
     codes = f"{levels.lo}..{levels.hi}" if levels.book is None else ",".join(map(str, levels.book))
     offset = "" if levels.offset == 0.5 else f" offset {levels.offset:g}"
-    return f" [{codes} step {_array(levels.step)}{offset}]"
+    reason = f" because {levels.reason}" if levels.reason else ""
+    return f" [{codes} step {_array(levels.step)}{offset}{reason}]"

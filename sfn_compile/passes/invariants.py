@@ -23,7 +23,9 @@ from ..graph.ops import (
     Softmax,
     fires,
 )
+from ..program.network import Ladder
 from ..program.ranges import driven_range
+from .facts import BiasShifts
 from .mapping.lower import value_infos
 from .structure.compose_linear import chains
 from .structure.compose_pools import pairs
@@ -92,9 +94,26 @@ def weights_integer(graph: Graph) -> list[str]:
     ]  # fmt: skip
 
 
+def bias_corrected(graph: Graph) -> list[str]:
+    """Every Layer's bias is what it was before correct-bias and what that pass says it added; nothing came after it."""
+    found = graph.fact(BiasShifts)
+    if found is None:
+        return ["no correction is on record"]
+    now = {name: op.bias for name, op, _ in _integers(graph)}
+    unknown = [name for name in now if name not in found.added or name not in found.before]
+    known = [name for name in now if name not in unknown]
+    return unknown + [n for n in known if not np.array_equal(now[n], found.before[n] + found.added[n])]
+
+
 def thresholds_integer(graph: Graph) -> list[str]:
-    """Every Layer has a ladder: no float is on any edge."""
-    return [name for name, _, form in _integers(graph) if form is None or form.ladder is None]
+    """Every Layer has a ladder, made of integers: no float is on any edge."""
+    return [name for name, _, form in _integers(graph) if form is None or not _of_integers(form.ladder)]
+
+
+def _of_integers(ladder: Ladder | None) -> bool:
+    """Return whether there is a ladder, and all its arrays hold integers."""
+    arrays = [] if ladder is None else [a for a in vars(ladder).values() if isinstance(a, np.ndarray)]
+    return bool(arrays) and all(np.issubdtype(a.dtype, np.integer) for a in arrays)
 
 
 def ranges_proved(graph: Graph) -> list[str]:
@@ -123,6 +142,6 @@ INVARIANTS: dict[str, Checker] = {
     "ladders-chosen": ladders_chosen,
     "weights-integer": weights_integer,
     "thresholds-integer": thresholds_integer,
-    "bias-corrected": lambda g: [],  # a claim about data; its effect is a row of the report
+    "bias-corrected": bias_corrected,
     "ranges-proved": ranges_proved,
 }

@@ -69,16 +69,14 @@ def run_passes(
     """Return the graph after ``passes``, every invariant re-checked after each.
 
     ``probe`` holds inputs ``(n, *shape)`` by name on which exact passes must keep the outputs. ``after`` is called with
-    the name and result of every pass. Raises :class:`BrokenPass`.
+    the name and result of every pass. What a pass found out stands in the graph's facts. Raises :class:`BrokenPass`.
     """
     known = None if probe is None else _Probe(probe)
     for p in passes:
         missing = p.needs - graph.invariants
         if missing:
             raise BrokenPass(f"{p.name} needs {', '.join(sorted(missing))}")
-        changed = p.run(graph)
-        held = graph.invariants | p.makes | {"typed"}
-        changed = replace(changed, invariants=held)
+        changed = _recorded(p, graph)
         check(changed, p.name)
         if p.exact and known is not None:
             _compare(graph, changed, known, p.name)
@@ -86,6 +84,15 @@ def run_passes(
         if after is not None:
             after(p.name, graph)
     return graph
+
+
+def _recorded(p: Pass, graph: Graph) -> Graph:
+    """Return what a pass makes of a graph, with the invariants and facts that hold of it then."""
+    result = p.run(graph)
+    held = (graph.invariants - p.breaks) | p.makes | {"typed"}
+    facts = {**graph.facts, **{type(fact): fact for fact in result.facts}}
+    kept = {kind: fact for kind, fact in facts.items() if not fact.proves or fact.proves in held}
+    return replace(result.graph, invariants=held, facts=kept)
 
 
 def check(graph: Graph, by: str) -> None:

@@ -17,6 +17,7 @@ from sfn_compile.foundation.samples import Samples, by_name, n_samples
 from sfn_compile.graph.graph import Graph, Levels
 from sfn_compile.graph.ops import Layer
 from sfn_compile.host.codec import apply_host, prepare_all
+from sfn_compile.passes.decisions import NO_DECISIONS, Decisions
 from sfn_compile.passes.mapping.choose_ladders import ChooseLadders
 from sfn_compile.passes.mapping.fold_thresholds import FoldThresholds
 from sfn_compile.passes.mapping.lower import lower
@@ -335,11 +336,15 @@ class EvaluatedRunner:
         yield n_samples(x), RealValues(self.graph, prepare_all(self.graph, x)), {}
 
 
-def mapped(graph: Graph, x: Array | Samples, options: Options | None = None) -> Graph:
+def mapped(
+    graph: Graph, x: Array | Samples, options: Options | None = None, decisions: Decisions = NO_DECISIONS
+) -> Graph:
     """A structured graph after calibration on ``x`` and the integer mapping."""
     options = options or Options()
     statistics = collect(graph, EvaluatedRunner(graph), by_name(x, [i.model_name for i in graph.inputs]))  # type: ignore[arg-type]
-    return run_passes(graph, (ChooseLadders(statistics, options), QuantizeWeights(options), FoldThresholds()))
+    return run_passes(
+        graph, (ChooseLadders(statistics, options, decisions), QuantizeWeights(options), FoldThresholds())
+    )
 
 
 def mapped_at(graph: Graph, steps: Callable[[str], float], hi: int = 31, options: Options | None = None) -> Graph:

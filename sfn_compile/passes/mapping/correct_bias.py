@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
@@ -30,6 +30,8 @@ from ...program.broadcast import spread
 from ...program.network import Population, Readout, ValueInfo
 from ...simulator import compiled_steps, kernels
 from ...simulator.run import n_cores, single_threaded_blas
+from ..base import PassResult
+from ..facts import BiasShifts
 from .fold_thresholds import ladder
 from .lower import info_behind, normalization
 from .split_digits import Whole, wholes
@@ -56,21 +58,20 @@ class CorrectBias:
     runner: FloatRunner
     x: Samples
     origin: Graph | None = None
-    shifts: dict[str, Array] = field(default_factory=dict, init=False)  # of this run, by site
-    wholes: dict[str, Whole] = field(default_factory=dict, init=False)
 
     name: ClassVar[str] = "correct-bias"
     needs: ClassVar[frozenset[str]] = frozenset({"weights-integer"})
     makes: ClassVar[frozenset[str]] = frozenset({"bias-corrected"})
+    breaks: ClassVar[frozenset[str]] = frozenset({"thresholds-integer"})  # biases are folded into them
     exact: ClassVar[bool] = False
 
-    def run(self, graph: Graph) -> Graph:
-        """Return the graph with corrected biases."""
-        self.wholes.update(wholes(graph))
+    def run(self, graph: Graph) -> PassResult:
+        """Return the graph with corrected biases, and what was added to them."""
         widest = max(int(np.prod(t.shape)) for t in graph.types().values())
         n = max(1, min(n_samples(self.x), MAX_SAMPLES, MAX_CODES // widest))
         x, size = part(self.x, slice(n)), _at_a_time(widest)
-        seen = _Seen(n, size, _real_values(self.origin or graph, self.runner, x, n, size))
+        real = _real_values(self.origin or graph, self.runner, x, n, size)
+        seen = _Seen(n, size, real, wholes(graph))
         last_use = {s: i for i, node in enumerate(graph.nodes) for s in node.inputs}
         seen.enter(graph, x, last_use)
         nodes = []
@@ -80,11 +81,12 @@ class CorrectBias:
             else:
                 seen.fire(node.name, _unlayered(node, seen.infos), node.inputs)
             seen.infos[node.name] = info_behind(node, seen.infos)
-            if node.name in self.wholes and isinstance(node.op, Layer) and node.op.levels is not None:
+            if node.name in seen.wholes and isinstance(node.op, Layer) and node.op.levels is not None:
                 seen.steps[node.name] = node.op.levels.step
             nodes.append(node)
             seen.drop([s for s in dict.fromkeys(node.inputs) if last_use[s] == i])
-        return replace(graph, nodes=tuple(nodes))
+        before = {node.name: node.op.bias for node in graph.nodes if isinstance(node.op, Layer)}
+        return PassResult(replace(graph, nodes=tuple(nodes)), (BiasShifts(before, seen.shifts),))
 
     def _corrected(self, node: Node, layer: Layer, seen: _Seen) -> Node:
         form = layer.integer
@@ -93,25 +95,25 @@ class CorrectBias:
         unfired = Readout(np.zeros(1, np.int64))
         driven = Population(node.name, projections, unfired, node.type.shape, 0, 0, node.origin, products,
                             layer.norm(node.inputs))  # fmt: skip
-        better = replace(layer, bias=layer.bias + self._shift(node, layer, form, driven, seen))
+        seen.shifts[node.name] = self._shift(node, layer, form, driven, seen)
+        better = replace(layer, bias=layer.bias + seen.shifts[node.name])
         if layer.levels is not None:
             fired = replace(driven, ladder=ladder(better, form))
             seen.fire(node.name, _fired(fired, seen.infos), fired.sources)
         return replace(node, op=better, origin=node.origin.touched_by(self.name))
 
     def _shift(self, node: Node, layer: Layer, form: IntegerForm, driven: Population, seen: _Seen) -> Array:
-        """Return what is added to the bias, and keep it for the population that carries on what rounding left."""
+        """Return what is added to the bias."""
         first = layer.carried(node.inputs)
-        if first and first not in self.wholes:  # the same sum, so it is wrong by the same
-            return self.shifts[first]
+        if first and first not in seen.wholes:  # the same sum, so it is wrong by the same
+            return seen.shifts[first]
         if is_row_exp(layer) or "imported" in form.notes:
             return np.zeros(())  # a shift of all scores changes nothing; a stated network is computed as it is
-        whole = self.wholes.get(node.name)  # of two digits, both count
+        whole = seen.wholes.get(node.name)  # of two digits, both count
         judged = layer if whole is None else replace(layer, levels=whole.levels)
         true = node if self.origin is None else self.origin.by_name()[first or node.name]
         error = _mean(*seen.compare(node.name, driven, _Error(judged, form, true, seen.infos), first))
-        self.shifts[node.name] = spread(layer.axis, node.type.shape, error)
-        return self.shifts[node.name]
+        return spread(layer.axis, node.type.shape, error)
 
 
 class _Seen:
@@ -121,11 +123,12 @@ class _Seen:
     number depends on how many threads there are.
     """
 
-    def __init__(self, n: int, size: int, real: Held):
-        self.n, self.size, self.real = n, size, real
+    def __init__(self, n: int, size: int, real: Held, wholes: Mapping[str, Whole]):
+        self.n, self.size, self.real, self.wholes = n, size, real, wholes
         self.codes, self.sums = Held(size), Held(size)
         self.infos: dict[str, ValueInfo] = {}
         self.steps: dict[str, Array] = {}
+        self.shifts: dict[str, Array] = {}  # what was added to the biases of Layers
 
     def enter(self, graph: Graph, x: Samples, read: Collection[str]) -> None:
         """Hold the codes of the inputs that are read."""

@@ -23,6 +23,7 @@ from ...graph.ops import Layer
 from ...graph.steps import rows_of
 from ...program.broadcast import spread
 from ...program.network import Conv, Dense, Gather, Identity, LinearMap, SumPool
+from ..base import INTEGERS, PassResult
 
 Array = NDArray[Any]
 
@@ -39,14 +40,14 @@ class Equalize:
     name: ClassVar[str] = "equalize"
     needs: ClassVar[frozenset[str]] = frozenset({"ladders-chosen"})
     makes: ClassVar[frozenset[str]] = frozenset()
+    breaks: ClassVar[frozenset[str]] = INTEGERS
     exact: ClassVar[bool] = False
 
-    def run(self, graph: Graph) -> Graph:
+    def run(self, graph: Graph) -> PassResult:
         """Return the graph with other steps at these sites."""
         users = graph.users()
-        return replace(
-            graph, nodes=tuple(self._equalized(n, users[n.name], graph.is_output(n.name)) for n in graph.nodes)
-        )
+        nodes = tuple(self._equalized(n, users[n.name], graph.is_output(n.name)) for n in graph.nodes)
+        return PassResult(replace(graph, nodes=nodes))
 
     def _equalized(self, node: Node, readers: list[Node], leaves: bool) -> Node:
         layer = node.op

@@ -24,6 +24,7 @@ from ...graph.graph import Graph, Levels, Node
 from ...graph.ops import Activation, Expression, IntegerForm, Layer
 from ...program.broadcast import compress
 from ...program.network import Ladder, Ratio, Readout, Table, Uniform
+from ..base import PassResult
 from . import imported
 from .quantize_weights import uniform_site
 from .row_forms import row_table
@@ -43,11 +44,12 @@ class FoldThresholds:
     name: ClassVar[str] = "fold-thresholds"
     needs: ClassVar[frozenset[str]] = frozenset({"weights-integer"})
     makes: ClassVar[frozenset[str]] = frozenset({"thresholds-integer", "ranges-proved"})
+    breaks: ClassVar[frozenset[str]] = frozenset()
     exact: ClassVar[bool] = False
 
-    def run(self, graph: Graph) -> Graph:
+    def run(self, graph: Graph) -> PassResult:
         """Return the graph with ladders."""
-        return replace(graph, nodes=tuple(self._fold(n) for n in graph.nodes))
+        return PassResult(replace(graph, nodes=tuple(self._fold(n) for n in graph.nodes)))
 
     def _fold(self, node: Node) -> Node:
         if not isinstance(node.op, Layer) or node.op.integer is None:

@@ -29,6 +29,7 @@ from ...program.broadcast import Axis, spread
 from ...program.network import Conv, Dense, Gather, Identity, LinearMap, Product, ProductForm, Shape, ValueInfo
 from ...program.ranges import driven_range, largest
 from ...program.weight_rounding import finest_threshold, on_grid, whole
+from ..base import INTEGERS, PassResult
 from . import imported
 from .choose_ladders import levels_vector
 from .lower import info_behind
@@ -55,9 +56,10 @@ class QuantizeWeights:
     name: ClassVar[str] = "quantize-weights"
     needs: ClassVar[frozenset[str]] = frozenset({"ladders-chosen"})
     makes: ClassVar[frozenset[str]] = frozenset({"weights-integer"})
+    breaks: ClassVar[frozenset[str]] = INTEGERS
     exact: ClassVar[bool] = False
 
-    def run(self, graph: Graph) -> Graph:
+    def run(self, graph: Graph) -> PassResult:
         """Return the graph with integer weights. Raises SFN401 where an accumulator fits at no threshold."""
         steps = all_steps(graph)
         infos: dict[str, ValueInfo] = {}
@@ -73,7 +75,7 @@ class QuantizeWeights:
                 node = replace(node, op=op, origin=node.origin.touched_by(self.name))
             infos[node.name] = info_behind(node, infos)
             nodes.append(node)
-        return replace(graph, nodes=tuple(nodes))
+        return PassResult(replace(graph, nodes=tuple(nodes)))
 
     def _quantized(self, node: Node, layer: Layer, steps: Mapping[str, Array], infos: dict[str, ValueInfo]) -> Node:
         node = _joined_skips(node, layer)  # of an earlier run: how often they are read is chosen anew

@@ -19,6 +19,7 @@ from ...graph.macs import macs
 from ...graph.ops import Activation, Layer, Moved
 from ...graph.ops.activation import ActivationKind
 from ...program.network import Identity, LinearMap, ValueInfo
+from ..base import INTEGERS, PassResult
 from .quantize_weights import uniform_site
 
 # What is left of a sum that a clip has cut off from above: the highest code of both digits stands for the bound.
@@ -58,11 +59,12 @@ class SplitDigits:
     name: ClassVar[str] = "split-digits"
     needs: ClassVar[frozenset[str]] = frozenset({"sites-placed"})
     makes: ClassVar[frozenset[str]] = frozenset()
+    breaks: ClassVar[frozenset[str]] = INTEGERS  # the new populations have none
     exact: ClassVar[bool] = True
 
-    def run(self, graph: Graph) -> Graph:
+    def run(self, graph: Graph) -> PassResult:
         """Return the graph with two populations for each of the sites. Those must be :func:`divisible`."""
-        return _Splitter(graph, self.bases).run()
+        return PassResult(_Splitter(graph, self.bases).run())
 
 
 @dataclass

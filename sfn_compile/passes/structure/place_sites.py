@@ -38,7 +38,7 @@ from ...program.network import (
     Shape,
     SumPool,
 )
-from ..base import only_user
+from ..base import PassResult, only_user
 
 Array = NDArray[Any]
 
@@ -83,11 +83,12 @@ class PlaceSites:
     name: ClassVar[str] = "place-sites"
     needs: ClassVar[frozenset[str]] = frozenset({"moves-sunk", "linear-composed", "pools-composed"})
     makes: ClassVar[frozenset[str]] = frozenset({"sites-placed"})
+    breaks: ClassVar[frozenset[str]] = frozenset()
     exact: ClassVar[bool] = True
 
-    def run(self, graph: Graph) -> Graph:
+    def run(self, graph: Graph) -> PassResult:
         """Return a graph of Layers, max pools and moves."""
-        return _Placer(graph, self.levels, self.carry, self.fire_attention).run()
+        return PassResult(_Placer(graph, self.levels, self.carry, self.fire_attention).run())
 
 
 @dataclass
