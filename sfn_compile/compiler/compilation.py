@@ -123,9 +123,10 @@ def prepare(
         check_import(graph, loaded, part(data.x, slice(2)))
         check_tail(graph, loaded, part(data.x, slice(2)))
     with timed(seconds, "structure"):
+        imported = graph
         graph = structured(graph, options, after)
         # Again after the passes: calibration trusts that a tap holds the numbers of the node that names it.
-        check_import(graph, loaded, part(data.x, slice(2)))
+        check_import(graph, loaded, part(data.x, slice(2)), imported)
     with timed(seconds, "calibrate"):
         runner = FloatRunner(graph, model, loaded.batch)
         statistics = collect(graph, runner, data.x, lambda i, n: progress("calibrate", i, n))

@@ -96,13 +96,24 @@ def _zeros(source: ort.NodeArg, n: int) -> Array:
     return np.zeros(shape, {"float": "float32", "double": "float64"}.get(kind, kind))
 
 
-def _session(path: Path, taps: Sequence[str], only_taps: bool, threads: int | None) -> ort.InferenceSession:
+def as_written(threads: int | None = None) -> ort.SessionOptions:
+    """Return the options of a session that computes the nodes of a file one by one, none of them fused or rewritten.
+
+    From its basic level on, onnxruntime drops quantisers and multiplies weights of eight bits by activations that it
+    rounds to eight bits as well.
+    """
     import onnxruntime as ort  # here, because `sfnc check` answers without it
 
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = threads or os.cpu_count() or 1
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = threads or 0
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _session(path: Path, taps: Sequence[str], only_taps: bool, threads: int | None) -> ort.InferenceSession:
+    options = as_written(threads or os.cpu_count() or 1)
     # onnxruntime reads weight data only from the model's folder, which it has to be told for a model in memory.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent.resolve()))
     try:
