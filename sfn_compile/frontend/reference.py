@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..files.mapped_arrays import release
 from ..foundation.diagnostics import fail
 from ..foundation.samples import Samples, by_name, n_samples, part
-from . import qonnx
+from . import qonnx, wide_products
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -150,16 +150,17 @@ def _reason(error: Exception) -> str:
 
 
 def _prepared(path: Path, taps: Sequence[str], only_taps: bool) -> bytes | str:
-    """Return what onnxruntime is to load: the file, or in memory the model with more outputs, others, or in standard
-    operators.
+    """Return what onnxruntime is to load: the file, or in memory the model with more outputs, others, in standard
+    operators, or with weights that no processor saturates on.
 
     External weight data stays where it is.
     """
     model = onnx.load(str(path), load_external_data=False)
-    foreign = qonnx.has_quantisers(model)
-    if not taps and not foreign:
+    foreign, narrow = qonnx.has_quantisers(model), wide_products.saturates(model)
+    if not taps and not foreign and not narrow:
         return str(path)
     model = qonnx.standard(model) if foreign else model
+    model = wide_products.with_unsigned_weights(model, path.parent) if narrow else model
     if only_taps:
         del model.graph.output[:]
     have = {o.name for o in model.graph.output}
