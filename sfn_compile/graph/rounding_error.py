@@ -104,7 +104,8 @@ def _bound(op: Op, xs: Sequence[Array], errors: Sequence[Array], y: Array, by: P
     if isinstance(op, MaxPool):
         return op.evaluate(e)
     if isinstance(op, Linear):
-        return _mapped(op.map, x, e, by) + ROUNDINGS * by.unit * np.abs(op.bias) + rounded
+        added = np.abs(op.bias) if op.terms is None else op.terms
+        return _mapped(op.map, x, e, by) + ROUNDINGS * by.unit * added + rounded
     if isinstance(op, MatMul):
         grown = by.sums * growth(x.shape[-1])
         terms = np.matmul(np.abs(x), errors[1] + grown * np.abs(xs[1])) + np.matmul(e, np.abs(xs[1]) + errors[1])

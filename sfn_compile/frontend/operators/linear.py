@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -203,8 +204,9 @@ def batch_normalization(node: OnnxNode) -> None:
         raise node.refuse(f"its parameters of shape {gamma.shape} do not fit {shape[axis]} channels")
     scale = gamma / np.sqrt(var + float(node.attr("epsilon", 1e-5)))
     column = tuple(-1 if a == axis else 1 for a in range(len(shape)))
-    offset = (beta - mean * scale).reshape(column)
-    node.result(node.affine(node.value(), scale.reshape(column), offset), node.value())
+    offset, terms = beta - mean * scale, np.abs(beta) + np.abs(mean * scale)
+    line = node.affine(node.value(), scale.reshape(column), offset.reshape(column))
+    node.result(replace(line, terms=terms.reshape(column)), node.value())
 
 
 IMPORTERS = {"Conv": conv, "Gemm": gemm, "MatMul": matmul, "BatchNormalization": batch_normalization}

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...graph.ops import Linear, Moved
 from ...program.network import Identity, MoveOp, Pad, Pads, Reshape, Shape, Slice, Take, Transpose
-from ..batch_layout import FRONT
+from ..batch_layout import FRONT, Layout
 from ..onnx_node import OnnxNode
 
 
@@ -22,7 +22,7 @@ def gather(node: OnnxNode) -> None:
     axis = node.sample_axis(given, rank)
     if index.size == 0 or index.min() < -shape[axis] or index.max() >= shape[axis]:
         raise node.refuse(f"its indices {_few(index)} are not inside axis {given % rank} of length {shape[axis]}")
-    picked = _pick(axis, (index.reshape(-1) % shape[axis]).tolist(), shape)
+    picked = pick(axis, (index.reshape(-1) % shape[axis]).tolist(), shape)
     if index.ndim == 1:
         return node.move(picked, node.value())
     piece = node.emit(Moved(picked), node.value())
@@ -35,7 +35,7 @@ def _few(index: np.ndarray) -> str:
     return str(flat[:8])[:-1] + (", ...]" if len(flat) > 8 else "]")
 
 
-def _pick(axis: int, chosen: list[int], shape: Shape) -> Slice | Take:
+def pick(axis: int, chosen: list[int], shape: Shape) -> Slice | Take:
     """Return the move that reads ``chosen`` along ``axis``: a Slice where they rise in equal steps."""
     gaps = set(np.diff(chosen).tolist()) or {1}
     if len(gaps) > 1 or min(gaps) < 1:
@@ -128,14 +128,14 @@ def _repeats(shape: Shape, out: Shape) -> list[MoveOp]:
     return [Take(a, (0,) * n) for a, (d, n) in enumerate(zip(shape, out, strict=True)) if d != n]
 
 
-def chain(node: OnnxNode, value: str, ops: Sequence[MoveOp]) -> None:
+def chain(node: OnnxNode, value: str, ops: Sequence[MoveOp], layout: Layout | None = None) -> None:
     """Let the node's output be ``value`` after moves of one source, or ``value`` itself."""
     for op in ops[:-1]:
         value = node.emit(Moved(op), value)
     if ops:
-        node.move(ops[-1], value)
+        node.move(ops[-1], value, layout=layout)
     else:
-        node.alias(value)
+        node.alias(value, layout)
 
 
 def depth_to_space(node: OnnxNode) -> None:
