@@ -77,10 +77,13 @@ class FloatReference:
             yield {name: self._in_front(name, np.asarray(value), n_samples(piece))[keep] for name, value in named}
 
     def _in_front(self, name: str, value: Array, n: int) -> Array:
-        """Return the numbers of a value sample by sample: ``(n, ...)``. Raises SFN203 where it has none of its own."""
+        """Return the numbers of a value sample by sample: ``(n, ...)``. Raises SFN203 where it has none of its own.
+
+        Of a model of batch 1, what has no axis of length 1 in front is one sample as a whole.
+        """
         before = self.before.get(name)
         if before is None:
-            return value
+            return value[None] if self.batch == 1 and value.shape[:1] != (1,) else value
         if value.size % (before * n):
             what = f"its value {name!r} of shape {value.shape} for {n} samples does not fall into samples"
             raise fail("SFN203", what, fix="keep axis 0 for the samples, each computed alone")

@@ -17,7 +17,7 @@ def gather(node: OnnxNode) -> None:
     """Any constant indices of one axis; also what undoes dynamo's flat views."""
     index = np.asarray(node.need_constant(1, "indices"))
     given, rank, shape = int(node.attr("axis", 0)), node.rank(), node.shape()
-    if rank == 1 and node.layout.merged and node.movable:
+    if rank == 1 and node.layout.merged and node.movable and not node.layout.whole:
         return _gather_flat(node, index)
     axis = node.sample_axis(given, rank)
     if index.size == 0 or index.min() < -shape[axis] or index.max() >= shape[axis]:
@@ -92,7 +92,7 @@ def tile(node: OnnxNode) -> None:
     if len(repeats) != node.rank() or min(repeats) < 1:
         raise node.refuse(f"repeats {repeats} do not fit the {node.rank()} axes of its input")
     own = [repeats[a] for a in range(len(repeats)) if a != node.layout.axis or node.layout.merged]
-    if repeats[node.layout.axis] != 1:
+    if repeats[node.layout.axis] != 1 and not node.layout.whole:
         raise node.refuse("it repeats the batch", "keep axis 0 for the samples", "SFN203")
     node.check_size([d * r for d, r in zip(shape, own, strict=True)])
     each = enumerate(zip(shape, own, strict=True))
@@ -104,7 +104,8 @@ def expand(node: OnnxNode) -> None:
     shape, rank = node.shape(), node.rank()
     target = [int(d) for d in node.need_constant(1, "shape").reshape(-1)]
     wide = [1] * (rank - len(target)) + target
-    if len(target) > rank or wide[node.layout.axis] not in (1, _length(node)):
+    batch = 1 if node.layout.whole else wide[node.layout.axis]
+    if len(target) > rank or batch not in (1, _length(node)):
         raise node.refuse(f"its shape {target} enlarges the batch axis or puts axes before it", code="SFN203")
     wanted = tuple(d for a, d in enumerate(wide) if node.layout.sample_axis(a) is not None or node.layout.merged)
     if node.layout.merged:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...graph.ops import Add, Linear, Moved
 from ...program.network import Concat, Identity, MoveOp, Pad, Reshape, Shape, Take
-from ..batch_layout import FRONT, Layout
+from ..batch_layout import FRONT, WHOLE, Layout
 from ..onnx_node import OnnxNode
 from .picks import chain, pick
 
@@ -131,6 +131,8 @@ def _dims(node: OnnxNode, i: int) -> Shape:
 
 def _alone(node: OnnxNode, dims: Shape, old: Layout) -> Layout:
     """Return where the batch of one stands in a result whose indices name it: on the first axis of length 1."""
+    if old.whole or (node.context.batch == 1 and 1 not in dims):
+        return WHOLE
     if old.merged or 1 not in dims:
         raise node.refuse("its indices name places in several samples", "keep axis 0 for the samples", "SFN203")
     return Layout(dims.index(1))
