@@ -20,6 +20,7 @@ from .onnx_node import OnnxNode
 from .operators import SEVERAL_OUTPUTS, TAKE_CONSTANTS, Importer, batch_of, importer_of, unsupported
 from .relayout import read_as, readings, relaid
 from .stored_integers import integer_problem
+from .tail_cut import host_may
 
 _MISFITS = (ArithmeticError, IndexError, KeyError, TypeError, ValueError)
 
@@ -163,13 +164,13 @@ def _made_by(value: ir.Value) -> str:
 def _in_front(out: ir.Value, context: Context, fed: Collection[str]) -> None:
     """Give an output of a model of batch 1 as samples: with the batch in front, or whole where no axis is it.
 
-    A host tail is ``fed`` tensors of the file, which need the batch in front.
+    A host tail is ``fed`` tensors of the file, which need the batch in front. What the host may make itself, it makes.
     """
     name, made = str(out.name), out.producer()
     if context.batch != 1 or made is None or name not in context.layouts:
         return
     front = context.dims(name)[:1] == (1,)
-    if front or name not in fed:
+    if front or not (name in fed or host_may(made)):
         context.values[name] = relaid(name, FRONT if front else WHOLE, made, context)
         del context.layouts[name]
 

@@ -47,7 +47,7 @@ def _stored(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
     found = {t.name: t for t in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Constant":
-            found |= {node.output[0]: a.t for a in node.attribute if a.name == "value"}
+            found.update((node.output[0], a.t) for a in node.attribute if a.name == "value")
     return found
 
 

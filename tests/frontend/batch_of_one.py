@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx
 
@@ -12,13 +14,6 @@ T, C = 6, 8
 
 def _weights(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return (rng.standard_normal(shape) / np.sqrt(shape[0])).astype(np.float32)
-
-
-def _dense(out: str, x: str, w: str, back: str) -> str:
-    """Rows as a matrix, a product, and the shape that comes back."""
-    return f"{out}_r = Reshape(x_{x}, rows) {out}_m = MatMul({out}_r, {w}) x_{out} = Reshape({out}_m, {back}) ".replace(
-        f"x_{x}", x
-    )
 
 
 # Queries, keys and values of one head to scores and back to rows: how frameworks move the axes of length 1.
@@ -52,14 +47,13 @@ def _block(i: int, x: str, heads: str) -> str:
     for name in ("q4", "k4", "v4", "qh", "kh", "vh", "kt", "q2", "k2", "v2", "v3", "oh", "q", "k", "v", "s", "p", "o"):
         own = _renamed(own, name, f"{name}_{i}")
     dense = "".join(_rows(f"{name}_{i}", x, f"w{name}") for name in "qkv")
-    return (f"{dense}{own} {_rows(f'a_{i}', f'o_{i}', 'wo')} r_{i} = Add({x}, a_{i}) " + _NORM.format(o=f"n_{i}", x=f"r_{i}")
+    mixed = f"{dense}{own} {_rows(f'a_{i}', f'o_{i}', 'wo')} r_{i} = Add({x}, a_{i}) "
+    return (mixed + _NORM.format(o=f"n_{i}", x=f"r_{i}")
             + _rows(f"h_{i}", f"n_{i}", "w1") + f"g_{i} = Relu(h_{i}) " + _rows(f"f_{i}", f"g_{i}", "w2")
             + f"t_{i} = Add(n_{i}, f_{i}) " + _NORM.format(o=f"b_{i}", x=f"t_{i}"))  # fmt: skip
 
 
 def _renamed(text: str, old: str, new: str) -> str:
-    import re
-
     return re.sub(rf"\b{old}\b", new, text)
 
 

@@ -59,6 +59,8 @@ def test_the_batch_of_one_stands_wherever_an_operator_leaves_it(name, tmp_path):
 
 @pytest.mark.parametrize("batch", [2, "N"])
 def test_more_samples_are_never_mixed(batch, tmp_path):
-    model = tiny("a = Relu(x) j = Concat<axis = 0>(a, x) y = ReduceMax<axes = [0], keepdims = 1>(j)", (T, C), batch=batch)
+    model = tiny(
+        "a = Relu(x) j = Concat<axis = 0>(a, x) y = ReduceMax<axes = [0], keepdims = 1>(j)", (T, C), batch=batch
+    )
     with pytest.raises(CompileError, match="SFN203"):
         import_model(load_model(saved(model, tmp_path)))

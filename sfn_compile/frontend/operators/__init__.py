@@ -62,7 +62,8 @@ _OWN = frozenset({"Einsum", "GatherND", "ScatterND"})
 # saying themselves where it goes. Any other needs it alone in front.
 ANYWHERE = frozenset({
     *arithmetic.IMPORTERS, *branches.IMPORTERS, *choices.IMPORTERS, *scalars.IMPORTERS, *moves.IMPORTERS,
-    *linear.IMPORTERS, *reductions.IMPORTERS, *places.IMPORTERS, "Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Gather", "Slice",
+    *linear.IMPORTERS, *reductions.IMPORTERS, *places.IMPORTERS,
+    "Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Gather", "Slice",
     "Tile", "Expand", "Pad", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "LayerNormalization",
     "RMSNormalization", "SimplifiedLayerNormalization",
 }) - {"Conv", *_OWN}  # fmt: skip

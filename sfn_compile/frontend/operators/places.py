@@ -110,7 +110,8 @@ def _own_index(node: OnnxNode, i: int, why: str) -> tuple[Array, int]:
     axis = node.sample_axis(int(node.attr("axis", 0)), rank)
     index = node.one_sample(index, rank, "index")
     shape = node.shape(0) if source == 0 else _Operand(node, 0, own=True).shape
-    if index.ndim != len(shape) or any(n > d for a, (n, d) in enumerate(zip(index.shape, shape, strict=True)) if a != axis):
+    fits = index.ndim == len(shape) and all(index.shape[a] <= d for a, d in enumerate(shape) if a != axis)
+    if not fits:
         raise node.refuse(f"its indices of shape {index.shape} do not fit a sample of shape {shape}")
     _check_range(node, index.reshape(-1, 1), (shape[axis],))
     return index % shape[axis], axis

@@ -153,7 +153,7 @@ def _reduce(
         steps.append(Moved(Reshape(out)))
     for op in steps[: len(steps) - (after is None)]:
         value = node.emit(op, value)
-    node.result(steps[-1] if after is None else after(node, value), value, layout=layout)
+    return node.result(steps[-1] if after is None else after(node, value), value, layout=layout)
 
 
 def _minus(node: OnnxNode, value: str) -> Op:
