@@ -22,6 +22,7 @@ from ..foundation.options import Options
 from ..foundation.samples import ModelInput, n_samples, part
 from ..foundation.version import __version__
 from ..frontend.load import external_files
+from ..frontend.reference import OPTIMIZATION
 from ..host import model_outputs
 from ..host.codec import encode_all
 from ..program.network import Program
@@ -221,7 +222,8 @@ def _facts(done: Compilation) -> dict[str, Any]:
         "calibration": {"source": done.calibration.source, "sha256": done.calibration.sha256,
                         "samples": len(done.calibration)},
         "versions": {"sfnc": __version__, "numpy": np.__version__, "onnx": onnx.__version__,
-                     "onnxruntime": onnxruntime.__version__, "python": platform.python_version()},
+                     "onnxruntime": onnxruntime.__version__,
+                     "graph_optimization": OPTIMIZATION, "python": platform.python_version()},
         "options": done.options.as_dict(),
     }  # fmt: skip
 

@@ -84,7 +84,7 @@ class _Explained:
 
     def by_operators(self, graph: Graph, node: Node, taps: Mapping[str, str]) -> Array | None:
         """Return the bound of a node's tap from the taps that it is computed from in ``graph``; None if it has none."""
-        end = self.nodes.get(node.tap)
+        end = self.nodes.get(node.tap or "")
         if end is None:
             return None
         known = {s for name in _sources(graph.by_name(), node, taps) if (s := self.nodes.get(taps[name])) is not None}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 _BATCH = 32
+OPTIMIZATION = "disabled"  # of the reference's graph, by onnxruntime: the file is computed as it is written
 
 
 class FloatReference:
@@ -52,7 +53,7 @@ class FloatReference:
         """
         pieces = list(self.stream(x))
         return {
-            k: tuple(p[k] for p in pieces) if k in each else np.concatenate([p[k] for p in pieces])
+            k: tuple(p[k] for p in pieces) if k in each else np.concatenate([self._as_samples(p[k]) for p in pieces])
             for k in self.outputs
         }
 
@@ -76,14 +77,15 @@ class FloatReference:
             named = zip(self.outputs, found, strict=True)
             yield {name: self._in_front(name, np.asarray(value), n_samples(piece))[keep] for name, value in named}
 
-    def _in_front(self, name: str, value: Array, n: int) -> Array:
-        """Return the numbers of a value sample by sample: ``(n, ...)``. Raises SFN203 where it has none of its own.
+    def _as_samples(self, value: Array) -> Array:
+        """Return an output with an axis of samples: what a model of batch 1 gives without one is one sample."""
+        return value[None] if self.batch == 1 and value.shape[:1] != (1,) else value
 
-        Of a model of batch 1, what has no axis of length 1 in front is one sample as a whole.
-        """
+    def _in_front(self, name: str, value: Array, n: int) -> Array:
+        """Return the numbers of a value sample by sample: ``(n, ...)``. Raises SFN203 where it has none of its own."""
         before = self.before.get(name)
         if before is None:
-            return value[None] if self.batch == 1 and value.shape[:1] != (1,) else value
+            return value
         if value.size % (before * n):
             what = f"its value {name!r} of shape {value.shape} for {n} samples does not fall into samples"
             raise fail("SFN203", what, fix="keep axis 0 for the samples, each computed alone")

@@ -299,7 +299,7 @@ CASES: dict[str, tuple[str, dict]] = {
     "Split by number of pieces, the last one smaller": (
         "y, z, u, v = Split<axis=3, num_outputs=4>(x)", {"x": (1, 2, 7), "outputs": ("y", "v"), "opset": 18}),
     # -- places that are constants
-    "GatherND of an axis": ("y = GatherND<batch_dims=1>(x, i)", {"i": np.array([[[0], [2], [2]]])}),
+    "GatherND of an axis": ("y = GatherND<batch_dims=1>(x, i)", {"i": np.array([[[0], [2], [2]]]), "batch": 1}),
     "GatherND behind the batch": (
         "t = Transpose<perm=[1,2,3,0]>(x) y0 = GatherND(t, i) y = Transpose<perm=[2,0,1]>(y0)",
         {"i": np.array([[0, 1], [2, -1], [1, 5]])}),
@@ -325,6 +325,8 @@ CASES: dict[str, tuple[str, dict]] = {
     "ScatterElements that adds constants": (
         'y = ScatterElements<axis=3, reduction="add">(x, i, u)',
         {"i": np.zeros((1, 3, 6, 1), np.int64), "u": noise(1, 3, 6, 1), "batch": 1}),
+    "Scatter at opset 9": ("s = Neg(x) y = Scatter<axis=1>(x, i, s)",
+                           {"i": np.argsort(noise(1, 3, 6, 6), axis=1), "batch": 1, "opset": 9}),
     "Compress": ("y = Compress<axis=2>(x, c)", {"c": np.array([True, False, False, True, True])}),
     # -- reductions of functions, running sums, triangles
     **{f"{op} {n}": (f"y = {op}<{attributes}>(x)", {"opset": 11})
