@@ -165,6 +165,7 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
             "host": len(tail.nodes) if tail else 0,
         },
         "host_tail": model_outputs.facts(done.loaded.output_names, tail),
+        "import": {"ties": done.ties},
         "encoder": [op.kind for e in done.program.inputs for op in e.host],
         "decoder": [op.kind for d in done.program.outputs for op in d.host],
         "layers": measured.layers,

@@ -45,7 +45,10 @@ def silent(stage: str, done: int, total: int) -> None:
 
 @dataclass
 class Prepared:
-    """What is known of a model before any integer is chosen: its Layers with real weights, and its statistics."""
+    """What is known of a model before any integer is chosen: its Layers with real weights, and its statistics.
+
+    ``ties``: places where onnxruntime's rounding took a quantiser of the model to the other side of a tie.
+    """
 
     loaded: LoadedModel
     graph: Graph
@@ -53,6 +56,7 @@ class Prepared:
     statistics: Mapping[str, Statistics]
     calibration: Data
     seconds: dict[str, float] = field(default_factory=dict)
+    ties: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +81,7 @@ class Compilation:
     warnings: list[Diagnostic] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     corrections: list[dict[str, Any]] = field(default_factory=list)
+    ties: int = 0
 
 
 def compile_model(
@@ -97,7 +102,7 @@ def compile_model(
 def compilation_of(prepared: Prepared, options: Options, made: Mapped, warnings: list[Diagnostic]) -> Compilation:
     """Return what was made of a prepared model with some options."""
     return Compilation(prepared.loaded, made.graph, made.program, prepared.runner.of(made.graph), prepared.calibration,
-                       options, warnings, prepared.seconds, made.corrections)  # fmt: skip
+                       options, warnings, prepared.seconds, made.corrections, prepared.ties)  # fmt: skip
 
 
 def prepare(
@@ -126,11 +131,11 @@ def prepare(
         imported = graph
         graph = structured(graph, options, after)
         # Again after the passes: calibration trusts that a tap holds the numbers of the node that names it.
-        check_import(graph, loaded, part(data.x, slice(2)), imported)
+        ties = check_import(graph, loaded, part(data.x, slice(2)), imported)
     with timed(seconds, "calibrate"):
         runner = FloatRunner(graph, model, loaded.batch)
         statistics = collect(graph, runner, data.x, lambda i, n: progress("calibrate", i, n))
-    return Prepared(loaded, graph, runner, statistics, data, seconds)
+    return Prepared(loaded, graph, runner, statistics, data, seconds, ties)
 
 
 def recalibrated(prepared: Prepared, data: Data) -> Prepared:

@@ -9,8 +9,10 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from sfn_compile.compiler.compilation import structured
 from sfn_compile.compiler.import_check import check_import
 from sfn_compile.foundation.diagnostics import CompileError
+from sfn_compile.foundation.options import Options
 from sfn_compile.frontend import import_model, load_model
 from sfn_compile.frontend.reference import FloatReference, as_written
 from sfn_compile.graph.ops import Linear
@@ -58,7 +60,7 @@ def test_weights_off_by_a_part_in_thousands_are_found(factor, tmp_path):
         if isinstance(node.op, Linear) and isinstance(node.op.map, Conv | Dense):
             wrong = replace(node.op, map=replace(node.op.map, weight=node.op.map.weight * factor))
             nodes = (*graph.nodes[:i], replace(node, op=wrong), *graph.nodes[i + 1 :])
-            with pytest.raises(CompileError, match="SFN107 .* where rounding explains"):
+            with pytest.raises(CompileError, match=r"SFN107 .* where rounding explains"):
                 check_import(replace(graph, nodes=nodes), loaded, noise(2, 3, 6, 6), graph)
 
 
@@ -108,3 +110,10 @@ def test_signed_weights_are_multiplied_without_saturation(tmp_path):
     want = np.rint(exact) + 7
     sure = np.abs(exact - np.floor(exact) - 0.5) > 1e-4
     assert np.array_equal(found[sure], want[sure])
+
+
+def test_large_numbers_that_cancel_are_no_broken_pass(tmp_path):
+    """Folding an offset of 1e9 and its negative leaves none, where float64 keeps seven digits of what they meet."""
+    body = "c = Conv(x, k) a = Add(c, huge) b = Sub(a, huge) y = Relu(b)"
+    graph = import_model(load_model(saved(tiny(body, k=noise(4, 3, 3, 3), huge=np.float32(1e9)), tmp_path)))
+    assert [type(n.op).__name__ for n in structured(graph, Options()).nodes] == ["Layer"]
