@@ -148,8 +148,8 @@ class Options(Selection):
         {}, "offset; p (percentile, sfn); lambda, ladder (sfn); reading, polarity (sfn, pmsm).", "accuracy",
         flags=("--method-option",), metavar="KEY=VALUE", read=pairs_of("--method-option"),
         accepts="Mapping[str, object]",
-        note="`offset` is added before rounding down, in steps (0.5 without it; 0 rounds down); `ladder=lloyd-max` or `equal-mass`: levels "
-        "where values are, as integers on one step; `polarity=two`: N codes on either side of 0.")
+        note="`offset` is added before rounding down, in steps (0.5 without it; 0 rounds down); `ladder=lloyd-max` or "
+        "`equal-mass`: levels where values are, as integers on one step; `polarity=two`: N codes on either side of 0.")
     granularity: str = option(
         "channel", "One step per channel, or one per tensor.", "accuracy", choices=GRANULARITIES)
     equalize: bool = option(
