@@ -18,7 +18,7 @@ from ..foundation.options import ONE_PROCESS, Machine, check_choice
 from ..foundation.samples import Samples, n_samples, part
 from ..foundation.version import __version__
 from ..host.codec import encode_all
-from ..program.network import Normalization, Population, Program
+from ..program.network import Normalization, Population, Program, stands_for
 from ..simulator.run import run_codes
 from ..targets import backend
 from ..targets.backend import RunRequest, RunResult
@@ -140,8 +140,7 @@ def _compare(
     for step in legal.steps:
         if not isinstance(step, Population | Normalization) and step.name not in result.values:
             continue
-        origin = step.name if step.name in expected else step.name.removesuffix(".relay")
-        want = expected.get(origin, golden[step.name])
+        want = expected.get(stands_for(step), golden[step.name])
         got = result.values.get(step.name)
         n_layers += 1
         compared += want.size

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..foundation import diagnostics
 from ..foundation.diagnostics import fail
-from ..program import network
+from ..program import network, relations
 from ..program.network import FORMAT, Program
 
 Array = NDArray[Any]
@@ -29,6 +29,7 @@ _CLASSES = {
         network.Uniform, network.Table, network.Readout, network.Reshape, network.Transpose, network.Concat,
         network.Slice, network.Pad, network.Take, network.Population, network.MaxPool, network.Move, network.HostOp,
         network.Encoding, network.Decoding, network.Program, diagnostics.Origin,
+        relations.Carries, relations.SecondDigit, relations.CopyOf, relations.RelayOf, relations.Exponentials,
     )
 }  # fmt: skip
 # Weights are close to noise: higher levels take up to six times as long and save at most some per cent of the file.
@@ -83,6 +84,16 @@ def from_parts(tree: Any, arrays: dict[str, Array]) -> Program:
         raise fail("SFN503", f"the program's structure is damaged: {error!r}") from error
     assert isinstance(result, Program)
     return result
+
+
+def to_tree(part: Any) -> Any:
+    """Return the JSON value of a part of a Program that holds no arrays: a relation, an origin, None."""
+    return _encode(part, {})
+
+
+def from_tree(tree: Any) -> Any:
+    """Return the part of a Program that :func:`to_tree` described. Raises KeyError, TypeError for any other value."""
+    return _decode(tree, {})
 
 
 def npz_bytes(arrays: dict[str, Array]) -> bytes:

@@ -13,7 +13,8 @@ import numpy as np
 
 from ..program.network import HostOp, MaxPool, Normalization, Population, Product, Program, Projection, Step
 from .graph import Graph, Node
-from .ops import Activation, Expression, Layer
+from .ops import Activation, Expression, FoldedReadout, FoldedSite, IntegerReadout, IntegerSite, Layer
+from .ops.stages import levels_of
 
 
 def print_graph(graph: Graph, origins: bool = False) -> str:
@@ -39,11 +40,13 @@ def print_program(program: Program, origins: bool = False) -> str:
 def _node(node: Node, origins: bool) -> str:
     op = node.op
     if isinstance(op, Layer):
-        terms = _terms(*(op.integer if op.integer is not None else op).terms(node.inputs))
+        weights = op.integer if isinstance(op, IntegerSite | IntegerReadout) else op
+        terms = _terms(*weights.drivers(node.inputs))
         fire = "readout" if op.activation is None else _attributes(op.activation)
-        text = f"layer {terms} + {_array(op.bias)} -> {fire}{_levels(op.levels)}"
-        if op.integer is not None and op.integer.ladder is not None:
-            text += f" {_attributes(op.integer.ladder)}"
+        text = f"layer {terms} + {_array(op.bias)} -> {fire}{_levels(levels_of(op))}"
+        text += _relation(op)
+        if isinstance(op, FoldedSite | FoldedReadout):
+            text += f" {_attributes(op.ladder)}"
     else:
         text = f"{_attributes(op)} {' '.join('%' + s for s in node.inputs)}"
     line = f"%{node.name} : {_shape(node.type.shape)} {node.type.kind} = {text}"
@@ -55,7 +58,8 @@ def _step(step: Step) -> str:
     if isinstance(step, Population):
         terms = _terms(step.projections, step.products)
         norm = "" if step.norm is None else f" / sum of %{step.norm.source} over {step.norm.axis}"
-        return f"{head}population {terms}{norm} -> {_attributes(step.ladder)} acc {step.acc_min}..{step.acc_max}"
+        fire = f"{_attributes(step.ladder)} acc {step.acc_min}..{step.acc_max}{_relation(step)}"
+        return f"{head}population {terms}{norm} -> {fire}"
     if isinstance(step, Normalization):
         what = f"axes={step.axes} epsilon={step.epsilon} bits={step.bits} gain={_array(step.gain)}"
         kind = "normalization" if step.centred else "root_mean_square"
@@ -67,8 +71,17 @@ def _step(step: Step) -> str:
 
 
 def _terms(projections: tuple[Projection, ...], products: tuple[Product, ...]) -> str:
-    texts = [f"{_attributes(p.map)} %{p.source}" for p in projections]
+    texts = [f"{_role(p)}{_attributes(p.map)} %{p.source}" for p in projections]
     return " + ".join([*texts, *(f"{_attributes(p.form)} %{p.left} * %{p.right}" for p in products)])
+
+
+def _relation(of: Layer | Population) -> str:
+    return "" if of.relation is None else f" {_attributes(of.relation)}"
+
+
+def _role(projection: Projection) -> str:
+    """Return what a term is there for, nothing of a weighted sum."""
+    return "" if projection.role == "main" else f"{projection.role} "
 
 
 def _attributes(obj: Any) -> str:

@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graph.graph import Graph, Node
-from ..graph.ops import IntegerForm, Layer
+from ..graph.ops import IntegerForm, IntegerLayer, IntegerSite, Layer, Site, stages
+from ..graph.ops.layer import with_maps
+from ..graph.ops.stages import integer_layer
 from ..graph.scaling import scale_output
 from ..graph.steps import all_steps, effective
 from ..passes.mapping.lower import info_behind
 from ..program.broadcast import compress
-from ..program.network import Conv, Dense, Identity, LinearMap, Projection, Shape, ValueInfo
+from ..program.network import Conv, Dense, Identity, LinearMap, Shape, ValueInfo
 from ..program.ranges import driven_range
 from ..simulator.kernels import beside
 from .slopes import F32, IdentitySlope, slope_of
@@ -47,13 +49,13 @@ def grid_of(graph: Graph, top: Callable[[str], int]) -> Grid:
     """Return the grid of a graph with integer weights; ``top`` says the largest integer weight of a node."""
     theta, alpha, tops = dict[str, Array](), dict[str, Array](), dict[str, int]()
     for node in graph.nodes:
-        if not isinstance(node.op, Layer):
+        layer = integer_layer(node)
+        if layer is None:
             continue
-        assert node.op.integer is not None
-        alpha[node.name], tops[node.name] = node.op.integer.alpha, top(node.name)
-        if node.op.levels is not None:
-            whole = np.rint(node.op.levels.step / node.op.integer.alpha)
-            if np.array_equal(node.op.levels.step / np.maximum(whole, 1), node.op.integer.alpha):
+        alpha[node.name], tops[node.name] = layer.integer.alpha, top(node.name)
+        if isinstance(layer, IntegerSite):
+            whole = np.rint(layer.levels.step / layer.integer.alpha)
+            if np.array_equal(layer.levels.step / np.maximum(whole, 1), layer.integer.alpha):
                 theta[node.name] = whole
     return Grid(theta, alpha, tops)
 
@@ -63,36 +65,35 @@ def with_integers(student: Student, at: Parameters, grid: Grid, acc_bits: int) -
     graph, alphas = student.with_parameters(at), grid.alphas(at)
     steps, infos, nodes = all_steps(graph), dict[str, ValueInfo](), []
     for source in graph.inputs:
-        assert source.levels is not None
-        infos[source.name] = ValueInfo(source.type.shape, source.levels.lo, source.levels.hi)
+        infos[source.name] = ValueInfo(source.type.shape, source.chosen.lo, source.chosen.hi)
     for node in graph.nodes:
-        if isinstance(node.op, Layer):
-            integer = _integers(node, node.op, steps, infos, alphas[node.name], grid.top[node.name])
-            if not _fits(node.op, integer, acc_bits):
+        layer = integer_layer(node)
+        if layer is not None:
+            integer = _integers(node, layer, steps, infos, alphas[node.name], grid.top[node.name])
+            if not _fits(layer, integer, acc_bits):
                 return None
-            node = replace(node, op=replace(node.op, integer=integer))
+            node = replace(node, op=stages.with_integers(layer, integer))
         infos[node.name] = info_behind(node, infos)
         nodes.append(node)
     return replace(graph, nodes=tuple(nodes))
 
 
 def _integers(
-    node: Node, layer: Layer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo], alpha: Array, top: int
+    node: Node, layer: IntegerLayer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo], alpha: Array, top: int
 ) -> IntegerForm:
     maps = []
     for m, s in zip(layer.maps, node.inputs, strict=True):
         units = per_code(m, steps[s], infos[s].shape, 1.0 / alpha, node.type.shape)
         codes = np.clip(np.rint(m.weight * units), -top, top).astype(np.int64)
         maps.append(replace(m, weight=codes if isinstance(m, Conv | Dense) else compress(codes)))
-    projections = tuple(Projection(s, m) for s, m in zip(node.inputs, maps, strict=True))
-    low, high = driven_range(projections, (), infos)
-    assert layer.integer is not None
-    return replace(layer.integer, maps=tuple(maps), alpha=alpha, acc_min=int(low.min()), acc_max=int(high.max()))
+    found = replace(layer.integer, terms=with_maps(layer.terms, maps), alpha=alpha)
+    low, high = driven_range(*found.drivers(node.inputs), infos)
+    return replace(found, acc_min=int(low.min()), acc_max=int(high.max()))
 
 
 def _fits(layer: Layer, integer: IntegerForm, acc_bits: int) -> bool:
     """Return whether accumulators, with what offset and thresholds add to them, fit their bits."""
-    more = np.abs(layer.bias) if layer.levels is None else layer.levels.step * (layer.levels.hi + 1)
+    more = layer.levels.step * (layer.levels.hi + 1) if isinstance(layer, Site) else np.abs(layer.bias)
     worst = max(-integer.acc_min, integer.acc_max) + float((more / integer.alpha).max())
     return worst <= 2 ** (acc_bits - 1) - 1
 

@@ -43,7 +43,9 @@ from ..program.network import (
     Projection,
     Ratio,
     Readout,
+    RelayOf,
     Reshape,
+    Role,
     RowTable,
     Shape,
     Step,
@@ -169,7 +171,8 @@ class _Rewriter:
         low, high = accumulator_range([(p.map, self.info[p.source]) for p in projections])
         ladder = Readout(one * 0) if value in self.wide else Uniform(one, one * 0, info.lo, info.hi)
         origin = view.origin.touched_by("legalize")
-        self.steps.append(Population(name, projections, ladder, info.shape, int(low.min()), int(high.max()), origin))
+        ends = int(low.min()), int(high.max())
+        self.steps.append(Population(name, projections, ladder, info.shape, *ends, origin, relation=RelayOf(value)))
         return name
 
     def _projection(self, p: Projection) -> list[Projection]:
@@ -179,16 +182,16 @@ class _Rewriter:
             return [p]
         view = self.views[p.source]
         if isinstance(p.map, Identity):
-            return [_copy(source, shape, index, p.map.weight) for source, shape, index in view.parts()]
+            return [_copy(source, shape, index, p.map.weight, p.role) for source, shape, index in view.parts()]
         if isinstance(p.map, Gather):
             moved = np.where(p.map.index >= 0, view.index.reshape(-1)[np.maximum(p.map.index, 0)], -1)
             parts = _View(moved, view.sources, view.origin).parts()
-            return [_copy(source, shape, index, p.map.weight) for source, shape, index in parts]
+            return [_copy(source, shape, index, p.map.weight, p.role) for source, shape, index in parts]
         if isinstance(p.map, Conv | SumPool):
             channels = _whole_channels(view)
             merged = None if channels is None else _move_channels(p.map, view, *channels, self.top)
             if merged is not None:
-                return merged
+                return [replace(part, role=p.role) for part in merged]
         return [replace(p, source=self._concrete(p.source))]
 
     def _product(self, p: Product) -> Product:
@@ -221,7 +224,7 @@ class _Rewriter:
             read = index >= 0
             _add_columns(weight, index[read], dense.weight[:, read])
             flat = self._flat(source, shape)
-            out += [Projection(flat, Dense(w)) for w in _within(weight, max(self.top, weight_top(dense)))]
+            out += [Projection(flat, Dense(w), p.role) for w in _within(weight, max(self.top, weight_top(dense)))]
         return out
 
     def _flat(self, source: str, shape: Shape) -> str:
@@ -245,12 +248,12 @@ def _accumulators(program: Program) -> set[str]:
     return wide
 
 
-def _copy(source: str, shape: Shape, index: Array, weight: Array) -> Projection:
+def _copy(source: str, shape: Shape, index: Array, weight: Array, role: Role = "main") -> Projection:
     """Return the projection ``weight * source.flat[index]`` in its simplest spelling."""
     if index.shape == shape and np.array_equal(index.reshape(-1), np.arange(index.size)):
-        return Projection(source, Identity(weight))
+        return Projection(source, Identity(weight), role)
     strided = _strided_conv(shape, index, weight)
-    return Projection(source, strided if strided is not None else Gather(index, weight))
+    return Projection(source, strided if strided is not None else Gather(index, weight), role)
 
 
 def _strided_conv(shape: Shape, index: Array, weight: Array) -> Conv | None:

@@ -18,7 +18,7 @@ HEAVY = ("numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "rich", "sympy
 def imported_by(*arguments: object) -> set[str]:
     """The heavy packages that are loaded when a command has run in a process of its own."""
     code = f"""import json, sys
-from sfn_compile.cli import cli
+from sfn_compile.cli.main import cli
 cli({[str(a) for a in arguments]!r}, standalone_mode=False)"""
     ending = f"finally:\n print('LOADED', json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
     body = "import json, sys\ntry:\n " + code.replace("\n", "\n ") + "\nexcept SystemExit: pass\n" + ending

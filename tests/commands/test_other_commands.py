@@ -254,7 +254,7 @@ def test_a_code_that_does_not_exist_is_not_explained():
 def test_help_names_every_command_and_imports_nothing_heavy():
     program = """
 import sys
-from sfn_compile.cli import cli
+from sfn_compile.cli.main import cli
 try:
     cli(["--help"], prog_name="sfnc")
 except SystemExit as end:

@@ -187,7 +187,7 @@ def test_builds_of_a_search_are_the_same_byte_for_byte_and_their_front_is_printe
 # -- interruptions --------------------------------------------------------------------------------------------------
 SLOW = """
 import sys, time
-from sfn_compile.cli import cli
+from sfn_compile.cli.main import cli
 from sfn_compile.search.evaluate import Evaluator
 measure = Evaluator.measure
 def slowly(self, options, threads=None):

@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from ...graph.ops.functions import erf
+from ...program.functions import erf
 from ..statistics import Moments, Statistics
 from .least_error import least
 from .real_ladder import Array, Options, by_blocks, largest, offset_of, word

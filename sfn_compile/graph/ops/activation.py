@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ...program.functions import sigmoid
 from ...program.network import HostOp, Shape
 from .expression import Expression, call
-from .functions import sigmoid
 
 Array = NDArray[Any]
 ActivationKind = Literal["identity", "relu", "clip", "leaky_relu", "sigmoid", "tanh", "row_exp", "scalar"]

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .functions import FUNCTIONS, LOCAL, RISING
+from ...program.functions import FUNCTIONS, LOCAL, RISING
 
 Array = NDArray[Any]
 Operand: TypeAlias = "int | Array"  # 0 is the argument, k the result of step k - 1, an array a constant

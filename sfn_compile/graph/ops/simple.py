@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...program.arithmetic import windows
+from ...program.functions import FUNCTIONS
 from ...program.network import HostOp, MoveOp, Pads, Shape, window_shape
-from .functions import FUNCTIONS
 
 Array = NDArray[Any]
 
