@@ -27,8 +27,8 @@ from .stages import (
 __all__ = [
     "Activation", "Add", "ArgExtreme", "Expression", "FoldedReadout", "FoldedSite", "IntegerForm", "IntegerLayer",
     "IntegerNormal", "IntegerReadout", "IntegerSite", "Layer", "Linear", "MatMul", "MaxPool", "Moved", "Mul",
-    "NormalForm", "NormalSite", "Normalize", "Pointwise", "Quantize", "Site", "SiteOp", "Softmax", "Term", "fires", "folded_op",
-    "is_row_exp", "needs_statistics", "site_op",
+    "NormalForm", "NormalSite", "Normalize", "Pointwise", "Quantize", "Site", "SiteOp", "Softmax", "Term", "fires",
+    "folded_op", "is_row_exp", "needs_statistics", "site_op",
 ]  # fmt: skip
 
 SiteOp: TypeAlias = Layer | Normalize | MaxPool | Moved  # what a graph is made of once its sites are placed
