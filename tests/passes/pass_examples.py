@@ -18,8 +18,8 @@ from sfn_compile.graph.graph import Graph, Levels
 from sfn_compile.graph.ops import Layer
 from sfn_compile.graph.ops.stages import at_levels
 from sfn_compile.host.codec import apply_host, prepare_all
-from sfn_compile.passes.decisions import NO_DECISIONS, Decisions
 from sfn_compile.passes.mapping.choose_ladders import ChooseLadders
+from sfn_compile.passes.mapping.decisions import NO_DECISIONS, Decisions
 from sfn_compile.passes.mapping.fold_thresholds import FoldThresholds
 from sfn_compile.passes.mapping.lower import lower
 from sfn_compile.passes.mapping.quantize_weights import QuantizeWeights
