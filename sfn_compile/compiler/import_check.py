@@ -13,7 +13,7 @@ from ..foundation.samples import Samples, by_name, n_samples, part
 from ..frontend import LoadedModel
 from ..frontend.reference import FloatReference, original_names
 from ..graph.graph import Graph, Node, Op
-from ..graph.ops import Layer, Quantize
+from ..graph.ops import Layer, Quantize, Site
 from ..graph.rounding_error import HALF, SINGLE, step
 from ..host.codec import prepare_all
 
@@ -120,15 +120,15 @@ def _sources(nodes: Mapping[str, Node], node: Node, taps: Collection[str]) -> se
         if name in taps:
             found.add(name)
         elif name in nodes:
-            op, inputs = nodes[name].op, nodes[name].inputs
-            waiting += inputs
-            whole |= {op.carried(inputs)} if isinstance(op, Layer) else set()
+            waiting += nodes[name].inputs
+            op = nodes[name].op
+            whole.add(op.rounding_of if isinstance(op, Layer) else "")
     return found - whole
 
 
 def _fallen(op: Op, want: Array, got: Array) -> int:
     """Return in how many places two values of a quantiser have different codes."""
-    levels = op.levels if isinstance(op, Layer | Quantize) else None
+    levels = op.levels if isinstance(op, Site | Quantize) else None
     return 0 if levels is None else int((np.rint(np.abs(want - got) / levels.step) > 0).sum())
 
 
