@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import assert_never
 
-from ..foundation.decibel import decibel
+from ..foundation.decibel import Varying, decibel, squares
 from ..graph.ops.layer import channel_rows
 from ..program.broadcast import Axis
 from ..program.network import Normalization, Population, Ratio, Readout, RowTable, Step, Table, Uniform
@@ -30,10 +30,10 @@ class Parts:
 
     ``rounding`` to its codes, ``cut`` off beyond the last one, of ``weights`` (and bias and thresholds) that are
     integers; ``inherited``: what its inputs brought along; ``dead``: the part of ``rounding`` in channels that never
-    left 0. ``signal``: of the float values. ``reach``: largest real value, ``top``: largest code, both in codes.
+    left 0. ``signal``: of the float values, about their mean. ``reach``: largest real value, ``top``: largest code, both in codes.
     """
 
-    signal: float = 0.0
+    signal: Varying = field(default_factory=Varying)
     rounding: float = 0.0
     cut: float = 0.0
     weights: float = 0.0
@@ -46,7 +46,8 @@ class Parts:
 
     def merge(self, other: Parts, share: float) -> None:
         """Add those of other samples; ``share``: of all samples."""
-        for one in fields(self):
+        self.signal.merge(other.signal)
+        for one in fields(self)[1:]:
             a, b = getattr(self, one.name), getattr(other, one.name)
             value = max(a, b) if one.name in ("reach", "top") else a + (share * b if one.name == "beyond" else b)
             setattr(self, one.name, value)
@@ -59,7 +60,7 @@ class Parts:
     def row(self) -> dict[str, Any]:
         """Return the parts as signal to noise in decibels (None: no such error), and shares."""
         noises = ("own", "accumulated", "rounding", "cut", "weights", "inherited", "dead")
-        found: dict[str, Any] = {f"{name}_db": decibel(self.signal, getattr(self, name)) for name in noises}
+        found: dict[str, Any] = {f"{name}_db": decibel(self.signal.signal, getattr(self, name)) for name in noises}
         return {**found, "beyond": self.beyond, "reach": self.reach, "top": self.top}
 
 
@@ -72,7 +73,8 @@ def parts_of(
     ``unit``: real value of one integer; ``book``: its codes, ascending, None of a readout; ``offset`` as in
     :class:`~sfn_compile.graph.graph.Levels`.
     """
-    found = Parts(_squares(real), inherited=_squares(fed - real), accumulated=_squares(codes * unit - real))
+    found = Parts(inherited=_squares(fed - real), accumulated=_squares(codes * unit - real))
+    found.signal.add(np.asarray(real, np.float64).reshape(len(real), 1, -1))
     if book is None:
         found.weights = _squares(codes * unit - fed)
         return found
@@ -157,5 +159,4 @@ def _rounded(factor: float) -> str:
 
 
 def _squares(x: Array) -> float:
-    flat = np.asarray(x, np.float64).reshape(-1)
-    return float(np.einsum("i,i->", flat, flat))
+    return squares(np.asarray(x, np.float64))

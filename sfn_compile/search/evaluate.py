@@ -185,8 +185,8 @@ def measured(program: Program, held: Held, threads: int | None = None) -> Measur
 
 
 def _error(score: Agreement) -> float:
-    """Return the squared error as a share of the squared signal; of whole numbers, how often they differ."""
-    return 1.0 - score.agree / score.n if score.places else score.noise / (score.signal or 1.0)
+    """Return the squared error as a share of the varying part of the output; of whole numbers, how often they differ."""
+    return 1.0 - score.agree / score.n if score.places else score.noise / (score.signal.signal or 1.0)
 
 
 def _shares(output: Decoding, y: Array) -> Array:
