@@ -30,7 +30,8 @@ class Parts:
 
     ``rounding`` to its codes, ``cut`` off beyond the last one, of ``weights`` (and bias and thresholds) that are
     integers; ``inherited``: what its inputs brought along; ``dead``: the part of ``rounding`` in channels that never
-    left 0. ``signal``: of the float values, about their mean. ``reach``: largest real value, ``top``: largest code, both in codes.
+    left 0. ``signal``: of the float values about their mean. ``reach``: largest real value, ``top``: largest code, both
+    in codes.
     """
 
     signal: Varying = field(default_factory=Varying)

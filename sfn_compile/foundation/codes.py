@@ -196,6 +196,16 @@ CODES: dict[str, Code] = {
         "Use a smaller one (`--site NAME:stretch=0.5`), another `--site NAME:method=...`, or fewer levels.",
         severity="warning",
     ),
+    "SFN407": Code(
+        EXIT_OK,
+        "the spiking network answers unlike the float network",
+        "From 128 calibration samples on a tenth is kept aside, at most 256: neither calibrated on nor learnt from. On "
+        "these an output of the finished network is bad: of a row of scores fewer than 95 % of the samples have the "
+        "same largest one (and 3 samples or more differ) or the signal to noise about the mean is below 6 dB; of other "
+        "numbers it is below 15 dB. The message names the next step: `sfnc bisect` finds the layer and the option to "
+        "change, or --levels gives more levels. No accuracy is known from this; `sfnc eval` measures it.",
+        severity="warning",
+    ),
     # -- proofs and artifacts ------------------------------------------------------------------------------------
     "SFN501": Code(
         EXIT_CHECK_FAILED,

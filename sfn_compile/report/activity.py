@@ -125,7 +125,8 @@ class Counter:
 
 @dataclass
 class Error:
-    """Sums of squares of one value: its signal (what varies over samples), the error of its own levels, that of its integers in the network.
+    """Sums of squares of one value: its signal about the mean, the error of its own levels, that of its integers in the
+    network.
 
     ``beyond``: values past the last code by more than half a step, of ``n``.
     """
