@@ -137,9 +137,12 @@ def _opened(path: Path) -> dict[str, Stored]:
         what = "there is no such file" if kind is None else f"it is {kind.name}; a file is needed"
         raise fail("SFN301", what, str(path), "" if kind is None else kind.data)
     try:
-        return mapped_arrays.stored(path)
+        found = mapped_arrays.stored(path)
     except READ_ERRORS as error:
         raise _unreadable(path, error) from error
+    if not found:
+        raise _unreadable(path, ValueError("there is no array in it"))
+    return found
 
 
 def _read(array: Stored, chosen: Array | None, path: Path) -> Array:
@@ -172,6 +175,8 @@ def _pick(arrays: Mapping[str, Stored], name: str, alone: bool, path: Path) -> s
 
 def _check_shape(x: Stored, source: ModelInput, where: str) -> None:
     shape = source.shape
+    if x.dtype.hasobject:
+        return  # said where it is read
     if x.ndim == 0 or x.shape[0] == 0 or x.size == 0:
         raise fail("SFN306", f"it holds no samples (shape {x.shape})", where, "save at least one sample; 512 are good")
     if tuple(x.shape[1:]) != shape:
@@ -182,8 +187,6 @@ def _check_shape(x: Stored, source: ModelInput, where: str) -> None:
             order = [list(x.shape[1:]).index(n) + 1 for n in shape]
             fix += f": x.transpose(0, {', '.join(map(str, order))})" if len(set(order)) == len(order) else ""
         raise fail("SFN303", f"its samples have shape {x.shape[1:]}, the model takes {shape}", where, fix)
-    if x.dtype.hasobject:
-        return  # said where it is read
     if x.dtype.kind not in "fiub":
         raise _wrong_type(x.dtype, source, where)
 

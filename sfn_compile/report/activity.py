@@ -189,6 +189,7 @@ class Seen:
             "saturation": counter.share(*at_end) if at_end and counter.counted else 0.0,
             "histogram": counter.histogram.tolist() if levels is not None else [],
             "unused": 0.0 if levels is None else counter.unused(levels.codes),
+            "stated": levels is not None and levels.imported,
             **(counter.neurons().as_dict() if levels is not None else dict.fromkeys(MEASURES, 0.0)),
         }  # fmt: skip
 
