@@ -29,8 +29,9 @@ def place(tmp_path, name: str):
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("archive/data.pkl", b"\x80\x02}q\x00.")
     else:
-        first = {"jpg": b"\xff\xd8\xff\xe0", "png": b"\x89PNG\r\n\x1a\n", "h5": b"\x89HDF\r\n\x1a\n", "gz": b"\x1f\x8b\x08",
-                 "nir": b"\x89HDF\r\n\x1a\n", "tflite": b"\x1c\0\0\0TFL3", "pth": b"\x80\x02}q"}  # fmt: skip
+        first = {"jpg": b"\xff\xd8\xff\xe0", "png": b"\x89PNG\r\n\x1a\n", "h5": b"\x89HDF\r\n\x1a\n",
+                 "gz": b"\x1f\x8b\x08", "nir": b"\x89HDF\r\n\x1a\n", "tflite": b"\x1c\0\0\0TFL3",
+                 "pth": b"\x80\x02}q"}  # fmt: skip
         path.write_bytes(first.get(name.rpartition(".")[2], b"1,2,3\n") + bytes(64))
     return path
 
