@@ -222,7 +222,7 @@ def _attention_table(rows: list[dict[str, Any]]) -> Table:
     for r in rows:
         zero, *quarters = (f"{100 * s:.0f}" for s in r["distribution"])
         cut = ", ".join(f"{100 * s:.1f}" for s in r["saturation"].values())
-        table.add_row(_short(r["name"].removesuffix("/exp"), 24), "x".join(map(str, r["shape"])), f"{zero} %",
+        table.add_row(_short(r["softmax"], 24), "x".join(map(str, r["shape"])), f"{zero} %",
                       f"{' '.join(quarters)} %", f"{r['places']:.1f}", f"{r['cap']:.2f}", f"{cut} %")  # fmt: skip
     return table
 

@@ -116,6 +116,12 @@ class GraphInput:
     host: tuple[HostOp, ...] = ()
     levels: Levels | None = None
 
+    @property
+    def chosen(self) -> Levels:
+        """The levels, of a graph in which they are chosen."""
+        assert self.levels is not None
+        return self.levels
+
     def stated(self, x: Array) -> Array:
         """Return the prepared input ``x`` as the network sees it: rounded where the model itself quantises it."""
         return self.levels.real(x) if self.levels is not None and self.levels.imported else np.asarray(x, np.float64)

@@ -15,7 +15,8 @@ from typing_extensions import assert_never
 
 from ..program.network import HostOp, MaxPool, Move, Normalization, Population, Product, Program, Projection, Step
 from .graph import Graph, Node
-from .ops import Activation, Expression, IntegerForm, Layer
+from .ops import Activation, Expression, FoldedReadout, FoldedSite, IntegerReadout, IntegerSite, Layer
+from .ops.stages import levels_of
 
 SHORT = 8  # numbers
 
@@ -43,21 +44,23 @@ def print_program(program: Program, origins: bool = False) -> str:
 def _node(node: Node, origins: bool) -> str:
     op = node.op
     if isinstance(op, Layer):
-        terms = _terms(*(op.integer if op.integer is not None else op).terms(node.inputs))
+        weights = op.integer if isinstance(op, IntegerSite | IntegerReadout) else op
+        terms = _terms(*weights.drivers(node.inputs))
         fire = "readout" if op.activation is None else _attributes(op.activation)
         norm = "" if (by := op.norm(node.inputs)) is None else f" / sum of %{by.source} over {by.axis}"
-        text = f"layer {terms}{norm} + {_array(op.bias)} -> {fire}{_levels(op.levels)}{_integers(op.integer)}"
+        fire += f"{_levels(levels_of(op))}{_relation(op)}{_integers(op)}"
+        text = f"layer {terms}{norm} + {_array(op.bias)} -> {fire}"
     else:
         text = f"{_attributes(op)} {' '.join('%' + s for s in node.inputs)}"
     line = f"%{node.name} : {_shape(node.type.shape)} {node.type.kind} = {text}"
     return line + (f"  # {', '.join(node.origin.nodes)} | {' '.join(node.origin.passes)}" if origins else "")
 
 
-def _integers(form: IntegerForm | None) -> str:
-    if form is None:
+def _integers(op: Layer) -> str:
+    if not isinstance(op, IntegerSite | IntegerReadout):
         return ""
-    ladder = "" if form.ladder is None else f" {_attributes(form.ladder)}"
-    return f"{ladder} unit {_array(form.alpha)} acc {form.acc_min}..{form.acc_max}"
+    ladder = f" {_attributes(op.ladder)}" if isinstance(op, FoldedSite | FoldedReadout) else ""
+    return f"{ladder} unit {_array(op.integer.alpha)} acc {op.integer.acc_min}..{op.integer.acc_max}"
 
 
 def _step(step: Step) -> str:
@@ -65,7 +68,8 @@ def _step(step: Step) -> str:
     if isinstance(step, Population):
         terms = _terms(step.projections, step.products)
         norm = "" if step.norm is None else f" / sum of %{step.norm.source} over {step.norm.axis}"
-        return f"{head}population {terms}{norm} -> {_attributes(step.ladder)} acc {step.acc_min}..{step.acc_max}"
+        fire = f"{_attributes(step.ladder)} acc {step.acc_min}..{step.acc_max}{_relation(step)}"
+        return f"{head}population {terms}{norm} -> {fire}"
     if isinstance(step, Normalization):
         what = f"axes={step.axes} epsilon={step.epsilon} bits={step.bits} gain={_array(step.gain)}"
         kind = "normalization" if step.centred else "root_mean_square"
@@ -79,8 +83,17 @@ def _step(step: Step) -> str:
 
 
 def _terms(projections: tuple[Projection, ...], products: tuple[Product, ...]) -> str:
-    texts = [f"{_attributes(p.map)} %{p.source}" for p in projections]
+    texts = [f"{_role(p)}{_attributes(p.map)} %{p.source}" for p in projections]
     return " + ".join([*texts, *(f"{_attributes(p.form)} %{p.left} * %{p.right}" for p in products)])
+
+
+def _relation(of: Layer | Population) -> str:
+    return "" if of.relation is None else f" {_attributes(of.relation)}"
+
+
+def _role(projection: Projection) -> str:
+    """Return what a term is there for, nothing of a weighted sum."""
+    return "" if projection.role == "main" else f"{projection.role} "
 
 
 def _attributes(obj: Any) -> str:

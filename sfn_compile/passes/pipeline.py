@@ -123,22 +123,22 @@ def _compare(before: Graph, after: Graph, probe: _Probe, by: str) -> None:
 class _Probe:
     """Evaluates one graph after the other on the same inputs.
 
-    A pass leaves most nodes alone, so what the graph before made of the same operator and the same arrays is not
+    A pass leaves most nodes alone, so what a node of this name made of the same operator and the same arrays is not
     computed again.
     """
 
     def __init__(self, inputs: Mapping[str, Array]):
         self.inputs = {name: np.asarray(x, np.float64) for name, x in inputs.items()}
-        # By the identities of an operator and of what it read; these are held beside the result, so that they stay.
-        self.known: dict[tuple[int, ...], tuple[Op, tuple[Array, ...], Array]] = {}
+        self.known: dict[str, tuple[Op, tuple[Array, ...], Array]] = {}  # by node: operator, what it read and made
 
     def evaluate(self, graph: Graph) -> dict[str, Array]:
         """Return every value ``(n, *shape)`` of a graph in float64, by name."""
         values, found = {i.name: self.inputs[i.name] for i in graph.inputs}, {}
         for node in graph.nodes:
             xs = tuple(values[s] for s in node.inputs)
-            key = (id(node.op), *map(id, xs))
-            found[key] = self.known.get(key) or (node.op, xs, node.op.evaluate(*xs))
-            values[node.name] = found[key][2]
+            op, read, made = self.known.get(node.name, (None, (), None))
+            same = op is node.op and len(read) == len(xs) and all(a is b for a, b in zip(read, xs, strict=True))
+            values[node.name] = made if same and made is not None else node.op.evaluate(*xs)
+            found[node.name] = (node.op, xs, values[node.name])
         self.known = found
         return values

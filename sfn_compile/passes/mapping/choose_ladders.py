@@ -21,14 +21,15 @@ from ...calibration.statistics import Statistics
 from ...foundation.diagnostics import fail
 from ...foundation.options import Options
 from ...graph.graph import Graph, GraphInput, Levels, Node
-from ...graph.ops import Activation, Layer, MaxPool, Normalize, is_row_exp
+from ...graph.ops import Activation, Layer, MaxPool, Normalize, Site, is_row_exp
 from ...graph.ops.layer import channel_rows
+from ...graph.ops.stages import at_levels, normal_at_levels
 from ...graph.steps import contracted, effective, moved_step, on_codes, rows_of, top_code
 from ...program.broadcast import Axis, along, channel_vector, spread
 from ...program.network import Conv, Dense, LinearMap, ProductForm, Shape, ValueInfo
 from ...program.ranges import largest
 from ..base import PassResult
-from ..decisions import NO_DECISIONS, Decisions
+from .decisions import NO_DECISIONS, Decisions
 from .lower import info_behind
 from .row_forms import ratio_step, ratio_weight
 from .shift_steps import moved_steps, power_of, weighted
@@ -104,27 +105,28 @@ class _Chooser:
         nodes = []
         for node in graph.nodes:
             if isinstance(node.op, Layer):
-                for p in node.op.terms(node.inputs)[0]:
+                for p in node.op.drivers(node.inputs)[0]:
                     if effective(p.map, steps[p.source], shapes[p.source]) is None:
                         ties.demand(p.source, -1 if isinstance(p.map, Dense) else 0, steps)
                         return None
-                for q in node.op.terms(node.inputs)[1]:
+                for q in node.op.drivers(node.inputs)[1]:
                     for side, factor in enumerate((q.left, q.right)):
                         if contracted(q.form, side, steps[factor], shapes[factor]):
                             ties.demand_rows(factor, -1 - side, steps)
                             return None
-                if node.op.levels is not None:
+                if isinstance(node.op, Site):
                     steps[node.name] = node.op.levels.step
                 elif node.op.activation is not None:
                     why = fine.get(node.name, ""), plain.get(node.name, "")
-                    levels = self._levels(node, node.op, steps, infos, ties, *why)
+                    levels = self._levels(node, node.op, node.op.activation, steps, infos, ties, *why)
                     steps[node.name] = levels.step
-                    chosen = replace(node.op, levels=levels, activation=self._reached(node, node.op.activation))
-                    node = _with(node, chosen)
+                    site = at_levels(node.op, self._reached(node, node.op, node.op.activation), levels)
+                    node = replace(node, op=site, origin=node.origin.touched_by(ChooseLadders.name))
             elif isinstance(node.op, Normalize):
                 levels = self._levels_of_rows(node, node.op, ties, fine.get(node.name, ""))
                 steps[node.name] = levels.step
-                node = _with(node, replace(node.op, levels=levels))
+                normal, origin = normal_at_levels(node.op, levels), node.origin.touched_by(ChooseLadders.name)
+                node = replace(node, op=normal, origin=origin)
             else:
                 read = node.inputs[0]
                 if isinstance(node.op, MaxPool) and channel_vector(steps[read], shapes[read], 0) is None:
@@ -151,12 +153,11 @@ class _Chooser:
             step = along(0, len(shape), ties.tied(source.name, step))
         return replace(source, levels=Levels(step, lo, hi, dead, "input encoding"))
 
-    def _reached(self, node: Node, activation: Activation) -> Activation:
+    def _reached(self, node: Node, layer: Layer, activation: Activation) -> Activation:
         """Return the activation; one that is not defined everywhere keeps to the range that the samples reached."""
-        assert isinstance(node.op, Layer)
         if not activation.is_local():
             return activation
-        low, high = (spread(node.op.axis, node.type.shape, v) for v in self.statistics[node.name].reached)
+        low, high = (spread(layer.axis, node.type.shape, v) for v in self.statistics[node.name].reached)
         return activation.within(low, high)
 
     def _range(self, site: str, activation: Activation, options: Options) -> tuple[int, int]:
@@ -204,12 +205,11 @@ class _Chooser:
         return "" if levels == self.options.levels else self._own_levels(site) or reason
 
     def _for_shifts(
-        self, node: Node, layer: Layer, found: RealLadder, codes: range, steps: Mapping[str, Array],
-        infos: Mapping[str, ValueInfo],
+        self, node: Node, layer: Layer, activation: Activation, found: RealLadder, codes: range,
+        steps: Mapping[str, Array], infos: Mapping[str, ValueInfo],
     ) -> Array:  # fmt: skip
         """Return the steps of a site, moved to where thresholds of 2^k serve best if its ladder is to be uniform."""
-        activation, shape = layer.activation, node.type.shape
-        assert activation is not None
+        shape = node.type.shape
         plain = activation.kind == "identity" or activation.linear_above_zero
         if not plain or found.book is not None or layer.norm_axis is not None:
             return found.step
@@ -221,24 +221,23 @@ class _Chooser:
             return power_of(self.statistics[source], step)
 
         longest = _longest(activation, codes[0], codes[-1])
-        terms = weighted(on_codes(node, steps, infos), shape, layer.axis, power)
+        terms = weighted(on_codes(node, layer, steps, infos), shape, layer.axis, power)
         bits = self.options.at(node.name).weight_bits
         return moved_steps(found.step, longest, self.statistics[node.name], codes, found.offset, terms, bits)
 
-    def _exponentials(self, node: Node, layer: Layer) -> int:
+    def _exponentials(self, node: Node, activation: Activation) -> int:
         """Return the highest code of a softmax's exponentials: so many that a row of them times values still fits.
 
         Values are taken to be signed, as those of attention are.
         """
-        assert layer.activation is not None
         wanted = self._options(node.name, "softmax").levels
-        row = node.type.shape[layer.activation.axis] * ((wanted + 1) // 2)
+        row = node.type.shape[activation.axis] * ((wanted + 1) // 2)
         return max(1, min(wanted, largest(self.options.acc_bits) // row))
 
     def _left_over(self, node: Node, layer: Layer, steps: Mapping[str, Array]) -> Levels:
         """Return levels that divide one step of the site whose rounding is carried on."""
         n = self._at(node.name).levels
-        step = steps[layer.carried(node.inputs)] / (n + 1)
+        step = steps[layer.rounding_of] / (n + 1)
         return Levels(step, -((n + 1) // 2), n // 2, np.zeros(step.shape, bool), "what rounding left of a residual")
 
     def _levels_of_rows(self, node: Node, op: Normalize, ties: Ties, reason: str) -> Levels:
@@ -252,48 +251,44 @@ class _Chooser:
         return Levels(step, lo, hi, spread(op.axis, shape, dead), said)
 
     def _levels(
-        self, node: Node, layer: Layer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo], ties: Ties,
-        reason: str, follows: str,
+        self, node: Node, layer: Layer, activation: Activation, steps: Mapping[str, Array],
+        infos: Mapping[str, ValueInfo], ties: Ties, reason: str, follows: str,
     ) -> Levels:  # fmt: skip
-        assert layer.activation is not None
         if is_row_exp(layer):
-            one, top = np.ones((1,) * len(node.type.shape)), self._exponentials(node, layer)
+            one, top = np.ones((1,) * len(node.type.shape)), self._exponentials(node, activation)
             return Levels(one / top, 0, top, one == 0, "exponential of a softmax: from 0 to the largest of its row")
-        if layer.carries:
+        if layer.rounding_of:
             return self._left_over(node, layer, steps)
         options = self._options(node.name, reason)
         options = plain(options) if follows else options
-        lo, hi = self._range(node.name, layer.activation, options)
+        lo, hi = self._range(node.name, activation, options)
         # SFormer's cap: the largest weight of attention is the one that must not be cut.
-        method = of_largest if layer.norm_axis is not None and layer.maps else of_site
+        method = of_largest if layer.norm_axis is not None and layer.terms else of_site
         found = self._search(node.name, ties.groups(node.name), lo, hi, options, method)
         lo, hi = found.ends(lo, hi)
-        step = np.minimum(found.step, _longest(layer.activation, lo, hi))
+        step = np.minimum(found.step, _longest(activation, lo, hi))
         dead = step <= 0
         rows = _rows_on_codes(node, layer, steps, infos)
         if dead.any():
             # No larger than that of any live channel: readers would have to spend their weights' bits on a dead one.
             most = step[~dead].max(initial=0) or np.inf
             step[dead] = np.minimum(_step_of_weights(node, layer, rows)[dead], most)
-        if layer.activation.linear_above_zero:
+        if activation.linear_above_zero:
             step = np.maximum(step, FLOOR * rounding_noise(rows))
         if self.decisions.is_bounded(node.name):
-            step = np.minimum(step, _longest(layer.activation, lo, hi))
+            step = np.minimum(step, _longest(activation, lo, hi))
         if options.threshold == "pow2" and self.options.stretch(node.name) == 1 and ties.groups(node.name) is None:
-            step = self._for_shifts(node, layer, replace(found, step=step), range(lo, hi + 1), steps, infos)
+            codes = range(lo, hi + 1)
+            step = self._for_shifts(node, layer, activation, replace(found, step=step), codes, steps, infos)
         step = ties.tied(node.name, step)
         if layer.norm_axis is not None:
-            terms = on_codes(node, steps, infos)
+            terms = on_codes(node, layer, steps, infos)
             term: LinearMap | ProductForm = terms[1][0].form if terms[1] else terms[0][0].map
             unit = np.abs(rows_of(term, node.type.shape, layer.axis)).max(axis=1)
             step = ratio_step(step, unit, ratio_weight(terms, infos, options))
         axis, shape, said = layer.axis, node.type.shape, self._said(node.name, reason, follows)
         return Levels(spread(axis, shape, step), lo, hi, spread(axis, shape, dead), said, book=found.book,
                       offset=found.offset)  # fmt: skip
-
-
-def _with(node: Node, op: Layer | Normalize) -> Node:
-    return replace(node, op=op, origin=node.origin.touched_by(ChooseLadders.name))
 
 
 def _longest(activation: Activation, lo: int, hi: int) -> float:
@@ -309,7 +304,7 @@ def _rows_on_codes(node: Node, layer: Layer, steps: Mapping[str, Array], infos: 
     One code of a factor is worth what the other factor stands at; codes spread evenly over 0..hi have the root mean
     square hi / sqrt(3).
     """
-    shape, (projections, products) = node.type.shape, on_codes(node, steps, infos)
+    shape, (projections, products) = node.type.shape, on_codes(node, layer, steps, infos)
     rows = [_row(p.map, shape, layer.axis) for p in projections]
     for p in products:
         row = _row(p.form, shape, layer.axis) / np.sqrt(3)

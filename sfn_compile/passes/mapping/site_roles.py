@@ -18,7 +18,7 @@ def fine_sites(graph: Graph) -> dict[str, str]:
     """
     nodes, users, found = graph.by_name(), graph.users(), dict[str, str]()
     waiting = [
-        s for n in graph.nodes if isinstance(n.op, Layer) for q in n.op.terms(n.inputs)[1]
+        s for n in graph.nodes if isinstance(n.op, Layer) for q in n.op.drivers(n.inputs)[1]
         if isinstance(q.form, Matmul) for s in (q.left, q.right)
     ]  # fmt: skip
     while waiting:
@@ -44,14 +44,14 @@ def plain_sites(graph: Graph) -> dict[str, str]:
     for node in graph.nodes:
         if isinstance(node.op, Layer) and node.op.norm_axis is not None:
             found[node.name] = "its threshold follows the sum of a row"
-        if isinstance(node.op, Layer) and node.op.carries:
-            found[node.op.carried(node.inputs)] = "what its rounding leaves is carried on"
+        if isinstance(node.op, Layer) and node.op.rounding_of:
+            found[node.op.rounding_of] = "what its rounding leaves is carried on"
     return found
 
 
 def _is_signed(layer: Layer, readers: list[Node]) -> bool:
     """Return whether a Layer fires a sum as it is, and nothing carries on what its rounding leaves."""
-    carried = layer.carries or any(isinstance(u.op, Layer) and u.op.carries for u in readers)
+    carried = layer.rounding_of or any(isinstance(u.op, Layer) and u.op.rounding_of for u in readers)
     return layer.activation is not None and layer.activation.kind == "identity" and not carried
 
 
@@ -66,4 +66,4 @@ def _adds(reader: Node, value: str) -> bool:
     """Return whether a Layer reads a value as it is, element by element."""
     if not isinstance(reader.op, Layer):
         return False
-    return any(p.source == value and isinstance(p.map, Identity) for p in reader.op.terms(reader.inputs)[0])
+    return any(p.source == value and isinstance(p.map, Identity) for p in reader.op.drivers(reader.inputs)[0])

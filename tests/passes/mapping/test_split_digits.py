@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from sfn_compile.graph.graph import Levels
 from sfn_compile.graph.ops import Layer
-from sfn_compile.passes.decisions import Decision, Decisions
 from sfn_compile.passes.invariants import INVARIANTS
+from sfn_compile.passes.mapping.decisions import Decision, Decisions
 from sfn_compile.passes.mapping.split_digits import (
     SplitDigits,
     _first,
@@ -22,6 +22,7 @@ from sfn_compile.passes.mapping.split_digits import (
     levels_in_two_digits,
     wholes,
 )
+from sfn_compile.program.network import Carries, SecondDigit
 
 from ...frontend.tiny_onnx import imported, noise, samples, tiny
 from ..pass_examples import NETWORKS, fixed, mapped, network, structured, worst_lie
@@ -46,7 +47,7 @@ def test_real_numbers_stay_what_they_are(name, tmp_path):
     can = divisible(mapped(graph, samples(original, 16)))
     sites = [s for s in can if graph.by_name()[s].op.activation.kind != "clip"]  # of a bound only codes are the same
     split = SplitDigits(dict.fromkeys(sites, 4)).run(graph).graph
-    assert len([n for n in split.nodes if isinstance(n.op, Layer) and n.op.carries]) >= len(sites)
+    assert len([n for n in split.nodes if isinstance(n.op, Layer) and n.op.rounding_of]) >= len(sites)
     assert all(not INVARIANTS[i](split) for i in graph.invariants)
     assert worst_lie(original, split, samples(original, 4)) < 1e-9
 
@@ -132,6 +133,16 @@ def test_what_two_digits_are_together_is_what_the_site_was(tmp_path):
     assert (site, whole.second, whole.base) == ("r", "r/carry", 4)
     assert (whole.levels.lo, whole.levels.hi, whole.levels.offset) == (before.lo, before.hi, before.offset)
     assert wholes(graph) == {}
+
+
+@pytest.mark.parametrize("relation", [None, SecondDigit("x", 4), Carries("t")])
+def test_a_relation_that_names_another_population_than_the_sum_subtracts_is_found(relation, tmp_path):
+    _, graph = chosen(BODY, tmp_path, **WEIGHTS)
+    split = SplitDigits({"r": 4}).run(graph).graph
+    assert split.by_name()["r/carry"].op.relation == SecondDigit("r", 4)
+    assert INVARIANTS["sites-placed"](split) == []
+    wrong = [replace(n, op=replace(n.op, relation=relation)) if n.name == "r/carry" else n for n in split.nodes]
+    assert INVARIANTS["sites-placed"](replace(split, nodes=tuple(wrong))) == ["r/carry"]
 
 
 def test_what_leaves_the_network_behind_a_move_stays_one_population(tmp_path):

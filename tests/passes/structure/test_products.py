@@ -96,7 +96,7 @@ def test_products_of_matrix_products_keep_their_channels_on_the_last_axis(tmp_pa
 def weight_errors(graph: Graph, name: str) -> Array:
     """|integer weight * alpha - real weight| of the products of a layer, as a share of the real weight."""
     node, layer, steps = graph.by_name()[name], the_layer(graph, name), all_steps(graph)
-    _, products = layer.terms(node.inputs)
+    _, products = layer.drivers(node.inputs)
     errors = []
     for product, form in zip(products, layer.integer.products, strict=True):
         real = effective_product(product.form, steps[product.left], steps[product.right], len(node.type.shape)).weight

@@ -27,10 +27,10 @@ from sfn_compile.graph.printer import print_graph
 from sfn_compile.passes.mapping.fold_thresholds import FoldThresholds
 from sfn_compile.passes.pipeline import run_passes, structure
 
-from ..frontend.tiny_onnx import imported, noise, tiny
-from .pass_examples import EvaluatedRunner
+from ...frontend.tiny_onnx import imported, noise, tiny
+from ..pass_examples import EvaluatedRunner
 
-GOLDEN = Path(__file__).parent / "golden" / "mapping"
+GOLDEN = Path(__file__).parent / "golden"
 
 
 class Runner(EvaluatedRunner):
