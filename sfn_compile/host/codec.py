@@ -46,6 +46,7 @@ def apply_host(op: HostOp, x: Array) -> Array:
 
 def prepare(encoding: Encoding | Any, x: Array) -> Array:
     """Return a model input ``(n, *model_shape)`` after the host operations that stand before the network."""
+    x = np.asarray(x)  # of samples that stay in their file
     for op in encoding.host:
         x = apply_host(op, x if op.kind == "move" else x.astype(np.float64))
     return x
