@@ -283,6 +283,14 @@ def floats():
     return b.build(b.share("y", Product("e", "e", Elementwise(ONE[0])), norm="e", axis=1, lo=2, hi=9))
 
 
+def four_axes():
+    """Element by element on a sample of four axes: one kernel over channels and all places."""
+    b = Builder((2, 1, 3, 2), lo=-8, hi=7)
+    b.fire("a", Projection("x", Identity(b.weights(2, 1, 1, 1))), hi=31)
+    b.fire("b", Projection("a", Identity(b.weights(2, 1, 1, 1))), Projection("x", Identity(b.weights(2, 1, 1, 1))), hi=31)
+    return b.build(b.fire("y", Projection("b", Identity(b.weights(2, 1, 3, 2))), lo=-1, hi=0))
+
+
 MORE = {
     wide_rows: {"ReduceMax": 1, "ReduceSum": 2, "Div": 3, "Floor": 1, "GreaterOrEqual": 8},
     doubles: {"ReduceMax": 1, "ReduceSum": 3, "Sqrt": 1, "Floor": 4, "MatMul": 4},
@@ -295,6 +303,7 @@ MORE = {
     even_block: {"QLinearConv": 2, "Gather": 1, "Slice": 0},
     small_images: {"QLinearConv": 1, "Gather": 1, "Concat": 0},
     bottleneck: {"QLinearConv": 2, "Concat": 1},
+    four_axes: {"QLinearConv": 2},
     one_axis_block: {"QLinearConv": 2},
     rows_of_features: {"QLinearConv": 2, "MatMul": 0},
     even_thetas: {"Conv": 0, "QLinearConv": 3},

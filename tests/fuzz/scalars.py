@@ -145,7 +145,7 @@ def quantised_dense(g: Writer, x: Value) -> Value | None:
         return None
     scale, zero = _grid(g, x, "uint8")
     n, out = x.shape[-1], g.rng.randint(1, 5)
-    weight = g.constant(g.numbers.integers(-127, 128, (n, out)), "int8")
+    weight = g.constant(g.numbers.integers(-63, 64, (n, out)), "int8")
     w_scale = np.float32(0.6 / np.sqrt(n) / 64)
     y_scale, y_zero = g.constant(np.float32(g.rng.choice([0.02, 0.05]))), g.constant(128, "uint8")
     q = g.node("QuantizeLinear", x, scale, zero)
@@ -159,7 +159,7 @@ def quantised_conv(g: Writer, x: Value) -> Value | None:
         return None
     scale, zero = _grid(g, x, "uint8")
     c, out, kernel = x.shape[0], g.rng.randint(1, 4), [g.rng.randint(1, 2) for _ in x.shape[1:]]
-    weight = g.constant(g.numbers.integers(-127, 128, (out, c, *kernel)), "int8")
+    weight = g.constant(g.numbers.integers(-63, 64, (out, c, *kernel)), "int8")
     w_scale, w_zero = g.constant(np.float32(0.01)), g.constant(0, "int8")
     q = g.node("QuantizeLinear", x, scale, zero)
     if g.rng.randrange(2):

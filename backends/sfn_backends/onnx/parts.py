@@ -98,7 +98,10 @@ class Joined:
 
 
 def as_conv(linear: LinearMap, source: Shape) -> Conv | None:
-    """Return a map of ``(c, *space)`` as a convolution with two space axes (one put in front); None if it is none."""
+    """Return a map of ``(c, *space)`` as a convolution with two space axes (one put in front); None if it is none.
+
+    More than two space axes, which only an Identity has, count as one.
+    """
     conv = _spread(linear, source)
     if conv is None or len(conv.strides) == 2:
         return conv
@@ -112,7 +115,7 @@ def _spread(linear: LinearMap, source: Shape) -> Conv | None:
         return None
     if not isinstance(linear, Identity | SumPool):
         assert_never(linear)
-    ones = (1,) * (len(source) - 1)
+    ones = (1,) * min(len(source) - 1, 2)
     per_channel = channel_vector(linear.weight, linear.out_shape(source), 0)
     if per_channel is None:
         return None
