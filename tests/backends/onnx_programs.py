@@ -17,6 +17,7 @@ from sfn_compile.program.network import (
     Product,
     Projection,
     Ratio,
+    Reshape,
     Slice,
     SumPool,
     Table,
@@ -291,6 +292,18 @@ def four_axes():
     return b.build(b.fire("y", Projection("b", Identity(b.weights(2, 1, 3, 2))), lo=-1, hi=0))
 
 
+def no_thresholds():
+    """Populations of a single code, as constant functions make: of a map, of a vector, in front of a convolution."""
+    b = Builder((2, 3, 3), lo=-8, hi=7)
+    for name, code in (("a", 3), ("b", -2), ("c", 0)):
+        b.fire(name, Projection("x", Identity(b.weights(2, 1, 1))))
+        redo(b, ladder=Table(np.zeros((1, 1, 1, 0), np.int64), np.array([code])))
+    b.fire("d", *(Projection(s, conv(b.weights(2, 2, 1, 1))) for s in "abcx"), hi=31)
+    b.fire("e", Projection(b.move("f", Reshape((18,)), "d"), Dense(b.weights(3, 18))))
+    redo(b, ladder=Table(np.zeros((3, 0), np.int64), np.array([200])))
+    return b.build(b.fire("y", Projection("e", Dense(b.weights(2, 3))), kind="readout"))
+
+
 MORE = {
     wide_rows: {"ReduceMax": 1, "ReduceSum": 2, "Div": 3, "Floor": 1, "GreaterOrEqual": 8},
     doubles: {"ReduceMax": 1, "ReduceSum": 3, "Sqrt": 1, "Floor": 4, "MatMul": 4},
@@ -304,6 +317,7 @@ MORE = {
     small_images: {"QLinearConv": 1, "Gather": 1, "Concat": 0},
     bottleneck: {"QLinearConv": 2, "Concat": 1},
     four_axes: {"QLinearConv": 2},
+    no_thresholds: {"QLinearConv": 1, "GreaterOrEqual": 4},
     one_axis_block: {"QLinearConv": 2},
     rows_of_features: {"QLinearConv": 2, "MatMul": 0},
     even_thetas: {"Conv": 0, "QLinearConv": 3},

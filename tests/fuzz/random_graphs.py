@@ -124,7 +124,8 @@ def _ends(writer: Writer, values: list[Value]) -> list[Value]:
         raise Unfit("empty")
     last = computed[-1]
     if last.shape and writer.rng.random() < 0.15:
-        last = writer.node(writer.rng.choice(["Softmax", "Sigmoid", "Tanh"]), last)
+        op = writer.rng.choice(["Softmax", "LogSoftmax", "Sigmoid", "Tanh"])
+        last = writer.node(op, last, **({"axis": len(last.shape)} if "Softmax" in op else {}))
     if last.shape and last.shape[-1] > 1 and writer.rng.random() < 0.05:
         last = writer.node(writer.rng.choice(["ArgMax", "ArgMin"]), last, axis=len(last.shape))
     others = [v for v in computed[:-1] if v is not last]

@@ -56,7 +56,7 @@ def clip(g: Writer, x: Value) -> Value | None:
 
 def softmax(g: Writer, x: Value) -> Value | None:
     """Softmax along the last axis."""
-    return g.node(g.rng.choice(["Softmax", "Softmax", "LogSoftmax"]), x, axis=len(x.shape)) if x.shape else None
+    return g.node("Softmax", x, axis=len(x.shape)) if x.shape else None
 
 
 def gate(g: Writer, x: Value) -> Value | None:
