@@ -304,6 +304,23 @@ def no_thresholds():
     return b.build(b.fire("y", Projection("e", Dense(b.weights(2, 3))), kind="readout"))
 
 
+def grown_by_padding():
+    """A kernel whose padding makes the map wider, beside skips: they are no columns of what it reads."""
+    b = Builder((4, 4, 4), lo=-8, hi=7)
+    wide = Conv(b.weights(6, 4, 1, 2), (1, 1), ((0, 0), (1, 1)), (1, 1))
+    b.fire("a", Projection("x", wide), lo=-8, hi=7)
+    skip = Projection("a", Identity(b.weights(6, 1, 1)))
+    return b.build(b.fire("y", Projection("x", wide), skip, lo=-8, hi=7))
+
+
+def windows_of_two_maps():
+    """Strided kernels that are alike on maps of eight and of nine columns."""
+    b = Builder((4, 3, 9), lo=-8, hi=7)
+    b.fire("a", Projection("x", Conv(b.weights(4, 4, 1, 2), (1, 1), ((0, 0), (0, 0)), (1, 1))), lo=-8, hi=7)
+    pair = (Projection(s, Conv(b.weights(5, 4, 1, 2), (1, 2), ((0, 0), (0, 0)), (1, 1))) for s in "ax")
+    return b.build(b.fire("y", *pair, lo=-8, hi=7))
+
+
 MORE = {
     wide_rows: {"ReduceMax": 1, "ReduceSum": 2, "Div": 3, "Floor": 1, "GreaterOrEqual": 8},
     doubles: {"ReduceMax": 1, "ReduceSum": 3, "Sqrt": 1, "Floor": 4, "MatMul": 4},
@@ -318,6 +335,8 @@ MORE = {
     bottleneck: {"QLinearConv": 2, "Concat": 1},
     four_axes: {"QLinearConv": 2},
     no_thresholds: {"QLinearConv": 1, "GreaterOrEqual": 4},
+    grown_by_padding: {"QLinearConv": 2},
+    windows_of_two_maps: {"QLinearConv": 2},
     one_axis_block: {"QLinearConv": 2},
     rows_of_features: {"QLinearConv": 2, "MatMul": 0},
     even_thetas: {"Conv": 0, "QLinearConv": 3},
