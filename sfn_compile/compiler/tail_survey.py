@@ -73,7 +73,7 @@ def _with_tail(loaded: LoadedModel, asked: Collection[str]) -> LoadedModel:
 def _inside(graph: Graph) -> tuple[list[Diagnostic], set[str]]:
     """Return what stands inside the network and only the host can compute, and the ONNX nodes of Softmaxes there."""
     try:
-        split = SplitHost().run(graph)
+        split = SplitHost().run(graph).graph
     except CompileError as error:
         return list(error.diagnostics), set()
     return [], {n.origin.nodes[0] for n in split.nodes if isinstance(n.op, Softmax)}
