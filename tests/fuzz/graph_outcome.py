@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import traceback
 from pathlib import Path
@@ -81,12 +82,14 @@ def _refused(error: CompileError) -> str:
 
 
 def _far_below(report: dict[str, Any], program: Program, outputs: dict[str, Any]) -> list[str]:
-    """Return the outputs whose signal to noise falls below that of their row in the report."""
+    """Return the outputs whose signal to noise falls below that of their row in the report, the same numbers."""
     rows = {row["name"]: row["sqnr_accumulated_db"] for row in report["layers"]}
+    info = program.values()
     found = []
     for decoding in program.outputs:
         said, got = rows.get(decoding.value), outputs.get(decoding.name, {}).get("sqnr_db")
-        same = all(op.kind in ("move", "affine") and op.kind == "move" for op in decoding.host)
+        whole = math.prod(decoding.shape) == math.prod(info[decoding.value].shape)
+        same = whole and all(op.kind == "move" for op in decoding.host)
         if same and said is not None and got is not None and got < min(said, 100) - MARGIN_DB:
             found.append(f"output {decoding.name} has {got:.1f} dB, the report says {said:.1f}")
     return found
