@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-FORMATS = (3, 4)  # 4 adds roles and relations, of which no integer depends
+FORMAT = 4
 
 
 def read_program(folder: Path) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def read_program(folder: Path) -> dict[str, Any]:
     with np.load(folder / "program.npz", allow_pickle=False) as arrays:
         program: dict[str, Any] = _resolved(tree, dict(arrays))
     assert program["class"] == "Program"
-    assert program["format"] in FORMATS
+    assert program["format"] == FORMAT
     return program
 
 
