@@ -111,7 +111,7 @@ def batch_norm(g: Writer, x: Value) -> Value | None:
 def norm(g: Writer, x: Value) -> Value | None:
     """LayerNormalization, InstanceNormalization, GroupNormalization or RMSNormalization."""
     rng, c = g.rng, x.shape[0] if x.shape else 0
-    kind = rng.choice(["layer", "instance", "group", "rms", "simplified"])
+    kind = rng.choice(["layer", "instance", "group", "rms"])
     if kind == "instance" and space(x) in (1, 2):
         return g.node("InstanceNormalization", x, g.normal(c, mean=1), g.normal(c))
     if kind == "group" and g.opset >= 18 and space(x) in (1, 2) and c % 2 == 0:
@@ -124,8 +124,6 @@ def norm(g: Writer, x: Value) -> Value | None:
         return g.node("LayerNormalization", x, gain, g.normal(x.shape[-1]), axis=-1)
     if kind == "rms" and g.opset >= 23:
         return g.node("RMSNormalization", x, gain, axis=-1)
-    if kind == "simplified":
-        return g.node("SimplifiedLayerNormalization", x, gain, axis=-1)
     return None
 
 
