@@ -163,7 +163,7 @@ class Statistics:
 
 @lru_cache(maxsize=64)
 def _edges(codes: range | tuple[int, ...], offset: float) -> Array:
-    """Return from where on each of the ascending codes but the first is due, in steps: asked for at every step tried."""
+    """Return from where on, in steps, each of the ascending codes but the first is due: asked for at every trial."""
     edges = np.array([float(v) for v in due(codes, offset)])
     edges.flags.writeable = False
     return edges

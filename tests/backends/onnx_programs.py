@@ -288,7 +288,9 @@ def four_axes():
     """Element by element on a sample of four axes: one kernel over channels and all places."""
     b = Builder((2, 1, 3, 2), lo=-8, hi=7)
     b.fire("a", Projection("x", Identity(b.weights(2, 1, 1, 1))), hi=31)
-    b.fire("b", Projection("a", Identity(b.weights(2, 1, 1, 1))), Projection("x", Identity(b.weights(2, 1, 1, 1))), hi=31)
+    b.fire(
+        "b", Projection("a", Identity(b.weights(2, 1, 1, 1))), Projection("x", Identity(b.weights(2, 1, 1, 1))), hi=31
+    )
     return b.build(b.fire("y", Projection("b", Identity(b.weights(2, 1, 3, 2))), lo=-1, hi=0))
 
 

@@ -2,8 +2,8 @@
 
     python -m tests.fuzz.graphs --cases 1000 --first 0 --seconds 120
 
-A case is a number: `--cases 1 --first NUMBER --save FOLDER` makes it again. A worker with a memory limit runs the cases;
-one that dies or takes too long is replaced, and the case is reported. Exit status 1 where a case is BAD.
+A case is a number: `--cases 1 --first NUMBER --save FOLDER` makes it again. A worker with a memory limit runs the
+cases; one that dies or takes too long is replaced, and the case is reported. Exit status 1 where a case is BAD.
 """
 
 from __future__ import annotations

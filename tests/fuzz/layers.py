@@ -59,7 +59,9 @@ def gemm(g: Writer, x: Value) -> Value | None:
     n, out, turned = x.shape[0], g.rng.randint(1, 6), g.rng.randrange(2)
     weight = g.normal(*((out, n) if turned else (n, out)), scale=1 / math.sqrt(n))
     bias = [g.normal(out, scale=0.3)] if g.opset < 11 or g.rng.random() < 0.7 else []
-    return g.node("Gemm", x, weight, *bias, transB=turned, alpha=g.rng.choice([1.0, 0.5]), beta=g.rng.choice([1.0, 2.0]))
+    return g.node(
+        "Gemm", x, weight, *bias, transB=turned, alpha=g.rng.choice([1.0, 0.5]), beta=g.rng.choice([1.0, 2.0])
+    )
 
 
 def matmul(g: Writer, x: Value) -> Value | None:
@@ -105,7 +107,9 @@ def batch_norm(g: Writer, x: Value) -> Value | None:
         return None
     c = x.shape[0]
     variance = g.constant(0.3 + g.numbers.random(c))
-    return g.node("BatchNormalization", x, g.normal(c, mean=1, scale=0.4), g.normal(c), g.normal(c, scale=0.5), variance)
+    return g.node(
+        "BatchNormalization", x, g.normal(c, mean=1, scale=0.4), g.normal(c), g.normal(c, scale=0.5), variance
+    )
 
 
 def norm(g: Writer, x: Value) -> Value | None:

@@ -67,7 +67,11 @@ def gate(g: Writer, x: Value) -> Value | None:
 # -- steps ------------------------------------------------------------------------------------------------------
 def sign(g: Writer, x: Value) -> Value | None:
     """Sign, as it is or of a shifted value."""
-    return g.node("Sign", x if g.opset >= 9 and g.rng.randrange(2) else g.node("Add", x, g.constant(-0.2))) if g.opset >= 9 else None
+    return (
+        g.node("Sign", x if g.opset >= 9 and g.rng.randrange(2) else g.node("Add", x, g.constant(-0.2)))
+        if g.opset >= 9
+        else None
+    )
 
 
 def compared(g: Writer, x: Value) -> Value | None:

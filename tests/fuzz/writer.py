@@ -82,9 +82,7 @@ class Writer:
         """Return the value of a new node with one output. Raises Unfit."""
         return self.several(op, 1, *inputs, domain=domain, **attributes)[0]
 
-    def several(
-        self, op: str, n: int, *inputs: Value | str, domain: str = "", **attributes: Any
-    ) -> tuple[Value, ...]:
+    def several(self, op: str, n: int, *inputs: Value | str, domain: str = "", **attributes: Any) -> tuple[Value, ...]:
         """Return the values of a new node with ``n`` outputs. Raises Unfit."""
         names = [f"{self.name()}_{i}" if n > 1 else self.name() for i in range(n)]
         read = [i.name if isinstance(i, Value) else i for i in inputs]

@@ -34,7 +34,7 @@ def _resolved(tree: Any, arrays: dict[str, Array]) -> Any:
 
 
 def read_golden(folder: Path) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Return (samples by model input, integers by value) of ``golden.npz``, as ``docs/spec/files.md`` section 1 says."""
+    """Return (samples by model input, integers by value) of ``golden.npz``: ``docs/spec/files.md``, section 1."""
     with np.load(folder / "golden.npz", allow_pickle=False) as found:
         inputs = [str(n) for n in found["inputs"]]
         keys = ["x"] if len(inputs) == 1 else [f"x{i:05d}" for i in range(len(inputs))]

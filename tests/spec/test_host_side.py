@@ -18,7 +18,11 @@ from . import host_side
 
 PAGE = (Path(__file__).parents[2] / "docs" / "spec" / "host.md").read_text(encoding="utf-8")
 STEP = np.array([0.25, 0.5, 1.0])
-X = np.concatenate([np.linspace(-4, 4, 33), [0.0, -0.125, 0.375, 1e-300, 1e30, -1e30]]).repeat(3)[:117].reshape(13, 3, 3)
+X = (
+    np.concatenate([np.linspace(-4, 4, 33), [0.0, -0.125, 0.375, 1e-300, 1e30, -1e30]])
+    .repeat(3)[:117]
+    .reshape(13, 3, 3)
+)
 ARGUMENTS = {
     "affine": {"scale": STEP, "bias": np.array(0.3)},
     "move": {"op": Transpose((1, 0))},

@@ -73,7 +73,7 @@ class Rows:
 
 
 def rows_of(step: Population) -> Rows | None:
-    """Return the thresholds of a population whose codes are consecutive; None for other ladders, for none and for too many."""
+    """Return the thresholds of a population whose codes are consecutive; None for other ladders, none and too many."""
     ladder = step.ladder
     if isinstance(ladder, RowTable | Ratio | Readout):
         return None

@@ -186,7 +186,9 @@ def _share_columns(parts: list[Part], columns: int) -> bool:
     have a place in the kernel and stand beside a tensor of as many.
     """
     wide = [p for p in parts if p.width > 1]
-    alike = {(p.shape[2], p.width, p.home, p.conv.strides[1], p.conv.pads[1], p.conv.dilations[1], p.zero) for p in wide}
+    alike = {
+        (p.shape[2], p.width, p.home, p.conv.strides[1], p.conv.pads[1], p.conv.dilations[1], p.zero) for p in wide
+    }
     alone = len(wide) == len(parts)
     fits = all(p.conv.strides[1] == 1 and p.home < p.width and p.shape[2] == columns for p in wide)
     return len(alike) <= 1 and (alone or fits)
