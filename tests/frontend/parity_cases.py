@@ -388,6 +388,8 @@ CASES: dict[str, tuple[str, dict]] = {
         {"s": ints(-1, 4), "e": ints(-(2**62), 1), "a": ints(1, 3), "t": ints(-1, -2)}),
     "Slice backwards and forwards": (
         "y = Slice(x, s, e, a, t)", {"s": ints(5, 1), "e": ints(0, 6), "a": ints(2, 3), "t": ints(-2, 2)}),
+    "Slice backwards and cut at the end": (
+        "y = Slice(x, s, e, a, t)", {"s": ints(0, -1), "e": ints(2, -9), "a": ints(1, 2), "t": ints(1, -1)}),
     "Slice that keeps the batch": ("y = Slice(x, s, e)", {"s": ints(0, 1), "e": ints(2**62, 3)}),
     "Pad by attributes": ('y = Pad<mode="constant", pads=[0,1,2,0,0,0,1,3]>(x)', {"opset": 2}),
     "Pad by inputs": ("y = Pad(x, p)", {"p": ints(0, 0, 1, 2, 0, 0, 3, 4), "opset": 11}),

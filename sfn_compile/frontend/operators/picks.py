@@ -70,13 +70,12 @@ def slice_(node: OnnxNode) -> None:
         ranges[axis] = slice(start, end, step).indices(shape[axis]) if step else (0, 0, 1)
         if not len(range(*ranges[axis])):
             raise node.refuse(f"[{start}:{end}:{step}] leaves nothing of axis {raw % rank} of length {shape[axis]}")
-    picked: list[MoveOp] = []
-    for axis, bounds in enumerate(ranges):
-        if bounds[2] < 0:
-            picked.append(Take(axis, tuple(range(*bounds))))
-            ranges[axis] = (0, len(range(*bounds)), 1)
-    if not picked or tuple(ranges) != tuple((0, len(range(*r)), 1) for r in ranges):
-        picked.append(Slice(tuple(ranges)))
+    backwards = {axis: tuple(range(*bounds)) for axis, bounds in enumerate(ranges) if bounds[2] < 0}
+    picked: list[MoveOp] = [Take(axis, places) for axis, places in backwards.items()]
+    whole = [(0, len(backwards.get(axis, range(d))), 1) for axis, d in enumerate(shape)]  # of what is left to cut
+    cut = [whole[axis] if axis in backwards else bounds for axis, bounds in enumerate(ranges)]
+    if not picked or cut != whole:
+        picked.append(Slice(tuple(cut)))
     chain(node, node.value(), picked)
 
 
