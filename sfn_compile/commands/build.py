@@ -21,7 +21,7 @@ from ..foundation.options import Options
 from ..foundation.samples import ModelInput, n_samples, part
 from ..foundation.version import __version__
 from ..frontend.load import external_files
-from ..host import model_outputs
+from ..host import model_inputs, model_outputs
 from ..host.codec import encode_all
 from ..program.network import Program
 from ..report import likeness, measure, page
@@ -144,9 +144,10 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
     for name in external_files(done.loaded.model):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         build_folder.copy_file(done.loaded.path.parent / name, folder / name)
-    tail = done.loaded.tail
-    if tail is not None:
-        (folder / model_outputs.FILE).write_bytes(tail.model)
+    head, tail = done.loaded.head, done.loaded.tail
+    for file, part_of_model in ((model_inputs.FILE, head), (model_outputs.FILE, tail)):
+        if part_of_model is not None:
+            (folder / file).write_bytes(part_of_model.model)
     x = done.calibration.x
     values = done.program.values()
     size = sum(int(np.prod(v.shape)) for v in values.values())
@@ -157,11 +158,8 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
     measured = measure.layers(done.graph, done.program, done.runner, part(x, slice(MEASURED_SAMPLES)))
     progress("measure", 1, 1)
     return {
-        "coverage": {
-            "nodes": done.loaded.n_nodes,
-            "mapped": done.loaded.n_nodes - len(tail.nodes if tail else ()),
-            "host": len(tail.nodes) if tail else 0,
-        },
+        "coverage": done.loaded.coverage(),
+        "host_head": model_inputs.facts(head),
         "host_tail": model_outputs.facts(done.loaded.output_names, tail),
         "encoder": [op.kind for e in done.program.inputs for op in e.host],
         "decoder": [op.kind for d in done.program.outputs for op in d.host],
@@ -216,6 +214,7 @@ def _facts(done: Compilation) -> dict[str, Any]:
         "format": done.program.format,
         "model": {"name": done.loaded.path.name, "sha256": done.loaded.sha256, **_input_facts(done.loaded.inputs),
                   "batch": done.loaded.batch},
+        "host_head": model_inputs.facts(done.loaded.head),
         "host_tail": model_outputs.facts(done.loaded.output_names, done.loaded.tail),
         "calibration": {"source": done.calibration.source, "sha256": done.calibration.sha256,
                         "samples": len(done.calibration)},

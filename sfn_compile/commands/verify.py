@@ -17,6 +17,7 @@ from ..foundation.options import ONE_PROCESS, Machine, check_choice
 from ..foundation.samples import Samples, n_samples, part
 from ..foundation.version import __version__
 from ..host.codec import encode_all
+from ..host.model_inputs import open_beginning
 from ..program.network import Program
 from ..simulator.run import run_codes
 from .target_proof import Expected, n_different, not_executed, prove
@@ -113,7 +114,7 @@ def _contradictions(folder: Path, manifest: Mapping[str, Any], program: Program)
         found.append("it states another sha256 of the model than of model.onnx")
     if manifest.get("format") != program.format:
         found.append(f"it states format {manifest.get('format')!r}, program.json format {program.format}")
-    found += [f"it states other {key} than report.json" for key in ("options", "host_tail")
+    found += [f"it states other {key} than report.json" for key in ("options", "host_head", "host_tail")
               if report.get(key) != manifest.get(key)]  # fmt: skip
     refused = {name for name, row in dict(report.get("targets", {})).items() if "refused" in row}
     lacking = set(manifest["options"]["targets"]) - refused - set(sealed.held_targets(manifest))
@@ -131,7 +132,7 @@ def _inputs(
             raise fail("SFN507", "golden.npz holds no sample", str(folder), "compile again")
         return part(x, slice(n)), part(golden, slice(n))
     found = load_data(data, build_folder.model_inputs(manifest))
-    return subset(found, samples or DEFAULT_SAMPLES, seed).x, None
+    return open_beginning(folder, manifest).samples(subset(found, samples or DEFAULT_SAMPLES, seed).x), None
 
 
 def _check_golden(golden: Mapping[str, Array], expected: Mapping[str, Array], proof: Proof) -> None:

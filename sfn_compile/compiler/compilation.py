@@ -24,6 +24,7 @@ from ..foundation.options import Options
 from ..foundation.samples import part
 from ..frontend import LoadedModel, load_model
 from ..graph.graph import Graph
+from ..host.model_inputs import beginning_of
 from ..passes.mapping.fold_thresholds import FoldThresholds
 from ..passes.mapping.lower import lower
 from ..passes.pipeline import UNPROBED, run_passes, structure
@@ -31,7 +32,7 @@ from ..program.network import Program
 from ..simulator.run import single_threaded_blas
 from .corrections import Correction, Gauge
 from .import_check import check_import
-from .tail_survey import check_tail, read_network
+from .tail_survey import check_head, check_tail, read_network
 
 Progress = Callable[[str, int, int], None]
 After = Callable[[str, Graph], None]
@@ -106,9 +107,12 @@ def prepare(
     methods.check_options(options.method, options.method_options)
     seconds: dict[str, float] = {}
     with timed(seconds, "import"):
-        loaded, graph = read_network(load_model(model, input_shapes))
+        loaded, graph = read_network(load_model(model, input_shapes), options.start, options.end)
     data = _calibration_data(loaded, options, calib)
+    with timed(seconds, "host head"):
+        data = replace(data, x=beginning_of(loaded.head).samples(data.x))
     with timed(seconds, "check import"):
+        check_head(loaded, part(data.x, slice(2)))
         check_import(graph, loaded, part(data.x, slice(2)))
         check_tail(graph, loaded, part(data.x, slice(2)))
     with timed(seconds, "structure"):
@@ -116,7 +120,7 @@ def prepare(
         # Again after the passes: calibration trusts that a tap holds the numbers of the node that names it.
         check_import(graph, loaded, part(data.x, slice(2)))
     with timed(seconds, "calibrate"):
-        runner = FloatRunner(graph, model, loaded.batch)
+        runner = FloatRunner(graph, model, loaded.batch, loaded.input_names)
         statistics = collect(graph, runner, data.x, lambda i, n: progress("calibrate", i, n))
     return Prepared(loaded, graph, runner, statistics, data, seconds)
 
