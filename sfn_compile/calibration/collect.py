@@ -56,7 +56,7 @@ class RealValues:
     def __getitem__(self, name: str) -> Array:
         if name not in self.known:
             node = self.nodes[name]
-            if isinstance(node.op, Layer) and node.op.carries:  # nothing is left where nothing is rounded
+            if isinstance(node.op, Layer) and node.op.rounding_of:  # nothing is left where nothing is rounded
                 like = next(iter(self.known.values()))
                 self.known[name] = np.zeros((len(like), *node.type.shape))
                 return self.known[name]

@@ -20,11 +20,12 @@ from ..targets.target_options import declared_by_all
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-STYLE = {
+STYLE = {  # no boxes: columns that are readable in a pipe, too, where there are no colours unless FORCE_COLOR asks
     "theme": "cyan2-slim",
     "default_string": "\\[default: {}]",
     "max_width": 110,
-}  # no boxes: columns that are readable in a pipe, too
+    "force_terminal": None,
+}
 METAVARS: dict[type | None, str] = {int: "N", float: "X", str: "TEXT", Path: "FILE", None: "TEXT"}
 LONGEST_CHOICES = 26  # characters of a list of choices that stands behind an option's name
 ALIASES = "sfn_compile.aliases"

@@ -64,9 +64,8 @@ class Console:
             f"{total['neurons']:,} neurons in {total['populations']} populations, {total['weights']:,} weights, "
             f"{total['synops']:,.0f} synaptic operations per sample ({total['macs']:,} MACs in the float network)"
         )
-        for row in report["corrections"]:
-            if row["correction"] in _CORRECTIONS:
-                self.out.print(_correction_line(row))
+        for line in filter(None, map(_correction_line, report["corrections"])):
+            self.out.print(line)
         self.out.print(_energy_table(report["energy"]["totals"]))
         for line in _warning_lines(report["layers"]):
             self.out.print(line)
@@ -174,20 +173,16 @@ def search_line(found: Mapping[str, Any]) -> str:
     )
 
 
-_CORRECTIONS = {
-    "equalize": "steps by cross-layer equalisation",
-    "more-levels": "more levels, where rounding costs the outputs most",
-    "two-digits": "sites of more levels fired in two digits",
-    "reconstruct": "weights learnt from the float network",
-}
-
-
 def _correction_line(row: Mapping[str, Any]) -> str:
-    """Return what a correction did to the outputs, or why it did nothing."""
-    what = "weights rounded with feedback" if row.get("kept") == "fitted" else _CORRECTIONS[row["correction"]]
+    """Return what a correction did to the outputs, or why it did nothing; "" for one without words."""
+    from ..compiler.corrections import CORRECTIONS
+
+    one = next(one for one in CORRECTIONS if one.name == row["correction"])
+    what = "weights rounded with feedback" if row.get("kept") == "fitted" else one.does
+    if not what:
+        return ""
     if row.get("kept") == "before":
-        done = {"reconstruct": "not learnt", "more-levels": "no site has more levels"}
-        return f"{done[row['correction']]}: {row['reason']}"
+        return f"{one.does_not}: {row['reason']}"
     sites = f" ({_first_of(row['sites'])})" if "sites" in row else ""
     before, after = (row[f"outputs_db_{when}"] for when in ("before", "after"))
     errors = "" if before is None or after is None else f": outputs from {before:.1f} to {after:.1f} dB"
@@ -214,7 +209,7 @@ def _attention_table(rows: list[dict[str, Any]]) -> Table:
     for r in rows:
         zero, *quarters = (f"{100 * s:.0f}" for s in r["distribution"])
         cut = ", ".join(f"{100 * s:.1f}" for s in r["saturation"].values())
-        table.add_row(_short(r["name"].removesuffix("/exp"), 24), "x".join(map(str, r["shape"])), f"{zero} %",
+        table.add_row(_short(r["softmax"], 24), "x".join(map(str, r["shape"])), f"{zero} %",
                       f"{' '.join(quarters)} %", f"{r['places']:.1f}", f"{r['cap']:.2f}", f"{cut} %")  # fmt: skip
     return table
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,10 @@ from ..foundation.options import BISECT_LIMIT, check_choice
 from ..foundation.samples import part
 from ..frontend import load_model
 from ..graph.graph import Graph
-from ..graph.ops import Layer
 from ..host.codec import encode_all
 from ..host.model_inputs import open_beginning
-from ..passes.mapping.split_digits import SplitDigits, second_name
-from ..program.network import Normalization, Population, Program
+from ..passes.mapping.split_digits import SplitDigits
+from ..program.network import Normalization, Population, Program, SecondDigit, Step
 from ..report.likeness import data_warnings, read_report
 from ..simulator.run import run_codes, single_threaded_blas
 
@@ -79,8 +79,7 @@ def bisect(
 
 def _halves(folder: Path, manifest: Mapping[str, Any], program: Program, data: Data) -> Halves:
     loaded, plain = _float_network(folder, manifest)
-    graph = _split_as(plain, program)
-    split = {n.name for n in graph.nodes} - {n.name for n in plain.nodes}
+    graph = SplitDigits({first: radix for first, (_, radix) in program.second_digits().items()}).run(plain).graph
     unit = build_folder.load_scales(folder, manifest)
     check_scales(unit, program)
     _check_same(graph, program, unit, folder)
@@ -92,19 +91,18 @@ def _halves(folder: Path, manifest: Mapping[str, Any], program: Program, data: D
         codes = run_codes(program, encode_all(program, part(x, slice(start, start + n))))
         pieces.append(Piece({name: real[name] for name in graph.types()}, codes))
         start += n
-    seconds = {n.op.carried(n.inputs): n.name for n in graph.nodes if n.name in split and isinstance(n.op, Layer)}
     sites = [i.name for i in graph.inputs]
-    sites += [s.name for s in program.steps if isinstance(s, Population | Normalization) and s.name not in split]
+    sites += [s.name for s in program.steps if _is_layer(s)]
     said = read_report(folder).get("layers", [])
     offsets = {row["name"]: row["offset"] for row in said if row.get("offset") is not None}
-    return Halves(graph, program, unit, pieces, sites, offsets, seconds)
+    return Halves(graph, program, unit, pieces, sites, offsets)
 
 
-def _split_as(graph: Graph, program: Program) -> Graph:
-    """Return the graph with two populations for the sites that a Program fires in two digits."""
-    own, fired = {n.name for n in graph.nodes}, {s.name for s in program.steps}
-    sites = {name: 1 for name in own if second_name(name) in fired - own}
-    return SplitDigits(sites).run(graph)
+def _is_layer(step: Step) -> bool:
+    """Return whether a step is fired, and not the second digit of another."""
+    return isinstance(step, Normalization) or (
+        isinstance(step, Population) and not isinstance(step.relation, SecondDigit)
+    )
 
 
 def _float_network(folder: Path, manifest: Mapping[str, Any]) -> tuple[Any, Graph]:
@@ -122,10 +120,10 @@ def _check_same(graph: Graph, program: Program, unit: Mapping[str, Array], folde
     """Raise SFN505 unless every value of the Program stands in the graph, made of the same values."""
     want = [(s.name, set(s.sources), s.shape) for s in program.steps]  # a value may be read several times there
     have = [(n.name, set(n.inputs), n.type.shape) for n in graph.nodes]
-    different = next((w for w, h in zip(want, have, strict=False) if w != h), None)
-    if different is None and len(want) == len(have) and set(program.values()) <= unit.keys():
+    different = next((w or h for w, h in zip_longest(want, have) if w != h), None)
+    if different is None and set(program.values()) <= unit.keys():
         return
-    name = different[0] if different else "their number"
+    name = different[0] if different else "what their integers stand for"
     raise fail("SFN505", f"the layers differ, first at {name!r}", str(folder), "compile again with this version")
 
 

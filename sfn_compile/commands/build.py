@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiler.compilation import Compilation, Progress, compile_model, silent, timed
+from ..compiler.compilation import Compilation, compile_model, silent, timed
+from ..compiler.draft import Progress
 from ..evaluation.side_by_side import reference_of
 from ..files import build_folder, program_files
 from ..files.replacing import prepare, replacing

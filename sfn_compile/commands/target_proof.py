@@ -14,7 +14,7 @@ from ..files import program_files
 from ..foundation.diagnostics import CompileError, Diagnostic
 from ..foundation.samples import Samples, n_samples
 from ..host.codec import decode, encode_all
-from ..program.network import Move, Program
+from ..program.network import Move, Program, stands_for
 from ..simulator.run import Engine, run_codes
 from ..targets import backend
 from ..targets.backend import Backend, RunRequest, RunResult
@@ -96,7 +96,7 @@ def _compare(
     for step in legal.steps:
         if isinstance(step, Move) and not has_moves and step.name not in result.values:
             continue
-        origin = step.name if step.name in expected.values else step.name.removesuffix(".relay")
+        origin = stands_for(step)
         want = expected.values.get(origin, golden[step.name])
         got = np.asarray(result.values[step.name]) if step.name in result.values else None
         n_layers += 1

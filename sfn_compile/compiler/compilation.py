@@ -7,7 +7,7 @@ their options only, so a search need not calibrate again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,12 +30,11 @@ from ..passes.mapping.lower import lower
 from ..passes.pipeline import UNPROBED, run_passes, structure
 from ..program.network import Program
 from ..simulator.run import single_threaded_blas
-from .corrections import Correction, Gauge
+from .corrections import corrected
+from .draft import After, Progress, Work
+from .gauge import Gauge
 from .import_check import check_import
 from .tail_survey import check_head, check_tail, read_network
-
-Progress = Callable[[str, int, int], None]
-After = Callable[[str, Graph], None]
 
 GENERATED_SAMPLES = 64
 FEW_SAMPLES = 100
@@ -55,6 +54,15 @@ class Prepared:
     statistics: Mapping[str, Statistics]
     calibration: Data
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Mapped:
+    """A mapping: the graph with integers, the Program that it is, and what each correction did, for the report."""
+
+    graph: Graph
+    program: Program
+    corrections: list[dict[str, Any]]
 
 
 @dataclass
@@ -83,11 +91,14 @@ def compile_model(
     """Return the Program of a model, nothing written. Raises CompileError with codes SFN1xx to SFN4xx and SFN605."""
     with single_threaded_blas():  # of many small matrices; threads that wait for each other cost more than they bring
         prepared = prepare(model, options, calib, input_shapes, progress, after)
-        rows: list[dict[str, Any]] = []
-        graph, program = mapped(prepared, options, after, progress, rows)
-    warnings = data_warnings(prepared) if prepared.statistics else []
-    return Compilation(prepared.loaded, graph, program, prepared.runner.of(graph), prepared.calibration, options,
-                       warnings, prepared.seconds, rows)  # fmt: skip
+        made = mapped(prepared, options, after, progress, measured=True)
+    return compilation_of(prepared, options, made, data_warnings(prepared) if prepared.statistics else [])
+
+
+def compilation_of(prepared: Prepared, options: Options, made: Mapped, warnings: list[Diagnostic]) -> Compilation:
+    """Return what was made of a prepared model with some options."""
+    return Compilation(prepared.loaded, made.graph, made.program, prepared.runner.of(made.graph), prepared.calibration,
+                       options, warnings, prepared.seconds, made.corrections)  # fmt: skip
 
 
 def prepare(
@@ -142,20 +153,19 @@ def structured(graph: Graph, options: Options, after: After | None = None) -> Gr
 
 def mapped(
     prepared: Prepared, options: Options, after: After | None = None, progress: Progress = silent,
-    rows: list[dict[str, Any]] | None = None,
-) -> tuple[Graph, Program]:  # fmt: skip
-    """Return the graph with integers, and the Program that it is, for one choice of options. Raises SFN4xx, SFN605.
+    measured: bool = False,
+) -> Mapped:  # fmt: skip
+    """Return a prepared model in integers for one choice of options. Raises SFN4xx, SFN605.
 
-    To ``rows`` is added what every correction did to the error of the outputs, for the report.
+    ``measured``: with what every correction did to the error of the outputs, which takes time.
     """
     with timed(prepared.seconds, "map"):
-        gauge = None if rows is None else Gauge(prepared.graph, prepared.runner, prepared.calibration.x)
-        chosen = Correction(prepared.graph, prepared.runner, prepared.statistics, prepared.calibration.x, options,
-                            after, progress, gauge)  # fmt: skip
-        graph = run_passes(chosen.run(), (FoldThresholds(),), after=after)
-        if rows is not None:
-            rows += chosen.rows
-        return graph, lower(graph)
+        work = Work(prepared.graph, prepared.runner, prepared.statistics, prepared.calibration.x, options, after,
+                    progress)  # fmt: skip
+        gauge = Gauge(work.origin, work.runner, work.x) if measured else None
+        chosen, rows = corrected(work, gauge)
+        graph = work.run(chosen, FoldThresholds())
+        return Mapped(graph, lower(graph), rows)
 
 
 def _calibration_data(loaded: LoadedModel, options: Options, calib: Path | None) -> Data:

@@ -12,7 +12,7 @@ from ..foundation.samples import Samples, by_name, n_samples, part
 from ..frontend import LoadedModel
 from ..frontend.reference import FloatReference, original_names
 from ..graph.graph import Graph
-from ..graph.ops import Layer, Quantize
+from ..graph.ops import Quantize, Site
 from ..host.codec import prepare_all
 
 Array = NDArray[Any]
@@ -63,7 +63,7 @@ def _check_values(graph: Graph, loaded: LoadedModel, x: Samples) -> None:
         got = node.op.evaluate(*(values[s] for s in node.inputs))
         if node.name in taps:
             want = expected[taps[node.name]]
-            levels = node.op.levels if isinstance(node.op, Layer | Quantize) else None
+            levels = node.op.levels if isinstance(node.op, Site | Quantize) else None
             problem = _problem(want, got, tolerance, None if levels is None else levels.step)
             if problem:
                 what = f"value {node.tap!r} {problem[1]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,8 @@ class Piece:
 class Halves:
     """Both networks on the same samples; ``sites`` are the layers in order, the inputs first.
 
-    ``offsets``: in steps, what layers add before they round down, where that is not a half. ``seconds``: of sites that
-    are fired in two digits the population of the second, which is no layer of its own.
+    ``offsets``: in steps, what layers add before they round down, where that is not a half. A population that fires the
+    second digit of another is no layer of its own.
     """
 
     graph: Graph
@@ -40,7 +41,15 @@ class Halves:
     pieces: Sequence[Piece]
     sites: Sequence[str]
     offsets: Mapping[str, float] = field(default_factory=dict)
-    seconds: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def _digits(self) -> dict[str, tuple[str, int]]:
+        """By the population of a first digit that of the second, and the radix."""
+        return self.program.second_digits()
+
+    def _last(self, name: str) -> tuple[str, int]:
+        """Return the population of a site's last digit, and the radix of the one before: 1 where there is one alone."""
+        return self._digits.get(name, (name, 1))
 
     def spiking(self, piece: Piece, name: str) -> Array:
         """Return the real values that a value's integers stand for."""
@@ -48,7 +57,7 @@ class Halves:
 
     def outputs(self, piece: Piece, k: int) -> dict[str, Array]:
         """Return the network's output values with its first ``k`` layers spiking and the others in floats."""
-        fired = [s for name in self.sites[:k] for s in (name, self.seconds.get(name)) if s is not None]
+        fired = [s for name in self.sites[:k] for s in (name, self._last(name)[0])]
         known = {name: self.spiking(piece, name) for name in fired}
         changed, nodes = set(known), self.graph.by_name()
         for node in self.graph.nodes:
@@ -84,13 +93,10 @@ class Halves:
     def book(self, name: str) -> Array | None:
         """Return the codes of an input or layer, ascending; None of a readout."""
         step, info = self.step(name), self.program.values()[name]
-        if name in self.seconds:
-            return np.arange(self._base(name) * info.lo, self._base(name) * (info.hi + 1))
+        last, base = self._last(name)
+        if last != name:
+            return np.arange(base * info.lo, base * (info.hi + 1))
         return np.arange(info.lo, info.hi + 1) if step is None else causes.book_of(step)
-
-    def _base(self, name: str) -> int:
-        """Return what the first digit counts in."""
-        return self.program.values()[self.seconds[name]].hi + 1
 
     def step(self, name: str) -> Step | None:
         """Return the step that makes a value, None of an input."""
@@ -101,8 +107,8 @@ class Halves:
         if node is not None:
             assert isinstance(node.op, Layer | Normalize)
             fed, axis = node.op.evaluate(*(self.spiking(piece, s) for s in node.inputs)), node.op.axis
-        last = self.seconds.get(name, name)
+        last, base = self._last(name)
         codes, unit, offset = piece.codes[name], self.unit[last], self.offsets.get(last, 0.5)
         if last != name:
-            codes = self._base(name) * codes.astype(np.int64) + piece.codes[last]
+            codes = base * codes.astype(np.int64) + piece.codes[last]
         return causes.parts_of(fed, piece.real[name], codes, unit, self.book(name), axis, offset)

@@ -18,7 +18,7 @@ from ..program import network
 Array = NDArray[Any]
 # Whatever a closed union holds can be read: a kind that is added there is added here.
 _UNIONS: tuple[Any, ...] = (
-    network.Step, network.LinearMap, network.ProductForm, network.Ladder, network.MoveOp,
+    network.Step, network.LinearMap, network.ProductForm, network.Ladder, network.MoveOp, network.Relation,
 )  # fmt: skip
 CLASSES: dict[str, type] = {
     c.__name__: c

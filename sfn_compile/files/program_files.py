@@ -93,6 +93,18 @@ def from_parts(tree: Any, arrays: dict[str, Array]) -> Program:
     return result
 
 
+def to_tree(part: Any) -> Any:
+    """Return the JSON value of a part of a Program that holds no arrays: a relation, an origin, None."""
+    return _encode(part, {})
+
+
+def from_tree(tree: Any) -> Any:
+    """Return the part of a Program that :func:`to_tree` described. Raises SFN503 for any other value."""
+    found = decode(tree, {})
+    check_types(found)
+    return found
+
+
 def npz_bytes(arrays: dict[str, Array], comment: bytes = b"") -> bytes:
     """Return an ``.npz`` archive of ``arrays`` that does not depend on the clock or on the order of insertion."""
     buffer = io.BytesIO()

@@ -72,15 +72,12 @@ class SiteOptions:
     """What one population has instead of the options of the whole network; None: as the network.
 
     ``stretch``: factor of the step that the method chose; above 1 makes fewer, larger spikes (AdaFire's compression).
-    ``bounded``: the levels of a clip end at its bound, however much noise its inputs bring along.
     """
 
     levels: int | None = option(None, "Highest code of the population.", **LEVELS)
     weight_bits: int | None = option(None, "Bits of its weights.", **BITS)
     method: str | None = option(None, "Chooses its thresholds.", choices=METHOD_NAMES)
     stretch: float = option(1.0, "Factor of its step.", lowest=0.01, highest=100)
-    reason: str = "asked for by --site"
-    bounded: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return what differs from the network's options, as JSON."""
@@ -148,8 +145,8 @@ class Options(Selection):
         {}, "offset; p (percentile, sfn); lambda, ladder (sfn); reading, polarity (sfn, pmsm).", "accuracy",
         flags=("--method-option",), metavar="KEY=VALUE", read=pairs_of("--method-option"),
         accepts="Mapping[str, object]",
-        note="`offset` is in steps and at most half of one (0 rounds down); `ladder=lloyd-max` or `equal-mass`: levels "
-        "where values are, as integers on one step; `polarity=two`: N codes on either side of 0.")
+        note="`offset` is added before rounding down, in steps (0.5 without it; 0 rounds down); `ladder=lloyd-max` or "
+        "`equal-mass`: levels where values are, as integers on one step; `polarity=two`: N codes on either side of 0.")
     granularity: str = option(
         "channel", "One step per channel, or one per tensor.", "accuracy", choices=GRANULARITIES)
     equalize: bool = option(
@@ -238,10 +235,6 @@ class Options(Selection):
     def stretch(self, site: str) -> float:
         """Return the factor of one population's step."""
         return self.sites[site].stretch if site in self.sites else 1.0
-
-    def is_bounded(self, site: str) -> bool:
-        """Return whether the levels of a clip must end at its bound."""
-        return site in self.sites and self.sites[site].bounded
 
     def check(self) -> Options:
         """Return self. Raises SFN605 for a value out of range."""

@@ -35,7 +35,7 @@ def fold_constant(node: ir.Node, context: Context) -> bool:
     except Exception as error:  # the evaluator raises many types; whichever, the node does not fit its inputs
         what = f"it cannot be computed from its constants ({error or type(error).__name__})"
         raise Refusal(Diagnostic("SFN202", what[:300], node_label(node), "export the quantised model again")) from error
-    for out, value in zip(node.outputs, found, strict=False):
+    for out, value in zip(node.outputs, found, strict=True):
         context.constants[str(out.name)] = value
         context.quantised.add(str(out.name))
     unit = context.units.get(names[0])

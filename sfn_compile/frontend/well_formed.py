@@ -91,11 +91,11 @@ def _check_names(graph: ir.Graph, where: str) -> None:
 
 
 def _in_order(graph: ir.Graph) -> bool:
-    seen: set[int] = set()
+    seen: set[ir.Node] = set()
     for node in graph:
-        if any(v is not None and (p := v.producer()) is not None and id(p) not in seen for v in node.inputs):
+        if any(v is not None and (p := v.producer()) is not None and p not in seen for v in node.inputs):
             return False
-        seen.add(id(node))
+        seen.add(node)
     return True
 
 

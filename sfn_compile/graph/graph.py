@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from ..program.rounding import Rounding, due, nearest, ranks, to_codes, to_ranks
 
 Array = NDArray[Any]
 Kind = Literal["real", "spikes", "acc"]
+F = TypeVar("F")
 
 
 class Op(Protocol):
@@ -115,6 +116,12 @@ class GraphInput:
     host: tuple[HostOp, ...] = ()
     levels: Levels | None = None
 
+    @property
+    def chosen(self) -> Levels:
+        """The levels, of a graph in which they are chosen."""
+        assert self.levels is not None
+        return self.levels
+
     def stated(self, x: Array) -> Array:
         """Return the prepared input ``x`` as the network sees it: rounded where the model itself quantises it."""
         return self.levels.real(x) if self.levels is not None and self.levels.imported else np.asarray(x, np.float64)
@@ -135,6 +142,7 @@ class Graph:
     """The network. ``nodes`` are in topological order; ``invariants`` are the named facts that hold of it.
 
     ``before`` says of taps that do not have the batch in front how many numbers of one sample stand before it.
+    ``facts``: what passes recorded, by kind.
     """
 
     inputs: tuple[GraphInput, ...]
@@ -142,6 +150,12 @@ class Graph:
     outputs: tuple[GraphOutput, ...]
     invariants: frozenset[str] = field(default=frozenset())
     before: Mapping[str, int] = field(default_factory=dict)
+    facts: Mapping[type[Any], Any] = field(default_factory=dict)
+
+    def fact(self, kind: type[F]) -> F | None:
+        """Return the record of this kind, None where no pass made one."""
+        found: F | None = self.facts.get(kind)
+        return found
 
     def types(self) -> dict[str, TensorType]:
         """Return the type of every value by name."""

@@ -35,5 +35,5 @@ def product_macs(product: Product, info: Mapping[str, ValueInfo]) -> int:
 def macs_of(graph: Graph) -> int:
     """Return the multiply-accumulates of all linear maps of a graph, products and normalisations aside."""
     types = graph.types()
-    pairs = ((s, m) for n in graph.nodes if isinstance(n.op, Layer) for s, m in zip(n.inputs, n.op.maps, strict=False))
-    return sum(macs(m, ValueInfo(types[s].shape, 0, 0)) for s, m in pairs)
+    read = (p for n in graph.nodes if isinstance(n.op, Layer) for p in n.op.drivers(n.inputs)[0])
+    return sum(macs(p.map, ValueInfo(types[p.source].shape, 0, 0)) for p in read)

@@ -1,7 +1,8 @@
 """Graph and Program as text: stable, diffable, for golden tests, bug reports and `--print-after`.
 
-One line per value: ``%name : shape kind = op(attributes) %inputs  # origin``. Arrays are shown by shape, range and,
-where they hold a single number, by that number.
+One line per value: ``%name : shape kind = op(attributes) %inputs  # origin``. Real arrays are shown by shape and range,
+integer ones by their sum too, and whole where they are short; an array of one number is that number. Behind a Layer
+with integers stand the real value of one accumulator unit and the accumulator's range.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from typing_extensions import assert_never
 
 from ..program.network import HostOp, MaxPool, Move, Normalization, Population, Product, Program, Projection, Step
 from .graph import Graph, Node
-from .ops import Activation, Expression, Layer
+from .ops import Activation, Expression, FoldedReadout, FoldedSite, IntegerReadout, IntegerSite, Layer
+from .ops.stages import levels_of
+
+SHORT = 8  # numbers
 
 
 def print_graph(graph: Graph, origins: bool = False) -> str:
@@ -40,15 +44,23 @@ def print_program(program: Program, origins: bool = False) -> str:
 def _node(node: Node, origins: bool) -> str:
     op = node.op
     if isinstance(op, Layer):
-        terms = _terms(*(op.integer if op.integer is not None else op).terms(node.inputs))
+        weights = op.integer if isinstance(op, IntegerSite | IntegerReadout) else op
+        terms = _terms(*weights.drivers(node.inputs))
         fire = "readout" if op.activation is None else _attributes(op.activation)
-        text = f"layer {terms} + {_array(op.bias)} -> {fire}{_levels(op.levels)}"
-        if op.integer is not None and op.integer.ladder is not None:
-            text += f" {_attributes(op.integer.ladder)}"
+        norm = "" if (by := op.norm(node.inputs)) is None else f" / sum of %{by.source} over {by.axis}"
+        fire += f"{_levels(levels_of(op))}{_relation(op)}{_integers(op)}"
+        text = f"layer {terms}{norm} + {_array(op.bias)} -> {fire}"
     else:
         text = f"{_attributes(op)} {' '.join('%' + s for s in node.inputs)}"
     line = f"%{node.name} : {_shape(node.type.shape)} {node.type.kind} = {text}"
     return line + (f"  # {', '.join(node.origin.nodes)} | {' '.join(node.origin.passes)}" if origins else "")
+
+
+def _integers(op: Layer) -> str:
+    if not isinstance(op, IntegerSite | IntegerReadout):
+        return ""
+    ladder = f" {_attributes(op.ladder)}" if isinstance(op, FoldedSite | FoldedReadout) else ""
+    return f"{ladder} unit {_array(op.integer.alpha)} acc {op.integer.acc_min}..{op.integer.acc_max}"
 
 
 def _step(step: Step) -> str:
@@ -56,7 +68,8 @@ def _step(step: Step) -> str:
     if isinstance(step, Population):
         terms = _terms(step.projections, step.products)
         norm = "" if step.norm is None else f" / sum of %{step.norm.source} over {step.norm.axis}"
-        return f"{head}population {terms}{norm} -> {_attributes(step.ladder)} acc {step.acc_min}..{step.acc_max}"
+        fire = f"{_attributes(step.ladder)} acc {step.acc_min}..{step.acc_max}{_relation(step)}"
+        return f"{head}population {terms}{norm} -> {fire}"
     if isinstance(step, Normalization):
         what = f"axes={step.axes} epsilon={step.epsilon} bits={step.bits} gain={_array(step.gain)}"
         kind = "normalization" if step.centred else "root_mean_square"
@@ -70,8 +83,17 @@ def _step(step: Step) -> str:
 
 
 def _terms(projections: tuple[Projection, ...], products: tuple[Product, ...]) -> str:
-    texts = [f"{_attributes(p.map)} %{p.source}" for p in projections]
+    texts = [f"{_role(p)}{_attributes(p.map)} %{p.source}" for p in projections]
     return " + ".join([*texts, *(f"{_attributes(p.form)} %{p.left} * %{p.right}" for p in products)])
+
+
+def _relation(of: Layer | Population) -> str:
+    return "" if of.relation is None else f" {_attributes(of.relation)}"
+
+
+def _role(projection: Projection) -> str:
+    """Return what a term is there for, nothing of a weighted sum."""
+    return "" if projection.role == "main" else f"{projection.role} "
 
 
 def _attributes(obj: Any) -> str:
@@ -85,6 +107,8 @@ def _attributes(obj: Any) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return _array(value)
+    if isinstance(value, tuple) and any(isinstance(v, np.ndarray) for v in value):
+        return f"({', '.join(map(_value, value))})"
     return _attributes(value) if is_dataclass(value) else str(value)
 
 
@@ -92,7 +116,11 @@ def _array(array: Any) -> str:
     found = np.asarray(array)
     if found.size == 1:
         return f"{found.reshape(-1)[0]:.6g}"
-    return f"[{_shape(found.shape)} {found.min():.6g}..{found.max():.6g}]"
+    if not np.issubdtype(found.dtype, np.integer):
+        return f"[{_shape(found.shape)} {found.min():.6g}..{found.max():.6g}]"
+    if found.size <= SHORT:
+        return f"[{_shape(found.shape)}: {' '.join(map(str, found.reshape(-1)))}]"
+    return f"[{_shape(found.shape)} {found.min()}..{found.max()} sum {found.sum(dtype=np.int64)}]"
 
 
 def _shape(shape: tuple[int, ...]) -> str:
@@ -114,4 +142,5 @@ def _levels(levels: Any) -> str:
         return ""
     codes = f"{levels.lo}..{levels.hi}" if levels.book is None else ",".join(map(str, levels.book))
     offset = "" if levels.offset == 0.5 else f" offset {levels.offset:g}"
-    return f" [{codes} step {_array(levels.step)}{offset}]"
+    reason = f" because {levels.reason}" if levels.reason else ""
+    return f" [{codes} step {_array(levels.step)}{offset}{reason}]"

@@ -27,6 +27,7 @@ from ..program.network import (
 from .graph import Graph, Node
 from .ops import Layer, MaxPool, Moved, Normalize
 from .ops.layer import Terms, channel_rows
+from .ops.stages import levels_of
 from .scaling import scale_input, scale_product
 
 Array = NDArray[Any]
@@ -69,8 +70,9 @@ def all_steps(graph: Graph) -> dict[str, Array]:
     steps: dict[str, Array] = {i.name: i.levels.step for i in graph.inputs if i.levels is not None}
     for node in graph.nodes:
         if isinstance(node.op, Layer | Normalize):
-            if node.op.levels is not None:
-                steps[node.name] = node.op.levels.step
+            levels = levels_of(node.op)
+            if levels is not None:
+                steps[node.name] = levels.step
         else:
             steps[node.name] = moved_step(node, steps, shapes)
     return steps
@@ -104,11 +106,10 @@ def contracted(form: ProductForm, side: int, step: Array, shape: Shape) -> bool:
     return ranked.shape[-1 - side] > 1
 
 
-def on_codes(node: Node, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo]) -> Terms:
-    """Return the projections and products of a Layer on codes instead of reals."""
-    assert isinstance(node.op, Layer)
-    projections, products = node.op.terms(node.inputs)
-    norm, rank = node.op.norm(node.inputs), len(node.type.shape)
+def on_codes(node: Node, layer: Layer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo]) -> Terms:
+    """Return the projections and products of a node's Layer on codes instead of reals."""
+    projections, products = layer.drivers(node.inputs)
+    norm, rank = layer.norm(node.inputs), len(node.type.shape)
     unit = {} if norm is None else {norm.source: np.ones(())}  # a quotient does not know the step of its parts
     linear = []
     for p in projections:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graph.graph import Node
-from ..graph.ops import Layer
+from ..graph.ops import Layer, Site
 from ..graph.steps import all_steps
 from ..simulator.kernels import beside
 from .descent import FINEST, PIECE, Teacher, in_threads, real_inputs
@@ -66,7 +66,7 @@ class _Refit:
             if own is not None:
                 true[node.name] = _pieces(teacher.student.moved, own, true)
             return
-        first = node.op.carried(node.inputs)
+        first = node.op.rounding_of
         float_node = teacher.nodes[first or node.name]
         want = _pieces(lambda n, xs: teacher.student.drive(n, xs, teacher.maps[n.name], teacher.at), float_node, true)
         if own is not None:  # nothing is left where nothing is rounded
@@ -111,7 +111,7 @@ def _equations(slope: Any, weight: Array, x: Array, t: Array) -> Normal:
 def _mean_left(node: Node, layer: Layer, at: Parameters, want: Array, got: Array) -> Array:
     """Return the mean of ``want - got`` per number of the bias, where it makes a difference to the codes."""
     matters = np.ones(want.shape, bool)
-    if layer.levels is not None:
+    if isinstance(layer, Site):
         step = beside(at.steps[node.name].astype(F32), len(node.type.shape))
         low, high = (layer.levels.lo + 0.5) * step, (layer.levels.hi - 0.5) * step
         a, b = real_of(layer, want), real_of(layer, got)

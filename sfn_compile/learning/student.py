@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from typing_extensions import assert_never
 
 from ..graph.graph import Graph, Levels, Node
-from ..graph.ops import Activation, Layer, MaxPool, Moved, Normalize, site_op
+from ..graph.ops import Activation, Layer, MaxPool, Moved, Normalize, Site, site_op
+from ..graph.ops.layer import with_maps
 from ..program.network import Conv, Dense, Shape
 from ..simulator.kernels import beside
 from .slopes import F32, MaxPoolSlope, MoveSlope, Slope, slope_of
@@ -60,9 +61,9 @@ def learnable(graph: Graph) -> list[str]:
 def _is_known(node: Node) -> bool:
     op = site_op(node.op)
     if isinstance(op, Layer):
-        stated = op.levels is not None and op.levels.imported
+        stated = isinstance(op, Site) and op.levels.imported
         rows = op.products or op.norm_axis is not None
-        return not (stated or rows or any(u is not None for u in op.units))
+        return not (stated or rows or op.has_units)
     if isinstance(op, Normalize):
         return False
     if isinstance(op, MaxPool | Moved):
@@ -77,12 +78,10 @@ class Student:
         self.graph = graph
         self.types = graph.types()
         self.users = graph.users()
-        self.sites = [n for n in graph.nodes if isinstance(n.op, Layer) and n.op.levels is not None]
+        self.sites = [n for n in graph.nodes if isinstance(n.op, Site)]
         self.layers = [n for n in graph.nodes if isinstance(n.op, Layer)]
         # Which population fires what rounding left of another: together they are one value.
-        self.rest = {
-            first: n.name for n in graph.nodes if isinstance(n.op, Layer) and (first := n.op.carried(n.inputs))
-        }
+        self.rest = {n.op.rounding_of: n.name for n in graph.nodes if isinstance(n.op, Layer) and n.op.rounding_of}
         self.slopes: dict[str, list[Slope]] = {}
         self.moves: dict[str, list[MoveSlope]] = {}
         self.pools: dict[str, MaxPoolSlope] = {}
@@ -107,7 +106,7 @@ class Student:
             if not isinstance(op, Layer):
                 continue
             found.biases[node.name] = np.array(op.bias, np.float64)
-            if op.levels is not None:
+            if isinstance(op, Site):
                 found.steps[node.name] = np.array(op.levels.step, np.float64)
             for i, m in enumerate(op.maps):
                 if isinstance(m, Conv | Dense):
@@ -124,8 +123,9 @@ class Student:
                     replace(m, weight=found.weights[node.name, i]) if (node.name, i) in found.weights else m
                     for i, m in enumerate(op.maps)
                 )
-                levels = None if op.levels is None else replace(op.levels, step=found.steps[node.name])
-                op = replace(op, maps=maps, bias=found.biases[node.name], levels=levels)
+                op = replace(op, terms=with_maps(op.terms, maps), bias=found.biases[node.name])
+            if isinstance(op, Site):
+                op = replace(op, levels=replace(op.levels, step=found.steps[node.name]))
             nodes.append(replace(node, op=op))
         return replace(self.graph, nodes=tuple(nodes))
 
@@ -133,8 +133,7 @@ class Student:
         """Return the prepared inputs ``(n, *shape)`` as the network sees them, rounded to codes, the batch last."""
         found = {}
         for source in self.graph.inputs:
-            assert source.levels is not None
-            codes = source.levels.quantize(real[source.name]) * source.levels.step
+            codes = source.chosen.quantize(real[source.name]) * source.chosen.step
             found[source.name] = np.moveaxis(codes.astype(F32), 0, -1)
         return found
 
@@ -181,7 +180,7 @@ class Student:
         op = node.op
         assert isinstance(op, Layer)
         y = real_of(op, z)
-        if op.levels is None:
+        if not isinstance(op, Site):
             return y
         step = beside(at.steps[node.name].astype(F32), len(node.type.shape))
         codes = _to_levels(y, step, op.levels)
@@ -195,8 +194,7 @@ class Student:
 
     def rounded(self, site: Node, y: Array) -> Array:
         """Return real values of a site, the batch last, as its codes make them, with the levels of the graph."""
-        assert isinstance(site.op, Layer)
-        assert site.op.levels is not None
+        assert isinstance(site.op, Site)
         return _to_levels(y, beside(site.op.levels.step.astype(F32), len(site.type.shape)), site.op.levels)
 
     def backward(
@@ -230,7 +228,7 @@ class Student:
 
     def _through_neuron(self, node: Node, op: Layer, z: Array, g: Array, at: Parameters, found: Parameters) -> Array:
         """Return the slope in front of the activation; note that of the bias."""
-        if op.levels is not None:
+        if isinstance(op, Site):
             step = beside(at.steps[node.name].astype(F32), len(node.type.shape))
             g = g * _inside(real_of(op, z) / step, op.levels)
         if op.activation is not None:

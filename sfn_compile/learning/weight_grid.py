@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from typing_extensions import assert_never
 
 from ..graph.graph import Graph, Node
-from ..graph.ops import IntegerForm, Layer
-from ..graph.ops.layer import channel_rows
+from ..graph.ops import IntegerForm, IntegerLayer, IntegerSite, Layer, stages
+from ..graph.ops.layer import channel_rows, with_maps
+from ..graph.ops.stages import integer_layer
 from ..graph.scaling import scale_output
 from ..graph.steps import all_steps, effective, on_codes
 from ..passes.mapping.lower import info_behind
@@ -51,13 +52,13 @@ def grid_of(graph: Graph, top: Callable[[str], int]) -> Grid:
     """Return the grid of a graph with integer weights; ``top`` says the largest integer weight of a node."""
     theta, alpha, tops = dict[str, Array](), dict[str, Array](), dict[str, int]()
     for node in graph.nodes:
-        if not isinstance(node.op, Layer):
+        layer = integer_layer(node)
+        if layer is None:
             continue
-        assert node.op.integer is not None
-        alpha[node.name], tops[node.name] = node.op.integer.alpha, top(node.name)
-        if node.op.levels is not None:
-            whole = np.rint(node.op.levels.step / node.op.integer.alpha)
-            if np.array_equal(node.op.levels.step / np.maximum(whole, 1), node.op.integer.alpha):
+        alpha[node.name], tops[node.name] = layer.integer.alpha, top(node.name)
+        if isinstance(layer, IntegerSite):
+            whole = np.rint(layer.levels.step / layer.integer.alpha)
+            if np.array_equal(layer.levels.step / np.maximum(whole, 1), layer.integer.alpha):
                 theta[node.name] = whole
     return Grid(theta, alpha, tops)
 
@@ -67,33 +68,32 @@ def with_integers(student: Student, at: Parameters, grid: Grid, acc_bits: int) -
     graph, alphas = student.with_parameters(at), grid.alphas(at)
     steps, infos, nodes = all_steps(graph), dict[str, ValueInfo](), []
     for source in graph.inputs:
-        assert source.levels is not None
-        infos[source.name] = ValueInfo(source.type.shape, source.levels.lo, source.levels.hi)
+        infos[source.name] = ValueInfo(source.type.shape, source.chosen.lo, source.chosen.hi)
     for node in graph.nodes:
-        if isinstance(node.op, Layer):
-            integer = _integers(node, node.op, steps, infos, alphas[node.name], grid.top[node.name], acc_bits)
+        layer = integer_layer(node)
+        if layer is not None:
+            integer = _integers(node, layer, steps, infos, alphas[node.name], grid.top[node.name], acc_bits)
             if integer is None:
                 return None
-            node = replace(node, op=replace(node.op, integer=integer))
+            node = replace(node, op=stages.with_integers(layer, integer))
         infos[node.name] = info_behind(node, infos)
         nodes.append(node)
     return replace(graph, nodes=tuple(nodes))
 
 
 def _integers(
-    node: Node, layer: Layer, steps: Mapping[str, Array], infos: dict[str, ValueInfo], alpha: Array, top: int,
+    node: Node, layer: IntegerLayer, steps: Mapping[str, Array], infos: dict[str, ValueInfo], alpha: Array, top: int,
     acc_bits: int,
 ) -> IntegerForm | None:  # fmt: skip
     """Return the integers of a Layer for ``alpha``; None where an accumulator does not fit."""
     shape = node.type.shape
-    linear, products = integer_terms(on_codes(node, steps, infos), 1.0 / alpha, shape, top)
+    linear, products = integer_terms(on_codes(node, layer, steps, infos), 1.0 / alpha, shape, top)
     low, high = driven_range(linear, products, infos)
     channels = channel_rows(np.broadcast_to(alpha, shape), layer.axis).max(axis=1)
     if too_wide(layer, channels, (low, high), shape, acc_bits).any():
         return None
-    assert layer.integer is not None
-    maps = tuple(_compressed(p.map) for p in linear)
-    return replace(layer.integer, maps=maps, alpha=alpha, acc_min=int(low.min()), acc_max=int(high.max()))
+    terms = with_maps(layer.terms, [_compressed(p.map) for p in linear])
+    return replace(layer.integer, terms=terms, alpha=alpha, acc_min=int(low.min()), acc_max=int(high.max()))
 
 
 def _compressed(m: LinearMap) -> LinearMap:

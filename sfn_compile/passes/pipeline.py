@@ -69,16 +69,14 @@ def run_passes(
     """Return the graph after ``passes``, every invariant re-checked after each.
 
     ``probe`` holds inputs ``(n, *shape)`` by name on which exact passes must keep the outputs. ``after`` is called with
-    the name and result of every pass. Raises :class:`BrokenPass`.
+    the name and result of every pass. What a pass found out stands in the graph's facts. Raises :class:`BrokenPass`.
     """
     known = None if probe is None else _Probe(probe)
     for p in passes:
         missing = p.needs - graph.invariants
         if missing:
             raise BrokenPass(f"{p.name} needs {', '.join(sorted(missing))}")
-        changed = p.run(graph)
-        held = graph.invariants | p.makes | {"typed"}
-        changed = replace(changed, invariants=held)
+        changed = _recorded(p, graph)
         check(changed, p.name)
         if p.exact and known is not None:
             _compare(graph, changed, known, p.name)
@@ -86,6 +84,15 @@ def run_passes(
         if after is not None:
             after(p.name, graph)
     return graph
+
+
+def _recorded(p: Pass, graph: Graph) -> Graph:
+    """Return what a pass makes of a graph, with the invariants and facts that hold of it then."""
+    result = p.run(graph)
+    held = (graph.invariants - p.breaks) | p.makes | {"typed"}
+    facts = {**graph.facts, **{type(fact): fact for fact in result.facts}}
+    kept = {kind: fact for kind, fact in facts.items() if not fact.proves or fact.proves in held}
+    return replace(result.graph, invariants=held, facts=kept)
 
 
 def check(graph: Graph, by: str) -> None:
@@ -116,22 +123,22 @@ def _compare(before: Graph, after: Graph, probe: _Probe, by: str) -> None:
 class _Probe:
     """Evaluates one graph after the other on the same inputs.
 
-    A pass leaves most nodes alone, so what the graph before made of the same operator and the same arrays is not
+    A pass leaves most nodes alone, so what a node of this name made of the same operator and the same arrays is not
     computed again.
     """
 
     def __init__(self, inputs: Mapping[str, Array]):
         self.inputs = {name: np.asarray(x, np.float64) for name, x in inputs.items()}
-        # By the identities of an operator and of what it read; these are held beside the result, so that they stay.
-        self.known: dict[tuple[int, ...], tuple[Op, tuple[Array, ...], Array]] = {}
+        self.known: dict[str, tuple[Op, tuple[Array, ...], Array]] = {}  # by node: operator, what it read and made
 
     def evaluate(self, graph: Graph) -> dict[str, Array]:
         """Return every value ``(n, *shape)`` of a graph in float64, by name."""
         values, found = {i.name: self.inputs[i.name] for i in graph.inputs}, {}
         for node in graph.nodes:
             xs = tuple(values[s] for s in node.inputs)
-            key = (id(node.op), *map(id, xs))
-            found[key] = self.known.get(key) or (node.op, xs, node.op.evaluate(*xs))
-            values[node.name] = found[key][2]
+            op, read, made = self.known.get(node.name, (None, (), None))
+            same = op is node.op and len(read) == len(xs) and all(a is b for a, b in zip(read, xs, strict=True))
+            values[node.name] = made if same and made is not None else node.op.evaluate(*xs)
+            found[node.name] = (node.op, xs, values[node.name])
         self.known = found
         return values

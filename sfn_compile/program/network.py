@@ -21,17 +21,19 @@ from .linear_maps import Conv, Dense, Gather, Identity, LinearMap, MapName, Pads
 from .moves import MOVES, Concat, MoveName, MoveOp, Pad, Reshape, Slice, Take, Transpose
 from .neurons import Ladder, Ratio, Readout, RowSum, RowTable, Table, Uniform
 from .products import Elementwise, FormName, Matmul, Product, ProductForm
+from .relations import Carries, CopyOf, Exponentials, Relation, RelayOf, Role, SecondDigit
 from .rounding import Rounding
 
 __all__ = [
-    "ADAPTIVE", "MOVES", "AdaptiveName", "Concat", "Conv", "Decoding", "Dense", "Elementwise", "Encoding", "FormName",
-    "Gather", "HostKind", "HostOp", "Identity", "Ladder", "LinearMap", "MapName", "Matmul", "MaxPool", "Move",
-    "MoveName", "MoveOp", "Normalization", "Pad", "Pads", "Population", "Product", "ProductForm", "Program",
-    "Projection", "Ratio", "Readout", "Reshape", "RowSum", "RowTable", "Shape", "Slice", "Step", "SumPool", "Table",
-    "Take", "Transpose", "Uniform", "ValueInfo", "window_shape",
+    "ADAPTIVE", "MOVES", "AdaptiveName", "Carries", "Concat", "Conv", "CopyOf", "Decoding", "Dense", "Elementwise",
+    "Encoding", "Exponentials", "FormName", "Gather", "HostKind", "HostOp", "Identity", "Ladder", "LinearMap",
+    "MapName", "Matmul", "MaxPool", "Move", "MoveName", "MoveOp", "Normalization", "Pad", "Pads", "Population",
+    "Product", "ProductForm", "Program", "Projection", "Ratio", "Readout", "Relation", "RelayOf", "Reshape", "Role",
+    "RowSum", "RowTable", "SecondDigit", "Shape", "Slice", "Step", "SumPool", "Table", "Take", "Transpose", "Uniform",
+    "ValueInfo", "stands_for", "window_shape",
 ]  # fmt: skip
 
-FORMAT = 3
+FORMAT = 4
 # Names of the classes whose thresholds follow a row of neurons: what a target says it can do, or not.
 AdaptiveName: TypeAlias = Literal["RowTable", "Ratio", "Normalization"]
 ADAPTIVE: frozenset[AdaptiveName] = frozenset({"RowTable", "Ratio", "Normalization"})
@@ -40,10 +42,14 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """One linear map from the value ``source`` into a population's accumulator; projections add up."""
+    """One linear map from the value ``source`` into a population's accumulator; projections add up.
+
+    ``role``: what it is there for. No integer depends on it.
+    """
 
     source: str
     map: LinearMap
+    role: Role = "main"
 
 
 # -- steps ----------------------------------------------------------------------------------------------------------
@@ -52,7 +58,8 @@ class Population:
     """Neurons driven by projections and products, all added up.
 
     ``acc_min``/``acc_max`` are proved for all inputs (before the offset). ``norm`` is there with a :class:`Ratio`
-    ladder, and only there: what the threshold is scaled by.
+    ladder, and only there: what the threshold is scaled by. ``relation``: what it is to another value, None where it
+    stands for itself; no integer depends on it.
     """
 
     name: str
@@ -64,6 +71,7 @@ class Population:
     origin: Origin
     products: tuple[Product, ...] = ()
     norm: RowSum | None = None
+    relation: Relation | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -231,6 +239,11 @@ class Program:
         """Yield the populations in execution order."""
         return (s for s in self.steps if isinstance(s, Population))
 
+    def second_digits(self) -> dict[str, tuple[str, int]]:
+        """Return, by the name of the population of a first digit, that of the second and the radix."""
+        related = ((p.name, p.relation) for p in self.populations())
+        return {r.of: (name, r.radix) for name, r in related if isinstance(r, SecondDigit)}
+
     def consumers(self) -> dict[str, list[str]]:
         """Return, for every value, the names of the steps that read it (once per step)."""
         users: dict[str, list[str]] = {v: [] for v in self.values()}
@@ -238,6 +251,12 @@ class Program:
             for source in dict.fromkeys(step.sources):
                 users[source].append(step.name)
         return users
+
+
+def stands_for(step: Step) -> str:
+    """Return the value of the Program before it was legalised that a step holds: its own, or that of a relay."""
+    relation = step.relation if isinstance(step, Population) else None
+    return relation.of if isinstance(relation, RelayOf) else step.name
 
 
 def value_info(step: Step, known: Mapping[str, ValueInfo]) -> ValueInfo:

@@ -18,7 +18,8 @@ from ..calibration.collect import FloatRunner
 from ..foundation.decibel import decibel
 from ..foundation.samples import Samples, n_samples, part
 from ..graph.graph import Graph, Levels, Node
-from ..graph.ops import Layer, Normalize
+from ..graph.ops import Layer, Normalize, stages
+from ..graph.ops.stages import unit_of
 from ..graph.steps import all_steps
 from ..host.codec import encode_all
 from ..passes.mapping.split_digits import wholes
@@ -242,20 +243,20 @@ def real_steps(graph: Graph) -> dict[str, Array]:
     """Return the real value of one integer of every value, accumulators of readouts included."""
     steps = all_steps(graph)
     for node in graph.nodes:
-        if isinstance(node.op, Layer) and node.op.levels is None and node.op.integer is not None:
-            steps[node.name] = node.op.integer.alpha
+        unit = unit_of(node.op)
+        if unit is not None:
+            steps[node.name] = unit
     return steps
 
 
 def is_measured(node: Node | None) -> bool:
     """Return whether a value (None: an input) has numbers of its own in the float network."""
-    return node is None or isinstance(node.op, Normalize) or (isinstance(node.op, Layer) and not node.op.carries)
+    return node is None or isinstance(node.op, Normalize) or (isinstance(node.op, Layer) and not node.op.rounding_of)
 
 
 def levels_of(name: str, nodes: Mapping[str, Node], entry: Mapping[str, Levels | None]) -> Levels | None:
     """Return the levels of a population or input, None where it has none."""
-    found: Levels | None = getattr(nodes[name].op, "levels", None) if name in nodes else entry.get(name)
-    return found
+    return stages.levels_of(nodes[name].op) if name in nodes else entry.get(name)
 
 
 def met(left: Array, right: Array, form: ProductForm) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..program.network import Matmul, Population, Program, RowTable
+from ..program.network import Exponentials, Matmul, Population, Program, RowTable
 
 Array = NDArray[Any]
 
@@ -63,7 +63,8 @@ def rows(program: Program, counted: Mapping[str, Softmax], layers: Iterable[Mapp
         values = [_site(m.right, saturation, sources) for q in divided for m in q.products]
         around = dict.fromkeys([*factors, *values, *(q.name for q in divided)])
         found.append({
-            "name": p.name, "origin": list(p.origin.nodes), "shape": list(p.shape), "levels": counted[p.name].hi,
+            "name": p.name, "softmax": p.relation.of if isinstance(p.relation, Exponentials) else p.name,
+            "origin": list(p.origin.nodes), "shape": list(p.shape), "levels": counted[p.name].hi,
             **counted[p.name].row(), "saturation": {s: saturation[s] for s in around if s in saturation},
         })  # fmt: skip
     return found

@@ -23,7 +23,9 @@ from typing import Any
 from typing_extensions import assert_never
 
 from ..program.network import MaxPool, Move, Normalization, Population, Program, Step, ValueInfo
+from ..program.relations import repeats_a_sum
 from .activity import MEASURES, Activity, Seen
+from .rounding_errors import by_rounded_value, rounding_errors
 
 _HOROWITZ = "Horowitz, Computing's energy problem, ISSCC 2014 (45 nm, 0.9 V)"
 # name -> (value, unit, what it is and where it comes from); the only numbers of this estimate that are not counted
@@ -76,10 +78,9 @@ def estimate(program: Program, rows: Iterable[Mapping[str, Any]], seen: Seen) ->
     """Return ``report.json``'s ``energy``: constants, one row per population, totals with ratios."""
     steps = {s.name: s for s in program.steps}
     entry, info, rows = _behind_inputs(program), program.values(), [r for r in rows if r["kind"] != "input"]
-    more = {first: code_bits(info[second]) for first, second in _carried_on(program, rows).items()}
-    layers = [
-        {"name": row["name"], **price(_terms(steps[row["name"]], row, entry, info, seen, more), row)} for row in rows
-    ]
+    more = {first: code_bits(info[error]) for first, error in by_rounded_value(program).items()}
+    counted = Counted(entry, info, seen, more, rounding_errors(program))
+    layers = [{"name": row["name"], **price(_terms(steps[row["name"]], row, counted), row)} for row in rows]
     return {
         "estimate": True, "unit": "pJ per sample", "prices": dict(PRICES), "left_out": list(LEFT_OUT),
         "constants": {name: {"value": value, "unit": unit, "source": source}
@@ -97,38 +98,39 @@ def _behind_inputs(program: Program) -> set[str]:
     return found
 
 
-def _carried_on(program: Program, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return value -> the value of what its rounding left, for those that have one, moved or not."""
-    found = {r["projections"][-1]["source"]: r["name"] for r in rows if r["projections"] and not r["macs"]}
-    moves = [s for s in program.steps if isinstance(s, Move) and len(s.sources) == 1]
-    for step in moves:
-        left = found.get(step.sources[0])
-        moved = next((other.name for other in moves if left is not None and other.sources == (left,)), None)
-        found.update({} if moved is None else {step.name: moved})
-    return found
+@dataclass(frozen=True)
+class Counted:
+    """What is known of a network's values: inputs (``entry``), ranges, codes seen, and which hold rounding errors.
+
+    ``more``: of values whose rounding error another fires, the bits of that one's codes.
+    """
+
+    entry: set[str]
+    info: Mapping[str, ValueInfo]
+    seen: Seen
+    more: Mapping[str, int]
+    errors: set[str]
 
 
-def _terms(
-    step: Step, row: Mapping[str, Any], entry: set[str], info: Mapping[str, ValueInfo], seen: Seen,
-    more: Mapping[str, int],
-) -> list[Term]:  # fmt: skip
+def _terms(step: Step, row: Mapping[str, Any], counted: Counted) -> list[Term]:
     if isinstance(step, MaxPool | Move):  # no arithmetic
         return []
     if isinstance(step, Normalization):  # mean, square and gain of every element
         return [Term(row["macs"], Activity(), (row["weight_bits"], row["acc_bits"]), dense=True, weighted=False)]
     if not isinstance(step, Population):
         assert_never(step)
-    found = []
+    found, info, again = [], counted.info, repeats_a_sum(step.relation)
     for i, (p, said) in enumerate(zip(step.projections, row["projections"], strict=True)):
-        counter, reader = seen.counters[p.source], (step.name, i)
+        counter, reader = counted.seen.counters[p.source], (step.name, i)
         found.append(Term(
             counter.synapse_count(reader), counter.synapses(reader), (said["weight_bits"], code_bits(info[p.source])),
-            dense=p.source in entry, carried=not (row["macs"] and said["macs"]), more_bits=more.get(p.source, 0),
+            dense=p.source in counted.entry, carried=again or p.role == "copy" or p.source in counted.errors,
+            more_bits=counted.more.get(p.source, 0),
         ))  # fmt: skip
     for q, said in zip(step.products, row["products"], strict=True):
         bits = code_bits(info[q.left]), code_bits(info[q.right])
-        active = seen.products[q.left, q.right]
-        found.append(Term(said["macs"], active, bits, carried=not row["macs"], weighted=False))
+        active = counted.seen.products[q.left, q.right]
+        found.append(Term(said["macs"], active, bits, carried=again, weighted=False))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..calibration.collect import FloatRunner
 from ..foundation.samples import Samples
 from ..graph.graph import Graph, GraphInput, Node
 from ..graph.macs import macs, product_macs
-from ..graph.ops import Layer, Normalize
+from ..graph.ops import FoldedReadout, FoldedSite, NormalSite
 from ..program.network import (
     Ladder,
     MaxPool,
@@ -30,9 +30,11 @@ from ..program.network import (
     ValueInfo,
 )
 from ..program.ranges import bits_for, normalization_reach
+from ..program.relations import repeats_a_sum
 from ..program.weights import weight_top
 from . import attention, energy, health
 from .activity import Seen, levels_of, observe
+from .rounding_errors import rounding_errors
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def layers(graph: Graph, program: Program, runner: FloatRunner, x: Samples) -> M
     """Return what is reported of every population, measured on the samples ``x``, ``(n, *model_shape)`` per input."""
     softmaxes = attention.softmaxes(program)
     seen = observe(graph, program, runner, x, softmaxes)
-    info, nodes, carried = program.values(), graph.by_name(), _carried(graph)
+    info, nodes, carried = program.values(), graph.by_name(), rounding_errors(program)
     rows = [{**_input(source), **seen.row(source.name, source.levels)} for source in graph.inputs]
     for step in program.steps:
         if isinstance(step, Population):
@@ -66,8 +68,7 @@ def layers(graph: Graph, program: Program, runner: FloatRunner, x: Samples) -> M
 
 
 def _input(source: GraphInput) -> dict[str, Any]:
-    levels = source.levels
-    assert levels is not None
+    levels = source.chosen
     return {
         "name": source.name, "kind": "input", "origin": [source.model_name], "lo": levels.lo, "hi": levels.hi,
         "levels": len(levels.codes) - 1, "reason": levels.reason, "shape": list(source.type.shape),
@@ -91,16 +92,17 @@ def totals(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _static(population: Population, node: Node, info: Mapping[str, ValueInfo], carried: set[str]) -> dict[str, Any]:
     layer = node.op
-    assert isinstance(layer, Layer)
-    ladder, levels = population.ladder, layer.levels
-    projections = _projections(population.projections, info, carried, _copies(node, layer))
+    assert isinstance(layer, FoldedSite | FoldedReadout)
+    ladder, levels = population.ladder, levels_of(node.name, {node.name: node}, {})
+    projections = _projections(population.projections, info, carried)
     products: list[dict[str, Any]] = [
         {"sources": [p.left, p.right], "kind": type(p.form).__name__, "weights": int(p.form.weight.size),
          "weight_bits": bits_for(-weight_top(p.form), weight_top(p.form)), "macs": product_macs(p, info)}
         for p in population.products
     ]  # fmt: skip
     return {
-        "name": population.name, "kind": _kind(ladder), "origin": list(population.origin.nodes),
+        "name": population.name, "kind": _kind(ladder), "relation": _relation(population),
+        "origin": list(population.origin.nodes),
         "activation": layer.activation.label if layer.activation else None, "shape": list(population.shape),
         "lo": None if levels is None else levels.lo, "hi": None if levels is None else levels.hi,
         "levels": None if levels is None else len(levels.codes) - 1,
@@ -115,8 +117,8 @@ def _static(population: Population, node: Node, info: Mapping[str, ValueInfo], c
         "acc_bits": bits_for(population.acc_min, population.acc_max),
         "weight_bits": max(p["weight_bits"] for p in projections + products),
         "projections": projections, "products": products,
-        "macs": 0 if layer.carries else sum(p["macs"] for p in projections + products),
-        "notes": list(layer.integer.notes) if layer.integer else [],
+        "macs": 0 if repeats_a_sum(population.relation) else sum(p["macs"] for p in projections + products),
+        "notes": list(layer.integer.notes),
     }  # fmt: skip
 
 
@@ -135,38 +137,26 @@ def _kind(ladder: Ladder) -> str:
     assert_never(ladder)
 
 
-def _copies(node: Node, layer: Layer) -> frozenset[int]:
-    """Return the places of maps that are read once more for the precision of weights: the float network has one."""
-    pairs = [(s, id(m)) for s, m in zip(node.inputs, layer.maps, strict=False)]
-    return frozenset(i for i, pair in enumerate(pairs) if pair in pairs[:i])
-
-
-def _carried(graph: Graph) -> set[str]:
-    """Return the values that hold what rounding left: the float network has nothing like them, and no MACs for them."""
-    found: set[str] = set()
-    for node in graph.nodes:
-        moved = not isinstance(node.op, Layer | Normalize) and bool(node.inputs) and found.issuperset(node.inputs)
-        if moved or (isinstance(node.op, Layer) and node.op.carries):
-            found.add(node.name)
-    return found
+def _relation(population: Population) -> dict[str, Any] | None:
+    """Return what a population is to another value, the name of the relation among its fields."""
+    relation = population.relation
+    return None if relation is None else {"is": type(relation).__name__, **asdict(relation)}
 
 
 def _projections(
-    projections: tuple[Projection, ...], info: Mapping[str, ValueInfo], carried: set[str],
-    copies: frozenset[int] = frozenset(),
-) -> list[dict[str, Any]]:  # fmt: skip
+    projections: tuple[Projection, ...], info: Mapping[str, ValueInfo], carried: set[str]
+) -> list[dict[str, Any]]:
     return [
-        {"source": p.source, "kind": type(p.map).__name__, "weights": int(p.map.weight.size),
+        {"source": p.source, "kind": type(p.map).__name__, "role": p.role, "weights": int(p.map.weight.size),
          "weight_bits": bits_for(-weight_top(p.map), weight_top(p.map)),
-         "macs": 0 if p.source in carried or i in copies else macs(p.map, info[p.source])}
-        for i, p in enumerate(projections)
+         "macs": 0 if p.source in carried or p.role == "copy" else macs(p.map, info[p.source])}
+        for p in projections
     ]  # fmt: skip
 
 
 def _normalization(step: Normalization, node: Node, info: Mapping[str, ValueInfo], carried: set[str]) -> dict[str, Any]:
     op, reach = node.op, normalization_reach(step, info)
-    assert isinstance(op, Normalize)
-    assert op.levels is not None
+    assert isinstance(op, NormalSite)
     size = int(np.prod(step.shape))
     widest = max(bits_for(lo, hi) for lo, hi in reach.values())
     lo, hi = reach["deviation"]

@@ -96,7 +96,7 @@ class Evaluator:
         """
         try:
             with single_threaded_blas():
-                _, program = mapped(self.prepared, replace(options, reconstruct=False))
+                program = mapped(self.prepared, replace(options, reconstruct=False)).program
         except CompileError as error:
             if not all(d.code.startswith("SFN4") for d in error.diagnostics):
                 raise

@@ -7,12 +7,21 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ..compiler.compilation import Compilation, Prepared, Progress, data_warnings, mapped, prepare, silent, timed
+from ..compiler.compilation import (
+    Compilation,
+    Mapped,
+    Prepared,
+    compilation_of,
+    data_warnings,
+    mapped,
+    prepare,
+    silent,
+    timed,
+)
+from ..compiler.draft import Progress
 from ..foundation.diagnostics import fail
 from ..foundation.options import Options
 from ..foundation.version import __version__
-from ..graph.graph import Graph
-from ..program.network import Program
 from ..simulator.run import single_threaded_blas
 from .crew import Measure, crew_of
 from .evaluate import Evaluator, evaluator_of, measured
@@ -32,10 +41,8 @@ class Made:
     """A trial that was made in full, with all calibration samples, and measured again."""
 
     trial: Trial
-    graph: Graph
-    program: Program
+    mapped: Mapped
     measured: Measured
-    corrections: list[dict[str, Any]]
     passed_over: tuple[int, ...]
 
 
@@ -64,8 +71,7 @@ def search_model(
         goal = goal_of(search, trials[0].measured)
         made = _best(prepared, evaluator, goal, trials, progress)
     warnings = [*search.warnings, *data_warnings(prepared)]
-    done = Compilation(prepared.loaded, made.graph, made.program, prepared.runner.of(made.graph), prepared.calibration,
-                       made.trial.options, warnings, prepared.seconds, made.corrections)  # fmt: skip
+    done = compilation_of(prepared, made.trial.options, made.mapped, warnings)
     return done, _report(task, goal, trials, made, evaluator)
 
 
@@ -121,12 +127,11 @@ def _best(prepared: Prepared, evaluator: Evaluator, goal: Goal, trials: list[Tri
     """
     passed_over: list[int] = []
     for trial in sorted((t for t in trials if goal.feasible(t.measured)), key=goal.rank):
-        rows: list[dict[str, Any]] = []
         with single_threaded_blas():
-            graph, program = mapped(prepared, trial.options, None, progress, rows)
-        numbers = measured(program, evaluator.held)
+            made = mapped(prepared, trial.options, None, progress, measured=True)
+        numbers = measured(made.program, evaluator.held)
         if goal.feasible(numbers):
-            return Made(trial, graph, program, numbers, rows, tuple(passed_over))
+            return Made(trial, made, numbers, tuple(passed_over))
         passed_over.append(trial.number)
     raise _none_within(goal, trials, len(passed_over))
 

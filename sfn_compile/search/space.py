@@ -16,7 +16,7 @@ from ..foundation.diagnostics import fail
 from ..foundation.options import Options, SiteOptions
 from ..graph.graph import Graph
 from ..graph.ops import Layer, needs_statistics
-from ..passes.mapping.choose_ladders import fine_sites
+from ..passes.mapping.site_roles import fine_sites
 
 Site = tuple[str, tuple[int, ...]]
 T = TypeVar("T")

@@ -7,6 +7,7 @@ end an option is called ``TARGET.NAME``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 GROUP = "sfnc.options"
+SPELLING = re.compile(r"--?[a-z][a-z0-9_-]*")
 
 
 def declared(target: str) -> tuple[Option, ...]:
@@ -50,9 +52,18 @@ def _read(target: str, entries: list[EntryPoint]) -> tuple[Option, ...]:
     if len(owners) > 1:
         raise fail("SFN604", f"options of target {target!r} are declared by several packages: {sorted(owners)}")
     try:
-        return tuple(entries[0].load()) if entries else ()
+        return tuple(_sound(o) for o in entries[0].load()) if entries else ()
     except Exception as error:  # a package of somebody else: whatever it raises, the other targets work
         raise fail("SFN604", f"the options of target {target!r} cannot be read: {error!r}", entries[0].value) from error
+
+
+def _sound(declared: Option) -> Option:
+    """Return an option of a back end. Raises ValueError, SFN605 for one that no command line could take."""
+    for spelling in (f"--{declared.name}", *declared.flags):
+        if not SPELLING.fullmatch(spelling):
+            raise ValueError(f"{spelling!r} cannot be the name of an option")
+    declared.check(declared.default)
+    return declared
 
 
 def resolved(targets: Iterable[str], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from ..program.network import (
     Projection,
     Ratio,
     Readout,
+    Relation,
     RowSum,
     RowTable,
     Shape,
@@ -129,6 +130,10 @@ class Builder:
         assert normalization_reach(step, self._program().values())["radicand"][1] < 2**62
         self.steps.append(step)
         return name
+
+    def relate(self, relation: Relation) -> None:
+        """Say what the population that was added last is to another value."""
+        self.steps[-1] = replace(self._last(), relation=relation)
 
     def _last(self) -> Population:
         made = self.steps[-1]

@@ -10,7 +10,7 @@ A third party tests its own back end with::
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 from ..files import program_files
 from ..program.network import (
     ADAPTIVE,
+    Carries,
     Concat,
     Conv,
     Dense,
     Elementwise,
+    Exponentials,
     Gather,
     Identity,
     Matmul,
@@ -34,6 +36,7 @@ from ..program.network import (
     Program,
     Projection,
     Reshape,
+    SecondDigit,
     Shape,
     Slice,
     SumPool,
@@ -157,6 +160,21 @@ def residual() -> Program:
     return b.build(
         b.fire("y", Projection("d", SumPool((4, 4), (4, 4), ((0, 0), (0, 0)), _ones((6, 1, 1)))), kind="readout")
     )
+
+
+def two_digits() -> Program:
+    """A site in two digits, its channels turned round, read by a convolution and as a skip in shares."""
+    b = Builder((4, 6, 6), hi=7)
+    drive = Projection("x", _conv(b.weights(4, 4, 3, 3), pads=1))
+    b.fire("q", drive, hi=7)
+    b.fire("r", drive, Projection("q", Identity(_ones((4, 6, 6), -120)), "subtract"), hi=7)
+    b.relate(SecondDigit("q", 8))
+    terms, kernel = list[Projection](), b.weights(4, 4, 3, 3)
+    for digit, weight in (("q", 96), ("r", 12)):
+        turned = b.move(f"{digit}t", Take(0, (3, 2, 1, 0)), digit)
+        skip = Projection(turned, Identity(_ones((4, 6, 6), weight)), "skip")
+        terms += [Projection(turned, _conv(kernel, pads=1)), skip, replace(skip, role="copy")]
+    return b.build(b.fire("y", *terms, kind="readout"))
 
 
 def pad_shortcut() -> Program:
@@ -395,12 +413,14 @@ def attention() -> Program:
         b.move(name, Reshape((2, 5, 4)), part)
     b.move("kt", Transpose((0, 2, 1)), "k")
     b.follow("exp", Product("q", "kt", Matmul(np.array([3, 5]).reshape(2, 1, 1))), axis=2, rows=(2, 1, 1))
+    b.relate(Exponentials("softmax"))
     b.share("mix", Product("exp", "v", Matmul(_ones((2, 5, 4), 7))), norm="exp", axis=2, lo=-16)
     b.move("join", Reshape((5, 8)), b.move("back", Transpose((1, 0, 2)), "mix"))
     b.fire("r", Projection("join", Dense(b.weights(8, 8))), Projection("x", Identity(_ones((5, 8), 55))), lo=-16, hi=15)
-    left = Projection("r", Identity(_ones((5, 8), -32)))
+    left = Projection("r", Identity(_ones((5, 8), -32)), "subtract")
     b.fire("c", Projection("join", Dense(b.weights(8, 8))), Projection("x", Identity(_ones((5, 8), 55))), left, lo=-8,
            hi=7)  # fmt: skip
+    b.relate(Carries("r"))
     b.normalize("m", "r", (1,), b.weights(8) * 64, weight=np.array(16), carry="c")
     b.fire("up", Projection("m", Dense(b.weights(16, 8))), hi=15)
     b.fire("s", Projection("up", Dense(b.weights(8, 16))), Projection("r", Identity(_ones((5, 8), 99))), lo=-16, hi=15)
@@ -439,7 +459,7 @@ CASES: tuple[Case, ...] = tuple(
     Case(f.__name__, f)
     for f in (
         mlp, mlp_table, mlp_table_unsorted, signed_codes, conv_chain, conv_shapes, conv1d, pools, max_pool_signed,
-        max_pool_unsorted, residual, pad_shortcut, concat, moves, gather, take, upsampling,
+        max_pool_unsorted, residual, two_digits, pad_shortcut, concat, moves, gather, take, upsampling,
         wide_sum, unequal_depth, product_gate,
         product_broadcast, product_plus_skip, product_of_moves,
         matmul, thresholds_that_follow, thresholds_that_share, layer_norm, root_mean_square, attention,

@@ -185,8 +185,8 @@ def integers(program: Program, codes: dict[str, np.ndarray], folder: Path) -> np
 def measured(prepared: Prepared, row: Row, seed: int, hits: np.ndarray, test: Any, folder: Path) -> dict[str, Any]:
     """Return what one compilation loses on the test split, its paired standard error, and what it costs."""
     options = Options(**{**row.options, "seed": seed}).check()
-    rows: list[dict[str, Any]] = []
-    graph, program = mapped(prepared, options, rows=rows)
+    made = mapped(prepared, options, measured=True)
+    graph, program = made.graph, made.program
     x, labels = test
     codes = encode_all(program, {prepared.loaded.input_names[0]: x})
     out = integers(program, codes, folder) * program.outputs[0].step
@@ -197,7 +197,8 @@ def measured(prepared: Prepared, row: Row, seed: int, hits: np.ndarray, test: An
     above = [r for r in fired if r["levels"] > options.levels]
     return {
         "float": 100 * float(hits.mean()), "lost": 100 * float(lost.mean()),
-        "se": 100 * float(lost.std() / np.sqrt(len(lost))), "totals": measure.totals(layers), "corrections": rows,
+        "se": 100 * float(lost.std() / np.sqrt(len(lost))), "totals": measure.totals(layers),
+        "corrections": made.corrections,
         "energy": {f"{p} / {other}": r for other in ("float", "matched") for p, r in energy[f"to_{other}"].items()},
         "above": [r["name"] for r in above],
         "share_above": float(sum(np.prod(r["shape"]) for r in above) / sum(np.prod(r["shape"]) for r in fired)),

@@ -58,7 +58,7 @@ def rows(network: str, calib: Path, seed: int, scratch: Path, strategies: list[s
     held = held_of(prepared, split(prepared.calibration, seed)[1], Search("grid"))
     on_test = Data({prepared.loaded.input_names[0]: x[chosen]}, y[chosen], "test", "")
     tested = held_of(prepared, on_test, Search("grid"))
-    _, plain = mapped(prepared, options)
+    plain = mapped(prepared, options).program
     whole = measured(plain, held).costs["spikes"]
 
     def row(what: str, trials: Any, seconds: float, program: Program) -> None:
@@ -71,14 +71,14 @@ def rows(network: str, calib: Path, seed: int, scratch: Path, strategies: list[s
     print(f"| {seed} | float network | | | | | | | {float_top1(prepared, plain, on_test):.1f} % |")
     row("plain, 31 levels", "", 0, plain)
     for levels in range(16, 0, -1):  # the most levels that keep the budget
-        _, uniform = mapped(prepared, Options(seed=seed, levels=levels))
+        uniform = mapped(prepared, Options(seed=seed, levels=levels)).program
         if measured(uniform, held).costs["spikes"] <= whole / 2:
             row(f"uniform, {levels} levels", "", 0, uniform)
             break
     for r in (1.75, 2.0, 2.25):
         names = [name for group in task_of(prepared, options, Search("grid")).space.groups for name in group]
         own = dict.fromkeys(names, SiteOptions(stretch=r))
-        _, stretched = mapped(prepared, Options(seed=seed, sites=own))
+        stretched = mapped(prepared, Options(seed=seed, sites=own)).program
         row(f"31 levels, every step times {r}", "", 0, stretched)
     for strategy, trials in ((name, trials) for name, trials in PLANS if name in strategies):
         start, state = time.perf_counter(), scratch / f"{seed}.{strategy}.{trials}"

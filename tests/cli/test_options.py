@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import os
 import re
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -141,7 +144,8 @@ def test_a_build_with_options_of_another_version_is_refused_where_they_matter(ou
 
 
 # -- help ----------------------------------------------------------------------------------------------------------
-def test_help_is_grouped_and_fits_80_columns():
+def test_help_is_grouped_and_fits_80_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     text = succeeds("compile", "--help").stdout
     assert re.findall(r"^(\w+):", text, re.MULTILINE)[1:] == [group.title() for group in GROUPS]
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
@@ -150,6 +154,14 @@ def test_help_is_grouped_and_fits_80_columns():
     assert missing == []
     for words in ("--levels <1..255>", "[default: 31]", "--granularity <channel|tensor>", "sfn, qcfs"):
         assert words in text
+
+
+def test_help_has_no_colours_in_a_pipe_wherever_it_runs():
+    places = {k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "PY_COLORS")} | {"GITHUB_ACTIONS": "true"}
+    command = [sys.executable, "-m", "sfn_compile.cli.main", "compile", "--help"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True, env=places).stdout
+    assert "--levels" in text
+    assert "\x1b" not in text
 
 
 @pytest.mark.parametrize("command", ["check", "run", "verify", "eval", "bisect"])

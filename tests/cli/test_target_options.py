@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -46,19 +47,28 @@ def installed(folder: Path, name: str, files: dict[str, str], entries: str) -> N
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
     (info / "entry_points.txt").write_text(entries, encoding="utf-8")
+    importlib.invalidate_caches()
 
 
 @pytest.fixture
-def plug(tmp_path, monkeypatch):
-    """A package with the target `plug`, for this test."""
+def site(tmp_path, monkeypatch):
+    """A folder that packages are installed in, for one test."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("COLUMNS", "80")
+    yield folder
+    for name in [name for name in sys.modules if "_for_tests" in name]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def plug(site):
+    """A package with the target `plug`."""
     entries = (
         "[sfnc.backends]\nplug = plug_for_tests.target:Plug\n[sfnc.options]\nplug = plug_for_tests.options:OPTIONS\n"
     )
-    installed(tmp_path / "site", "plug_for_tests", {"options.py": OPTIONS, "target.py": TARGET}, entries)
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    yield
-    for name in [name for name in sys.modules if name.startswith("plug_for_tests")]:
-        del sys.modules[name]
+    installed(site, "plug_for_tests", {"options.py": OPTIONS, "target.py": TARGET}, entries)
 
 
 def emitted(out: Path) -> dict:
@@ -123,24 +133,31 @@ def test_a_value_of_an_alias_that_does_not_exist_is_wrong_usage(plug):
     assert "'up', 'down'" in done.stderr
 
 
-def test_options_that_cannot_be_read_are_named_and_the_other_targets_work(little, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("raise RuntimeError('no licence')", "no licence"),
+        (OPTIONS.replace("--plug-order", "--plug order"), "'--plug order' cannot be the name of an option"),
+        (OPTIONS.replace('default="up"', 'default="left"'), "one of up, down"),
+        ("OPTIONS = 3", "not iterable"),
+    ],
+)
+def test_options_that_cannot_be_read_are_named_and_the_other_targets_work(text, reason, little, tmp_path, site):
     entries = (
         "[sfnc.backends]\nbroken = broken_for_tests:X\n[sfnc.options]\nbroken = broken_for_tests.options:OPTIONS\n"
     )
-    installed(tmp_path / "site", "broken_for_tests", {"options.py": "raise RuntimeError('no licence')"}, entries)
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    assert "no licence" in " ".join(succeeds("compile", "--help").stdout.split())
+    installed(site, "broken_for_tests", {"options.py": text}, entries)
+    assert reason in " ".join(succeeds("compile", "--help").stdout.split())
     succeeds(little, "-o", tmp_path / "o", "--quiet")
     with pytest.raises(CompileError, match="SFN604"):
         resolved(("broken",), {})
     assert "nir.form" in declared_by_all()[0]
 
 
-def test_an_alias_that_the_compiler_has_itself_is_not_taken(little, tmp_path, monkeypatch):
+def test_an_alias_that_the_compiler_has_itself_is_not_taken(little, tmp_path, site):
     options = OPTIONS.replace("--plug-order", "--levels")
     entries = "[sfnc.options]\ngreedy = greedy_for_tests.options:OPTIONS\n"
-    installed(tmp_path / "site", "greedy_for_tests", {"options.py": options}, entries)
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    installed(site, "greedy_for_tests", {"options.py": options}, entries)
     succeeds(little, "--levels", 7, "--no-reconstruct", "-o", tmp_path / "o", "--quiet")
     assert document(tmp_path / "o" / "manifest.json")["options"]["levels"] == 7
     assert "greedy.order: Which end comes first." in " ".join(succeeds("compile", "--help").stdout.split())

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import onnx
 import pytest
 from sfn_backends.lava import interpreter
 
-from ..frontend.tiny_onnx import noise, saved, tiny
-from .cli_helpers import CALIB, DIGITS, TEST, document, refused, succeeds
+from ..frontend.tiny_onnx import noise, renamed, saved, tiny
+from .cli_helpers import CALIB, DIGITS, TEST, document, refused, sfnc, succeeds
 
 LAVA = interpreter.find()[0] is not None
 TARGETS = ["sim", "onnx", "nir", *(["lava"] if LAVA else [])]
@@ -40,6 +41,12 @@ def layers(folder):
     return {row["name"]: row for row in document(folder / "report.json")["layers"]}
 
 
+def second_digits(rows):
+    """The populations of second digits, and those of the first digits."""
+    related = {name: row["relation"] for name, row in rows.items() if row.get("relation")}
+    return {name: relation["of"] for name, relation in related.items() if relation["is"] == "SecondDigit"}
+
+
 def test_every_target_computes_the_same_integers(build):
     succeeds("verify", build / "out", "--samples", "2")
     proved = document(build / "out" / "proof.json")["targets"]
@@ -49,11 +56,11 @@ def test_every_target_computes_the_same_integers(build):
 
 def test_no_population_has_more_levels_than_stated_and_the_outputs_are_better(build):
     rows, plain = layers(build / "out"), layers(build / "plain")
-    seconds = {name for name in rows if name.endswith("/carry")}
+    seconds = second_digits(rows)
     assert len(seconds) >= 3
     assert max(r["levels"] for r in rows.values() if r["kind"] not in ("input", "readout")) == 7
-    for name in seconds:
-        first = rows[name.removesuffix("/carry")]
+    for name, site in seconds.items():
+        first = rows[site]
         assert rows[name]["reason"].startswith("second digit of")
         assert "first of two digits" in first["reason"]
         assert first["sqnr_db"] > plain[first["name"]]["sqnr_db"] + 6  # both digits are measured as one value
@@ -83,7 +90,7 @@ def test_bisect_takes_two_digits_as_one_layer(build):
     args = ("bisect", build / "out", "--data", build / "x.npz", "--json")
     found = json.loads(succeeds(*args).stdout)
     assert found["within"] is True
-    assert not [r["name"] for r in found["layers"] if r["name"].endswith("/carry")]
+    assert not second_digits(layers(build / "out")).keys() & {r["name"] for r in found["layers"]}
     parts = {r["name"]: r for r in found["layers"]}
     assert {"r", "t", "h", "c"} <= parts.keys()
     said = {r["name"]: r["sqnr_accumulated_db"] for r in document(build / "out" / "report.json")["layers"]}
@@ -91,6 +98,25 @@ def test_bisect_takes_two_digits_as_one_layer(build):
         assert parts[name]["accumulated_db"] == pytest.approx(said[name], abs=1)
         assert parts[name]["reach"] > 7  # in codes of both digits
     assert found["output_db"] == pytest.approx(said["y"], abs=3)  # of the same network, on more samples
+
+
+def test_a_value_named_like_a_second_digit_is_none(tmp_path):
+    """The demo network, one value of which is called what the second digit of another would be."""
+    documents = {}
+    for name in ("relu_2", "relu/carry"):
+        folder = tmp_path / str(len(documents))
+        folder.mkdir()
+        model = saved(renamed(onnx.load(DIGITS), "relu_2", name), folder)
+        args = ("--levels", "7", "--no-reconstruct", "--fine-share", "0", "--digit-share", "1", "--samples", "150")
+        succeeds(model, "--calib", CALIB, "-o", folder / "out", "--quiet", *args)
+        rows = layers(folder / "out")
+        said = {r["relation"]["of"]: n for n, r in rows.items() if r.get("relation")}
+        assert said["relu"] == ("relu/carry" if name == "relu_2" else "relu/carry.1")
+        assert rows[name]["relation"] is None
+        done = sfnc("bisect", folder / "out", "--data", TEST, "--limit", "5", "--json")
+        assert done.exit_code == 0, done.output
+        documents[name] = json.loads(done.stdout.replace(name, "relu_2"))
+    assert documents["relu/carry"] == documents["relu_2"]
 
 
 def test_relu6_does_not_stand_in_the_way(tmp_path):
@@ -118,10 +144,10 @@ def test_relu6_does_not_stand_in_the_way(tmp_path):
 
 def test_a_clip_whose_levels_end_above_its_bound_stays_one_population(build, tmp_path, monkeypatch):
     """Nothing known makes that happen once a site is to be divided; if anything does, its codes must not be wrong."""
-    monkeypatch.setattr("sfn_compile.foundation.options.Options.is_bounded", lambda self, site: False)
+    monkeypatch.setattr("sfn_compile.passes.decisions.Decisions.is_bounded", lambda self, site: False)
     succeeds(build / "model.onnx", "--calib", build / "x.npz", "--levels", "7", "-o", tmp_path / "out", *ALL, "--quiet")
     rows = layers(tmp_path / "out")
-    assert {name for name in rows if name.endswith("/carry")} == {"r/carry", "t/carry", "h/carry"}
+    assert second_digits(rows) == {"r/carry": "r", "t/carry": "t", "h/carry": "h"}
     assert rows["c"]["levels"] == 7
 
 
@@ -138,8 +164,8 @@ def test_weights_of_few_bits_read_smaller_second_digits(bits, base, tmp_path):
     """With 2 bits they would all be 0."""
     succeeds(DIGITS, "--calib", CALIB, "--levels", "7", "--weight-bits", bits, "-o", tmp_path / "out", "--quiet",
              "--epochs", "1")  # fmt: skip
-    seconds = [row["levels"] for name, row in layers(tmp_path / "out").items() if name.endswith("/carry")]
-    assert set(seconds) == ({base - 1} if base > 1 else set())
+    rows = layers(tmp_path / "out")
+    assert {rows[name]["levels"] for name in second_digits(rows)} == ({base - 1} if base > 1 else set())
     succeeds("verify", tmp_path / "out", "--quiet")
 
 

@@ -94,6 +94,15 @@ def test_the_back_end_of_the_howto_passes_the_conformance_suite_or_refuses(case,
             check(space["RowsBackend"](), case, tmp_path)
 
 
+def test_the_options_of_the_howto_are_options_of_a_back_end():
+    space: dict[str, Any] = {}
+    exec(compile(python_blocks("add_a_back_end.md")[1], "add_a_back_end.md", "exec"), space)
+    values = {o.name: o.parsed(text, o.name) for o, text in zip(space["OPTIONS"], ("down", "4"), strict=True)}
+    assert values == {"order": "down", "buffers": 4}
+    for o in space["OPTIONS"]:
+        o.check(values[o.name])
+
+
 def test_the_operator_of_the_howto_is_imported_as_onnxruntime_computes_it(tmp_path, monkeypatch):
     onnx = pytest.importorskip("onnx")
     from sfn_compile.compiler.compilation import compile_model

@@ -39,6 +39,14 @@ def tiny(
     return model
 
 
+def renamed(model: onnx.ModelProto, old: str, new: str) -> onnx.ModelProto:
+    """The model with another name for one of its values: any name, also one that cannot be written as text."""
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [new if n == old else n for n in names]
+    return model
+
+
 def ints(*values: int) -> Array:
     """The int64 vector that ONNX takes for axes, pads, shapes."""
     return np.array(values, np.int64)

@@ -11,7 +11,13 @@ from sfn_compile.host.codec import encode
 from sfn_compile.program.network import Encoding, Identity
 
 from ..frontend.tiny_onnx import imported, ints, noise, samples, tiny
-from ..passes.mapping.mapped_layers import assert_the_program_follows_the_float_graph, check_choices, layer, layers
+from ..passes.mapping.mapped_layers import (
+    assert_the_program_follows_the_float_graph,
+    check_choices,
+    ladder_of,
+    layer,
+    layers,
+)
 from ..passes.pass_examples import mapped, network, program_of, structured
 
 
@@ -81,7 +87,7 @@ def test_a_readout_without_weights_still_gives_its_bias(tmp_path):
     original = imported(tiny("r = Relu(x) y = Gemm(r, w, b)", x=(8,), w=np.zeros((8, 5)), b=noise(5)), tmp_path)
     graph = mapped(structured(original), samples(original, 8))
     form = layer(graph, "y").integer
-    assert np.allclose(form.ladder.offset * form.alpha, noise(5), atol=1e-4)
+    assert np.allclose(ladder_of(graph, "y").offset * form.alpha, noise(5), atol=1e-4)
 
 
 def test_the_skip_of_a_residual_fits_the_weight_bits(tmp_path):

@@ -11,7 +11,7 @@ from sfn_compile.calibration.collect import collect
 from sfn_compile.foundation.options import Options
 from sfn_compile.foundation.samples import by_name
 from sfn_compile.graph.graph import Levels
-from sfn_compile.graph.ops import Layer
+from sfn_compile.graph.ops import Layer, Site
 from sfn_compile.host.codec import encode_all, prepare_all
 from sfn_compile.learning.descent import Loss, Recipe, Teacher, error_of, learn, pieces_of, signal_of
 from sfn_compile.learning.student import Student, learnable
@@ -80,8 +80,7 @@ def without_rounding(graph):
         return replace(levels, step=np.full_like(levels.step, 1e-4), lo=-FINE, hi=FINE)
 
     nodes = [
-        replace(n, op=replace(n.op, levels=fine(n.op.levels))) if isinstance(n.op, Layer) and n.op.levels else n
-        for n in graph.nodes
+        replace(n, op=replace(n.op, levels=fine(n.op.levels))) if isinstance(n.op, Site) else n for n in graph.nodes
     ]
     return replace(graph, nodes=tuple(nodes))
 
@@ -184,7 +183,7 @@ def test_an_error_of_rounding_gets_a_random_sign_and_keeps_its_size(tmp_path):
 def test_stated_levels_are_not_learnt(tmp_path):
     graph = structured(imported(network("quantisers around a max pool"), tmp_path))
     assert learnable(graph)
-    assert any(isinstance(n.op, Layer) and isinstance(n.op.levels, Levels) for n in graph.nodes)
+    assert any(isinstance(n.op, Site) and isinstance(n.op.levels, Levels) for n in graph.nodes)
 
 
 def test_integers_on_the_grid_are_those_of_quantize_weights_or_none_where_accumulators_do_not_fit(tmp_path):

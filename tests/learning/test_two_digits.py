@@ -34,10 +34,10 @@ class Digits:
         original = imported(tiny(BODY, (3, 6, 6), **WEIGHTS), folder)
         self.float_graph = structured(original)
         self.x = by_name(samples(original, 96), [i.model_name for i in original.inputs])
-        split = SplitDigits({"r": 4, "t": 4}).run(mapped(self.float_graph, self.x, OPTIONS))
-        plain = QuantizeWeights(OPTIONS).run(split)
+        split = SplitDigits({"r": 4, "t": 4}).run(mapped(self.float_graph, self.x, OPTIONS)).graph
+        plain = QuantizeWeights(OPTIONS).run(split).graph
         runner = EvaluatedRunner(self.float_graph)
-        self.graph = CorrectBias(runner, self.x, self.float_graph).run(plain)
+        self.graph = CorrectBias(runner, self.x, self.float_graph).run(plain).graph
         self.student, self.teacher = Student(self.graph), Teacher(self.float_graph)
         self.prepared = prepare_all(self.graph, self.x)
         signal = signal_of(self.teacher, pieces_of(self.prepared))

@@ -16,7 +16,9 @@ from sfn_compile.foundation.options import Options
 from sfn_compile.foundation.samples import Samples, by_name, n_samples
 from sfn_compile.graph.graph import Graph, Levels
 from sfn_compile.graph.ops import Layer
+from sfn_compile.graph.ops.stages import at_levels
 from sfn_compile.host.codec import apply_host, prepare_all
+from sfn_compile.passes.decisions import NO_DECISIONS, Decisions
 from sfn_compile.passes.mapping.choose_ladders import ChooseLadders
 from sfn_compile.passes.mapping.fold_thresholds import FoldThresholds
 from sfn_compile.passes.mapping.lower import lower
@@ -335,11 +337,15 @@ class EvaluatedRunner:
         yield n_samples(x), RealValues(self.graph, prepare_all(self.graph, x)), {}
 
 
-def mapped(graph: Graph, x: Array | Samples, options: Options | None = None) -> Graph:
+def mapped(
+    graph: Graph, x: Array | Samples, options: Options | None = None, decisions: Decisions = NO_DECISIONS
+) -> Graph:
     """A structured graph after calibration on ``x`` and the integer mapping."""
     options = options or Options()
     statistics = collect(graph, EvaluatedRunner(graph), by_name(x, [i.model_name for i in graph.inputs]))  # type: ignore[arg-type]
-    return run_passes(graph, (ChooseLadders(statistics, options), QuantizeWeights(options), FoldThresholds()))
+    return run_passes(
+        graph, (ChooseLadders(statistics, options, decisions), QuantizeWeights(options), FoldThresholds())
+    )
 
 
 def mapped_at(graph: Graph, steps: Callable[[str], float], hi: int = 31, options: Options | None = None) -> Graph:
@@ -353,7 +359,7 @@ def mapped_at(graph: Graph, steps: Callable[[str], float], hi: int = 31, options
     for n in graph.nodes:
         if isinstance(n.op, Layer) and n.op.activation is not None:
             lo = 0 if n.op.activation.kind in ("relu", "sigmoid") or n.op.activation.linear_above_zero else -hi
-            n = replace(n, op=replace(n.op, levels=levels(n.name, len(n.type.shape), lo)))
+            n = replace(n, op=at_levels(n.op, n.op.activation, levels(n.name, len(n.type.shape), lo)))
         nodes.append(n)
     inputs = tuple(replace(i, levels=levels(i.name, len(i.type.shape), -hi)) for i in graph.inputs)
     chosen = replace(graph, inputs=inputs, nodes=tuple(nodes), invariants=graph.invariants | {"ladders-chosen"})

@@ -95,7 +95,8 @@ def _held(out: Path) -> dict[str, np.ndarray]:
 
 def test_synaptic_operations_are_those_of_the_report():
     prepared = prepare(DIGITS, FEW, CALIB)
-    graph, program = mapped(prepared, FEW)
+    made = mapped(prepared, FEW)
+    graph, program = made.graph, made.program
     x = part(prepared.calibration.x, slice(40))
     rows = measure.layers(graph, program, prepared.runner, x).layers
     values = run_codes(program, encode_all(program, x))
@@ -125,7 +126,7 @@ def test_a_trial_needs_no_float_network_and_measures_what_a_compilation_with_its
     unlearnt = replace(options, reconstruct=False)
     fit, held = evaluate.split(prepared.calibration, 0)
     assert len(evaluator.prepared.calibration) == len(fit) == 80
-    program = mapped(replace(evaluator.prepared, runner=prepared.runner, calibration=fit), unlearnt)[1]
+    program = mapped(replace(evaluator.prepared, runner=prepared.runner, calibration=fit), unlearnt).program
     monkeypatch.setattr("sfn_compile.frontend.reference.FloatReference.stream", None)
     assert evaluator.measure(options) == evaluate.measured(program, evaluator.held)
     assert not {tuple(x.ravel()) for x in fit.x["image"]} & {tuple(x.ravel()) for x in held.x["image"]}

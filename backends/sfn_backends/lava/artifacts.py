@@ -22,7 +22,7 @@ from sfn_compile.simulator.edge_inputs import edge_inputs
 from sfn_compile.simulator.run import run_codes
 
 Array = NDArray[Any]
-FORMAT = 1
+FORMAT = 2
 TEMPLATES = (
     "README.md", "build.py", "compat.py", "guard.py", "jobs.py", "layout.py", "plan.py", "run.py",
     "sfnproc/__init__.py", "sfnproc/neurons.py", "sfnproc/pool.py", "sfnproc/product.py",

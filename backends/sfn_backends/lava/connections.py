@@ -39,7 +39,8 @@ def encode(p: Projection, key: str, source: Shape, port: Shape) -> tuple[Json, T
     """
     linear = p.map
     plain = {f.name: getattr(linear, f.name) for f in fields(linear) if f.name not in ("weight", "index")}
-    record: Json = {"source": p.source, "source_shape": source, "map": type(linear).__name__, "fields": plain}
+    record: Json = {"source": p.source, "role": p.role, "source_shape": source}
+    record |= {"map": type(linear).__name__, "fields": plain}
     shift = exponent(linear.weight)
     if int(np.abs(np.asarray(linear.weight, np.int64)).max(initial=0)) <= PLAIN_TOP:
         shift = 0  # it fits as it is
@@ -75,7 +76,7 @@ def decode(record: Json, tensors: Tensors, port: Shape) -> Projection:
             index = from_lava(tensors[record["index"]], rank, tuple(record["index_shape"]), kept=1)
             plain["index"] = order[index]
     plain["weight"] = np.asarray(plain["weight"] << record["exponent"])
-    return Projection(record["source"], cls(**plain))
+    return Projection(record["source"], cls(**plain), record["role"])
 
 
 def _conv(kernel: kernels.Kernel) -> tuple[Json, Tensors]:

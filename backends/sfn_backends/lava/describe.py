@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from typing_extensions import assert_never
 
 from sfn_backends.lava import connections, neurons, products
-from sfn_compile.files.program_files import smallest_int
+from sfn_compile.files import program_files
 from sfn_compile.foundation.diagnostics import Origin
 from sfn_compile.program.network import (
     Identity,
@@ -89,7 +89,7 @@ class _Describer:
         self.tensors |= arrays
         bounds = [step.acc_min, step.acc_max]
         driven = {"connections": wires, "products": pairs, "neuron": neuron, "norm": self._norm(step.norm, before)}
-        return {"kind": "population", "accumulator": bounds, **driven}
+        return {"kind": "population", "accumulator": bounds, "relation": program_files.to_tree(step.relation), **driven}
 
     def _norm(self, norm: RowSum | None, before: int) -> Json | None:
         if norm is None:
@@ -101,9 +101,10 @@ class _Describer:
         ladder = step.ladder
         arrays = {"gain": step.gain, "theta": ladder.theta, "offset": ladder.offset}
         arrays |= {f"weight{i}": p.map.weight for i, p in enumerate(step.projections)}
-        self.tensors |= {f"{key}_{name}": smallest_int(x) for name, x in arrays.items()}
+        self.tensors |= {f"{key}_{name}": program_files.smallest_int(x) for name, x in arrays.items()}
         plain = {"axes": step.axes, "centred": step.centred, "epsilon": step.epsilon, "bits": step.bits}
-        sources = [{"source": s, "delay": before - self.depth[s]} for s in step.sources]
+        read = step.projections
+        sources = [{"source": p.source, "role": p.role, "delay": before - self.depth[p.source]} for p in read]
         record = {"kind": "normalization", "sources": sources, **plain, "lo": ladder.lo, "hi": ladder.hi}
         return record | {name: f"{key}_{name}" for name in arrays}
 
@@ -137,14 +138,17 @@ def rebuild(network: Json, tensors: Tensors) -> tuple[Step, ...]:
             ladder = neurons.decode(record["neuron"], tensors, len(shape))
             low, high = record["accumulator"]
             norm = RowSum(record["norm"]["source"], record["norm"]["axis"]) if record["norm"] else None
-            steps.append(Population(name, wires, ladder, shape, low, high, origin, pairs, norm))
+            relation = program_files.from_tree(record["relation"])
+            steps.append(Population(name, wires, ladder, shape, low, high, origin, pairs, norm, relation))
     return tuple(steps)
 
 
 def _normalization(record: Json, tensors: Tensors, origin: Origin) -> Normalization:
     gain, theta, offset = (tensors[record[k]] for k in ("gain", "theta", "offset"))
-    weighted = ((s["source"], tensors[record[f"weight{i}"]]) for i, s in enumerate(record["sources"]))
-    read = tuple(Projection(source, Identity(weight)) for source, weight in weighted)
+    read = tuple(
+        Projection(s["source"], Identity(tensors[record[f"weight{i}"]]), s["role"])
+        for i, s in enumerate(record["sources"])
+    )
     axes, shape = tuple(record["axes"]), tuple(record["shape"])
     ladder = Ratio(theta, offset, record["lo"], record["hi"])
     plain = record["centred"], record["epsilon"], record["bits"]

@@ -6,19 +6,42 @@ from typing import TypeAlias, TypeGuard
 
 from .activation import Activation
 from .expression import Expression
-from .layer import IntegerForm, Layer
+from .layer import Layer, Term
 from .linear import Linear
 from .quantize import Quantize
-from .rows import MatMul, NormalForm, Normalize
+from .rows import MatMul, Normalize
 from .simple import Add, ArgExtreme, MaxPool, Moved, Mul, Pointwise, Softmax
+from .stages import (
+    FoldedReadout,
+    FoldedSite,
+    IntegerForm,
+    IntegerLayer,
+    IntegerNormal,
+    IntegerReadout,
+    IntegerSite,
+    NormalForm,
+    NormalSite,
+    Site,
+)
 
 __all__ = [
-    "Activation", "Add", "ArgExtreme", "Expression", "IntegerForm", "Layer", "Linear", "MatMul", "MaxPool", "Moved",
-    "Mul", "NormalForm", "Normalize", "Pointwise", "Quantize", "SiteOp", "Softmax", "fires", "is_row_exp",
-    "needs_statistics", "site_op",
+    "Activation", "Add", "ArgExtreme", "Expression", "FoldedReadout", "FoldedSite", "IntegerForm", "IntegerLayer",
+    "IntegerNormal", "IntegerReadout", "IntegerSite", "Layer", "Linear", "MatMul", "MaxPool", "Moved", "Mul",
+    "NormalForm", "NormalSite", "Normalize", "Pointwise", "Quantize", "Site", "SiteOp", "Softmax", "Term", "fires",
+    "folded_op", "is_row_exp", "needs_statistics", "site_op",
 ]  # fmt: skip
 
 SiteOp: TypeAlias = Layer | Normalize | MaxPool | Moved  # what a graph is made of once its sites are placed
+
+
+# ... and once its thresholds are folded.
+FoldedOp: TypeAlias = FoldedSite | FoldedReadout | IntegerNormal | MaxPool | Moved
+
+
+def folded_op(op: object) -> FoldedOp:
+    """Return an op of a graph whose thresholds are folded, as one of the kinds that there are then."""
+    assert isinstance(op, FoldedOp)
+    return op
 
 
 def site_op(op: object) -> SiteOp:
@@ -34,7 +57,8 @@ def is_row_exp(op: object) -> bool:
 
 def needs_statistics(op: object) -> TypeGuard[Layer | Normalize]:
     """Return whether the levels of a site are chosen by what samples reach: not if stated, and not of known range."""
-    return fires(op) and op.levels is None and not is_row_exp(op) and not (isinstance(op, Layer) and op.carries)
+    known = isinstance(op, Site | NormalSite) or is_row_exp(op)
+    return fires(op) and not known and not (isinstance(op, Layer) and op.rounding_of)
 
 
 def fires(op: object) -> TypeGuard[Layer | Normalize]:

@@ -1,74 +1,95 @@
-"""Layer: what becomes one population. First with real weights, then with levels, then with its integer form."""
+"""Layer: what becomes one population, with real weights. Its later stages: :mod:`.stages`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...program.broadcast import Axis, axes_of
-from ...program.network import Ladder, LinearMap, Product, ProductForm, Projection, RowSum, Shape
-from ..graph import Levels
+from ...program.network import Gather, Identity, LinearMap, Product, ProductForm, Projection, RowSum, Shape
+from ...program.relations import Relation, Role, rounding_of
 from .activation import Activation
 
 Array = NDArray[Any]
 Item = TypeVar("Item")
 Terms = tuple[tuple[Projection, ...], tuple[Product, ...]]
+ELEMENTWISE = (Identity, Gather)
 
 
 @dataclass(frozen=True, eq=False)
-class IntegerForm:
-    """The integers of a layer. ``alpha`` is the real value of one accumulator unit, per channel (broadcastable)."""
+class Term:
+    """One linear map of a sum, and what it is there for.
 
-    maps: tuple[LinearMap, ...]
-    alpha: Array
-    ladder: Ladder | None = None
-    acc_min: int = 0
-    acc_max: int = 0
-    notes: tuple[str, ...] = ()
-    products: tuple[ProductForm, ...] = ()
+    ``unit``, for weights that are integer multiples of it, as in :class:`.linear.Linear`. ``shares``:
+    in how many terms the weight is shared out, this one and its copies; each has the same part of it.
+    """
 
-    def terms(self, inputs: tuple[str, ...]) -> Terms:
-        """Return the integer projections and products on a node's inputs."""
-        return _terms(self.maps, self.products, inputs)
+    map: LinearMap
+    role: Role = "main"
+    unit: Array | None = None
+    shares: int = 1
+
+
+def with_roles(terms: Sequence[Term], products: Sequence[ProductForm]) -> tuple[Term, ...]:
+    """Return the terms of a sum with their roles: what adds codes beside a weighted sum or a product is a skip."""
+    weighted = bool(products) or any(not isinstance(t.map, ELEMENTWISE) for t in terms)
+    return tuple(replace(t, role="skip") if weighted and _adds_codes(t) else t for t in terms)
+
+
+def _adds_codes(term: Term) -> bool:
+    return term.role == "main" and isinstance(term.map, ELEMENTWISE)
+
+
+def with_maps(terms: Iterable[Term], maps: Iterable[LinearMap]) -> tuple[Term, ...]:
+    """Return the terms with other maps in place of their own, one for each."""
+    return tuple(replace(t, map=m) for t, m in zip(terms, maps, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """``activation(sum of maps and products of inputs + bias)``: one input per map, then two per product.
+    """``activation(sum of terms and products of inputs + bias)``: one input per term, then two per product.
 
     With a ``norm_axis`` the sum is divided, before the bias, by that of one more input over this axis of one sample.
     ``activation`` None means a readout: the accumulator leaves the network unfired. ``axis`` is the channel axis of the
-    sample, along which thresholds are chosen; of several axes, every combination of places is a channel. ``units``, one
-    per map, as in :class:`.linear.Linear`. ``carries``: the last map subtracts the codes that another
-    population made of the same sum, so that this one fires what rounding left; on real numbers that is 0.
+    sample, along which thresholds are chosen; of several axes, every combination of places is a channel. ``relation``:
+    what the population is to another. One that fires the rounding error of another has a term that subtracts the codes
+    of that one from the same sum; on real numbers it is 0.
     """
 
-    maps: tuple[LinearMap, ...]
+    terms: tuple[Term, ...]
     bias: Array
     activation: Activation | None
     axis: Axis = 0
-    levels: Levels | None = None
-    integer: IntegerForm | None = None
     products: tuple[ProductForm, ...] = ()
-    units: tuple[Array | None, ...] = ()
     norm_axis: int | None = None
-    carries: bool = False
+    relation: Relation | None = None
 
-    def carried(self, inputs: Sequence[str]) -> str:
-        """Return the population of which this one fires what rounding left, "" where it is none of those."""
-        return inputs[len(self.maps) - 1] if self.carries else ""
+    @property
+    def maps(self) -> tuple[LinearMap, ...]:
+        """The linear maps of the terms, with real weights."""
+        return tuple(t.map for t in self.terms)
+
+    @property
+    def has_units(self) -> bool:
+        """Whether some weights are integer multiples that the model itself states."""
+        return any(t.unit is not None for t in self.terms)
+
+    @property
+    def rounding_of(self) -> str:
+        """The population whose rounding error this one fires, "" where it is none of those."""
+        return rounding_of(self.relation)
 
     def norm(self, inputs: tuple[str, ...]) -> RowSum | None:
         """Return what the sum of maps and products is divided by, None where by nothing."""
         return None if self.norm_axis is None else RowSum(inputs[-1], self.norm_axis)
 
-    def terms(self, inputs: tuple[str, ...]) -> Terms:
+    def drivers(self, inputs: tuple[str, ...]) -> Terms:
         """Return the projections and products, with real weights, on a node's inputs."""
-        return _terms(self.maps, self.products, inputs)
+        return drivers(self.terms, self.products, inputs)
 
     def infer(self, *shapes: Shape) -> Shape:
         """Return the common shape of the projections and products."""
@@ -89,12 +110,9 @@ class Layer:
         return sum(parts, start=np.asarray(self.bias, np.float64))
 
     def evaluate(self, *xs: Array) -> Array:
-        """Return the real values; rounded to their levels where the model itself states those, else not."""
+        """Return the real values, without rounding."""
         total = self.drive(*xs)
-        if self.activation is None:
-            return total
-        real = self.activation.evaluate(total)
-        return self.levels.real(real) if self.levels is not None and self.levels.imported else real
+        return total if self.activation is None else self.activation.evaluate(total)
 
 
 def n_channels(shape: Shape, axis: Axis) -> int:
@@ -110,9 +128,10 @@ def channel_rows(array: Array, axis: Axis, batched: bool = False) -> Array:
     return front.reshape(int(np.prod(front.shape[: len(over)])), -1)
 
 
-def _terms(maps: tuple[LinearMap, ...], forms: tuple[ProductForm, ...], inputs: tuple[str, ...]) -> Terms:
-    n = len(maps)
-    projections = tuple(Projection(s, m) for s, m in zip(inputs[:n], maps, strict=True))
+def drivers(terms: tuple[Term, ...], forms: tuple[ProductForm, ...], inputs: tuple[str, ...]) -> Terms:
+    """Return terms and products on a node's inputs: one input per term, then two per product."""
+    n = len(terms)
+    projections = tuple(Projection(s, t.map, t.role) for s, t in zip(inputs[:n], terms, strict=True))
     products = tuple(Product(*pair, f) for f, pair in zip(forms, _pairs(inputs[n:], forms), strict=True))
     return projections, products
 

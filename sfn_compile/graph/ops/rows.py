@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...program.broadcast import Axis
-from ...program.network import Ratio, Shape
-from ..graph import Levels
+from ...program.network import Shape
 from .activation import Activation
 
 Array = NDArray[Any]
@@ -34,25 +33,13 @@ class MatMul:
 
 
 @dataclass(frozen=True, eq=False)
-class NormalForm:
-    """The integers of a normalisation; meaning in :class:`~sfn_compile.program.network.Normalization`."""
-
-    weights: tuple[Array, ...]
-    gain: Array
-    epsilon: int
-    bits: int
-    ladder: Ratio
-
-
-@dataclass(frozen=True, eq=False)
 class Normalize:
     """``scale * (x - mean) / sqrt(variance + epsilon) + bias``, mean and variance over ``axes`` of one sample.
 
     LayerNorm over the last axis, InstanceNorm over the space axes, GroupNorm over the last axis of ``(groups, rest)``.
     Not ``centred``: ``scale * x / sqrt(mean(x**2) + epsilon) + bias``, which is RMSNorm. ``epsilon`` is at least 0;
     ``scale`` and ``bias`` broadcast against one sample. A second input is added to the first. ``activation`` (identity
-    or relu) follows. ``axis`` is the channel axis, along which thresholds are chosen. ``levels`` and ``integer`` once
-    they are chosen.
+    or relu) follows. ``axis`` is the channel axis, along which thresholds are chosen.
     """
 
     axes: tuple[int, ...]
@@ -62,8 +49,6 @@ class Normalize:
     centred: bool = True
     activation: Activation = IDENTITY
     axis: Axis = 0
-    levels: Levels | None = None
-    integer: NormalForm | None = None
 
     def infer(self, *shapes: Shape) -> Shape:
         """Return the input's shape."""

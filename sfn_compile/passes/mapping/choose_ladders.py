@@ -1,11 +1,12 @@
 """choose-ladders: every site gets its levels from the statistics of calibration.
 
 Not a pass over the graph alone: it takes the statistics as a field, so that the pass itself stays a pure function.
+What the user asked for are its options, what the compiler found out that a site needs its decisions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, ClassVar
@@ -13,7 +14,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...calibration import methods
 from ...calibration.code_range import code_range
 from ...calibration.collect import sites
 from ...calibration.methods import RealLadder
@@ -21,23 +21,28 @@ from ...calibration.statistics import Statistics
 from ...foundation.diagnostics import fail
 from ...foundation.options import Options
 from ...graph.graph import Graph, GraphInput, Levels, Node
-from ...graph.ops import Activation, Layer, MaxPool, Moved, Normalize, is_row_exp
+from ...graph.ops import Activation, Layer, MaxPool, Normalize, Site, is_row_exp
 from ...graph.ops.layer import channel_rows
+from ...graph.ops.stages import at_levels, normal_at_levels
 from ...graph.steps import contracted, effective, moved_step, on_codes, rows_of, top_code
 from ...program.broadcast import Axis, along, channel_vector, spread
-from ...program.network import Conv, Dense, Identity, LinearMap, Matmul, ProductForm, Shape, ValueInfo
+from ...program.network import Conv, Dense, LinearMap, ProductForm, Shape, ValueInfo
 from ...program.ranges import largest
+from ..base import PassResult
+from ..decisions import NO_DECISIONS, Decisions
 from .lower import info_behind
 from .row_forms import ratio_step, ratio_weight
 from .shift_steps import moved_steps, power_of, weighted
+from .site_methods import Method, by_groups, input_step, of_largest, of_site, plain
+from .site_roles import fine_sites, plain_sites
 from .ties import Ties
 
 Array = NDArray[Any]
-Method = Callable[[Statistics, int, int, Options], RealLadder]
 
 # The smallest step in units of the noise that a channel's inputs bring along. A step far below the noise shows nothing
 # but noise, and its threshold is too small an integer: one such channel would make a table of the whole population.
 FLOOR = 0.25
+ASKED_FOR = "asked for by --site"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,27 +51,44 @@ class ChooseLadders:
 
     statistics: Mapping[str, Statistics]
     options: Options
-    searched: dict[tuple[Any, ...], Any] = field(default_factory=dict, init=False)  # once for the same ties
-    axes: dict[str, Axis] = field(default_factory=dict, init=False)  # of the sites of this run
+    decisions: Decisions = NO_DECISIONS
 
     name: ClassVar[str] = "choose-ladders"
     needs: ClassVar[frozenset[str]] = frozenset({"sites-placed"})
     makes: ClassVar[frozenset[str]] = frozenset({"ladders-chosen"})
+    breaks: ClassVar[frozenset[str]] = frozenset()
     exact: ClassVar[bool] = False
 
-    def run(self, graph: Graph) -> Graph:
+    def run(self, graph: Graph) -> PassResult:
         """Return the graph with levels; sites whose readers need one common step get it.
 
         Raises SFN605 where an option is for a population that does not exist.
         """
+        self._check_sites(graph)
+        return PassResult(_Chooser(self.statistics, self.options, self.decisions, sites(graph)).run(graph))
+
+    def _check_sites(self, graph: Graph) -> None:
         known = [n.name for n in graph.nodes if isinstance(n.op, Layer | Normalize)]
         for name in sorted(set(self.options.sites) - set(known)):
             near = get_close_matches(name, known, 3, 0.3) or known[:3]
             raise fail(
                 "SFN605", f"--site {name}: no such population", fix=f"names are in the report: {', '.join(near)}"
             )
+
+
+@dataclass(frozen=True, eq=False)
+class _Chooser:
+    """One run of the pass; what was searched is not searched again for the same ties."""
+
+    statistics: Mapping[str, Statistics]
+    options: Options
+    decisions: Decisions
+    axes: Mapping[str, Axis]
+    searched: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+
+    def run(self, graph: Graph) -> Graph:
+        """Return the graph with levels."""
         ties = Ties(graph)
-        self.axes.update(sites(graph))
         if self.options.granularity == "tensor":
             ties.join_all()
         while (chosen := self._attempt(graph, ties)) is None:
@@ -83,27 +105,28 @@ class ChooseLadders:
         nodes = []
         for node in graph.nodes:
             if isinstance(node.op, Layer):
-                for p in node.op.terms(node.inputs)[0]:
+                for p in node.op.drivers(node.inputs)[0]:
                     if effective(p.map, steps[p.source], shapes[p.source]) is None:
                         ties.demand(p.source, -1 if isinstance(p.map, Dense) else 0, steps)
                         return None
-                for q in node.op.terms(node.inputs)[1]:
+                for q in node.op.drivers(node.inputs)[1]:
                     for side, factor in enumerate((q.left, q.right)):
                         if contracted(q.form, side, steps[factor], shapes[factor]):
                             ties.demand_rows(factor, -1 - side, steps)
                             return None
-                if node.op.levels is not None:
+                if isinstance(node.op, Site):
                     steps[node.name] = node.op.levels.step
                 elif node.op.activation is not None:
                     why = fine.get(node.name, ""), plain.get(node.name, "")
-                    levels = self._levels(node, node.op, steps, infos, ties, *why)
+                    levels = self._levels(node, node.op, node.op.activation, steps, infos, ties, *why)
                     steps[node.name] = levels.step
-                    chosen = replace(node.op, levels=levels, activation=self._reached(node, node.op.activation))
-                    node = replace(node, op=chosen, origin=node.origin.touched_by(self.name))
+                    site = at_levels(node.op, self._reached(node, node.op, node.op.activation), levels)
+                    node = replace(node, op=site, origin=node.origin.touched_by(ChooseLadders.name))
             elif isinstance(node.op, Normalize):
                 levels = self._levels_of_rows(node, node.op, ties, fine.get(node.name, ""))
                 steps[node.name] = levels.step
-                node = replace(node, op=replace(node.op, levels=levels), origin=node.origin.touched_by(self.name))
+                normal, origin = normal_at_levels(node.op, levels), node.origin.touched_by(ChooseLadders.name)
+                node = replace(node, op=normal, origin=origin)
             else:
                 read = node.inputs[0]
                 if isinstance(node.op, MaxPool) and channel_vector(steps[read], shapes[read], 0) is None:
@@ -125,17 +148,16 @@ class ChooseLadders:
             lo, hi = (0, 255) if source.dtype == "uint8" else (-128, 127)
             step, dead = np.ones((1,) * len(shape)), np.zeros((1,) * len(shape), bool)
         else:
-            step = _input_step(stats, lo, hi, self.options, ties.groups(source.name))
+            step = input_step(stats, lo, hi, self.options, ties.groups(source.name))
             dead = along(0, len(shape), stats.low == stats.high)
             step = along(0, len(shape), ties.tied(source.name, step))
         return replace(source, levels=Levels(step, lo, hi, dead, "input encoding"))
 
-    def _reached(self, node: Node, activation: Activation) -> Activation:
+    def _reached(self, node: Node, layer: Layer, activation: Activation) -> Activation:
         """Return the activation; one that is not defined everywhere keeps to the range that the samples reached."""
-        assert isinstance(node.op, Layer)
         if not activation.is_local():
             return activation
-        low, high = (spread(node.op.axis, node.type.shape, v) for v in self.statistics[node.name].reached)
+        low, high = (spread(layer.axis, node.type.shape, v) for v in self.statistics[node.name].reached)
         return activation.within(low, high)
 
     def _range(self, site: str, activation: Activation, options: Options) -> tuple[int, int]:
@@ -152,36 +174,42 @@ class ChooseLadders:
         """Return the ladder of a site, with one step for all channels of a group."""
         key = (site, lo, hi, options.levels, options.method, None if groups is None else groups.tobytes())
         if key not in self.searched:
-            self.searched[key] = _by_groups(self.statistics[site], groups, lo, hi, options, method)
+            self.searched[key] = by_groups(self.statistics[site], groups, lo, hi, options, method)
         found: RealLadder = self.searched[key]
         return replace(found, step=found.step * self.options.stretch(site))
 
+    def _at(self, site: str) -> Options:
+        """Return the options of a site, with the levels that were decided for it."""
+        own, levels = self.options.at(site), self.decisions.levels(site)
+        return own if levels is None else replace(own, levels=levels)
+
+    def _own_levels(self, site: str) -> str:
+        """Return why a site has levels of its own, "" where it has none."""
+        given = self.options.sites.get(site)
+        return ASKED_FOR if given is not None and given.levels is not None else self.decisions.reason(site)
+
     def _options(self, site: str, reason: str) -> Options:
         """Return the options of a site; one that has a ``reason`` gets the levels of attention, or those of its own."""
-        own, given = self.options.at(site), self.options.sites.get(site)
-        if not reason or (given is not None and given.levels is not None):
+        own = self._at(site)
+        if not reason or self._own_levels(site):
             return own
         one = {**own.method_options, "polarity": "one"}  # they have more codes than asked for as it is
         return replace(own, levels=max(own.levels, own.attention_levels), method_options=one)
 
     def _said(self, site: str, reason: str, follows: str = "") -> str:
         """Return the reason for other levels than asked for, or for a plain ladder; none where all is as asked for."""
-        options = self.options.at(site)
-        if follows and _plain(options) != options:
+        options = self._at(site)
+        if follows and plain(options) != options:
             return f"uniform, rounding to nearest: {follows}"
         levels = self._options(site, reason).levels
-        if levels == self.options.levels:
-            return ""
-        given = self.options.sites.get(site)
-        return given.reason if given is not None and given.levels is not None else reason
+        return "" if levels == self.options.levels else self._own_levels(site) or reason
 
     def _for_shifts(
-        self, node: Node, layer: Layer, found: RealLadder, codes: range, steps: Mapping[str, Array],
-        infos: Mapping[str, ValueInfo],
+        self, node: Node, layer: Layer, activation: Activation, found: RealLadder, codes: range,
+        steps: Mapping[str, Array], infos: Mapping[str, ValueInfo],
     ) -> Array:  # fmt: skip
         """Return the steps of a site, moved to where thresholds of 2^k serve best if its ladder is to be uniform."""
-        activation, shape = layer.activation, node.type.shape
-        assert activation is not None
+        shape = node.type.shape
         plain = activation.kind == "identity" or activation.linear_above_zero
         if not plain or found.book is not None or layer.norm_axis is not None:
             return found.step
@@ -193,30 +221,29 @@ class ChooseLadders:
             return power_of(self.statistics[source], step)
 
         longest = _longest(activation, codes[0], codes[-1])
-        terms = weighted(on_codes(node, steps, infos), shape, layer.axis, power)
+        terms = weighted(on_codes(node, layer, steps, infos), shape, layer.axis, power)
         bits = self.options.at(node.name).weight_bits
         return moved_steps(found.step, longest, self.statistics[node.name], codes, found.offset, terms, bits)
 
-    def _exponentials(self, node: Node, layer: Layer) -> int:
+    def _exponentials(self, node: Node, activation: Activation) -> int:
         """Return the highest code of a softmax's exponentials: so many that a row of them times values still fits.
 
         Values are taken to be signed, as those of attention are.
         """
-        assert layer.activation is not None
         wanted = self._options(node.name, "softmax").levels
-        row = node.type.shape[layer.activation.axis] * ((wanted + 1) // 2)
+        row = node.type.shape[activation.axis] * ((wanted + 1) // 2)
         return max(1, min(wanted, largest(self.options.acc_bits) // row))
 
     def _left_over(self, node: Node, layer: Layer, steps: Mapping[str, Array]) -> Levels:
         """Return levels that divide one step of the site whose rounding is carried on."""
-        n = self.options.at(node.name).levels
-        step = steps[layer.carried(node.inputs)] / (n + 1)
+        n = self._at(node.name).levels
+        step = steps[layer.rounding_of] / (n + 1)
         return Levels(step, -((n + 1) // 2), n // 2, np.zeros(step.shape, bool), "what rounding left of a residual")
 
     def _levels_of_rows(self, node: Node, op: Normalize, ties: Ties, reason: str) -> Levels:
-        shape, options = node.type.shape, _plain(self._options(node.name, reason))
+        shape, options = node.type.shape, plain(self._options(node.name, reason))
         lo, hi = self._range(node.name, op.activation, options)
-        step = self._search(node.name, ties.groups(node.name), lo, hi, options, _of_site).step
+        step = self._search(node.name, ties.groups(node.name), lo, hi, options, of_site).step
         dead = step <= 0
         step[dead] = step.max() if (step > 0).any() else 1.0
         step = spread(op.axis, shape, ties.tied(node.name, step))
@@ -224,104 +251,44 @@ class ChooseLadders:
         return Levels(step, lo, hi, spread(op.axis, shape, dead), said)
 
     def _levels(
-        self, node: Node, layer: Layer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo], ties: Ties,
-        reason: str, follows: str,
+        self, node: Node, layer: Layer, activation: Activation, steps: Mapping[str, Array],
+        infos: Mapping[str, ValueInfo], ties: Ties, reason: str, follows: str,
     ) -> Levels:  # fmt: skip
-        assert layer.activation is not None
         if is_row_exp(layer):
-            one, top = np.ones((1,) * len(node.type.shape)), self._exponentials(node, layer)
+            one, top = np.ones((1,) * len(node.type.shape)), self._exponentials(node, activation)
             return Levels(one / top, 0, top, one == 0, "exponential of a softmax: from 0 to the largest of its row")
-        if layer.carries:
+        if layer.rounding_of:
             return self._left_over(node, layer, steps)
         options = self._options(node.name, reason)
-        options = _plain(options) if follows else options
-        lo, hi = self._range(node.name, layer.activation, options)
+        options = plain(options) if follows else options
+        lo, hi = self._range(node.name, activation, options)
         # SFormer's cap: the largest weight of attention is the one that must not be cut.
-        method = _of_largest if layer.norm_axis is not None and layer.maps else _of_site
+        method = of_largest if layer.norm_axis is not None and layer.terms else of_site
         found = self._search(node.name, ties.groups(node.name), lo, hi, options, method)
         lo, hi = found.ends(lo, hi)
-        step = np.minimum(found.step, _longest(layer.activation, lo, hi))
+        step = np.minimum(found.step, _longest(activation, lo, hi))
         dead = step <= 0
         rows = _rows_on_codes(node, layer, steps, infos)
         if dead.any():
             # No larger than that of any live channel: readers would have to spend their weights' bits on a dead one.
             most = step[~dead].max(initial=0) or np.inf
             step[dead] = np.minimum(_step_of_weights(node, layer, rows)[dead], most)
-        if layer.activation.linear_above_zero:
+        if activation.linear_above_zero:
             step = np.maximum(step, FLOOR * rounding_noise(rows))
-        if self.options.is_bounded(node.name):
-            step = np.minimum(step, _longest(layer.activation, lo, hi))
+        if self.decisions.is_bounded(node.name):
+            step = np.minimum(step, _longest(activation, lo, hi))
         if options.threshold == "pow2" and self.options.stretch(node.name) == 1 and ties.groups(node.name) is None:
-            step = self._for_shifts(node, layer, replace(found, step=step), range(lo, hi + 1), steps, infos)
+            codes = range(lo, hi + 1)
+            step = self._for_shifts(node, layer, activation, replace(found, step=step), codes, steps, infos)
         step = ties.tied(node.name, step)
         if layer.norm_axis is not None:
-            terms = on_codes(node, steps, infos)
+            terms = on_codes(node, layer, steps, infos)
             term: LinearMap | ProductForm = terms[1][0].form if terms[1] else terms[0][0].map
             unit = np.abs(rows_of(term, node.type.shape, layer.axis)).max(axis=1)
             step = ratio_step(step, unit, ratio_weight(terms, infos, options))
         axis, shape, said = layer.axis, node.type.shape, self._said(node.name, reason, follows)
         return Levels(spread(axis, shape, step), lo, hi, spread(axis, shape, dead), said, book=found.book,
                       offset=found.offset)  # fmt: skip
-
-
-def fine_sites(graph: Graph) -> dict[str, str]:
-    """Return the sites that get the levels of attention, each with its reason.
-
-    Factors of matrix products, directly or through moves; what only normalisations read, since dividing by a small
-    deviation makes rounding large; a normalisation that sums go on with, where rounding would add up; and a signed site
-    that is only read as it is, so that it is rounded again, unless what its rounding left is carried on.
-    """
-    nodes, users, found = graph.by_name(), graph.users(), dict[str, str]()
-    waiting = [
-        s for n in graph.nodes if isinstance(n.op, Layer) for q in n.op.terms(n.inputs)[1]
-        if isinstance(q.form, Matmul) for s in (q.left, q.right)
-    ]  # fmt: skip
-    while waiting:
-        name = waiting.pop()
-        if name in nodes and isinstance(nodes[name].op, Moved):
-            waiting += nodes[name].inputs
-        else:
-            found[name] = "factor of a matrix product of spikes"
-    for node in graph.nodes:
-        readers = users[node.name]
-        if isinstance(node.op, Layer) and readers and all(isinstance(u.op, Normalize) for u in readers):
-            found.setdefault(node.name, "read by a normalisation alone")
-        if isinstance(node.op, Normalize) and any(_adds(u, node.name) for u in readers):
-            found.setdefault(node.name, "a normalisation that a sum goes on with")
-        if isinstance(node.op, Layer) and _is_signed(node.op, users[node.name]) and _only_added(node.name, users):
-            found.setdefault(node.name, "only read as it is, and rounded again there")
-    return found
-
-
-def plain_sites(graph: Graph) -> dict[str, str]:
-    """Return the Layers whose ladder is uniform and rounds to nearest whatever the method, each with its reason."""
-    found = dict[str, str]()
-    for node in graph.nodes:
-        if isinstance(node.op, Layer) and node.op.norm_axis is not None:
-            found[node.name] = "its threshold follows the sum of a row"
-        if isinstance(node.op, Layer) and node.op.carries:
-            found[node.op.carried(node.inputs)] = "what its rounding leaves is carried on"
-    return found
-
-
-def _is_signed(layer: Layer, readers: list[Node]) -> bool:
-    """Return whether a Layer fires a sum as it is, and nothing carries on what its rounding leaves."""
-    carried = layer.carries or any(isinstance(u.op, Layer) and u.op.carries for u in readers)
-    return layer.activation is not None and layer.activation.kind == "identity" and not carried
-
-
-def _only_added(value: str, users: Mapping[str, list[Node]]) -> bool:
-    """Return whether all that reads a value, through moves, are sums of single codes."""
-    readers = users[value]
-    moved = all(_only_added(u.name, users) if isinstance(u.op, Moved) else _adds(u, value) for u in readers)
-    return bool(readers) and moved
-
-
-def _adds(reader: Node, value: str) -> bool:
-    """Return whether a Layer reads a value as it is, element by element."""
-    if not isinstance(reader.op, Layer):
-        return False
-    return any(p.source == value and isinstance(p.map, Identity) for p in reader.op.terms(reader.inputs)[0])
 
 
 def _longest(activation: Activation, lo: int, hi: int) -> float:
@@ -331,57 +298,13 @@ def _longest(activation: Activation, lo: int, hi: int) -> float:
     return max(max(high, 0.0) / max(hi, 1), max(-low, 0.0) / max(-lo, 1)) or np.inf
 
 
-def _of_site(stats: Statistics, lo: int, hi: int, options: Options) -> RealLadder:
-    if options.method == "mse":
-        return methods.mse_of_new_samples(stats, lo, hi, options.method_options)
-    return methods.choose(options.method, stats, lo, hi, options.method_options)
-
-
-def _of_largest(stats: Statistics, lo: int, hi: int, options: Options) -> RealLadder:
-    return methods.choose("minmax", stats, lo, hi, {})
-
-
-def _of_input(stats: Statistics, lo: int, hi: int, options: Options) -> RealLadder:
-    if options.method not in methods.ENCODERS:
-        return methods.choose("mse", stats, lo, hi, {})
-    plain = _plain(options)
-    return methods.choose(plain.method, stats, lo, hi, plain.method_options)
-
-
-def _plain(options: Options) -> Options:
-    """Return options of a uniform ladder that rounds to nearest: the encoder's, and where thresholds follow a row."""
-    method, how = methods.rounding_to_nearest(options.method, options.method_options)
-    return replace(options, method=method, method_options=how)
-
-
-def _by_groups(
-    stats: Statistics, groups: Array | None, lo: int, hi: int, options: Options,
-    choose: Method,
-) -> RealLadder:  # fmt: skip
-    """Return the method's ladder, with one step for all channels of a group."""
-    if groups is None:
-        return choose(stats, lo, hi, options)
-    found = choose(stats.merged(groups), lo, hi, options)
-    return replace(found, step=found.step[groups])
-
-
-def _input_step(stats: Statistics, lo: int, hi: int, options: Options, groups: Array | None) -> Array:
-    """Return the input's steps: per channel, or one for all where channels plainly share a range (flat images)."""
-    top = np.maximum(np.abs(stats.low), np.abs(stats.high))
-    shared = (top >= 0.99 * top.max()).mean() >= 0.25 or len(top) == 1 or not (top > 0).all()
-    if shared:
-        whole = _of_input(stats.merged(), lo, hi, options).step
-        return np.full(len(top), whole[0] if whole[0] > 0 else 1.0)
-    return _by_groups(stats, groups, lo, hi, options, _of_input).step
-
-
 def _rows_on_codes(node: Node, layer: Layer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo]) -> Array:
     """Return per channel the real value of one code of everything that drives it ``(n_channels, n_weights)``.
 
     One code of a factor is worth what the other factor stands at; codes spread evenly over 0..hi have the root mean
     square hi / sqrt(3).
     """
-    shape, (projections, products) = node.type.shape, on_codes(node, steps, infos)
+    shape, (projections, products) = node.type.shape, on_codes(node, layer, steps, infos)
     rows = [_row(p.map, shape, layer.axis) for p in projections]
     for p in products:
         row = _row(p.form, shape, layer.axis) / np.sqrt(3)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
@@ -23,13 +23,27 @@ from ...files.bounded_store import Held
 from ...files.program_files import smallest_int
 from ...foundation.samples import Samples, n_samples, part
 from ...graph.graph import Graph, Levels, Node
-from ...graph.ops import Expression, IntegerForm, Layer, MaxPool, Moved, Normalize, is_row_exp, site_op
+from ...graph.ops import (
+    Expression,
+    IntegerLayer,
+    IntegerNormal,
+    IntegerSite,
+    Layer,
+    MaxPool,
+    Moved,
+    Site,
+    is_row_exp,
+)
 from ...graph.ops.layer import channel_rows
+from ...graph.ops.stages import integer_layer
 from ...host.codec import prepare_all
 from ...program.broadcast import spread
 from ...program.network import Population, Readout, ValueInfo
+from ...program.relations import Carries
 from ...simulator import compiled_steps, kernels
 from ...simulator.run import n_cores, single_threaded_blas
+from ..base import PassResult
+from ..facts import BiasShifts
 from .fold_thresholds import ladder
 from .lower import info_behind, normalization
 from .split_digits import Whole, wholes
@@ -56,62 +70,61 @@ class CorrectBias:
     runner: FloatRunner
     x: Samples
     origin: Graph | None = None
-    shifts: dict[str, Array] = field(default_factory=dict, init=False)  # of this run, by site
-    wholes: dict[str, Whole] = field(default_factory=dict, init=False)
 
     name: ClassVar[str] = "correct-bias"
     needs: ClassVar[frozenset[str]] = frozenset({"weights-integer"})
     makes: ClassVar[frozenset[str]] = frozenset({"bias-corrected"})
+    breaks: ClassVar[frozenset[str]] = frozenset({"thresholds-integer"})  # biases are folded into them
     exact: ClassVar[bool] = False
 
-    def run(self, graph: Graph) -> Graph:
-        """Return the graph with corrected biases."""
-        self.wholes.update(wholes(graph))
+    def run(self, graph: Graph) -> PassResult:
+        """Return the graph with corrected biases, and what was added to them."""
         widest = max(int(np.prod(t.shape)) for t in graph.types().values())
         n = max(1, min(n_samples(self.x), MAX_SAMPLES, MAX_CODES // widest))
         x, size = part(self.x, slice(n)), _at_a_time(widest)
-        seen = _Seen(n, size, _real_values(self.origin or graph, self.runner, x, n, size))
+        real = _real_values(self.origin or graph, self.runner, x, n, size)
+        seen = _Seen(n, size, real, wholes(graph))
         last_use = {s: i for i, node in enumerate(graph.nodes) for s in node.inputs}
         seen.enter(graph, x, last_use)
         nodes = []
         for i, node in enumerate(graph.nodes):
-            if isinstance(node.op, Layer):
-                node = self._corrected(node, node.op, seen)
+            layer = integer_layer(node)
+            if layer is not None:
+                node = self._corrected(node, layer, seen)
             else:
                 seen.fire(node.name, _unlayered(node, seen.infos), node.inputs)
             seen.infos[node.name] = info_behind(node, seen.infos)
-            if node.name in self.wholes and isinstance(node.op, Layer) and node.op.levels is not None:
+            if node.name in seen.wholes and isinstance(node.op, Site):
                 seen.steps[node.name] = node.op.levels.step
             nodes.append(node)
             seen.drop([s for s in dict.fromkeys(node.inputs) if last_use[s] == i])
-        return replace(graph, nodes=tuple(nodes))
+        before = {node.name: node.op.bias for node in graph.nodes if isinstance(node.op, Layer)}
+        return PassResult(replace(graph, nodes=tuple(nodes)), (BiasShifts(before, seen.shifts),))
 
-    def _corrected(self, node: Node, layer: Layer, seen: _Seen) -> Node:
-        form = layer.integer
-        assert form is not None
-        projections, products = form.terms(node.inputs)
+    def _corrected(self, node: Node, layer: IntegerLayer, seen: _Seen) -> Node:
+        projections, products = layer.integer.drivers(node.inputs)
         unfired = Readout(np.zeros(1, np.int64))
         driven = Population(node.name, projections, unfired, node.type.shape, 0, 0, node.origin, products,
                             layer.norm(node.inputs))  # fmt: skip
-        better = replace(layer, bias=layer.bias + self._shift(node, layer, form, driven, seen))
-        if layer.levels is not None:
-            fired = replace(driven, ladder=ladder(better, form))
+        seen.shifts[node.name] = self._shift(node, layer, driven, seen)
+        better = replace(layer, bias=layer.bias + seen.shifts[node.name])
+        if isinstance(better, IntegerSite):
+            fired = replace(driven, ladder=ladder(better))
             seen.fire(node.name, _fired(fired, seen.infos), fired.sources)
         return replace(node, op=better, origin=node.origin.touched_by(self.name))
 
-    def _shift(self, node: Node, layer: Layer, form: IntegerForm, driven: Population, seen: _Seen) -> Array:
-        """Return what is added to the bias, and keep it for the population that carries on what rounding left."""
-        first = layer.carried(node.inputs)
-        if first and first not in self.wholes:  # the same sum, so it is wrong by the same
-            return self.shifts[first]
-        if is_row_exp(layer) or "imported" in form.notes:
+    def _shift(self, node: Node, layer: IntegerLayer, driven: Population, seen: _Seen) -> Array:
+        """Return what is added to the bias."""
+        first = layer.rounding_of
+        if isinstance(layer.relation, Carries):  # the same sum, so it is wrong by the same
+            return seen.shifts[first]
+        if is_row_exp(layer) or "imported" in layer.integer.notes:
             return np.zeros(())  # a shift of all scores changes nothing; a stated network is computed as it is
-        whole = self.wholes.get(node.name)  # of two digits, both count
-        judged = layer if whole is None else replace(layer, levels=whole.levels)
+        whole = seen.wholes.get(node.name)  # of two digits, both count
+        judged = replace(layer, levels=whole.levels) if whole and isinstance(layer, IntegerSite) else layer
         true = node if self.origin is None else self.origin.by_name()[first or node.name]
-        error = _mean(*seen.compare(node.name, driven, _Error(judged, form, true, seen.infos), first))
-        self.shifts[node.name] = spread(layer.axis, node.type.shape, error)
-        return self.shifts[node.name]
+        error = _mean(*seen.compare(node.name, driven, _Error(judged, true, seen.infos), first))
+        return spread(layer.axis, node.type.shape, error)
 
 
 class _Seen:
@@ -121,22 +134,22 @@ class _Seen:
     number depends on how many threads there are.
     """
 
-    def __init__(self, n: int, size: int, real: Held):
-        self.n, self.size, self.real = n, size, real
+    def __init__(self, n: int, size: int, real: Held, wholes: Mapping[str, Whole]):
+        self.n, self.size, self.real, self.wholes = n, size, real, wholes
         self.codes, self.sums = Held(size), Held(size)
         self.infos: dict[str, ValueInfo] = {}
         self.steps: dict[str, Array] = {}
+        self.shifts: dict[str, Array] = {}  # what was added to the biases of Layers
 
     def enter(self, graph: Graph, x: Samples, read: Collection[str]) -> None:
         """Hold the codes of the inputs that are read."""
         for source in graph.inputs:
-            assert source.levels is not None
-            self.infos[source.name] = ValueInfo(source.type.shape, source.levels.lo, source.levels.hi)
+            self.infos[source.name] = ValueInfo(source.type.shape, source.chosen.lo, source.chosen.hi)
         for start in range(0, self.n, self.size):
             entered = prepare_all(graph, part(x, slice(start, start + self.size)))
             for source in graph.inputs:
-                if source.name in read and source.levels is not None:
-                    self.codes.add(source.name, smallest_int(source.levels.quantize(entered[source.name])))
+                if source.name in read:
+                    self.codes.add(source.name, smallest_int(source.chosen.quantize(entered[source.name])))
 
     def compare(self, name: str, driven: Population, error: _Error, first: str = "") -> tuple[Array, Array]:
         """Return the sums of ``error`` over all samples; hold the accumulators, which are to be fired.
@@ -156,7 +169,7 @@ class _Seen:
         total, wrong = np.zeros(()), np.zeros(())
         for acc, (weight, some) in _in_order(work, -(-m // self.size)):
             total, wrong = total + weight, wrong + some
-            if error.layer.levels is not None:
+            if isinstance(error.layer, Site):
                 self.sums.add(name, acc)
         return total, wrong
 
@@ -219,9 +232,9 @@ def _fired(step: Population, infos: Mapping[str, ValueInfo]) -> Fired:
 
 def _unlayered(node: Node, infos: Mapping[str, ValueInfo]) -> Fired:
     """Return what makes the codes of a node that is no Layer."""
-    op = site_op(node.op)
-    assert not isinstance(op, Layer)
-    if isinstance(op, Normalize):
+    op = node.op
+    assert isinstance(op, IntegerNormal | MaxPool | Moved), "a Layer fires by itself"
+    if isinstance(op, IntegerNormal):
         step = normalization(node, op)
         return lambda _, codes: smallest_int(step.apply(*(codes[s] for s in step.sources)))
     if isinstance(op, MaxPool):
@@ -251,11 +264,11 @@ class _Error:
     ``node``: with the float network's numbers. A call may say what a first digit ``fired`` of the same sum.
     """
 
-    def __init__(self, layer: Layer, form: IntegerForm, node: Node, infos: Mapping[str, ValueInfo]):
+    def __init__(self, layer: IntegerLayer, node: Node, infos: Mapping[str, ValueInfo]):
         assert isinstance(node.op, Layer)
         self.layer, self.node = layer, node
         self.drive, dtype = _drive(node.op, node, infos)
-        self.alpha, self.bias = (np.asarray(a, dtype) for a in (form.alpha, layer.bias))
+        self.alpha, self.bias = (np.asarray(a, dtype) for a in (layer.integer.alpha, layer.bias))
 
     def __call__(
         self, acc: Array, norm: Array | None, real: Mapping[str, Array], fired: Array | None = None
@@ -274,9 +287,9 @@ def _drive(layer: Layer, node: Node, infos: Mapping[str, ValueInfo]) -> tuple[Ca
     """
     if layer.products or layer.norm_axis is not None:
         return lambda *xs: layer.drive(*(x.astype(np.float64) for x in xs)), np.float64
-    parts = [compiled_steps.linear(m, infos[s], np.float32) for m, s in zip(layer.maps, node.inputs, strict=False)]
+    parts = [compiled_steps.linear(p.map, infos[p.source], np.float32) for p in layer.drivers(node.inputs)[0]]
     bias = kernels.beside(np.asarray(layer.bias, np.float32), len(node.type.shape))
-    return lambda *xs: _first(sum((p(_last(x)) for p, x in zip(parts, xs, strict=False)), start=bias)), np.float32
+    return lambda *xs: _first(sum((p(_last(x)) for p, x in zip(parts, xs, strict=True)), start=bias)), np.float32
 
 
 def _mean_error(layer: Layer, true: Array, got: Array) -> Array:
@@ -306,11 +319,10 @@ def _error_sums(layer: Layer, true: Array, got: Array) -> tuple[Array, Array]:
 
 def _weight(layer: Layer, true: Array, got: Array) -> Array | None:
     """Return how much each neuron's output depends on its pre-activation, None for 1 everywhere."""
-    if layer.levels is None:
+    if not isinstance(layer, Site):
         return None
-    if layer.activation is not None and layer.activation.body is not None:
+    if layer.activation.body is not None:
         return _slope(layer.activation.body, true, layer.levels)
-    assert layer.activation is not None
     due = layer.levels.due()
     low, high = float(due[0]) * layer.levels.step, float(due[-1]) * layer.levels.step
     fired, would = layer.activation.evaluate(true), layer.activation.evaluate(got)

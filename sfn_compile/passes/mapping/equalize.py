@@ -19,10 +19,11 @@ from typing_extensions import assert_never
 
 from ...calibration.statistics import Statistics
 from ...graph.graph import Graph, Node
-from ...graph.ops import Layer
+from ...graph.ops import Layer, Site
 from ...graph.steps import rows_of
 from ...program.broadcast import spread
 from ...program.network import Conv, Dense, Gather, Identity, LinearMap, SumPool
+from ..base import INTEGERS, PassResult
 
 Array = NDArray[Any]
 
@@ -39,21 +40,21 @@ class Equalize:
     name: ClassVar[str] = "equalize"
     needs: ClassVar[frozenset[str]] = frozenset({"ladders-chosen"})
     makes: ClassVar[frozenset[str]] = frozenset()
+    breaks: ClassVar[frozenset[str]] = INTEGERS
     exact: ClassVar[bool] = False
 
-    def run(self, graph: Graph) -> Graph:
+    def run(self, graph: Graph) -> PassResult:
         """Return the graph with other steps at these sites."""
         users = graph.users()
-        return replace(
-            graph, nodes=tuple(self._equalized(n, users[n.name], graph.is_output(n.name)) for n in graph.nodes)
-        )
+        nodes = tuple(self._equalized(n, users[n.name], graph.is_output(n.name)) for n in graph.nodes)
+        return PassResult(replace(graph, nodes=nodes))
 
     def _equalized(self, node: Node, readers: list[Node], leaves: bool) -> Node:
         layer = node.op
-        if not isinstance(layer, Layer) or leaves or not _may(layer):
+        if not isinstance(layer, Site) or leaves or not _may(layer):
             return node
         out = _largest_read(node, readers)
-        if out is None or layer.levels is None:
+        if out is None:
             return node
         into = np.max([np.abs(rows_of(m, node.type.shape, 0)).max(axis=1) for m in layer.maps], axis=0)
         alive = (into > 0) & (out > 0)
@@ -64,12 +65,14 @@ class Equalize:
         return replace(node, op=replace(layer, levels=levels), origin=node.origin.touched_by(self.name))
 
 
-def _may(layer: Layer) -> bool:
+def _may(layer: Site) -> bool:
     """Return whether a Layer's channels may be scaled, and nothing but its levels' step has to follow."""
     levels = layer.levels
-    plain = levels is not None and not levels.imported and levels.book is None
-    linear = layer.activation is not None and layer.activation.kind in EQUIVARIANT
-    return plain and linear and layer.axis == 0 and not (layer.products or layer.carries) and layer.norm_axis is None
+    plain = not levels.imported and levels.book is None
+    linear = layer.activation.kind in EQUIVARIANT
+    return (
+        plain and linear and layer.axis == 0 and not (layer.products or layer.rounding_of) and layer.norm_axis is None
+    )
 
 
 def _largest_read(node: Node, readers: list[Node]) -> Array | None:
@@ -78,7 +81,7 @@ def _largest_read(node: Node, readers: list[Node]) -> Array | None:
     for reader in readers:
         if not isinstance(reader.op, Layer):
             return None
-        projections, products = reader.op.terms(reader.inputs)
+        projections, products = reader.op.drivers(reader.inputs)
         norm = reader.op.norm(reader.inputs)
         if any(node.name in (p.left, p.right) for p in products) or (norm is not None and norm.source == node.name):
             return None

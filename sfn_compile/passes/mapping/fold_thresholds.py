@@ -21,13 +21,15 @@ from typing_extensions import assert_never
 
 from ...foundation.diagnostics import fail
 from ...graph.graph import Graph, Levels, Node
-from ...graph.ops import Activation, Expression, IntegerForm, Layer
+from ...graph.ops import Activation, Expression, IntegerForm, IntegerLayer, IntegerReadout, IntegerSite
+from ...graph.ops.stages import integer_layer, with_ladder
 from ...program.broadcast import compress
 from ...program.network import Ladder, Ratio, Readout, Table, Uniform
+from ..base import PassResult
 from . import imported
 from .quantize_weights import uniform_site
 from .row_forms import row_table
-from .scalar_tables import Site, scalar_table
+from .scalar_tables import Scalar, scalar_table
 
 Array = NDArray[Any]
 
@@ -43,39 +45,38 @@ class FoldThresholds:
     name: ClassVar[str] = "fold-thresholds"
     needs: ClassVar[frozenset[str]] = frozenset({"weights-integer"})
     makes: ClassVar[frozenset[str]] = frozenset({"thresholds-integer", "ranges-proved"})
+    breaks: ClassVar[frozenset[str]] = frozenset()
     exact: ClassVar[bool] = False
 
-    def run(self, graph: Graph) -> Graph:
+    def run(self, graph: Graph) -> PassResult:
         """Return the graph with ladders."""
-        return replace(graph, nodes=tuple(self._fold(n) for n in graph.nodes))
+        return PassResult(replace(graph, nodes=tuple(self._fold(n) for n in graph.nodes)))
 
     def _fold(self, node: Node) -> Node:
-        if not isinstance(node.op, Layer) or node.op.integer is None:
+        layer = integer_layer(node)
+        if layer is None:
             return node
-        form = node.op.integer
-        form = replace(form, ladder=ladder(node.op, form))
-        return replace(node, op=replace(node.op, integer=form), origin=node.origin.touched_by(self.name))
+        return replace(node, op=with_ladder(layer, ladder(layer)), origin=node.origin.touched_by(self.name))
 
 
-def ladder(layer: Layer, form: IntegerForm) -> Ladder:
+def ladder(layer: IntegerLayer) -> Ladder:
     """Return the integer ladder of a layer with integer weights."""
-    bias = compress(layer.bias)
-    if layer.levels is None:
+    bias, form = compress(layer.bias), layer.integer
+    if isinstance(layer, IntegerReadout):
         return Readout(_each(_readout_offset, bias, form.alpha))
     theta = np.rint(layer.levels.step / form.alpha).astype(np.int64)
     exact = np.array_equal(layer.levels.step / theta.clip(1), form.alpha)
-    assert layer.activation is not None
     if layer.levels.imported and layer.activation.body is None:
-        return imported.table(layer, form, layer.levels)
+        return imported.table(layer)
     if layer.norm_axis is not None:
         offset = _each(_offset_by(layer.levels), bias, layer.levels.step, theta)
         return Ratio(theta, offset, layer.levels.lo, layer.levels.hi)
     if layer.activation.kind == "row_exp":
-        return row_table(layer, form, bias)
+        return row_table(layer, bias)
     if uniform_site(layer) and exact:
         offset = _each(_offset_by(layer.levels), bias, layer.levels.step, theta)
         return _settled(Uniform(theta, offset, layer.levels.lo, layer.levels.hi), form)
-    return _table(layer, form, bias)
+    return _table(layer, bias)
 
 
 def _readout_offset(bias: float, alpha: float) -> int:
@@ -111,10 +112,8 @@ def _settled(found: Uniform, form: IntegerForm) -> Uniform:
     return replace(found, offset=np.clip(found.offset, bottom, top))
 
 
-def _table(layer: Layer, form: IntegerForm, bias: Array) -> Table:
-    assert layer.levels is not None
-    assert layer.activation is not None
-    due = layer.levels.due()
+def _table(layer: IntegerSite, bias: Array) -> Table:
+    due, form = layer.levels.due(), layer.integer
     if layer.activation.body is not None:
         return _scalar_table(layer.activation.body, layer.levels, form, bias)
     bias, step, alpha = np.broadcast_arrays(bias, layer.levels.step, form.alpha)
@@ -136,7 +135,7 @@ def _scalar_table(body: Expression, levels: Levels, form: IntegerForm, bias: Arr
     shape, (bias, step, alpha) = full[0].shape, (a.reshape(-1)[rows] for a in full[:3])
     rowed = body.with_constants(lambda c: np.broadcast_to(c, shape).reshape(-1)[rows])
     ends = (form.acc_min, form.acc_max)
-    table, codes = scalar_table(Site(rowed, alpha, bias, replace(levels, step=step), *ends))
+    table, codes = scalar_table(Scalar(rowed, alpha, bias, replace(levels, step=step), *ends))
     return Table(table[place].reshape(*shape, table.shape[1]), codes)
 
 

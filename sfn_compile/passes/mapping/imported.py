@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...graph.graph import Levels
-from ...graph.ops import IntegerForm, Layer
-from ...graph.ops.layer import Terms
+from ...graph.ops import Activation, IntegerForm, IntegerSite, Layer, Site
+from ...graph.ops.layer import Terms, with_maps
 from ...graph.scaling import scale_output
 from ...program.broadcast import along, channel_vector
 from ...program.network import Elementwise, Identity, LinearMap, Matmul, Shape, SumPool, Table, ValueInfo
@@ -44,35 +44,35 @@ def integer_form(
 
     ``terms`` read codes; ``steps`` and ``infos`` are those of the values they read, ``shape`` is the population's.
     """
-    if not any(u is not None for u in layer.units) and (layer.levels is None or not layer.levels.imported):
+    if not layer.has_units and (not isinstance(layer, Site) or not layer.levels.imported):
         return None
     projections, products = terms
     axis = layer.axis
     if layer.norm_axis is not None or isinstance(axis, tuple) or any(isinstance(p.form, Matmul) for p in products):
         return None
-    if len(projections) + len(products) == 1 and not any(u is not None for u in layer.units):
-        return _moved_codes(terms, infos)
+    if len(projections) + len(products) == 1 and not layer.has_units:
+        return _moved_codes(layer, terms, infos)
     if products:
         return None
     maps, read = [p.map for p in projections], [infos[p.source] for p in projections]
-    each = zip(projections, layer.units, strict=True)
-    units = [_unit(p.map, unit, steps[p.source], shape, axis) for p, unit in each]
+    each = zip(projections, layer.terms, strict=True)
+    units = [_unit(p.map, term.unit, steps[p.source], shape, axis) for p, term in each]
     known = [u for u in units if u is not None]
     if len(known) < len(maps):
         return None
-    n, stored = shape[axis], [u is not None for u in layer.units]
+    n, stored = shape[axis], [term.unit is not None for term in layer.terms]
     extents = _extents(maps, known, read, shape, axis)
     alpha = common_unit(np.stack([np.broadcast_to(u, n) for u in known]), stored, extents)
     integer = [_on_unit(m, along(axis, len(shape), alpha), shape) for m in maps]
-    if layer.levels is None:  # nothing rounds a readout but its bias: the finer its unit, the better
+    if not isinstance(layer, Site):  # nothing rounds a readout but its bias: the finer its unit, the better
         fine = max(1, READOUT_TOP // max(int(np.abs(m.weight).max(initial=0)) for m in integer))
         integer, alpha = [replace(m, weight=m.weight * fine) for m in integer], alpha / fine
     low, high = accumulator_range(list(zip(integer, read, strict=True)))
     ends = int(low.min()), int(high.max())
-    return IntegerForm(tuple(integer), along(axis, len(shape), alpha), None, *ends, ("imported",))
+    return IntegerForm(with_maps(layer.terms, integer), along(axis, len(shape), alpha), *ends, ("imported",))
 
 
-def _moved_codes(terms: Terms, infos: Mapping[str, ValueInfo]) -> IntegerForm | None:
+def _moved_codes(layer: Layer, terms: Terms, infos: Mapping[str, ValueInfo]) -> IntegerForm | None:
     """Return the form of codes, sums or products of codes, that only get another grid: weight 1, the unit beside it.
 
     A window cut at a border has a divisor of its own, so the unit may differ from neuron to neuron.
@@ -85,8 +85,9 @@ def _moved_codes(terms: Terms, infos: Mapping[str, ValueInfo]) -> IntegerForm | 
     signs = tuple(replace(p, map=replace(term, weight=sign)) for p in projections)  # type: ignore[arg-type]
     gates = tuple(replace(p, form=Elementwise(sign)) for p in products)
     low, high = driven_range(signs, gates, infos)
-    maps, forms, ends = tuple(p.map for p in signs), tuple(p.form for p in gates), (int(low.min()), int(high.max()))
-    return IntegerForm(maps, np.abs(term.weight), None, *ends, ("imported",), forms)
+    whole, forms = with_maps(layer.terms, [p.map for p in signs]), tuple(p.form for p in gates)
+    ends = int(low.min()), int(high.max())
+    return IntegerForm(whole, np.abs(term.weight), *ends, ("imported",), forms)
 
 
 def _on_unit(linear: LinearMap, alpha: Array, shape: Shape) -> LinearMap:
@@ -146,42 +147,43 @@ def common_unit(units: Array, stored: list[bool], extents: list[tuple[int, int]]
     return np.asarray(reference / k[best][place.reshape(-1)])
 
 
-def table(layer: Layer, form: IntegerForm, levels: Levels) -> Table:
+def table(layer: IntegerSite) -> Table:
     """Return the thresholds at which the imported quantiser's code changes, for every reachable accumulator."""
+    levels, form = layer.levels, layer.integer
     bias, alpha, step = np.broadcast_arrays(layer.bias, form.alpha, levels.step)
     signs = levels.rounding == "sign"
     codes = np.array([-1, 1]) if signs else np.arange(levels.lo, levels.hi + 1)
     kinds, place = np.unique(
         np.stack([a.reshape(-1) for a in (bias, alpha, step)], axis=1), axis=0, return_inverse=True
     )
-    code = _quantizer(layer, levels, *(kinds[:, i : i + 1] for i in range(3)))
+    code = _quantizer(layer.activation, levels, *(kinds[:, i : i + 1] for i in range(3)))
     rows = first_reaching(code, codes[1:], form.acc_min, form.acc_max, len(kinds))
     return Table(rows[place.reshape(-1)].reshape(*bias.shape, len(codes) - 1), codes)
 
 
-def _quantizer(layer: Layer, levels: Levels, bias: Array, alpha: Array, step: Array) -> Callable[[Array], Array]:
+def _quantizer(
+    activation: Activation, levels: Levels, bias: Array, alpha: Array, step: Array
+) -> Callable[[Array], Array]:
     """Return accumulators ``(kinds, n)`` -> codes, in the arithmetic of onnxruntime's integer kernels where it applies.
 
     Those add the stored bias as an integer and multiply by one float32 number; any other activation is computed in
     float64 first.
     """
-    assert layer.activation is not None
     whole = np.rint(bias / alpha)
     stored = bool((np.abs(bias / alpha - whole) <= WHOLE * np.maximum(np.abs(whole), 1)).all())
-    kind = layer.activation.kind
+    kind = activation.kind
     unit = np.ones((), np.float32)
     if kind in ("identity", "relu", "clip") and stored and levels.rounding == "half_even":
         factor = (alpha.astype(np.float32) / step.astype(np.float32)).astype(np.float32)
         # Rounding never falls, so the bounds of the activation may as well be applied to the codes.
         ends = np.broadcast_to(np.array([-np.inf, np.inf]), (len(step), 2))
-        lo, hi = np.split(to_codes(layer.activation.evaluate(ends), step, levels.lo, levels.hi, "half_even"), 2, axis=1)
+        lo, hi = np.split(to_codes(activation.evaluate(ends), step, levels.lo, levels.hi, "half_even"), 2, axis=1)
         return lambda acc: np.clip(
             to_codes((acc + whole).astype(np.float32) * factor, unit, levels.lo, levels.hi, "half_even"), lo, hi
         )
 
     def general(acc: Array) -> Array:
-        assert layer.activation is not None
-        real = layer.activation.evaluate(alpha * acc + bias)
+        real = activation.evaluate(alpha * acc + bias)
         return to_codes(real.astype(np.float32) / step.astype(np.float32), unit, levels.lo, levels.hi, levels.rounding)
 
     return general

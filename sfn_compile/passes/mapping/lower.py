@@ -11,7 +11,17 @@ from typing_extensions import assert_never
 
 from ...files.program_files import smallest_int
 from ...graph.graph import Graph, Node
-from ...graph.ops import Layer, MaxPool, Moved, Normalize, site_op
+from ...graph.ops import (
+    FoldedReadout,
+    FoldedSite,
+    IntegerNormal,
+    IntegerReadout,
+    Layer,
+    MaxPool,
+    Moved,
+    folded_op,
+)
+from ...graph.ops.stages import levels_of, unit_of
 from ...graph.steps import all_steps
 from ...program.broadcast import compress
 from ...program.network import (
@@ -37,8 +47,7 @@ def lower(graph: Graph) -> Program:
     steps = all_steps(graph)
     inputs = []
     for source in graph.inputs:
-        levels = source.levels
-        assert levels is not None
+        levels = source.chosen
         shape = source.type.shape
         inputs.append(Encoding(source.model_name, source.name, source.model_shape, source.dtype, source.host,
                                compress(levels.step), shape, levels.lo, levels.hi, levels.rounding))  # fmt: skip
@@ -46,26 +55,23 @@ def lower(graph: Graph) -> Program:
     nodes = graph.by_name()
     outputs = []
     for out in graph.outputs:
-        op = nodes[out.value].op
-        readout = op.integer.alpha if isinstance(op, Layer) and op.levels is None and op.integer else None
+        readout = unit_of(nodes[out.value].op)
         step = compress(readout if readout is not None else steps[out.value])
         outputs.append(Decoding(out.name, out.value, step, out.host, nodes[out.value].type.shape, out.dtype))
     return Program(tuple(inputs), program_steps, tuple(outputs))
 
 
 def _step(node: Node) -> Step:
-    op = site_op(node.op)
-    if isinstance(op, Layer):
+    op = folded_op(node.op)
+    if isinstance(op, FoldedSite | FoldedReadout):
         form = op.integer
-        assert form is not None
-        assert form.ladder is not None
-        projections, products = form.terms(node.inputs)
+        projections, products = form.drivers(node.inputs)
         return Population(
-            node.name, tuple(replace(p, map=_small(p.map)) for p in projections), form.ladder, node.type.shape,
+            node.name, tuple(replace(p, map=_small(p.map)) for p in projections), op.ladder, node.type.shape,
             form.acc_min, form.acc_max, node.origin, tuple(replace(p, form=_small(p.form)) for p in products),
-            op.norm(node.inputs),
+            op.norm(node.inputs), op.relation,
         )  # fmt: skip
-    if isinstance(op, Normalize):
+    if isinstance(op, IntegerNormal):
         return normalization(node, op)
     if isinstance(op, MaxPool):
         return PoolStep(
@@ -76,10 +82,9 @@ def _step(node: Node) -> Step:
     assert_never(op)
 
 
-def normalization(node: Node, op: Normalize) -> Normalization:
+def normalization(node: Node, op: IntegerNormal) -> Normalization:
     """Return the step of a normalisation with integers."""
     form = op.integer
-    assert form is not None
     weighted = zip(node.inputs, form.weights, strict=True)
     read = tuple(Projection(s, Identity(smallest_int(w))) for s, w in weighted)
     return Normalization(
@@ -106,13 +111,13 @@ def value_infos(graph: Graph) -> dict[str, ValueInfo]:
 def info_behind(node: Node, infos: Mapping[str, ValueInfo]) -> ValueInfo:
     """Return shape and code range of a node's value from those of its sources."""
     shape = node.type.shape
+    levels = levels_of(node.op)
+    if levels is not None:
+        return ValueInfo(shape, levels.lo, levels.hi)
+    if isinstance(node.op, IntegerReadout):
+        return ValueInfo(shape, node.op.integer.acc_min, node.op.integer.acc_max)
     if isinstance(node.op, Layer):
-        levels, form = node.op.levels, node.op.integer
-        if levels is not None:
-            return ValueInfo(shape, levels.lo, levels.hi)
-        return ValueInfo(shape, form.acc_min if form else 0, form.acc_max if form else 0)
-    if isinstance(node.op, Normalize) and node.op.levels is not None:
-        return ValueInfo(shape, node.op.levels.lo, node.op.levels.hi)
+        return ValueInfo(shape, 0, 0)
     sources = [infos[s] for s in node.inputs]
     lo, hi = min(s.lo for s in sources), max(s.hi for s in sources)
     if isinstance(node.op, Moved) and isinstance(node.op.op, Pad):

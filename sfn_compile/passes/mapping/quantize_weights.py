@@ -21,14 +21,16 @@ from numpy.typing import NDArray
 from ...foundation.diagnostics import fail
 from ...foundation.options import Options
 from ...graph.graph import Graph, Node
-from ...graph.ops import IntegerForm, Layer, Normalize
-from ...graph.ops.layer import Terms, channel_rows
+from ...graph.ops import IntegerForm, Layer, NormalSite, Site, Term
+from ...graph.ops.layer import Terms, channel_rows, with_maps
+from ...graph.ops.stages import with_integers
 from ...graph.scaling import scale_output, scale_product
 from ...graph.steps import all_steps, on_codes, rows_of, top_code
 from ...program.broadcast import Axis, spread
-from ...program.network import Conv, Dense, Gather, Identity, LinearMap, Product, ProductForm, Shape, ValueInfo
+from ...program.network import Conv, Dense, LinearMap, Product, ProductForm, Shape, ValueInfo
 from ...program.ranges import driven_range, largest
 from ...program.weight_rounding import finest_threshold, on_grid, whole
+from ..base import INTEGERS, PassResult
 from . import imported
 from .choose_ladders import levels_vector
 from .lower import info_behind
@@ -41,7 +43,7 @@ THETA_LIMIT = 2**15 - 1
 SMALLEST_UNIFORM_THETA = 9
 WEIGHTS_AT_A_TIME = 1 << 22  # of a large layer, while its thresholds are chosen
 FINE_PRODUCT, MOST_COPIES = 4, 8  # of linear maps, beside a product
-SKIPS = (Identity, Gather)
+SHARED = ("skip", "subtract")  # terms that are read several times where their weight is large
 COPIES_OF_SKIPS, MOST_CHANNELS = 16, 0.75  # skips of so many of the channels get the integers that they need
 AGAIN = "stored weights were rounded again: what they read has several steps"
 
@@ -55,34 +57,33 @@ class QuantizeWeights:
     name: ClassVar[str] = "quantize-weights"
     needs: ClassVar[frozenset[str]] = frozenset({"ladders-chosen"})
     makes: ClassVar[frozenset[str]] = frozenset({"weights-integer"})
+    breaks: ClassVar[frozenset[str]] = INTEGERS
     exact: ClassVar[bool] = False
 
-    def run(self, graph: Graph) -> Graph:
+    def run(self, graph: Graph) -> PassResult:
         """Return the graph with integer weights. Raises SFN401 where an accumulator fits at no threshold."""
         steps = all_steps(graph)
         infos: dict[str, ValueInfo] = {}
         nodes = []
         for source in graph.inputs:
-            assert source.levels is not None
-            infos[source.name] = ValueInfo(source.type.shape, source.levels.lo, source.levels.hi)
+            infos[source.name] = ValueInfo(source.type.shape, source.chosen.lo, source.chosen.hi)
         for node in graph.nodes:
             if isinstance(node.op, Layer):
                 node = replace(self, options=self.options.at(node.name))._quantized(node, node.op, steps, infos)
-            elif isinstance(node.op, Normalize):
+            elif isinstance(node.op, NormalSite):
                 op = normalized(node.op, [steps[s] for s in node.inputs], [infos[s] for s in node.inputs])
                 node = replace(node, op=op, origin=node.origin.touched_by(self.name))
             infos[node.name] = info_behind(node, infos)
             nodes.append(node)
-        return replace(graph, nodes=tuple(nodes))
+        return PassResult(replace(graph, nodes=tuple(nodes)))
 
     def _quantized(self, node: Node, layer: Layer, steps: Mapping[str, Array], infos: dict[str, ValueInfo]) -> Node:
-        node = _joined_skips(node, layer)  # of an earlier run: how often they are read is chosen anew
-        assert isinstance(node.op, Layer)
-        layer, terms = node.op, on_codes(node, steps, infos)
+        node, layer = _joined(node, layer)  # of an earlier run: how often terms are read is chosen anew
+        terms = on_codes(node, layer, steps, infos)
         form = imported.integer_form(layer, terms, steps, infos, node.type.shape)
         if form is None:
             node, layer, form = self._rounded(node, layer, terms, steps, infos)
-        return replace(node, op=replace(layer, integer=form), origin=node.origin.touched_by(self.name))
+        return replace(node, op=with_integers(layer, form), origin=node.origin.touched_by(self.name))
 
     def _rounded(
         self, node: Node, layer: Layer, terms: Terms, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo]
@@ -92,13 +93,11 @@ class QuantizeWeights:
             return self._with_split_skips(node, layer, copies, steps, infos)
         if n == 1:
             form = self._integer(node, layer, terms, infos)
-            again = any(u is not None for u in layer.units)
-            return node, layer, replace(form, notes=(AGAIN, *form.notes)) if again else form
-        node = _repeated(node, layer, n)
-        assert isinstance(node.op, Layer)
-        form = self._integer(node, node.op, on_codes(node, steps, infos), infos)
+            return node, layer, replace(form, notes=(AGAIN, *form.notes)) if layer.has_units else form
+        node, layer = _repeated(node, layer, n)
+        form = self._integer(node, layer, on_codes(node, layer, steps, infos), infos)
         what = f"linear terms are read {n} times, for the precision of the product beside them"
-        return node, node.op, replace(form, notes=(what, *form.notes))
+        return node, layer, replace(form, notes=(what, *form.notes))
 
     def _copies(self, layer: Layer, shape: Shape, terms: Terms, infos: Mapping[str, ValueInfo]) -> int:
         """Return how often linear maps are read so that the product beside them has a weight of at least 4, at most 8.
@@ -110,7 +109,7 @@ class QuantizeWeights:
             return 1
         linear = np.concatenate([np.abs(rows_of(p.map, shape, layer.axis)) for p in projections], axis=1).max(axis=1)
         weights = [np.abs(rows_of(p.form, shape, layer.axis)).max(axis=1) for p in products]
-        least = np.zeros(len(linear)) if layer.levels is None else levels_vector(layer.levels, shape, layer.axis)
+        least = levels_vector(layer.levels, shape, layer.axis) if isinstance(layer, Site) else np.zeros(len(linear))
         n = 1.0
         for p, weight in zip(products, weights, strict=True):
             counts = (weight > 0) & (2 * weight * _worth(p, infos) > least)
@@ -130,7 +129,7 @@ class QuantizeWeights:
         peak = np.max([np.abs(rows_of(m, shape, layer.axis)).max(axis=1) for m in wide], axis=0)
         found = []
         for p in projections:
-            if isinstance(p.map, SKIPS):
+            if p.role in SHARED:
                 own = np.abs(rows_of(p.map, shape, layer.axis)).max(axis=1)
                 ratio = own[peak > 0] / peak[peak > 0]
                 wanted = math.ceil(np.quantile(ratio, MOST_CHANNELS)) if ratio.size else 1
@@ -141,11 +140,10 @@ class QuantizeWeights:
         self, node: Node, layer: Layer, copies: list[int], steps: Mapping[str, Array], infos: Mapping[str, ValueInfo]
     ) -> tuple[Node, Layer, IntegerForm]:
         """Return the Layer with its skips read so often each, their integer weights shared out among the copies."""
-        node = _split_skips(node, layer, copies)
-        assert isinstance(node.op, Layer)
-        form = self._integer(node, node.op, on_codes(node, steps, infos), infos)
+        node, layer = _split_skips(node, layer, copies)
+        form = self._integer(node, layer, on_codes(node, layer, steps, infos), infos)
         what = f"skips are read up to {max(copies)} times, for the precision of the weights beside them"
-        return node, node.op, replace(form, notes=(what, *form.notes))
+        return node, layer, replace(form, notes=(what, *form.notes))
 
     def _integer(self, node: Node, layer: Layer, terms: Terms, infos: Mapping[str, ValueInfo]) -> IntegerForm:
         shape, axis = node.type.shape, layer.axis
@@ -161,12 +159,13 @@ class QuantizeWeights:
             bad = too_wide(layer, alpha, (low, high), shape, self.options.acc_bits)
             if not bad.any():
                 ends = int(low.min()), int(high.max())
-                maps, found = tuple(p.map for p in whole_terms[0]), tuple(p.form for p in whole_terms[1])
-                return IntegerForm(maps, spread(axis, shape, alpha), None, *ends, tuple(notes), found)
+                integer = with_maps(layer.terms, [p.map for p in whole_terms[0]])
+                found = tuple(p.form for p in whole_terms[1])
+                return IntegerForm(integer, spread(axis, shape, alpha), *ends, tuple(notes), found)
             notes = [*notes, f"{int(bad.sum())} channels have coarser weights so that accumulators fit"]
             alpha = self._coarser(alpha, bad, layer, shape)
             gone = (alpha > finest) & (peak > 0) & (peak < alpha / 2)
-            if gone.all() if layer.levels is None else gone.any():
+            if gone.any() if isinstance(layer, Site) else gone.all():
                 break  # a channel whose every weight rounds to 0 fits, but computes nothing
         raise fail("SFN401", f"accumulators do not fit {self.options.acc_bits} bits", ", ".join(node.origin.nodes),
                    "lower --levels or --weight-bits, or raise --acc-bits for the simulator alone")  # fmt: skip
@@ -181,10 +180,9 @@ class QuantizeWeights:
         """Return the real value of one accumulator unit per channel, and what a reader of the report should know."""
         peak = np.abs(rows).max(axis=1)
         free = np.where(peak > 0, peak, 1.0) / self._top
-        if layer.levels is None:  # a readout: one step for the whole output tensor, or argmax would be wrong
+        if not isinstance(layer, Site):  # a readout: one step for the whole output tensor, or argmax would be wrong
             top = peak.max() / self._top if peak.any() else np.abs(layer.bias).max() / THETA_LIMIT
             return np.full(len(free), top or 1.0), []
-        assert layer.activation is not None
         step = levels_vector(layer.levels, shape, layer.axis)
         if layer.norm_axis is not None:
             theta = np.rint(step * ratio_weight(terms, infos, self.options) / np.where(peak > 0, peak, step))
@@ -230,7 +228,7 @@ class QuantizeWeights:
         return power_of_two(x) if self.options.threshold == "pow2" else _odd(x)
 
     def _coarser(self, alpha: Array, bad: Array, layer: Layer, shape: Shape) -> Array:
-        if layer.levels is None:
+        if not isinstance(layer, Site):
             return alpha * 1.5
         if not uniform_site(layer):
             return np.where(bad, alpha * 1.5, alpha)
@@ -239,9 +237,9 @@ class QuantizeWeights:
         return np.where(bad, np.where(theta >= 1, step / np.maximum(theta, 1), alpha * 1.5), alpha)
 
 
-def uniform_site(layer: Layer) -> bool:
+def uniform_site(layer: Site) -> bool:
     """Return whether a uniform ladder says the activation exactly."""
-    if layer.activation is None or layer.levels is None or layer.levels.book is not None:
+    if layer.levels.book is not None:
         return False
     if layer.activation.kind == "identity":
         return True
@@ -257,52 +255,59 @@ def _odd(x: Array) -> Array:
     return np.where(whole < 1, 0, whole - (whole % 2 == 0))
 
 
-def _repeated(node: Node, layer: Layer, n: int) -> Node:
-    """Return the Layer with every linear map n times, each with the n-th part of its weights: the same sum."""
-    maps = [scale_output(m, np.asarray(1.0 / n), node.type.shape) for m in layer.maps]
-    shares = tuple(m for m in maps if m is not None) * n
-    k = len(layer.maps)
-    return replace(node, op=replace(layer, maps=shares), inputs=(*node.inputs[:k] * n, *node.inputs[k:]))
+def _repeated(node: Node, layer: Layer, n: int) -> tuple[Node, Layer]:
+    """Return the Layer with every linear term n times, each with the n-th part of its weights: the same sum."""
+    terms = zip(node.inputs[: len(layer.terms)], layer.terms, strict=True)
+    shared = [(source, replace(t, map=_part(t, n, node.type.shape), shares=n)) for source, t in terms]
+    return _reading(node, layer, shared + [(source, _copy(t)) for source, t in shared] * (n - 1))
 
 
-_Term = tuple[LinearMap, str, Array | None]
+def _part(term: Term, n: int, shape: Shape) -> LinearMap:
+    found = scale_output(term.map, np.asarray(1.0 / n), shape)
+    assert found is not None  # one number scales every map
+    return found
 
 
-def _split_skips(node: Node, layer: Layer, copies: list[int]) -> Node:
+def _copy(term: Term) -> Term:
+    return Term(term.map, "copy")
+
+
+def _split_skips(node: Node, layer: Layer, copies: list[int]) -> tuple[Node, Layer]:
     """Return the Layer with its skips read so often, each time with that part of their weight.
 
-    Copies stand behind all other terms, but what was last stays last: a population that carries on finds there what
-    another has fired.
+    Copies stand behind all other terms, those of a last skip behind it. It is the order in which floats are added,
+    nothing else.
     """
-    k, n = len(layer.maps), iter(copies)
-    once, more, last = list[_Term](), list[_Term](), list[_Term]()
-    terms = zip(layer.maps, node.inputs[:k], layer.units or (None,) * k, strict=True)
-    for i, (m, source, unit) in enumerate(terms):
-        shares = next(n) if isinstance(m, SKIPS) else 1
-        share = replace(m, weight=m.weight / shares) if shares > 1 else m
-        again = [(share, source, None)] * (shares - 1)
-        if isinstance(m, SKIPS) and i == k - 1:
-            last = [(share, source, unit), *again]
-        else:
-            once.append((share, source, unit))
-            more += again
-    maps, sources, units = zip(*once, *more, *last, strict=True)
-    op = replace(layer, maps=maps, units=units if layer.units else ())
-    return replace(node, op=op, inputs=(*sources, *node.inputs[k:]))
+    k, n = len(layer.terms), iter(copies)
+    once, more = list[tuple[str, Term]](), list[tuple[str, Term]]()
+    for i, (source, term) in enumerate(zip(node.inputs[:k], layer.terms, strict=True), 1):
+        if term.role not in SHARED:
+            once.append((source, term))
+            continue
+        shares = next(n)
+        kept = replace(term, map=replace(term.map, weight=term.map.weight / shares), shares=shares)
+        (more if i == k else once).append((source, kept))
+        more += [(source, _copy(kept))] * (shares - 1)
+    return _reading(node, layer, [*once, *more])
 
 
-def _joined_skips(node: Node, layer: Layer) -> Node:
-    """Return the Layer with every skip read once: what :func:`_split_skips` did, undone."""
-    k, shares = len(layer.maps), dict[tuple[str, int], list[int]]()
-    for i, (s, m) in enumerate(zip(node.inputs[:k], layer.maps, strict=True)):
-        shares.setdefault((s, id(m)) if isinstance(m, SKIPS) else (s, -i), []).append(i)
-    if len(shares) == k:
-        return node
-    kept = sorted((same[0], len(same)) for same in shares.values())
-    maps = tuple(replace(layer.maps[i], weight=layer.maps[i].weight * n) if n > 1 else layer.maps[i] for i, n in kept)
-    units = tuple(layer.units[i] for i, _ in kept) if layer.units else ()
-    inputs = (*(node.inputs[i] for i, _ in kept), *node.inputs[k:])
-    return replace(node, op=replace(layer, maps=maps, units=units), inputs=inputs)
+def _joined(node: Node, layer: Layer) -> tuple[Node, Layer]:
+    """Return the Layer with every term read once, without the copies that share its weight."""
+    terms = zip(node.inputs[: len(layer.terms)], layer.terms, strict=True)
+    once = [(source, _whole(term)) for source, term in terms if term.role != "copy"]
+    return (node, layer) if len(once) == len(layer.terms) else _reading(node, layer, once)
+
+
+def _whole(term: Term) -> Term:
+    n = term.shares
+    return term if n == 1 else replace(term, map=replace(term.map, weight=term.map.weight * n), shares=1)
+
+
+def _reading(node: Node, layer: Layer, terms: list[tuple[str, Term]]) -> tuple[Node, Layer]:
+    """Return the Layer with these terms in place of its own, and its node."""
+    inputs = (*(source for source, _ in terms), *node.inputs[len(layer.terms) :])
+    op = replace(layer, terms=tuple(term for _, term in terms))
+    return replace(node, op=op, inputs=inputs), op
 
 
 def _forms(terms: Terms) -> list[LinearMap | ProductForm]:
@@ -339,7 +344,7 @@ def too_wide(layer: Layer, alpha: Array, ends: tuple[Array, Array], shape: Shape
 
 def _headroom(layer: Layer, alpha: Array, shape: Shape) -> Array:
     """Return what offset and threshold add to an accumulator, per channel."""
-    if layer.levels is None:
+    if not isinstance(layer, Site):
         return _per_channel(np.abs(layer.bias), shape, layer.axis) / alpha
     # A ladder's offset is cut to where it still changes a code, so its thresholds are what has to fit.
     return levels_vector(layer.levels, shape, layer.axis) / alpha * (layer.levels.hi + 1)

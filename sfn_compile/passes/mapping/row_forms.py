@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from ...foundation.diagnostics import fail
 from ...foundation.options import Options
-from ...graph.ops import IntegerForm, Layer, NormalForm, Normalize
+from ...graph.ops import IntegerNormal, IntegerSite, NormalForm, NormalSite
 from ...graph.ops.layer import Terms
+from ...graph.ops.stages import normal_with_integers
 from ...graph.steps import top_code
 from ...program.arithmetic import ISQRT_LIMIT
 from ...program.broadcast import compress
@@ -32,15 +33,13 @@ THETA = 64
 _NEVER = 1 << 40
 
 
-def row_table(layer: Layer, form: IntegerForm, bias: Array) -> RowTable:
+def row_table(layer: IntegerSite, bias: Array) -> RowTable:
     """Return the neuron of ``round(hi * exp(x - max(x)))`` for ``x = alpha * acc + bias``.
 
     Code j is due where ``x - max(x) >= ln((j - 1/2) / hi)``. A bias of minus infinity is a mask: cut to where the code
     is 0 beside any unmasked score. Raises SFN202 where a whole row is masked.
     """
-    levels = layer.levels
-    assert levels is not None
-    assert layer.activation is not None
+    levels, form = layer.levels, layer.integer
     logs = np.log((np.arange(1, levels.hi + 1) - 0.5) / levels.hi)
     alpha = compress(np.asarray(form.alpha, np.float64))
     thresholds = np.ceil(logs / alpha[..., None]).astype(np.int64)
@@ -78,7 +77,7 @@ def _ones(weight: Array) -> Array:
     return np.ones_like(weight, np.int64)
 
 
-def normalized(op: Normalize, steps: Sequence[Array], sources: Sequence[ValueInfo]) -> Normalize:
+def normalized(op: NormalSite, steps: Sequence[Array], sources: Sequence[ValueInfo]) -> IntegerNormal:
     """Return the normalisation with integers for codes of its sources of real value ``steps`` each. Raises SFN401.
 
     With u the real value of one unit of ``x = sum(weight * code)``, deviations d are worth u/n and the root r is worth
@@ -86,7 +85,6 @@ def normalized(op: Normalize, steps: Sequence[Array], sources: Sequence[ValueInf
     d / r + bias / D``. All of it times theta is integer.
     """
     levels, shape = op.levels, sources[0].shape
-    assert levels is not None
     rank, n = len(shape), math.prod(shape[a] for a in op.axes)
     steps = [compress(np.broadcast_to(s, shape)) for s in steps]
     code = sum(top_code(s) for s in sources)
@@ -105,7 +103,7 @@ def normalized(op: Normalize, steps: Sequence[Array], sources: Sequence[ValueInf
     offset = np.floor(THETA / 2 + THETA * bias / size).astype(np.int64)
     theta = np.full((1,) * rank, THETA, np.int64)
     ladder = Ratio(theta, compress(offset), levels.lo, levels.hi)
-    return replace(op, integer=NormalForm(weights, compress(gain), epsilon, bits, ladder))
+    return normal_with_integers(op, NormalForm(weights, compress(gain), epsilon, bits, ladder))
 
 
 def _precision(n: int, code: int, weighted: bool) -> tuple[int, int]:

@@ -27,7 +27,7 @@ _EMPTY = np.array([[np.iinfo(np.int64).max], [np.iinfo(np.int64).min]])  # lowes
 
 
 @dataclass(frozen=True, eq=False)
-class Site:
+class Scalar:
     """What makes codes of accumulators, one row per kind of neuron: ``alpha``, ``beta``, step of ``levels`` ``(n,)``.
 
     The constants of ``body`` that differ from place to place have shape ``(n,)`` too. Accumulators lie in low..high.
@@ -47,7 +47,7 @@ class Site:
         return (levels.quantize(real) if levels.book is None else levels.ranks(real)).astype(np.int64)
 
 
-def scalar_table(site: Site) -> tuple[Array, Array]:
+def scalar_table(site: Scalar) -> tuple[Array, Array]:
     """Return the thresholds ``(n, k)`` and the ``k + 1`` codes of a site."""
     marks = _marks(site)
     rows = np.arange(len(marks))
@@ -71,7 +71,7 @@ def scalar_table(site: Site) -> tuple[Array, Array]:
     return np.ascontiguousarray(table[:, 1:]), sequence if book is None else np.array(book)[sequence]
 
 
-def _marks(site: Site) -> Array:
+def _marks(site: Scalar) -> Array:
     """Return accumulators ``(n, m)``, sorted, between which f is monotone: the ends and both sides of every turn."""
     ends = site.alpha * site.low + site.beta, site.alpha * site.high + site.beta
     step, lo, hi = site.levels.step, site.levels.lo, site.levels.hi
@@ -160,7 +160,7 @@ def _tasks(codes: Array) -> Iterator[tuple[Array, Array, Array]]:
         yield row[index], pair[index], codes[row[index], pair[index]] + step * np.sign(change[row[index], pair[index]])
 
 
-def _bisected(site: Site, kind: Array, left: Array, right: Array, code: Array) -> Array:
+def _bisected(site: Scalar, kind: Array, left: Array, right: Array, code: Array) -> Array:
     """Return the smallest accumulators above ``left``, up to ``right``, that are given ``code`` or one beyond it."""
     rises = site.codes(kind, right) >= code
     rises &= site.codes(kind, left) < code

@@ -16,9 +16,12 @@ import numpy as np
 
 from ...graph.graph import Graph, Levels, Node, unique_name
 from ...graph.macs import macs
-from ...graph.ops import Activation, Layer, Moved
+from ...graph.ops import Activation, Layer, Moved, Site, Term
 from ...graph.ops.activation import ActivationKind
+from ...graph.ops.stages import levels_of, without_integers
 from ...program.network import Identity, LinearMap, ValueInfo
+from ...program.relations import SecondDigit
+from ..base import INTEGERS, PassResult
 from .quantize_weights import uniform_site
 
 # What is left of a sum that a clip has cut off from above: the highest code of both digits stands for the bound.
@@ -58,11 +61,12 @@ class SplitDigits:
     name: ClassVar[str] = "split-digits"
     needs: ClassVar[frozenset[str]] = frozenset({"sites-placed"})
     makes: ClassVar[frozenset[str]] = frozenset()
+    breaks: ClassVar[frozenset[str]] = INTEGERS  # the new populations have none
     exact: ClassVar[bool] = True
 
-    def run(self, graph: Graph) -> Graph:
+    def run(self, graph: Graph) -> PassResult:
         """Return the graph with two populations for each of the sites. Those must be :func:`divisible`."""
-        return _Splitter(graph, self.bases).run()
+        return PassResult(_Splitter(graph, self.bases).run())
 
 
 @dataclass
@@ -75,8 +79,8 @@ class _Splitter:
     def run(self) -> Graph:
         for node in self.graph.nodes:
             if isinstance(node.op, Layer):
-                reading = self._reading(node, node.op)
-                self.nodes += self._split(reading) if node.name in self.bases else [reading]
+                reading, layer = self._reading(node, without_integers(node.op))
+                self.nodes += self._split(reading, layer) if node.name in self.bases else [reading]
             else:
                 self.nodes.append(node)
                 if len(node.inputs) == 1 and node.inputs[0] in self.seconds:
@@ -84,54 +88,47 @@ class _Splitter:
                     self.nodes.append(moved)
         return replace(self.graph, nodes=tuple(self.nodes))
 
-    def _reading(self, node: Node, layer: Layer) -> Node:
+    def _reading(self, node: Node, layer: Layer) -> tuple[Node, Layer]:
         """Return a Layer that reads second digits where it reads first ones."""
-        k = len(layer.maps)
+        k = len(layer.terms)
         terms = [
-            term for s, m in zip(node.inputs[:k], layer.maps, strict=True)
-            for term in ((s, m), *(((self.seconds[s], m),) if s in self.seconds else ()))
+            (read, term) for s, term in zip(node.inputs[:k], layer.terms, strict=True)
+            for read in (s, self.seconds.get(s)) if read is not None
         ]  # fmt: skip
         return _with_terms(node, layer, terms, node.inputs[k:])
 
-    def _split(self, node: Node) -> list[Node]:
+    def _split(self, node: Node, layer: Layer) -> list[Node]:
         """Return the populations of both digits."""
-        layer, base = node.op, self.bases[node.name]
-        assert isinstance(layer, Layer)
-        first = replace(node, op=replace(layer, levels=_first(layer.levels, base)))
+        base = self.bases[node.name]
         assert layer.activation is not None
-        rest = Activation(REST[layer.activation.kind])
-        op = replace(layer, levels=_second(layer.levels, base, node.name), activation=rest, carries=True)
-        minus = Identity(-np.ones((1,) * len(node.type.shape)))
-        terms = [*zip(node.inputs[: len(layer.maps)], layer.maps, strict=True), (node.name, minus)]
-        second = replace(_with_terms(node, op, terms, ()), name=self._named(node.name), tap=None)
-        return [first, second]
+        first = node
+        op = replace(layer, activation=Activation(REST[layer.activation.kind]), relation=SecondDigit(node.name, base))
+        if isinstance(layer, Site) and isinstance(op, Site):  # levels are chosen
+            first = replace(node, op=replace(layer, levels=_first(layer.levels, base)))
+            op = replace(op, levels=_second(layer.levels, base, node.name))
+        minus = Term(Identity(-np.ones((1,) * len(node.type.shape))), "subtract")
+        terms = [*zip(node.inputs[: len(layer.terms)], layer.terms, strict=True), (node.name, minus)]
+        second, _ = _with_terms(node, op, terms, ())
+        return [first, replace(second, name=self._named(node.name), tap=None)]
 
     def _named(self, name: str) -> str:
-        taken = {n.name for n in (*self.graph.nodes, *self.nodes)}
-        self.seconds[name] = unique_name(second_name(name), taken.__contains__)
+        taken = {*self.graph.types(), *(n.name for n in self.nodes)}
+        self.seconds[name] = unique_name(f"{name}/carry", taken.__contains__)
         return self.seconds[name]
 
 
-def second_name(site: str) -> str:
-    """Return what the population of a site's second digit is called, where that name is free."""
-    return f"{site}/carry"
+def _with_terms(node: Node, layer: Layer, terms: list[tuple[str, Term]], others: tuple[str, ...]) -> tuple[Node, Layer]:
+    op = replace(layer, terms=tuple(t for _, t in terms))
+    return replace(node, op=op, inputs=(*(s for s, _ in terms), *others)), op
 
 
-def _with_terms(node: Node, layer: Layer, terms: list[tuple[str, LinearMap]], others: tuple[str, ...]) -> Node:
-    units = (None,) * len(terms) if layer.units else ()
-    op = replace(layer, maps=tuple(m for _, m in terms), units=units, integer=None)
-    return replace(node, op=op, inputs=(*(s for s, _ in terms), *others)) if len(terms) > len(layer.maps) else node
-
-
-def _first(levels: Levels | None, base: int) -> Levels | None:
-    if levels is None:
-        return None
+def _first(levels: Levels, base: int) -> Levels:
     return replace(levels, step=levels.step * base, lo=levels.lo // base, hi=levels.hi // base,
                    offset=levels.offset / base)  # fmt: skip
 
 
-def _second(levels: Levels | None, base: int, site: str) -> Levels | None:
-    return None if levels is None else replace(levels, lo=0, hi=base - 1, reason=SECOND.format(site))
+def _second(levels: Levels, base: int, site: str) -> Levels:
+    return replace(levels, lo=0, hi=base - 1, reason=SECOND.format(site))
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,12 +144,13 @@ def wholes(graph: Graph) -> dict[str, Whole]:
     """Return the sites that are fired in two digits, by the name of the first."""
     nodes, found = graph.by_name(), dict[str, Whole]()
     for node in graph.nodes:
-        if isinstance(node.op, Layer) and node.op.carries and node.op.levels is not None and node.op.levels.lo == 0:
-            site, second = node.op.carried(node.inputs), node.op.levels
-            first = getattr(nodes[site].op, "levels")  # noqa: B009
-            base = second.hi + 1
-            both = replace(second, lo=base * first.lo, hi=base * first.hi + base - 1, reason=first.reason)
-            found[site] = Whole(node.name, base, both)
+        relation = node.op.relation if isinstance(node.op, Layer) else None
+        if isinstance(relation, SecondDigit):
+            site, base = relation.of, relation.radix
+            first, second = levels_of(nodes[site].op), levels_of(node.op)
+            if first is not None and second is not None:
+                both = replace(second, lo=base * first.lo, hi=base * first.hi + base - 1, reason=first.reason)
+                found[site] = Whole(node.name, base, both)
     return found
 
 
@@ -176,23 +174,23 @@ def divisible(graph: Graph, at_these_levels: bool = False) -> dict[str, Division
     for node in graph.nodes:
         readers = list(_readers(node.name, users))
         names = {node.name, *_moved(node.name, users)}
-        if not isinstance(node.op, Layer) or not _can_fire(node.op) or (at_these_levels and not uniform_site(node.op)):
+        if not isinstance(node.op, Site) or not _can_fire(node.op) or (at_these_levels and not uniform_site(node.op)):
             continue
         if readers and not names & outputs:
             maps = [_read_by(reader, source) for reader, source in readers]
             if all(m is not None for m in maps):
                 read = [(s, m) for (_, s), some in zip(readers, maps, strict=True) for m in some or ()]
-                drive = zip(node.inputs, node.op.maps, strict=True)
+                drive = ((p.source, p.map) for p in node.op.drivers(node.inputs)[0])
                 added = sum(macs(m, ValueInfo(types[s].shape, 0, 0)) for s, m in (*read, *drive))
                 found[node.name] = Division(added, tuple(dict.fromkeys(reader.name for reader, _ in readers)))
     return found
 
 
-def _can_fire(layer: Layer) -> bool:
+def _can_fire(layer: Site) -> bool:
     levels, act = layer.levels, layer.activation
-    if levels is None or act is None or levels.imported or levels.book is not None or layer.carries:
+    if levels.imported or levels.book is not None or layer.rounding_of:
         return False
-    plain = not (layer.products or layer.norm_axis is not None or any(u is not None for u in layer.units))
+    plain = not (layer.products or layer.norm_axis is not None or layer.has_units)
     return plain and act.kind in REST and act.a == 0 and (levels.lo >= 0 or act.kind == "identity")
 
 
@@ -216,8 +214,8 @@ def _readers(value: str, users: Mapping[str, list[Node]]) -> Iterator[tuple[Node
 def _read_by(reader: Node, value: str) -> list[LinearMap] | None:
     """Return the linear maps through which a Layer reads a value; None where it is read in any other way."""
     op = reader.op
-    if not isinstance(op, Layer) or any(u is not None for u in op.units):
+    if not isinstance(op, Layer) or op.has_units:
         return None
-    if value == op.carried(reader.inputs) or value in reader.inputs[len(op.maps) :]:
+    if value == op.rounding_of or value in reader.inputs[len(op.terms) :]:
         return None
-    return [m for s, m in zip(reader.inputs, op.maps, strict=False) if s == value]
+    return [p.map for p in op.drivers(reader.inputs)[0] if p.source == value]

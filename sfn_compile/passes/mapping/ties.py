@@ -17,6 +17,7 @@ from ...foundation.diagnostics import fail
 from ...graph.graph import Graph, TensorType
 from ...graph.ops import MaxPool, Moved, fires
 from ...graph.ops.layer import n_channels
+from ...graph.ops.stages import levels_of
 from ...program.broadcast import Axis, along, channel_vector, spread
 
 Array = NDArray[Any]
@@ -77,7 +78,7 @@ class Ties:
     def _stated(self, graph: Graph, n: int) -> Array:
         """Return the step of every label whose site the model itself quantises, 0 for all others."""
         levels = {i.name: i.levels for i in graph.inputs}
-        levels |= {x.name: x.op.levels for x in graph.nodes if fires(x.op)}
+        levels |= {x.name: levels_of(x.op) for x in graph.nodes if fires(x.op)}
         found = np.zeros(n)
         for site, (kind, axis) in self.sites.items():
             stated = levels[site]

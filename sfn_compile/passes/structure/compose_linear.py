@@ -18,7 +18,7 @@ from ...foundation.diagnostics import Origin
 from ...graph.graph import Graph, Node, TensorType, rebuild, unique_name
 from ...graph.ops import Linear, Moved
 from ...program.network import Dense, Reshape, Shape, SumPool, Transpose
-from ..base import only_user
+from ..base import PassResult, only_user
 
 Array = NDArray[Any]
 
@@ -32,13 +32,14 @@ class ComposeLinear:
     name: ClassVar[str] = "compose-linear"
     needs: ClassVar[frozenset[str]] = frozenset({"affine-folded"})
     makes: ClassVar[frozenset[str]] = frozenset({"linear-composed"})
+    breaks: ClassVar[frozenset[str]] = frozenset()
     exact: ClassVar[bool] = True
 
-    def run(self, graph: Graph) -> Graph:
+    def run(self, graph: Graph) -> PassResult:
         """Return the graph with every small enough chain composed."""
         while (chain := next(iter(chains(graph)), None)) is not None:
             graph = _compose(graph, chain)
-        return graph
+        return PassResult(graph)
 
 
 def chains(graph: Graph) -> list[tuple[Node, ...]]:

@@ -12,6 +12,7 @@ from typing import ClassVar
 from ...graph.graph import Graph, Node, rebuild
 from ...graph.ops import Moved
 from ...program.network import MoveOp, Reshape, Shape, Transpose
+from ..base import PassResult
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,10 @@ class ComposeMoves:
     name: ClassVar[str] = "compose-moves"
     needs: ClassVar[frozenset[str]] = frozenset()
     makes: ClassVar[frozenset[str]] = frozenset()  # later passes make moves again, which do no harm there
+    breaks: ClassVar[frozenset[str]] = frozenset()
     exact: ClassVar[bool] = True
 
-    def run(self, graph: Graph) -> Graph:
+    def run(self, graph: Graph) -> PassResult:
         """Return the graph with every chain as short as it gets."""
         shapes = {name: t.shape for name, t in graph.types().items()}
         made: dict[str, Node] = {}
@@ -39,7 +41,7 @@ class ComposeMoves:
                 renamed[node.name] = node.inputs[0]
             else:
                 made[node.name] = node
-        return rebuild(graph, made.values(), renamed)
+        return PassResult(rebuild(graph, made.values(), renamed))
 
 
 def _joined(first: MoveOp, second: MoveOp) -> MoveOp | None:

@@ -21,7 +21,7 @@ from ...graph.graph import Graph, Node, rebuild
 from ...graph.ops import Linear
 from ...program.broadcast import ROUNDING, channel_vector, compress
 from ...program.network import Conv, Shape, SumPool
-from ..base import only_user
+from ..base import PassResult, only_user
 from .compose_linear import MAX_WEIGHTS
 
 Array = NDArray[Any]
@@ -34,14 +34,15 @@ class ComposePools:
     name: ClassVar[str] = "compose-pools"
     needs: ClassVar[frozenset[str]] = frozenset({"linear-composed"})
     makes: ClassVar[frozenset[str]] = frozenset({"pools-composed"})
+    breaks: ClassVar[frozenset[str]] = frozenset()
     exact: ClassVar[bool] = True
 
-    def run(self, graph: Graph) -> Graph:
+    def run(self, graph: Graph) -> PassResult:
         """Return the graph with every small enough pair composed."""
         while (found := next(iter(pairs(graph)), None)) is not None:
             inner, outer, merged = found
             graph = _merge(graph, inner, outer, merged)
-        return graph
+        return PassResult(graph)
 
 
 def pairs(graph: Graph) -> list[tuple[Node, Node, Conv]]:

@@ -20,7 +20,7 @@ from ...graph.ops import Add, Linear, MatMul, MaxPool, Moved, Mul
 from ...graph.scaling import scale_input, scale_output
 from ...program.broadcast import ROUNDING, channel_vector, compress, move_array, unmove_array
 from ...program.network import Concat, Conv, Identity, Reshape, Slice, SumPool, Take, Transpose
-from ..base import only_user
+from ..base import PassResult, only_user
 
 Array = NDArray[Any]
 
@@ -35,13 +35,14 @@ class FoldAffine:
     name: ClassVar[str] = "fold-affine"
     needs: ClassVar[frozenset[str]] = frozenset({"quantizers-fused"})
     makes: ClassVar[frozenset[str]] = frozenset({"affine-folded"})
+    breaks: ClassVar[frozenset[str]] = frozenset()
     exact: ClassVar[bool] = True
 
-    def run(self, graph: Graph) -> Graph:
+    def run(self, graph: Graph) -> PassResult:
         """Return the graph with nothing left to fold."""
         while (folded := _step(graph)) is not None:
             graph = folded
-        return graph
+        return PassResult(graph)
 
 
 def foldable(graph: Graph) -> list[str]:

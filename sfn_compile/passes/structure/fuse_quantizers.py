@@ -17,7 +17,7 @@ from ...foundation.diagnostics import Origin
 from ...graph.graph import Graph, Levels, Node, rebuild
 from ...graph.ops import Activation, MaxPool, Moved, Quantize
 from ...graph.ops.quantize import same_grid
-from ..base import only_user
+from ..base import PassResult, only_user
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,14 @@ class FuseQuantizers:
     name: ClassVar[str] = "fuse-quantizers"
     needs: ClassVar[frozenset[str]] = frozenset({"host-split"})
     makes: ClassVar[frozenset[str]] = frozenset({"quantizers-fused"})
+    breaks: ClassVar[frozenset[str]] = frozenset()
     exact: ClassVar[bool] = True
 
-    def run(self, graph: Graph) -> Graph:
+    def run(self, graph: Graph) -> PassResult:
         """Return the graph with nothing left to fuse."""
         while (found := next(iter(fusible(graph)), None)) is not None:
             graph = _fuse(graph, found)
-        return graph
+        return PassResult(graph)
 
 
 def fusible(graph: Graph) -> list[Node]:

@@ -21,7 +21,7 @@ from ...graph.ops import Activation, Add, Expression, Linear, Mul, Pointwise
 from ...graph.ops.activation import scalar
 from ...graph.ops.expression import IDENTITY, call
 from ...program.network import Identity
-from ..base import only_user
+from ..base import PassResult, only_user
 
 FARTHEST = 64  # how many steps back a common source is looked for
 
@@ -35,16 +35,17 @@ class FuseScalars:
     name: ClassVar[str] = "fuse-scalars"
     needs: ClassVar[frozenset[str]] = frozenset()
     makes: ClassVar[frozenset[str]] = frozenset({"scalars-fused"})
+    breaks: ClassVar[frozenset[str]] = frozenset()
     exact: ClassVar[bool] = True
 
-    def run(self, graph: Graph) -> Graph:
+    def run(self, graph: Graph) -> PassResult:
         """Return the graph with fused functions. Raises SFN202 for a quotient of different values and the like."""
         while (joined := joins(graph)) or (joined := _chains(graph)):
             graph = rebuild(graph, [joined.get(n.name, n) for n in graph.nodes])
         problems = [_refusal(n) for n in graph.nodes if isinstance(n.op, Pointwise)]
         if problems:
             raise CompileError(problems)
-        return graph
+        return PassResult(graph)
 
 
 def unfused(graph: Graph) -> list[str]:

@@ -17,7 +17,7 @@ from ...graph.ops import Activation, Add, Linear, MaxPool, Moved, Mul, Quantize
 from ...graph.ops.activation import scalar
 from ...program.broadcast import unmove_array
 from ...program.network import MoveOp, Pad, Shape
-from ..base import only_user
+from ..base import PassResult, only_user
 from .fold_affine import FoldAffine
 from .fuse_scalars import FuseScalars
 
@@ -31,14 +31,15 @@ class HoistActivations:
     name: ClassVar[str] = "hoist-activations"
     needs: ClassVar[frozenset[str]] = frozenset({"affine-folded"})
     makes: ClassVar[frozenset[str]] = frozenset({"activations-early"})
+    breaks: ClassVar[frozenset[str]] = frozenset()
     exact: ClassVar[bool] = True
 
-    def run(self, graph: Graph) -> Graph:
+    def run(self, graph: Graph) -> PassResult:
         """Return the graph with activations as early as they can be."""
         while (pair := next(iter(hoistable(graph)), None)) is not None:
             # A move that stood before the activation now stands behind it, where an affine step can pass it in turn.
-            graph = FuseScalars().run(FoldAffine().run(_swap(graph, *pair)))
-        return graph
+            graph = FuseScalars().run(FoldAffine().run(_swap(graph, *pair)).graph).graph
+        return PassResult(graph)
 
 
 def hoistable(graph: Graph) -> list[tuple[Node, Node]]:

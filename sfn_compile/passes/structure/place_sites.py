@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from ...foundation.diagnostics import Origin
 from ...graph.graph import Graph, GraphOutput, Levels, Node, TensorType, unique_name
-from ...graph.ops import Activation, Add, Layer, Linear, MatMul, Moved, Mul, Normalize, Quantize, Softmax
-from ...graph.ops.layer import n_channels
+from ...graph.ops import Activation, Add, Layer, Linear, MatMul, Moved, Mul, Normalize, Quantize, Softmax, Term
+from ...graph.ops.layer import n_channels, with_roles
+from ...graph.ops.stages import at_levels
 from ...graph.scaling import scale_output, scale_product
 from ...program.broadcast import Axis, compress, move_array, spread
 from ...program.network import (
@@ -30,7 +31,6 @@ from ...program.network import (
     Elementwise,
     Gather,
     Identity,
-    LinearMap,
     Matmul,
     Pad,
     ProductForm,
@@ -38,7 +38,8 @@ from ...program.network import (
     Shape,
     SumPool,
 )
-from ..base import only_user
+from ...program.relations import Carries, CopyOf, Exponentials, Relation
+from ..base import PassResult, only_user
 
 Array = NDArray[Any]
 
@@ -52,13 +53,12 @@ MOST_LEVELS_OF_A_CARRY = 63
 
 @dataclass(frozen=True, eq=False)
 class _Form:
-    """A value that is not spikes yet: ``sum of maps(sources) + products(left, right) + bias``.
+    """A value that is not spikes yet: ``sum of terms(sources) + products(left, right) + bias``.
 
-    With a ``norm``, what stands before the bias is divided by it. ``units`` as in Linear, one per map.
+    With a ``norm``, what stands before the bias is divided by it.
     """
 
-    terms: tuple[tuple[str, LinearMap], ...]
-    units: tuple[Array | None, ...]
+    terms: tuple[tuple[str, Term], ...]
     bias: Array
     shape: Shape
     origin: Origin
@@ -83,11 +83,12 @@ class PlaceSites:
     name: ClassVar[str] = "place-sites"
     needs: ClassVar[frozenset[str]] = frozenset({"moves-sunk", "linear-composed", "pools-composed"})
     makes: ClassVar[frozenset[str]] = frozenset({"sites-placed"})
+    breaks: ClassVar[frozenset[str]] = frozenset()
     exact: ClassVar[bool] = True
 
-    def run(self, graph: Graph) -> Graph:
+    def run(self, graph: Graph) -> PassResult:
         """Return a graph of Layers, max pools and moves."""
-        return _Placer(graph, self.levels, self.carry, self.fire_attention).run()
+        return PassResult(_Placer(graph, self.levels, self.carry, self.fire_attention).run())
 
 
 @dataclass
@@ -140,10 +141,14 @@ class _Placer:
 
     def _move_carried(self, node: Node) -> None:
         """Let what rounding left move with the codes, where a sum or linear map may read both."""
-        name = unique_name(f"{node.name}/carry", self.made.__contains__)
+        name = self._fresh(f"{node.name}/carry")
         kind = replace(node.type, kind="spikes")
         self._append(replace(node, name=name, inputs=(self.carried[node.inputs[0]],), type=kind, tap=None))
         self.spikes[name], self.carried[node.name] = name, name
+
+    def _fresh(self, name: str) -> str:
+        """Return a name, like this one, that no value of the model has and none made here."""
+        return unique_name(name, lambda n: n in self.types or n in self.made)
 
     def _append(self, node: Node) -> None:
         self.nodes.append(node)
@@ -175,15 +180,16 @@ class _Placer:
     def _is_stream(self, node: Node) -> bool:
         """Return whether a later sum reads the value beside other readers: the stream of a residual network."""
         form = self.forms[node.name]
-        stated = form.norm is not None or any(u is not None for u in form.units)
+        stated = form.norm is not None or any(t.unit is not None for _, t in form.terms)
         return not stated and any(isinstance(u.op, Add) for u in self.users[node.name])
 
     def _carry(self, value: str) -> None:
         """Fire what the rounding of a site left, at a site of its own that sums read beside it."""
         form, site = self.forms[value], self.spikes[value]
-        minus = Identity(-np.ones((1,) * len(form.shape)))
-        left = replace(form, terms=(*form.terms, (site, minus)), units=(*form.units, None), tap=None)
-        self.carried[value] = self._add(f"{value}/carry", left, Activation("identity"), form.origin, None, carries=True)
+        minus = Term(Identity(-np.ones((1,) * len(form.shape))), "subtract")
+        left = replace(form, terms=(*form.terms, (site, minus)), tap=None)
+        same, relation = Activation("identity"), Carries(site)
+        self.carried[value] = self._add(self._fresh(f"{value}/carry"), left, same, form.origin, None, relation=relation)
 
     def _form(self, node: Node) -> _Form:
         if isinstance(node.op, Add):
@@ -196,26 +202,28 @@ class _Placer:
             (left, a, before), (right, b, also) = (self._factor(s) for s in node.inputs)
             product = (left, right, Elementwise(compress(np.asarray(a * b))))
             zero, origin = np.zeros((1,) * len(node.type.shape)), Origin.merge(before, also, node.origin)
-            return _Form((), (), zero, node.type.shape, origin, node.tap, (product,))
+            return _Form((), zero, node.type.shape, origin, node.tap, (product,))
         assert isinstance(node.op, Linear)
         source = node.inputs[0]
         if source not in self.spikes and isinstance(node.op.map, Identity):
             scaled = self._scaled(self.forms[source], node.op, node)
             if scaled is not None:
                 return scaled
-        terms = tuple((s, node.op.map) for s in (self._codes(source), self.carried.get(source)) if s is not None)
-        units = (node.op.unit, None)[: len(terms)]
-        return _Form(terms, units, node.op.bias, node.type.shape, node.origin, node.tap)
+        terms = [(self._codes(source), Term(node.op.map, unit=node.op.unit))]
+        if source in self.carried:
+            terms.append((self.carried[source], Term(node.op.map)))
+        return _Form(tuple(terms), node.op.bias, node.type.shape, node.origin, node.tap)
 
     def _softmax(self, node: Node, op: Softmax) -> _Form:
         """Return the exponentials, fired at a site of their own, over their sum."""
         scores = self._unscaled(node.inputs[0])
-        name = f"{node.name}/exp"
+        name = self._fresh(f"{node.name}/exp")
         exp = Activation("row_exp", axis=op.axes[0])
-        source = self._add(name, scores, exp, Origin.merge(scores.origin, node.origin), None)
+        origin = Origin.merge(scores.origin, node.origin)
+        source = self._add(name, scores, exp, origin, None, relation=Exponentials(node.name))
         one = np.ones((1,) * len(node.type.shape))
-        copy = ((source, Identity(one)),)
-        return _Form(copy, (None,), one * 0.0, node.type.shape, node.origin, node.tap, norm=RowSum(source, op.axes[0]))
+        read = ((source, Term(Identity(one))),)
+        return _Form(read, one * 0.0, node.type.shape, node.origin, node.tap, norm=RowSum(source, op.axes[0]))
 
     def _matrix_product(self, node: Node) -> _Form:
         left, right = node.inputs
@@ -230,7 +238,7 @@ class _Placer:
         scale = np.multiply(*np.broadcast_arrays(*(np.reshape(x, (1,) * (rank - x.ndim) + x.shape) for x in (a, b))))
         zero, origin = np.zeros((1,) * rank), Origin.merge(before, also, node.origin)
         product = (name, other, Matmul(compress(scale)))
-        return _Form((), (), zero, node.type.shape, origin, node.tap, (product,), norm)
+        return _Form((), zero, node.type.shape, origin, node.tap, (product,), norm)
 
     def _row_factor(self, value: str, axis: int) -> tuple[str, Array, Origin]:
         """Return spikes, their scale and its origin; a scale that differs along the summed ``axis`` is fired."""
@@ -254,20 +262,21 @@ class _Placer:
         bias = compress(np.asarray(parts[0].bias + parts[1].bias))
         origin = Origin.merge(*(p.origin for p in parts), node.origin)
         terms, products = parts[0].terms + parts[1].terms, parts[0].products + parts[1].products
-        units = parts[0].units + parts[1].units
-        return _Form(terms, units, bias, node.type.shape, origin, node.tap, products)
+        return _Form(terms, bias, node.type.shape, origin, node.tap, products)
 
     def _scaled(self, form: _Form, op: Linear, node: Node) -> _Form | None:
         factor = op.map.weight
-        terms = [(s, scale_output(m, factor, form.shape)) for s, m in form.terms]
-        if any(m is None for _, m in terms):
-            return None
+        terms = []
+        for source, term in form.terms:
+            scaled = scale_output(term.map, factor, form.shape)
+            if scaled is None:
+                return None
+            unit = None if term.unit is None else np.abs(term.unit * factor)
+            terms.append((source, replace(term, map=scaled, unit=unit)))
         bias = compress(np.asarray(form.bias * factor + op.bias))
-        kept = tuple((s, m) for s, m in terms if m is not None)
-        units = tuple(None if u is None else np.abs(u * factor) for u in form.units)
         products = tuple((left, right, scale_product(f, factor)) for left, right, f in form.products)
         origin = Origin.merge(form.origin, node.origin)
-        return _Form(kept, units, bias, form.shape, origin, node.tap, products, form.norm)
+        return _Form(tuple(terms), bias, form.shape, origin, node.tap, products, form.norm)
 
     def _as_form(self, value: str, wanted: Shape | None = None) -> _Form:
         """Return the value as a form, of shape ``wanted`` where it has to be repeated along axes of length 1."""
@@ -277,17 +286,17 @@ class _Placer:
             return self.forms[value]
         name, ones = self._codes(value), np.ones((1,) * len(shape))
         copy = Identity(ones) if wanted == shape else Gather(_repeated(shape, wanted), ones)
-        terms = tuple((s, copy) for s in (name, self.carried.get(value)) if s is not None)
-        return _Form(terms, (None,) * len(terms), ones * 0.0, wanted, Origin(), None)
+        terms = tuple((s, Term(copy)) for s in (name, self.carried.get(value)) if s is not None)
+        return _Form(terms, ones * 0.0, wanted, Origin(), None)
 
     def _factor(self, value: str) -> tuple[str, Array, Origin]:
         """Return a name that holds spikes, their scale, and the origin of the scale: it needs no site of its own."""
         form = None if value in self.spikes else self.forms[value]
         alone = form is not None and len(form.terms) == 1 and not form.products and form.norm is None
         if form is not None and alone and not form.bias.any():
-            source, linear = form.terms[0]
-            if isinstance(linear, Identity):
-                return source, linear.weight, form.origin
+            source, term = form.terms[0]
+            if isinstance(term.map, Identity):
+                return source, term.map.weight, form.origin
         return self._codes(value), np.ones((1,) * len(self.types[value].shape)), Origin()
 
     def _codes(self, value: str) -> str:
@@ -302,12 +311,14 @@ class _Placer:
 
     def _add(
         self, value: str, form: _Form, activation: Activation | None, origin: Origin, tap: str | None,
-        levels: Levels | None = None, carries: bool = False,
+        levels: Levels | None = None, relation: Relation | None = None,
     ) -> str:  # fmt: skip
-        name = unique_name(value, {n.name for n in self.nodes}.__contains__)
-        maps, products = tuple(m for _, m in form.terms), tuple(f for *_, f in form.products)
-        op = Layer(maps, form.bias, activation, self._channel_axis(form), levels, products=products, units=form.units,
-                   norm_axis=None if form.norm is None else form.norm.axis, carries=carries)  # fmt: skip
+        name = unique_name(value, self.made.__contains__)
+        products, norm_axis = tuple(f for *_, f in form.products), None if form.norm is None else form.norm.axis
+        terms, axis = with_roles([t for _, t in form.terms], products), self._channel_axis(form)
+        op = Layer(terms, form.bias, activation, axis, products, norm_axis, relation)
+        if levels is not None and activation is not None:
+            op = at_levels(op, activation, levels)
         sources = (*(s for s, _ in form.terms), *(s for *pair, _ in form.products for s in pair),
                    *(() if form.norm is None else (form.norm.source,)))  # fmt: skip
         kind = "acc" if activation is None else "spikes"
@@ -324,7 +335,7 @@ class _Placer:
 
         Without either they run along the axis that what is read was fired along.
         """
-        last, kinds = len(form.shape) - 1, {type(m) for _, m in form.terms}
+        last, kinds = len(form.shape) - 1, {type(t.map) for _, t in form.terms}
         if Dense in kinds:
             return last
         if any(isinstance(f, Matmul) for *_, f in form.products):
@@ -357,15 +368,17 @@ class _Placer:
             return replace(out, value=self.spikes[out.value])
         if out.value not in self.readouts:
             form = self.forms[out.value]
-            name = out.value if out.value not in self.spikes else f"{out.value}/readout"
-            self.readouts[out.value] = self._add(name, form, None, form.origin, form.tap)
+            site = self.spikes.get(out.value)
+            name, relation = (out.value, None) if site is None else (self._fresh(f"{out.value}/readout"), CopyOf(site))
+            self.readouts[out.value] = self._add(name, form, None, form.origin, form.tap, relation=relation)
         return replace(out, value=self.readouts[out.value])
 
 
 def _plain(weights: _Form, axis: int) -> bool:
     """Return whether a form is a softmax over ``axis`` of one sample and nothing else."""
-    ((_, copy),) = weights.terms or ((None, None),)
-    exact = isinstance(copy, Identity) and bool((copy.weight == 1).all()) and not weights.bias.any()
+    maps = [t.map for _, t in weights.terms]
+    exact = len(maps) == 1 and isinstance(maps[0], Identity) and bool((maps[0].weight == 1).all())
+    exact = exact and not weights.bias.any()
     return exact and not weights.products and weights.norm is not None and weights.norm.axis == axis
 
 
@@ -382,4 +395,4 @@ def _repeated(shape: Shape, wanted: Shape) -> Array:
 
 def _mixed(form: _Form) -> bool:
     """Return whether the terms run along different axes, so that no threshold per channel suits them all."""
-    return len(form.shape) > 1 and {Conv, Dense} <= {type(m) for _, m in form.terms}
+    return len(form.shape) > 1 and {Conv, Dense} <= {type(t.map) for _, t in form.terms}

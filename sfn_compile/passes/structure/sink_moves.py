@@ -15,7 +15,7 @@ from ...foundation.diagnostics import Origin
 from ...graph.graph import Graph, GraphOutput, Node, TensorType, rebuild, unique_name
 from ...graph.ops import Add, Linear, Moved
 from ...program.network import HostOp, MoveOp, Reshape, Shape, Transpose
-from ..base import only_user
+from ..base import PassResult, only_user
 from .fold_affine import FoldAffine
 from .hoist_activations import HoistActivations
 
@@ -27,14 +27,15 @@ class SinkMoves:
     name: ClassVar[str] = "sink-moves"
     needs: ClassVar[frozenset[str]] = frozenset({"activations-early"})
     makes: ClassVar[frozenset[str]] = frozenset({"moves-sunk"})
+    breaks: ClassVar[frozenset[str]] = frozenset()
     exact: ClassVar[bool] = True
 
-    def run(self, graph: Graph) -> Graph:
+    def run(self, graph: Graph) -> PassResult:
         """Return the graph with every such move behind its sum."""
         while (pair := next(iter(sinkable(graph)), None)) is not None:
             # The move now stands behind the sum, where an affine step or an activation can pass it.
-            graph = HoistActivations().run(FoldAffine().run(_sink(graph, *pair)))
-        return graph
+            graph = HoistActivations().run(FoldAffine().run(_sink(graph, *pair)).graph).graph
+        return PassResult(graph)
 
 
 def sinkable(graph: Graph) -> list[tuple[Node, int]]:

@@ -13,7 +13,7 @@ from ...foundation.diagnostics import CompileError, Diagnostic
 from ...graph.graph import Graph, GraphInput, Node, live_nodes
 from ...graph.ops import Activation, ArgExtreme, Linear, Moved, Quantize, Softmax
 from ...program.network import Concat, HostOp, Identity, Pad
-from ..base import only_user
+from ..base import PassResult, only_user
 
 # At the end of a network the decoder computes them.
 HOST = (Softmax, ArgExtreme)
@@ -31,9 +31,10 @@ class SplitHost:
     name: ClassVar[str] = "split-host"
     needs: ClassVar[frozenset[str]] = frozenset()
     makes: ClassVar[frozenset[str]] = frozenset({"host-split"})
+    breaks: ClassVar[frozenset[str]] = frozenset()
     exact: ClassVar[bool] = False  # it moves the ends of the graph, so there is nothing to compare name by name
 
-    def run(self, graph: Graph) -> Graph:
+    def run(self, graph: Graph) -> PassResult:
         """Return the graph between encoder and decoder. Raises SFN202 for what only the host can and is not there."""
         graph = _split_outputs(graph)
         for i in range(len(graph.inputs)):
@@ -47,7 +48,7 @@ class SplitHost:
             problems.append(Diagnostic("SFN105", "an output is the input itself: there is no layer to map"))
         if problems:
             raise CompileError(problems)
-        return graph
+        return PassResult(graph)
 
 
 def _split_outputs(graph: Graph) -> Graph:

@@ -39,6 +39,7 @@ from ...program.network import (
     Program,
     Projection,
     Readout,
+    RelayOf,
     Reshape,
     Shape,
     Step,
@@ -142,7 +143,8 @@ class _Rewriter:
         low, high = accumulator_range([(p.map, self.info[p.source]) for p in projections])
         ladder = Readout(one * 0) if value in self.wide else Uniform(one, one * 0, info.lo, info.hi)
         origin = view.origin.touched_by("legalize")
-        self.steps.append(Population(name, projections, ladder, info.shape, int(low.min()), int(high.max()), origin))
+        ends = int(low.min()), int(high.max())
+        self.steps.append(Population(name, projections, ladder, info.shape, *ends, origin, relation=RelayOf(value)))
         return name
 
     def _projection(self, p: Projection) -> list[Projection]:
@@ -152,15 +154,17 @@ class _Rewriter:
             return [p]
         view = self.views[p.source]
         if isinstance(p.map, Identity):
-            return [copy_of(source, shape, index, p.map.weight) for source, shape, index in view.parts()]
+            return [copy_of(source, shape, index, p.map.weight, p.role) for source, shape, index in view.parts()]
         if isinstance(p.map, Gather):
             moved = np.where(p.map.index >= 0, view.index.reshape(-1)[np.maximum(p.map.index, 0)], -1)
             parts = View(moved, view.sources, view.origin).parts()
-            return [copy_of(source, shape, index, p.map.weight) for source, shape, index in parts]
+            return [copy_of(source, shape, index, p.map.weight, p.role) for source, shape, index in parts]
         if isinstance(p.map, Conv | SumPool):
             channels = whole_channels(view)
             merged = None if channels is None else _move_channels(p.map, view, *channels, self.top)
-            return [replace(p, source=self._concrete(p.source))] if merged is None else merged
+            if merged is None:
+                return [replace(p, source=self._concrete(p.source))]
+            return [replace(part, role=p.role) for part in merged]
         if isinstance(p.map, Dense):  # over the last axis of several: rows are read as they stand
             return [replace(p, source=self._concrete(p.source))]
         assert_never(p.map)
@@ -197,7 +201,7 @@ class _Rewriter:
             read = index >= 0
             _add_columns(weight, index[read], dense.weight[:, read])
             flat = self._flat(source, shape)
-            out += [Projection(flat, Dense(w)) for w in _within(weight, max(self.top, weight_top(dense)))]
+            out += [Projection(flat, Dense(w), p.role) for w in _within(weight, max(self.top, weight_top(dense)))]
         return out
 
     def _flat(self, source: str, shape: Shape) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...foundation.diagnostics import Origin
-from ...program.network import Conv, Gather, Identity, Pads, Projection, Shape
+from ...program.network import Conv, Gather, Identity, Pads, Projection, Role, Shape
 
 Array = NDArray[Any]
 Channels = dict[str, list[tuple[int, int]]]
@@ -34,12 +34,12 @@ class View:
         return out or [(name, shape, np.full_like(self.index, -1))]  # nothing but code 0: an accumulator needs a source
 
 
-def copy_of(source: str, shape: Shape, index: Array, weight: Array) -> Projection:
+def copy_of(source: str, shape: Shape, index: Array, weight: Array, role: Role = "main") -> Projection:
     """Return the projection ``weight * source.flat[index]`` in its simplest spelling."""
     if index.shape == shape and np.array_equal(index.reshape(-1), np.arange(index.size)):
-        return Projection(source, Identity(weight))
+        return Projection(source, Identity(weight), role)
     strided = _strided_conv(shape, index, weight)
-    return Projection(source, strided if strided is not None else Gather(index, weight))
+    return Projection(source, strided if strided is not None else Gather(index, weight), role)
 
 
 def _strided_conv(shape: Shape, index: Array, weight: Array) -> Conv | None:

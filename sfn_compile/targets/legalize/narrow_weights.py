@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...program.network import LinearMap, Population, Product, ProductForm, Program, Projection
+from ...program.network import LinearMap, Population, ProductForm, Program
 from ...program.ranges import largest
 from ...program.weights import exponent, mantissa_top
 
@@ -31,9 +31,9 @@ def split_weights(program: Program, weight_bits: int) -> Program:
 def _narrow(population: Population, top: int) -> Population:
     if all(mantissa_top(m) <= top for m in _forms(population)):
         return population
-    maps = tuple(Projection(p.source, replace(p.map, weight=w))
+    maps = tuple(replace(p, map=replace(p.map, weight=w))
                  for p in population.projections for w in parts(p.map.weight, top))  # fmt: skip
-    products = tuple(Product(p.left, p.right, replace(p.form, weight=w))
+    products = tuple(replace(p, form=replace(p.form, weight=w))
                      for p in population.products for w in parts(p.form.weight, top))  # fmt: skip
     return replace(population, projections=maps, products=products)
 

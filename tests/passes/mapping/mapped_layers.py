@@ -23,7 +23,7 @@ def layer(graph: Graph, name: str) -> Layer:
 
 
 def ladder_of(graph: Graph, name: str) -> Uniform | Table | Readout:
-    return layer(graph, name).integer.ladder
+    return layer(graph, name).ladder
 
 
 def check_choices(graph: Graph, options: Options) -> None:
@@ -33,12 +33,12 @@ def check_choices(graph: Graph, options: Options) -> None:
         form = found.integer
         assert all(np.abs(m.weight).max(initial=0) <= top for m in (*form.maps, *form.products)), name
         assert max(-form.acc_min, form.acc_max) < 2 ** (options.acc_bits - 1), name
-        if isinstance(form.ladder, Uniform):
-            assert (form.ladder.theta % 2 == 1).all(), name
-            assert (form.ladder.theta >= 1).all(), name
-        if isinstance(form.ladder, Table):
-            assert (np.diff(form.ladder.table, axis=-1) >= 0).all(), name
-        if isinstance(form.ladder, Readout):
+        if isinstance(found.ladder, Uniform):
+            assert (found.ladder.theta % 2 == 1).all(), name
+            assert (found.ladder.theta >= 1).all(), name
+        if isinstance(found.ladder, Table):
+            assert (np.diff(found.ladder.table, axis=-1) >= 0).all(), name
+        if isinstance(found.ladder, Readout):
             assert np.unique(form.alpha).size == 1, name
 
 

@@ -14,7 +14,8 @@ from sfn_compile.calibration.methods import books
 from sfn_compile.calibration.statistics import Statistics
 from sfn_compile.foundation.options import Options
 from sfn_compile.graph.graph import Levels
-from sfn_compile.graph.ops import Activation, IntegerForm, Layer
+from sfn_compile.graph.ops import Activation, IntegerForm, Site, Term
+from sfn_compile.graph.ops.stages import with_integers
 from sfn_compile.graph.printer import print_graph
 from sfn_compile.host.codec import encode
 from sfn_compile.passes.mapping.correct_bias import _mean_error
@@ -52,9 +53,9 @@ def test_every_accumulator_has_the_code_that_exact_arithmetic_gives_it(book, act
     bias = data.draw(st.floats(-9, 9))
     lo, hi = (0 if activation.kind == "relu" else -3, 5) if book is None else (book[0], book[-1])
     levels = Levels(np.full(1, step), lo, hi, np.zeros(1, bool), book=book, offset=offset)
-    made = Layer((Dense(np.ones((1, 1))),), np.full(1, bias), activation, 0, levels)
+    made = Site((Term(Dense(np.ones((1, 1)))),), np.full(1, bias), activation, 0, levels=levels)
     alpha = step / theta
-    found = ladder(made, IntegerForm((), np.full(1, alpha), None, -400, 400))
+    found = ladder(with_integers(made, IntegerForm((), np.full(1, alpha), -400, 400)))
     acc = np.arange(-400, 401)
     codes = levels.codes
     dues = [codes[j] + (1 - Fraction(offset)) * (codes[j + 1] - codes[j]) for j in range(len(codes) - 1)]
@@ -69,8 +70,8 @@ def test_every_accumulator_has_the_code_that_exact_arithmetic_gives_it(book, act
 @pytest.mark.parametrize("offset", [0.0, 0.5])
 def test_levels_round_as_the_neuron_does(book, offset):
     levels = Levels(np.full(1, 0.5), book[0], book[-1], np.zeros(1, bool), book=book, offset=offset)
-    made = Layer((Dense(np.ones((1, 1))),), np.zeros(1), Activation("identity"), 0, levels)
-    neuron = ladder(made, IntegerForm((), np.full(1, 1 / 64), None, -9000, 9000))
+    made = Site((Term(Dense(np.ones((1, 1)))),), np.zeros(1), Activation("identity"), 0, levels=levels)
+    neuron = ladder(with_integers(made, IntegerForm((), np.full(1, 1 / 64), -9000, 9000)))
     acc = np.arange(-9000, 9001)[:, None]
     assert np.array_equal(levels.quantize(acc / 64), neuron.fire(acc))
 
@@ -85,9 +86,9 @@ def test_the_example_of_the_specification():
     assert books.frozen(points, levels, 0, 3) == ((0, 2, 4, 17), 0.5)
     uniform = [((np.clip(np.floor(values / d + 0.5), 0, 3) * d - values) ** 2).sum() for d in np.arange(1, 801) / 200]
     assert (min(uniform), np.argmin(uniform)) == (3.75, 549)
-    made = Layer((Dense(np.ones((1, 1))),), np.zeros(1), Activation("relu"), 0,
-                 Levels(np.full(1, 0.5), 0, 17, np.zeros(1, bool), book=(0, 2, 4, 17)))  # fmt: skip
-    found = ladder(made, IntegerForm((), np.full(1, 0.25), None, -99, 99))
+    made = Site((Term(Dense(np.ones((1, 1)))),), np.zeros(1), Activation("relu"), 0,
+                 levels=Levels(np.full(1, 0.5), 0, 17, np.zeros(1, bool), book=(0, 2, 4, 17)))  # fmt: skip
+    found = ladder(with_integers(made, IntegerForm((), np.full(1, 0.25), -99, 99)))
     assert found.table.tolist() == [[2, 6, 21]]
     assert found.codes.tolist() == [0, 2, 4, 17]
 
@@ -132,15 +133,15 @@ def test_more_codes_are_left_to_a_clip_than_its_bound_only_as_a_table(tmp_path):
     levels = Levels(np.full(1, 0.5), 0, 6, np.zeros(1, bool))
     kinds = []
     for offset in (0.5, 0.0):
-        made = Layer((Dense(np.ones((1, 1))),), np.zeros(1), Activation("clip", 0.0, 2.9), 0,
-                     replace(levels, offset=offset))  # fmt: skip
-        kinds.append(type(ladder(made, IntegerForm((), np.full(1, 0.5 / 9), None, -400, 400))))
+        made = Site((Term(Dense(np.ones((1, 1)))),), np.zeros(1), Activation("clip", 0.0, 2.9), 0,
+                     levels=replace(levels, offset=offset))  # fmt: skip
+        kinds.append(type(ladder(with_integers(made, IntegerForm((), np.full(1, 0.5 / 9), -400, 400)))))
     assert kinds == [Uniform, Table]
 
 
 def test_an_error_counts_up_to_where_the_highest_code_of_a_book_is_due():
     levels = Levels(np.full(1, 1.0), 0, 40, np.zeros(1, bool), book=(0, 10, 40))
-    made = Layer((Dense(np.ones((1, 1))),), np.zeros(1), Activation("relu"), 0, levels)
+    made = Site((Term(Dense(np.ones((1, 1)))),), np.zeros(1), Activation("relu"), 0, levels=levels)
     for true, expected in ((4.0, 0.0), (5.05, 0.1), (24.0, 0.1), (26.0, 0.0)):
         assert np.allclose(_mean_error(made, np.full((4, 1), true), np.full((4, 1), true) - 0.1), expected)
 
@@ -150,7 +151,9 @@ def test_a_tensor_has_one_step_where_it_is_asked_for(tmp_path):
     one, _ = graph_of(tmp_path, granularity="tensor")
     many, _ = graph_of(tmp_path)
     fired = [
-        (a.levels.step, b.levels.step) for (_, a), (_, b) in zip(layers(one), layers(many), strict=True) if a.levels
+        (a.levels.step, b.levels.step)
+        for (_, a), (_, b) in zip(layers(one), layers(many), strict=True)
+        if isinstance(a, Site)
     ]
     assert fired
     assert all(np.unique(a).size == 1 for a, _ in fired)
@@ -168,10 +171,10 @@ def test_a_signed_site_has_n_codes_per_side_and_a_relu_n_in_all(tmp_path):
     for how, ends in (({"polarity": "two"}, (-15, 15)), ({}, (-8, 7))):
         options = Options(levels=15, method="sfn", method_options={"reading": "scale", **how})
         graph = mapped(structured(original), x, options)
-        found = {(op.activation.kind, op.levels.lo, op.levels.hi) for _, op in layers(graph) if op.levels}
+        found = {(op.activation.kind, op.levels.lo, op.levels.hi) for _, op in layers(graph) if isinstance(op, Site)}
         assert found == {("identity", *ends), ("relu", 0, 15)}
         codes = run_codes(program_of(graph), {e.value: encode(e, x) for e in program_of(graph).inputs})
-        signed = next(n for n, op in layers(graph) if op.levels and op.activation.kind == "identity")
+        signed = next(n for n, op in layers(graph) if isinstance(op, Site) and op.activation.kind == "identity")
         assert codes[signed].min() < -7 or not how
 
 
@@ -180,7 +183,7 @@ def test_a_signed_site_has_n_codes_per_side_and_a_relu_n_in_all(tmp_path):
 @pytest.mark.parametrize("name", [RESIDUAL, "conv, batch norm, relu, conv", "squeeze and excite between two convs"])
 def test_every_uniform_neuron_is_a_shift(name, bits, tmp_path):
     graph, x = graph_of(tmp_path, name, threshold="pow2", weight_bits=bits)
-    uniform = [n.integer.ladder for _, n in layers(graph) if isinstance(n.integer.ladder, Uniform)]
+    uniform = [n.ladder for _, n in layers(graph) if isinstance(n.ladder, Uniform)]
     assert uniform
     program = program_of(graph)
     codes = run_codes(program, {e.value: encode(e, x) for e in program.inputs})
@@ -198,7 +201,7 @@ def test_every_uniform_neuron_is_a_shift(name, bits, tmp_path):
 def test_all_terms_of_a_sum_share_the_unit_of_their_shift(tmp_path):
     graph, _ = graph_of(tmp_path, threshold="pow2")
     for _, found in layers(graph):
-        if found.levels is not None:
+        if isinstance(found, Site):
             theta = found.levels.step / found.integer.alpha
             assert np.array_equal(theta, power_of_two(theta))
             assert all(np.abs(m.weight).max() <= 127 for m in found.integer.maps)

@@ -87,7 +87,7 @@ def test_each_bias_moves_by_the_mean_error_on_the_codes_that_the_program_compute
     for old, new in zip(chosen.nodes, better.nodes, strict=True):
         if isinstance(old.op, Layer):
             layer, form = old.op, old.op.integer
-            acc = sum(p.map.apply(codes[p.source]) for p in form.terms(old.inputs)[0])
+            acc = sum(p.map.apply(codes[p.source]) for p in form.drivers(old.inputs)[0])
             true = layer.drive(*(real[s] for s in old.inputs))
             shift = correct_bias._mean_error(layer, true, acc * form.alpha + layer.bias)
             assert np.allclose(new.op.bias - layer.bias, spread(layer.axis, old.type.shape, shift), atol=1e-6)

@@ -46,7 +46,7 @@ def test_what_else_reads_a_site_keeps_its_steps(tmp_path):
     for old, new in zip(before.nodes, after.nodes, strict=True):
         if old.op is not new.op:
             readers = before.users()[old.name]
-            reads = [m for u in readers for m, s in zip(u.op.maps, u.inputs, strict=False) if s == old.name]
+            reads = [p.map for u in readers for p in u.op.drivers(u.inputs)[0] if p.source == old.name]
             assert {type(m).__name__ for m in reads} <= {"Conv", "Dense"}
 
 

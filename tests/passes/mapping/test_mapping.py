@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from sfn_compile.foundation.diagnostics import CompileError
 from sfn_compile.foundation.options import Options
 from sfn_compile.graph.graph import Graph, Levels
-from sfn_compile.graph.ops import Activation, IntegerForm, Layer
+from sfn_compile.graph.ops import Activation, IntegerForm, Site, Term
+from sfn_compile.graph.ops.stages import at_levels, with_integers
 from sfn_compile.graph.steps import all_steps
 from sfn_compile.passes.mapping.correct_bias import _mean_error
 from sfn_compile.passes.mapping.fold_thresholds import inverse, ladder
@@ -90,7 +91,7 @@ def test_negative_gammas_end_up_in_the_weights(tmp_path):
     steps = THETA / 128 * np.abs(gamma).reshape(-1, 1, 1)
     graph = mapped_at(graph, lambda name: 1.0)
     nodes = [
-        replace(n, op=replace(n.op, levels=replace(n.op.levels, step=steps), integer=None)) if n.name == "r" else n
+        replace(n, op=at_levels(n.op, n.op.activation, replace(n.op.levels, step=steps))) if n.name == "r" else n
         for n in graph.nodes
     ]
     from sfn_compile.passes.mapping.fold_thresholds import FoldThresholds
@@ -164,9 +165,8 @@ def test_every_ladder_fires_the_code_of_the_exact_function(kind, lo, hi):
     thetas = np.array([21, 35])
     alpha = step / thetas
     levels = Levels(step, lo, hi, np.zeros(2, bool))
-    found = Layer((Dense(np.ones((2, 1))),), bias, activation, 0, levels)
-    form = IntegerForm((), alpha, None, -900, 900)
-    neuron = ladder(found, form)
+    found = Site((Term(Dense(np.ones((2, 1)))),), bias, activation, 0, levels=levels)
+    neuron = ladder(with_integers(found, IntegerForm((), alpha, -900, 900)))
     acc = np.arange(-900, 901)
     fired = neuron.fire(np.stack([acc, acc], axis=1))
     for c in range(2):
@@ -263,5 +263,5 @@ def test_an_error_counts_where_the_activation_makes_a_code_of_it():
     levels = Levels(np.full(1, 1 / 31), 0, 31, np.zeros(1, bool))
     true = np.full((4, 1), -1.0)
     for kind, expected in (("sigmoid", 0.1), ("relu", 0.0)):
-        made = Layer((Dense(np.ones((1, 1))),), np.zeros(1), Activation(kind), 0, levels)
+        made = Site((Term(Dense(np.ones((1, 1)))),), np.zeros(1), Activation(kind), 0, levels=levels)
         assert np.allclose(_mean_error(made, true, true - 0.1), expected)

@@ -14,7 +14,8 @@ import pytest
 from sfn_compile.foundation.diagnostics import CompileError, Origin
 from sfn_compile.foundation.options import Options
 from sfn_compile.graph.graph import Levels
-from sfn_compile.graph.ops import Activation, IntegerForm, Layer, Normalize
+from sfn_compile.graph.ops import Activation, IntegerForm, NormalSite, Site
+from sfn_compile.graph.ops.stages import with_integers
 from sfn_compile.passes.mapping.row_forms import THETA, normalized, ratio_step, ratio_weight, row_table
 from sfn_compile.program.arithmetic import ISQRT_LIMIT
 from sfn_compile.program.network import Identity, Matmul, Normalization, Product, Projection, ValueInfo
@@ -28,9 +29,9 @@ def scores(hi, alpha, bias, span=(-500, 500), shape=(1, 4)):
     """The ladder of a softmax over the last axis."""
     one = (1,) * len(shape)
     levels = Levels(np.full(one, 1 / hi), 0, hi, np.zeros(one, bool))
-    layer = Layer((), np.asarray(bias), Activation("row_exp", axis=len(shape) - 1), 0, levels)
-    form = IntegerForm((), np.asarray(alpha, np.float64).reshape(one if np.ndim(alpha) == 0 else (-1, 1)), None, *span)
-    return row_table(layer, form, layer.bias)
+    site = Site((), np.asarray(bias), Activation("row_exp", axis=len(shape) - 1), 0, levels=levels)
+    form = IntegerForm((), np.asarray(alpha, np.float64).reshape(one if np.ndim(alpha) == 0 else (-1, 1)), *span)
+    return row_table(with_integers(site, form), site.bias)
 
 
 def code_of(hi, alpha, below):
@@ -143,7 +144,7 @@ def step_of(op, sources):
 
 def integers(n, steps, lo, hi, scale, bias, size, ends, centred=True, epsilon=1e-5):
     levels = Levels(np.array([size]), *ends, np.zeros(1, bool))
-    op = Normalize((0,), epsilon, np.array([scale]), np.array([bias]), centred, levels=levels)
+    op = NormalSite((0,), epsilon, np.array([scale]), np.array([bias]), centred, levels=levels)
     sources = [ValueInfo((n,), lo, hi)] * len(steps)
     op = normalized(op, [np.asarray(s, np.float64) for s in steps], sources)
     return op, step_of(op, sources)

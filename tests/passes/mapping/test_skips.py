@@ -69,7 +69,7 @@ def test_weights_that_are_rounded_again_have_no_more_copies(bits, tmp_path):
     original = imported(tiny(BODY, **SMALL), tmp_path)
     options = Options(weight_bits=bits)
     done = mapped(structured(original), samples(original, 16), options)
-    again = QuantizeWeights(options).run(done)
+    again = QuantizeWeights(options).run(done).graph
     for old, new in zip(done.nodes, again.nodes, strict=True):
         assert new.inputs == old.inputs
         for a, b in zip(old.op.integer.maps, new.op.integer.maps, strict=True):
@@ -80,8 +80,8 @@ def in_digits(folder, base, order="Add(a, d)"):
     """The Layers of the sum's network in two digits, their integers chosen anew, and before."""
     original = imported(tiny(BODY.replace("Add(a, d)", order), **SMALL), folder)
     done = mapped(structured(original), samples(original, 16), Options(levels=7))
-    split = SplitDigits({"a": base, "r": base}).run(done)
-    return QuantizeWeights(Options(levels=7)).run(split).by_name(), split.by_name()
+    split = SplitDigits({"a": base, "r": base}).run(done).graph
+    return QuantizeWeights(Options(levels=7)).run(split).graph.by_name(), split.by_name()
 
 
 @pytest.mark.parametrize("order", ["Add(a, d)", "Add(d, a)"])

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfn_compile.foundation.options import Options, SiteOptions
 from sfn_compile.graph.graph import Levels
 from sfn_compile.graph.ops import Layer
+from sfn_compile.passes.decisions import Decision, Decisions
 from sfn_compile.passes.invariants import INVARIANTS
 from sfn_compile.passes.mapping.split_digits import (
     SplitDigits,
@@ -22,6 +22,7 @@ from sfn_compile.passes.mapping.split_digits import (
     levels_in_two_digits,
     wholes,
 )
+from sfn_compile.program.network import Carries, SecondDigit
 
 from ...frontend.tiny_onnx import imported, noise, samples, tiny
 from ..pass_examples import NETWORKS, fixed, mapped, network, structured, worst_lie
@@ -45,8 +46,8 @@ def test_real_numbers_stay_what_they_are(name, tmp_path):
     graph = structured(original)
     can = divisible(mapped(graph, samples(original, 16)))
     sites = [s for s in can if graph.by_name()[s].op.activation.kind != "clip"]  # of a bound only codes are the same
-    split = SplitDigits(dict.fromkeys(sites, 4)).run(graph)
-    assert len([n for n in split.nodes if isinstance(n.op, Layer) and n.op.carries]) >= len(sites)
+    split = SplitDigits(dict.fromkeys(sites, 4)).run(graph).graph
+    assert len([n for n in split.nodes if isinstance(n.op, Layer) and n.op.rounding_of]) >= len(sites)
     assert all(not INVARIANTS[i](split) for i in graph.invariants)
     assert worst_lie(original, split, samples(original, 4)) < 1e-9
 
@@ -63,7 +64,7 @@ def test_a_site_is_divisible_where_only_sums_read_it(tmp_path):
 
 def test_readers_read_both_digits_and_what_moves_moves_both(tmp_path):
     _, graph = chosen(BODY, tmp_path, **WEIGHTS)
-    split = SplitDigits({"r": 4, "q": 4}).run(graph).by_name()
+    split = SplitDigits({"r": 4, "q": 4}).run(graph).graph.by_name()
     assert split["r/carry"].inputs == (*split["r"].inputs, "r")
     assert split["t"].inputs.count("r") == split["t"].inputs.count("r/carry") == graph.by_name()["t"].inputs.count("r")
     assert split["n/carry"].inputs == ("q/carry",)
@@ -126,12 +127,22 @@ def test_behind_a_clip_levels_must_not_end_above_the_bound(tmp_path):
 
 def test_what_two_digits_are_together_is_what_the_site_was(tmp_path):
     _, graph = chosen(BODY, tmp_path, **WEIGHTS)
-    split = SplitDigits({"r": 4}).run(graph)
+    split = SplitDigits({"r": 4}).run(graph).graph
     ((site, whole),) = wholes(split).items()
     before = graph.by_name()["r"].op.levels
     assert (site, whole.second, whole.base) == ("r", "r/carry", 4)
     assert (whole.levels.lo, whole.levels.hi, whole.levels.offset) == (before.lo, before.hi, before.offset)
     assert wholes(graph) == {}
+
+
+@pytest.mark.parametrize("relation", [None, SecondDigit("x", 4), Carries("t")])
+def test_a_relation_that_names_another_population_than_the_sum_subtracts_is_found(relation, tmp_path):
+    _, graph = chosen(BODY, tmp_path, **WEIGHTS)
+    split = SplitDigits({"r": 4}).run(graph)
+    assert split.by_name()["r/carry"].op.relation == SecondDigit("r", 4)
+    assert INVARIANTS["sites-placed"](split) == []
+    wrong = [replace(n, op=replace(n.op, relation=relation)) if n.name == "r/carry" else n for n in split.nodes]
+    assert INVARIANTS["sites-placed"](replace(split, nodes=tuple(wrong))) == ["r/carry"]
 
 
 def test_what_leaves_the_network_behind_a_move_stays_one_population(tmp_path):
@@ -151,8 +162,8 @@ def test_levels_behind_a_clip_end_at_its_bound_however_coarse_the_inputs_are(tmp
     original = imported(tiny(body, (3, 8, 8), **loud), tmp_path)
     ends = []
     for bounded in (False, True):
-        options = Options(sites={"t": SiteOptions(levels=63, bounded=bounded)})
-        graph = mapped(structured(original), samples(original, 16), options)
+        decisions = Decisions({"t": Decision(63, radix=8 if bounded else 1)})
+        graph = mapped(structured(original), samples(original, 16), decisions=decisions)
         ends.append((graph.by_name()["t"].op.levels.step * (63 - 0.5) <= 6).all())
         assert ("t" in divisible(graph, at_these_levels=True)) == bounded
     assert ends == [False, True]

@@ -17,12 +17,12 @@ from sfn_compile.foundation.options import Options
 from sfn_compile.frontend import import_model, load_model
 from sfn_compile.frontend.operators import scalars
 from sfn_compile.graph.graph import Levels
-from sfn_compile.graph.ops import Activation, Expression, Layer, MaxPool, Moved
+from sfn_compile.graph.ops import Activation, Expression, Layer, MaxPool, Moved, Site, Term
 from sfn_compile.graph.ops.expression import IDENTITY as X
 from sfn_compile.graph.ops.expression import call
 from sfn_compile.host.codec import answer, encode_all
 from sfn_compile.passes.mapping.correct_bias import _mean_error
-from sfn_compile.passes.mapping.scalar_tables import Site, scalar_table
+from sfn_compile.passes.mapping.scalar_tables import Scalar, scalar_table
 from sfn_compile.passes.pipeline import STRUCTURE, run_passes
 from sfn_compile.program import arithmetic
 from sfn_compile.program.functions import FUNCTIONS, erf
@@ -82,7 +82,7 @@ def test_a_table_is_the_formula_at_every_accumulator(name, data):
     lo, low = -data.draw(st.integers(0, n_levels)), -data.draw(st.integers(1, 300))
     high = low + data.draw(st.integers(1, 400))
     alpha, beta, step = np.exp(rng.normal(-3, 1.5, 5)), rng.normal(0, 2, 5), np.exp(rng.normal(-2, 1, 5))
-    table, codes = scalar_table(Site(body, alpha, beta, levels(step, lo, lo + n_levels), low, high))
+    table, codes = scalar_table(Scalar(body, alpha, beta, levels(step, lo, lo + n_levels), low, high))
     assert (np.diff(table, axis=1) >= 0).all()
     assert table.size == 0 or (low <= table.min() and table.max() <= high + 1)
     acc = np.arange(low, high + 1)
@@ -102,7 +102,7 @@ def test_a_table_of_a_book_has_its_codes_where_they_are_due(name, data):
     book = book if len(book) > 1 else (0, 5)
     offset = data.draw(st.sampled_from([0.0, 0.25, 0.5]))
     alpha, beta, step = np.exp(rng.normal(-3, 1.5, 5)), rng.normal(0, 2, 5), np.exp(rng.normal(-4, 1, 5))
-    site = Site(body, alpha, beta, levels(step, book[0], book[-1], book=book, offset=offset), -150, 150)
+    site = Scalar(body, alpha, beta, levels(step, book[0], book[-1], book=book, offset=offset), -150, 150)
     table, codes = scalar_table(site)
     acc = np.arange(-150, 151)
     fired = arithmetic.fire_table(np.repeat(acc[:, None], 5, axis=1), table, codes)
@@ -117,7 +117,7 @@ def test_a_table_of_a_book_has_its_codes_where_they_are_due(name, data):
 @pytest.mark.parametrize("rounding", sorted(set(ROUNDINGS) - {"sign"}))
 def test_a_table_rounds_as_the_quantiser_behind_it_does(rounding):
     stated = levels(np.array([0.25]), -3, 12, rounding=rounding)
-    site = Site(BODIES["silu"], np.array([1 / 16]), np.array([0.0]), stated, -200, 200)
+    site = Scalar(BODIES["silu"], np.array([1 / 16]), np.array([0.0]), stated, -200, 200)
     table, codes = scalar_table(site)
     acc = np.arange(-200, 201)
     real = BODIES["silu"].evaluate(acc / 16) / 0.25
@@ -128,7 +128,7 @@ def test_a_table_rounds_as_the_quantiser_behind_it_does(rounding):
 def test_neurons_that_miss_the_dip_add_no_codes_to_those_that_show_it():
     """With coarse steps SiLU only rises; such neurons share the rising part of the others."""
     step = np.array([0.1, 0.9])
-    table, codes = scalar_table(Site(BODIES["silu"], np.full(2, 0.01), np.zeros(2), levels(step, -8, 23), -900, 900))
+    table, codes = scalar_table(Scalar(BODIES["silu"], np.full(2, 0.01), np.zeros(2), levels(step, -8, 23), -900, 900))
     assert codes.tolist() == [0, -1, -2, -3, *range(-2, 24)]
     assert table.shape == (2, len(codes) - 1)
 
@@ -286,7 +286,7 @@ def signal_to_noise(activation: str, folder, opset: int = 20) -> tuple[float, li
     program, x = program_of(graph), samples(original, 64, seed=5)
     got = answer(program.outputs[0], run_codes(program, encode_all(program, {"x": x}))["y"])
     real = original.evaluate({"x": x})["y"]
-    ranges = [(n.op.levels.lo, n.op.levels.hi) for n in graph.nodes if isinstance(n.op, Layer) and n.op.levels]
+    ranges = [(n.op.levels.lo, n.op.levels.hi) for n in graph.nodes if isinstance(n.op, Site)]
     return 10 * math.log10((real**2).sum() / ((real - got) ** 2).sum()), ranges
 
 
@@ -305,8 +305,8 @@ def test_the_table_of_a_site_follows_the_float_network(tmp_path):
     original = imported(tiny(body, w=W["w"] / 8, b=W["b"] / 4, u=W["u"]), tmp_path)
     graph = mapped(structured(original), samples(original, 32))
     node = graph.by_name()["m"]
-    assert isinstance(node.op.integer.ladder, Table)
-    assert (np.diff(node.op.integer.ladder.codes) < 0).any()
+    assert isinstance(node.op.ladder, Table)
+    assert (np.diff(node.op.ladder.codes) < 0).any()
     program = program_of(graph)
     codes = run_codes(program, encode_all(program, {"x": samples(original, 8)}))
     real = node.op.evaluate(codes["x"] * program.inputs[0].step)
@@ -339,6 +339,8 @@ def test_a_function_with_gaps_keeps_to_the_range_that_samples_reach(tmp_path):
 def test_bias_correction_looks_away_where_the_function_is_flat():
     """Far below zero a SiLU is flat: an error there has no say. On the slope it counts as it is."""
     levels = Levels(np.array([0.1]), -3, 28, np.zeros(1, bool))
-    layer = Layer((Dense(np.ones((1, 1))),), np.zeros(1), Activation("scalar", body=BODIES["silu"]), 0, levels)
+    layer = Site(
+        (Term(Dense(np.ones((1, 1)))),), np.zeros(1), Activation("scalar", body=BODIES["silu"]), 0, levels=levels
+    )
     true, got = np.array([[-30.0], [1.0]]), np.array([[-40.0], [0.75]])
     assert _mean_error(layer, true, got)[0] == pytest.approx(0.25, rel=1e-6)

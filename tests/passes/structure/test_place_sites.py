@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 from sfn_compile.foundation.options import Options
-from sfn_compile.graph.ops import Layer, Moved, Normalize, is_row_exp
+from sfn_compile.graph.ops import Layer, Moved, Normalize, Site, is_row_exp
 from sfn_compile.graph.steps import all_steps
 from sfn_compile.host.codec import encode_all
-from sfn_compile.passes.mapping.choose_ladders import fine_sites
 from sfn_compile.passes.mapping.correct_bias import CorrectBias
 from sfn_compile.passes.mapping.fold_thresholds import FoldThresholds
+from sfn_compile.passes.mapping.site_roles import fine_sites
 from sfn_compile.passes.pipeline import run_passes, structure
 from sfn_compile.passes.structure.compose_moves import ComposeMoves
 from sfn_compile.passes.structure.fold_affine import FoldAffine, foldable
-from sfn_compile.program.network import Identity, Matmul, Normalization, Ratio, Reshape, RowTable, Transpose
+from sfn_compile.program.network import Carries, Identity, Matmul, Normalization, Ratio, Reshape, RowTable, Transpose
 from sfn_compile.simulator.run import run_codes
 
-from ...frontend.tiny_onnx import imported, ints, noise, samples, tiny
+from ...frontend.tiny_onnx import imported, ints, noise, renamed, samples, tiny
 from ..pass_examples import EvaluatedRunner, mapped, program_of, structured, worst_lie
 
 PROJECTED = {"wq": noise(6, 6), "wk": noise(6, 6, seed=1), "wv": noise(6, 6, seed=2), "wo": noise(6, 6, seed=3)}
@@ -161,13 +161,33 @@ def test_a_residual_stream_has_a_second_population_that_sums_maps_and_norms_read
     graph = placed(STREAM, tmp_path, x=(4, 6), **PROJECTED, **NORM)
     by = graph.by_name()
     carry = by["h/carry"]
-    assert carry.op.carries
+    assert carry.op.relation == Carries("h")
+    assert [t.role for t in carry.op.terms] == ["main", "subtract"]
     assert carry.inputs == ("x", "h")
     assert isinstance(carry.op.maps[-1], Identity)
     assert carry.op.maps[-1].weight.item() == -1
     assert by["n"].inputs == ("h", "h/carry")  # the normalisation reads both
     assert set(by["s"].inputs) >= {"h", "h/carry", "u"}  # and the sum
-    assert sorted(n.name for n in graph.nodes if isinstance(n.op, Layer) and n.op.carries) == ["h/carry"]
+    assert sorted(n.name for n in graph.nodes if isinstance(n.op, Layer) and n.op.rounding_of) == ["h/carry"]
+
+
+@pytest.mark.parametrize("value", ["n", "u", "d", "s"])
+def test_a_value_called_like_what_is_carried_is_another_one(value, tmp_path):
+    model = renamed(tiny(STREAM, x=(4, 6), **PROJECTED, **NORM), value, "h/carry")
+    original = imported(model, tmp_path)
+    graph = structured(original)
+    assert worst_lie(original, graph, samples(original, 4)) < 1e-9
+    (carry,) = [n for n in graph.nodes if isinstance(n.op, Layer) and n.op.relation == Carries("h")]
+    assert carry.name == "h/carry.1"
+    assert "thresholds-integer" in mapped(graph, samples(original, 16)).invariants
+
+
+def test_a_value_called_like_the_exponentials_of_a_softmax_is_another_one(tmp_path):
+    original = imported(renamed(tiny(f"{ATTEND} y = MatMul(a, wo)", **GIVEN), "a", "p/exp"), tmp_path)
+    graph = structured(original)
+    assert worst_lie(original, graph, samples(original, 4)) < 1e-9
+    (exponentials,) = [n.name for n in graph.nodes if is_row_exp(n.op)]
+    assert exponentials == "p/exp.1"
 
 
 def test_what_is_carried_moves_with_its_codes_and_goes_into_linear_maps(tmp_path):
@@ -185,20 +205,20 @@ def test_what_is_carried_moves_with_its_codes_and_goes_into_linear_maps(tmp_path
 def test_without_a_later_sum_nothing_is_carried(tmp_path):
     body = "h = MatMul(x, wq) n = LayerNormalization(h, g) m = MatMul(n, wk) l = MatMul(h, wv) j = Concat<axis=2>(m, l)"
     graph = placed(f"{body} y = MatMul(j, w)", tmp_path, x=(4, 6), **PROJECTED, **NORM, w=noise(12, 2))
-    assert not any(isinstance(n.op, Layer) and n.op.carries for n in graph.nodes)
+    assert not any(isinstance(n.op, Layer) and n.op.rounding_of for n in graph.nodes)
 
 
 @pytest.mark.parametrize(("levels", "carried"), [(63, ["h/carry"]), (64, [])])
 def test_above_63_levels_too_little_is_left_to_carry(levels, carried, tmp_path):
     original = imported(tiny(STREAM, x=(4, 6), **PROJECTED, **NORM), tmp_path)
     graph = run_passes(original, structure(Options(levels=levels)))
-    assert [n.name for n in graph.nodes if isinstance(n.op, Layer) and n.op.carries] == carried
+    assert [n.name for n in graph.nodes if isinstance(n.op, Layer) and n.op.rounding_of] == carried
 
 
 def test_carrying_can_be_left_out(tmp_path):
     original = imported(tiny(STREAM, x=(4, 6), **PROJECTED, **NORM), tmp_path)
     graph = run_passes(original, structure(Options(carry=False)))
-    assert not any(isinstance(n.op, Layer) and n.op.carries for n in graph.nodes)
+    assert not any(isinstance(n.op, Layer) and n.op.rounding_of for n in graph.nodes)
 
 
 def test_both_populations_together_hold_the_stream_to_a_fraction_of_a_code(tmp_path):
@@ -237,10 +257,10 @@ def test_queries_and_keys_without_heads_have_one_step(tmp_path):
 @pytest.mark.parametrize(("levels", "fine"), [(31, 255), (31, 31), (63, 31), (7, 15)])
 def test_factors_of_products_and_exponentials_get_the_levels_of_attention(levels, fine, tmp_path):
     graph = chosen(f"{HEADS} y = MatMul(f, wo)", tmp_path, Options(levels=levels, attention_levels=fine), **SPLIT)
-    found = {name: op.levels.hi - op.levels.lo for name, op in layers(graph).items() if op.levels is not None}
+    found = {name: op.levels.hi - op.levels.lo for name, op in layers(graph).items() if isinstance(op, Site)}
     want = max(levels, fine)
     assert found == {"q": want, "k": want, "v": want, "p/exp": want, "a": levels}
-    reasons = {name: op.levels.reason for name, op in layers(graph).items() if op.levels is not None}
+    reasons = {name: op.levels.reason for name, op in layers(graph).items() if isinstance(op, Site)}
     said = "factor of a matrix product of spikes" if fine > levels else ""
     assert [reasons[n] for n in "qkva"] == [said] * 3 + [""]
     assert "exponential" in reasons["p/exp"]
@@ -272,7 +292,10 @@ def test_a_site_that_is_only_rounded_again_is_fine_too(tmp_path):
     body = "h = MatMul(x, wq) t = Pad(h, front) s = Add(t, places) u = Relu(s) y = MatMul(u, wo)"
     graph = chosen(body, tmp_path, x=(4, 6), front=ints(0, 1, 0, 0, 0, 0), places=noise(5, 6), **PROJECTED)
     assert fine_sites(graph) == {"h": "only read as it is, and rounded again there"}
-    assert {n: op.levels.hi - op.levels.lo for n, op in layers(graph).items() if op.levels} == {"h": 255, "u": 31}
+    assert {n: op.levels.hi - op.levels.lo for n, op in layers(graph).items() if isinstance(op, Site)} == {
+        "h": 255,
+        "u": 31,
+    }
 
 
 def test_no_weight_of_attention_is_rounded(tmp_path):
@@ -280,7 +303,7 @@ def test_no_weight_of_attention_is_rounded(tmp_path):
     graph = chosen(f"{HEADS} y = MatMul(f, wo)", tmp_path, **SPLIT)
     steps = all_steps(graph)
     node = graph.by_name()["a"]
-    form, ladder = node.op.integer, node.op.integer.ladder
+    form, ladder = node.op.integer, node.op.ladder
     assert isinstance(ladder, Ratio)
     weight = np.unique(form.products[0].weight)
     assert weight.size == 1
@@ -290,7 +313,7 @@ def test_no_weight_of_attention_is_rounded(tmp_path):
     assert np.allclose(ladder.theta * form.alpha, node.op.levels.step, rtol=1e-14)
     (scores,) = graph.by_name()["p/exp"].op.integer.products
     assert np.unique(scores.weight).tolist() == [1]
-    assert isinstance(graph.by_name()["p/exp"].op.integer.ladder, RowTable)
+    assert isinstance(graph.by_name()["p/exp"].op.ladder, RowTable)
 
 
 # -- moves and affine steps around attention ------------------------------------------------------------------------
@@ -300,7 +323,7 @@ def test_a_chain_of_transposes_is_the_one_that_does_all(tmp_path):
         "f = Transpose<perm=[0,3,2,1]>(e) r = Relu(f) y = Flatten(r)"
     )
     original = imported(tiny(body, (2, 3, 5)), tmp_path)
-    graph = ComposeMoves().run(original)
+    graph = ComposeMoves().run(original).graph
     moves = [n.op.op for n in graph.nodes if isinstance(n.op, Moved)]
     assert [m for m in moves if isinstance(m, Transpose)] == [Transpose((2, 0, 1))]
     x = samples(original, 2)
@@ -312,7 +335,11 @@ def test_moves_that_cancel_leave_nothing_but_their_source(tmp_path):
         "a = Reshape(x, s) d = Transpose<perm=[0,2,1]>(a) e = Transpose<perm=[0,2,1]>(d) f = Reshape(e, t) "
         "y = MatMul(f, k)"
     )
-    graph = ComposeMoves().run(imported(tiny(body, (4, 6), s=ints(0, 2, 12), t=ints(0, 4, 6), k=noise(6, 2)), tmp_path))
+    graph = (
+        ComposeMoves()
+        .run(imported(tiny(body, (4, 6), s=ints(0, 2, 12), t=ints(0, 4, 6), k=noise(6, 2)), tmp_path))
+        .graph
+    )
     assert not any(isinstance(n.op, Moved) for n in graph.nodes)
     assert graph.nodes[0].inputs == ("x",)
 
@@ -320,7 +347,7 @@ def test_moves_that_cancel_leave_nothing_but_their_source(tmp_path):
 def test_a_move_that_somebody_else_reads_stays(tmp_path):
     body = "a = Reshape(x, s) d = Reshape(a, t) y = MatMul(d, k) z = MatMul(a, l)"
     given = {"s": ints(0, 2, 12), "t": ints(0, 4, 6), "k": noise(6, 2), "l": noise(12, 2), "outputs": ("y", "z")}
-    graph = ComposeMoves().run(imported(tiny(body, (4, 6), **given), tmp_path))
+    graph = ComposeMoves().run(imported(tiny(body, (4, 6), **given), tmp_path)).graph
     assert [n.op.op for n in graph.nodes if isinstance(n.op, Moved)] == [Reshape((2, 12))]
 
 
@@ -331,7 +358,7 @@ def test_an_affine_step_goes_into_all_of_its_readers(tmp_path):
     )
     given = {"x": (4, 6), **PROJECTED, **NORM, "h": noise(6, seed=4), "outputs": ("y", "v")}
     original = imported(tiny(body, **given), tmp_path)
-    graph = FoldAffine().run(original)
+    graph = FoldAffine().run(original).graph
     assert not foldable(graph)
     assert "m" not in graph.by_name()
     assert "b" not in graph.by_name()
@@ -345,7 +372,7 @@ def test_an_affine_step_goes_into_all_of_its_readers(tmp_path):
 def test_an_affine_step_with_one_reader_that_cannot_take_it_stays_whole(tmp_path):
     body = "r = Relu(x) b = Add(r, h) q = MatMul(b, wq) t = Tanh(b) y = Add(q, t)"
     original = imported(tiny(body, x=(4, 6), **PROJECTED, h=noise(6, seed=4)), tmp_path)
-    graph = FoldAffine().run(original)
+    graph = FoldAffine().run(original).graph
     assert "b" in graph.by_name()
 
 
@@ -353,7 +380,7 @@ def test_an_affine_step_stays_behind_moves_that_lead_to_nothing_linear(tmp_path)
     """In front of them it would meet an activation, and stand in its own readers' way."""
     body = "r = Relu(x) t = Transpose<perm=[0,2,1]>(r) b = Mul(t, k4) q = Relu(b) y = MatMul(q, w)"
     original = imported(tiny(body, x=(4, 6), k4=noise(4), w=noise(4, 2)), tmp_path)
-    graph = FoldAffine().run(original)
+    graph = FoldAffine().run(original).graph
     assert [n.name for n in graph.nodes if n.inputs == ("r",)] == ["t"]
 
 

@@ -50,8 +50,8 @@ def test_squeeze_and_excite_reads_as_two_factors_into_one_population(tmp_path):
     graph, _ = graph_of(f"{EXCITE} y = Conv(m, u)", tmp_path, **EXCITED, u=noise(2, 8, 1, 1))
     text = print_program(program_of(graph))
     assert [line.split(" ")[0] for line in text.splitlines()[1:-1]] == ["%r", "%e", "%s", "%m", "%y"]
-    assert "%m : 8x4x4 = population Elementwise(weight=[8x1x1 " in text
-    assert ") %r * %s -> Uniform(theta=[8x1x1 " in text
+    assert "%m : 8x4x4 = population Elementwise(weight=[8x1x1: " in text
+    assert ") %r * %s -> Uniform(theta=[8x1x1: " in text
 
 
 def test_a_product_its_batch_norm_a_skip_and_a_relu_are_one_population(tmp_path):
@@ -96,7 +96,7 @@ def test_products_of_matrix_products_keep_their_channels_on_the_last_axis(tmp_pa
 def weight_errors(graph: Graph, name: str) -> Array:
     """|integer weight * alpha - real weight| of the products of a layer, as a share of the real weight."""
     node, layer, steps = graph.by_name()[name], the_layer(graph, name), all_steps(graph)
-    _, products = layer.terms(node.inputs)
+    _, products = layer.drivers(node.inputs)
     errors = []
     for product, form in zip(products, layer.integer.products, strict=True):
         real = effective_product(product.form, steps[product.left], steps[product.right], len(node.type.shape)).weight

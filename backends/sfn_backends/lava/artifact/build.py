@@ -101,7 +101,8 @@ class Network:
         arrays = {key: self.tensors[layer[key]] for key in ("gain", "theta", "offset")}
         weights = [self.tensors[layer[f"weight{i}"]] for i in range(len(layer["sources"]))]
         process = Normalization(sample=layer["shape"], weights=weights, **fields, **arrays)
-        for source, port in zip(layer["sources"], (process.s_in, process.t_in), strict=False):
+        ports = (process.s_in, process.t_in)[: len(weights)]
+        for source, port in zip(layer["sources"], ports, strict=True):
             _reshaped(self._delayed(source["source"], depth), port.shape).connect(port)
         return process.s_out, depth + 1
 
