@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ..compiler.compilation import Progress, silent
 from ..files import build_folder, program_files, sealed
 from ..files.build_checks import REPORT, check_form, check_golden, check_manifest
 from ..files.sample_files import load_data, subset
@@ -37,7 +38,7 @@ class Proof:
 
 def verify(
     folder: Path, data: Path | None = None, samples: int | None = None, on: Sequence[str] | None = None,
-    seed: int = 0, time_limit: float = 1800.0, machine: Machine = ONE_PROCESS,
+    seed: int = 0, time_limit: float = 1800.0, machine: Machine = ONE_PROCESS, progress: Progress = silent,
 ) -> Proof:  # fmt: skip
     """Return the proof for the targets ``on`` (default: all that the build holds) and write ``proof.json``.
 
@@ -61,9 +62,13 @@ def verify(
         "data": str(data.name) if data else "golden inputs", "targets": {},
     }, broken)  # fmt: skip
     if sealed.MANIFEST not in odd and not set(sealed.changed(folder, manifest, *NEEDED)) & odd:
+        progress("simulator", 0, 1)
         expected = _expected(folder, manifest, data, samples, machine, proof)
+        progress("simulator", 1, 1)
         for name in chosen:
+            progress(name, 0, 1)
             _add(name, folder, expected, proof, time_limit)
+            progress(name, 1, 1)
     if not chosen:
         proof.problems.append(Diagnostic("SFN507", "no target was asked for", str(folder), "leave --on out"))
     proof.document["proved"] = not proof.problems
