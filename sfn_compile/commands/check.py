@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..compiler.compilation import Progress, calibrated, check_options, mapped, read_data, silent
+from ..compiler.compilation import calibrated, check_options, mapped, read_data, silent
+from ..compiler.draft import Progress
 from ..compiler.tail_survey import survey_network
 from ..foundation.codes import CODES, EXIT_OK
 from ..foundation.diagnostics import CompileError, Diagnostic

@@ -9,7 +9,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..compiler.compilation import Progress, silent
+from ..compiler.compilation import silent
+from ..compiler.draft import Progress
 from ..files import build_folder, program_files, sealed
 from ..files.build_checks import REPORT, check_form, check_golden, check_manifest
 from ..files.sample_files import load_data, subset

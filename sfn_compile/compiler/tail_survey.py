@@ -31,9 +31,7 @@ Array = NDArray[Any]
 Survey = tuple[LoadedModel, Graph | None, list[Diagnostic], list[tuple[str, str]]]
 
 
-def read_network(
-    loaded: LoadedModel, start: Sequence[str] = (), end: Sequence[str] = ()
-) -> tuple[LoadedModel, Graph]:
+def read_network(loaded: LoadedModel, start: Sequence[str] = (), end: Sequence[str] = ()) -> tuple[LoadedModel, Graph]:
     """Return the model with its head and tail, if it needs them, and the graph between. Raises SFN201 to SFN203.
 
     ``start``, ``end``: the tensors that the user names (``--from``, ``--to``). Raises SFN605 for what are none.
@@ -134,7 +132,8 @@ def check_head(loaded: LoadedModel, x: Samples) -> None:
         if _equal(wanted[name], x[name]):
             continue
         where = f"value {name!r} of the host head"
-        if loaded.batch is None and n_samples(x) > 1 and all(_alone(loaded, part(x, slice(i, i + 1)), name) for i in (0, 1)):
+        alone = (part(x, slice(i, i + 1)) for i in range(n_samples(x)))
+        if loaded.batch is None and n_samples(x) > 1 and all(_alone(loaded, one, name) for one in alone):
             fix = "keep axis 0 for the samples, each computed alone, or export with a fixed batch of 1"
             raise fail("SFN203", "its result for a sample depends on the other samples of the batch", where, fix)
         raise fail("SFN107", "it is not what the whole model computes", where, "please report this with the model")

@@ -33,7 +33,8 @@ Form: TypeAlias = "type | tuple[type, ...] | list[Form] | dict[str, Form] | Mayb
 
 _TAIL: Form = {"outputs": {"*": str}, "model_outputs": [str], "inputs": [str], "nodes": [str], "cut": [str]}
 _INPUT: Form = {"name": str, "shape": [int], "dtype": str}
-_HEAD: Form = {"nodes": [str], "inputs": [str], "batch": int, "macs": Maybe(int), "numbers": Maybe(int), "cut": [_INPUT]}
+_COST: dict[str, Form] = {"macs": Maybe(int), "numbers": Maybe(int)}
+_HEAD: Form = {"nodes": [str], "inputs": [str], "batch": int, "cut": [_INPUT], **_COST}
 MANIFEST: Form = {
     "format": int, "files": {"*": str}, "host_tail": Maybe(_TAIL), "host_head?": Maybe(_HEAD), "versions": {"*": str},
     "model": {"name": str, "sha256": str, "inputs": [_INPUT], "batch": Maybe(int)},
