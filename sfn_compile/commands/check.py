@@ -1,7 +1,7 @@
 """Check: what compile would map or refuse, and what the host would compute; nothing is converted.
 
-It goes the way of compile: import, comparison with onnxruntime, structure. Where targets are asked for, thresholds of a
-few samples are enough to see what a target cannot express; widths may come out otherwise with the samples of compile.
+It goes the way of compile: import, structure; and where targets or samples are given, also comparison with onnxruntime.
+Thresholds of a few samples are enough to see what a target cannot express; widths may come out otherwise with all.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..compiler.compilation import calibrated, check_options, mapped, read_data, silent
+from ..compiler.compilation import calibrated, check_options, mapped, read_data, silent, structured
 from ..compiler.draft import Progress
 from ..compiler.tail_survey import survey_network
 from ..foundation.codes import CODES, EXIT_OK
@@ -29,7 +29,10 @@ from ..targets.legalize import check_widths, legalize
 from ..targets.target_options import own, resolved
 
 SAMPLES = 4  # that thresholds are chosen on, and the imported network is compared on
-UNSEEN = "thresholds, and with them the widths of accumulators (SFN401), are known when samples have been seen"
+UNSEEN = (
+    "what running the model shows (SFN106, SFN107, SFN203; --target or --calib run it), and thresholds, with them the "
+    "widths of accumulators (SFN401)"
+)
 FEW = "widths of accumulators (SFN401) were looked at with thresholds of {n} samples; compile sees all"
 
 
@@ -121,6 +124,9 @@ def _looked_at(
     """
     few = replace(options, samples=min(options.samples or SAMPLES, SAMPLES), reconstruct=False,
                   fine_share=options.share_of_fine, digit_share=options.share_of_digits)  # fmt: skip
+    if not is_mapped and calib is None:  # nothing runs the model, so that the answer is there at once
+        structured(graph, few)
+        return None
     read = read_data(loaded, graph, few, calib, {})
     progress("check", 2, steps)
     if not is_mapped:

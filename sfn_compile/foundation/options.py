@@ -191,8 +191,8 @@ class Options(Selection):
         (), "Tensors of the ONNX graph at which the network ends; what is behind runs on the host.", "input",
         flags=("--to",), metavar="NAME,...", read=read_names, accepts="str | Sequence[str]",
         unset="at the outputs, or before what only the host can compute",
-        note="Called `end` in Python. `host_tail.onnx` holds what is behind, so that `run` and `eval` still answer with "
-        "the whole model's outputs.")
+        note="Called `end` in Python. `host_tail.onnx` holds what is behind, so `run` and `eval` still answer with the "
+        "whole model's outputs.")
 
     targets: tuple[str, ...] = option(
         ("sim",), "Targets, separated by commas (see `sfnc targets`).", "targets", flags=("--target",),

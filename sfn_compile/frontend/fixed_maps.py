@@ -85,6 +85,6 @@ def _sinusoids(rows: Array) -> bool:
     energy = np.abs(np.fft.rfft(seen, axis=1)) ** 2
     top = energy.argmax(axis=1)[:, None]
     near = np.abs(np.arange(energy.shape[1]) - top) <= BINS
-    if 2 * BINS + 1 > energy.shape[1] // 2:  # so few frequencies that anything would be near
+    if energy.shape[1] // 2 < 2 * BINS + 1:  # so few frequencies that anything would be near
         return False
     return bool(((energy * near).sum(axis=1) >= SHARE * energy.sum(axis=1)).all())

@@ -7,7 +7,7 @@ network cannot be mapped as a whole, never silently and never a layer with train
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -29,13 +29,13 @@ NUMBERS = (
 MORE = "DepthToSpace ReduceMean ReduceProd Resize SpaceToDepth Trilu"
 START = frozenset((ALLOWED | set(f"{SIGNALS} {NUMBERS} {MORE}".split())) - {"NonMaxSuppression"})
 # What the encoder computes itself, exactly, need not be in the head.
-ENCODED = frozenset("Flatten Identity Reshape Squeeze Transpose Unsqueeze".split())
-SCALED = frozenset("Add Div Mul Sub".split())
+ENCODED = frozenset(("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"))
+SCALED = frozenset(("Add", "Div", "Mul", "Sub"))
 # Whatever is behind a head is a network only where one of these is there.
-LAYERS = frozenset(
-    "Conv ConvInteger ConvTranspose QLinearConv MatMul MatMulInteger QLinearMatMul Gemm QGemm Einsum Attention "
-    "MultiHeadAttention".split()
-)
+LAYERS = frozenset((
+    "Conv", "ConvInteger", "ConvTranspose", "QLinearConv", "MatMul", "MatMulInteger", "QLinearMatMul", "Gemm", "QGemm",
+    "Einsum", "Attention", "MultiHeadAttention",
+))  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from sfn_compile.commands.check import check
+from sfn_compile.commands.check import Checked, check
 from sfn_compile.compiler.compilation import compile_model
 from sfn_compile.foundation.diagnostics import CompileError, Diagnostic
 from sfn_compile.foundation.options import Options
@@ -35,12 +35,19 @@ def compiled(path: Path, options: Options = OPTIONS) -> tuple[list[Diagnostic], 
         return list(error.diagnostics), error.exit_code, None
 
 
+def checked(path: Path, options: Options) -> Checked | CompileError:
+    """What check says, or raises."""
+    try:
+        return check(path, options, ("sim",))
+    except CompileError as error:
+        return error
+
+
 def assert_the_same(path: Path, options: Options = OPTIONS) -> None:
     problems, status, counts = compiled(path, options)
-    try:
-        found = check(path, options, ("sim",))
-    except CompileError as error:  # a file that cannot be looked at
-        assert (list(error.diagnostics), error.exit_code) == (problems, status)
+    found = checked(path, options)
+    if isinstance(found, CompileError):  # a file that cannot be looked at
+        assert (list(found.diagnostics), found.exit_code) == (problems, status)
         return
     assert (found.problems, found.exit_code) == (problems, status)
     assert counts is None or found.coverage == counts

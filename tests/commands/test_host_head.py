@@ -95,8 +95,9 @@ def test_bisect_finds_the_same_network_again(audio):
 def test_a_changed_head_is_used_by_nothing(copy, audio):
     with (copy / "host_head.onnx").open("ab") as file:
         file.write(b"\n")
-    for command in (("run", copy, "--input", audio / "d.npz", "-o", copy / "y.npz"), ("eval", copy, "--data", audio / "d.npz"),
-                    ("bisect", copy, "--data", audio / "d.npz"), ("verify", copy, "--data", audio / "d.npz")):  # fmt: skip
+    data = audio / "d.npz"
+    for command in (("run", copy, "--input", data, "-o", copy / "y.npz"), ("eval", copy, "--data", data),
+                    ("bisect", copy, "--data", data), ("verify", copy, "--data", data)):  # fmt: skip
         done = sfnc(*command)
         assert "host_head.onnx is not the file that compile wrote" in done.output or "SFN506" in done.output
         assert done.exit_code in (1, 3)
