@@ -18,7 +18,7 @@ NEAR = 5
 def nodes_before(model: ir.Model, names: Sequence[str]) -> list[ir.Node]:
     """Return, in order, the nodes that the named tensors depend on. Raises SFN605 where they are no start.
 
-    The tensors separate the graph: whatever some output of the model needs beside these nodes reads, of these and of the
+    The tensors separate the graph: what some output of the model needs beside these nodes reads, of these and of the
     model's inputs, the named alone.
     """
     values = _named(model, names, "--from")
