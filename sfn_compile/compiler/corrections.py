@@ -13,8 +13,8 @@ from typing import Any
 from ..graph.graph import Graph
 from ..learning.descent import Recipe
 from ..learning.reconstruct import Learnt, Reconstruct
-from ..passes.decisions import Decisions
 from ..passes.mapping.correct_bias import CorrectBias
+from ..passes.mapping.decisions import Decisions
 from ..passes.mapping.equalize import Equalize
 from ..passes.mapping.quantize_weights import QuantizeWeights
 from ..passes.mapping.split_digits import SplitDigits

@@ -11,8 +11,8 @@ from ..foundation.options import Options
 from ..foundation.samples import Samples
 from ..graph.graph import Graph
 from ..passes.base import Pass
-from ..passes.decisions import NO_DECISIONS, Decisions
 from ..passes.mapping.choose_ladders import ChooseLadders
+from ..passes.mapping.decisions import NO_DECISIONS, Decisions
 from ..passes.mapping.quantize_weights import QuantizeWeights
 from ..passes.pipeline import run_passes
 

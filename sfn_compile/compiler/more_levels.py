@@ -14,7 +14,7 @@ from ..host.codec import prepare_all
 from ..learning.descent import Loss, Teacher, pieces_of, signal_of
 from ..learning.sensitivity import Way, allotted, errors_at_outputs
 from ..learning.student import Student, learnable
-from ..passes.decisions import Decision, Decisions
+from ..passes.mapping.decisions import Decision, Decisions
 from ..passes.mapping.split_digits import Division, base_for, divisible, levels_in_two_digits
 from .draft import Draft, Work
 

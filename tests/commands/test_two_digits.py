@@ -144,7 +144,7 @@ def test_relu6_does_not_stand_in_the_way(tmp_path):
 
 def test_a_clip_whose_levels_end_above_its_bound_stays_one_population(build, tmp_path, monkeypatch):
     """Nothing known makes that happen once a site is to be divided; if anything does, its codes must not be wrong."""
-    monkeypatch.setattr("sfn_compile.passes.decisions.Decisions.is_bounded", lambda self, site: False)
+    monkeypatch.setattr("sfn_compile.passes.mapping.decisions.Decisions.is_bounded", lambda self, site: False)
     succeeds(build / "model.onnx", "--calib", build / "x.npz", "--levels", "7", "-o", tmp_path / "out", *ALL, "--quiet")
     rows = layers(tmp_path / "out")
     assert second_digits(rows) == {"r/carry": "r", "t/carry": "t", "h/carry": "h"}

@@ -12,7 +12,8 @@ import pytest
 from sfn_compile.calibration.collect import collect
 from sfn_compile.foundation.options import Options
 from sfn_compile.graph.graph import Graph, Node
-from sfn_compile.graph.ops import IntegerForm, Layer
+from sfn_compile.graph.ops import IntegerForm, IntegerSite, Layer, Term
+from sfn_compile.graph.ops.stages import without_integers
 from sfn_compile.learning.reconstruct import Reconstruct
 from sfn_compile.passes.base import PassResult
 from sfn_compile.passes.facts import BiasShifts
@@ -86,6 +87,15 @@ def stepped(graph: Graph, step: float) -> Graph:
     return with_layer(graph, same)
 
 
+def own(layer: Layer, stage: type[Layer]) -> dict[str, Any]:
+    """What a Layer has of an earlier stage."""
+    return {f.name: getattr(layer, f.name) for f in fields(stage)}
+
+
+def halved(term: Term) -> Term:
+    return replace(term, map=replace(term.map, weight=term.map.weight / 2))
+
+
 def defined_twice(graph: Graph) -> Graph:
     return replace(graph, nodes=(*graph.nodes, graph.nodes[0]))
 
@@ -100,20 +110,21 @@ def record_of_others(graph: Graph) -> Graph:
 
 TAMPERED: list[tuple[str, str, Callable[[Graph], Graph]]] = [
     ("typed", "a value defined twice", defined_twice),
-    ("ladders-chosen", "no levels", lambda g: with_layer(g, lambda layer: replace(layer, levels=None))),
+    ("ladders-chosen", "no levels", lambda g: with_layer(g, lambda layer: Layer(**own(layer, Layer)))),
     ("ladders-chosen", "a step of 0", lambda g: stepped(g, 0.0)),
     ("ladders-chosen", "a step that is no number", lambda g: stepped(g, np.nan)),
     ("ladders-chosen", "an input without levels", lambda g: replace(g, inputs=(replace(g.inputs[0], levels=None),))),
-    ("weights-integer", "no integers", lambda g: with_layer(g, lambda layer: replace(layer, integer=None))),
+    ("weights-integer", "no integers", lambda g: with_layer(g, without_integers)),
     ("weights-integer", "real weights", lambda g: with_integers(
-        g, lambda f: replace(f, maps=tuple(replace(m, weight=m.weight / 2) for m in f.maps)))),
+        g, lambda f: replace(f, terms=tuple(map(halved, f.terms))))),
     ("bias-corrected", "a bias moved behind it", lambda g: with_layer(
         g, lambda layer: replace(layer, bias=np.nextafter(layer.bias, np.inf)))),
     ("bias-corrected", "no record", lambda g: replace(g, facts={})),
     ("bias-corrected", "a record of other Layers", record_of_others),
-    ("thresholds-integer", "no ladder", lambda g: with_integers(g, lambda f: replace(f, ladder=None))),
-    ("thresholds-integer", "real thresholds", lambda g: with_integers(
-        g, lambda f: replace(f, ladder=replace(f.ladder, offset=f.ladder.offset + 0.5)))),
+    ("thresholds-integer", "no ladder", lambda g: with_layer(
+        g, lambda layer: IntegerSite(**own(layer, IntegerSite)))),
+    ("thresholds-integer", "real thresholds", lambda g: with_layer(
+        g, lambda layer: replace(layer, ladder=replace(layer.ladder, offset=layer.ladder.offset + 0.5)))),
     ("ranges-proved", "a range too narrow above", lambda g: with_integers(
         g, lambda f: replace(f, acc_max=f.acc_max - 1))),
     ("ranges-proved", "a range too narrow below", lambda g: with_integers(

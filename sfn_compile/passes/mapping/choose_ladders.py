@@ -29,7 +29,7 @@ from ...program.broadcast import Axis, along, channel_vector, spread
 from ...program.network import Conv, Dense, LinearMap, ProductForm, Shape, ValueInfo
 from ...program.ranges import largest
 from ..base import PassResult
-from ..decisions import NO_DECISIONS, Decisions
+from .decisions import NO_DECISIONS, Decisions
 from .lower import info_behind
 from .row_forms import ratio_step, ratio_weight
 from .shift_steps import moved_steps, power_of, weighted

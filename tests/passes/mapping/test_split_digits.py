@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from sfn_compile.graph.graph import Levels
 from sfn_compile.graph.ops import Layer
-from sfn_compile.passes.decisions import Decision, Decisions
 from sfn_compile.passes.invariants import INVARIANTS
+from sfn_compile.passes.mapping.decisions import Decision, Decisions
 from sfn_compile.passes.mapping.split_digits import (
     SplitDigits,
     _first,
@@ -138,7 +138,7 @@ def test_what_two_digits_are_together_is_what_the_site_was(tmp_path):
 @pytest.mark.parametrize("relation", [None, SecondDigit("x", 4), Carries("t")])
 def test_a_relation_that_names_another_population_than_the_sum_subtracts_is_found(relation, tmp_path):
     _, graph = chosen(BODY, tmp_path, **WEIGHTS)
-    split = SplitDigits({"r": 4}).run(graph)
+    split = SplitDigits({"r": 4}).run(graph).graph
     assert split.by_name()["r/carry"].op.relation == SecondDigit("r", 4)
     assert INVARIANTS["sites-placed"](split) == []
     wrong = [replace(n, op=replace(n.op, relation=relation)) if n.name == "r/carry" else n for n in split.nodes]

@@ -6,12 +6,12 @@ import pytest
 
 from sfn_compile.calibration.collect import collect
 from sfn_compile.foundation.options import Options, SiteOptions
-from sfn_compile.passes.decisions import MORE_LEVELS, NO_DECISIONS, TWO_DIGITS, Decision, Decisions
 from sfn_compile.passes.mapping.choose_ladders import ChooseLadders
+from sfn_compile.passes.mapping.decisions import MORE_LEVELS, NO_DECISIONS, TWO_DIGITS, Decision, Decisions
 from sfn_compile.passes.pipeline import run_passes
 
-from ..frontend.tiny_onnx import imported, noise, samples, tiny
-from .pass_examples import EvaluatedRunner, structured
+from ...frontend.tiny_onnx import imported, noise, samples, tiny
+from ..pass_examples import EvaluatedRunner, structured
 
 MORE, DIGITS = Decisions({"r": Decision(31)}), Decisions({"r": Decision(63, radix=8)})
 ASKED = {"r": SiteOptions(levels=5)}
