@@ -36,11 +36,11 @@ def import_model(loaded: LoadedModel) -> Graph:
 def survey(loaded: LoadedModel) -> tuple[Graph | None, list[Diagnostic], list[tuple[str, str]]]:
     """Return (graph or None, problems, [(node, "ok", "host", "behind" or the code of its refusal)]) without raising.
 
-    The graph ends where the model's tail begins, if it has one.
+    The graph starts where the model's head ends, and ends where its tail begins, if it has them.
     """
     ends = _ends(loaded)
-    needed = needed_values(loaded.model, ends)
-    sources = tuple(i for i in loaded.inputs if i.name in needed)
+    needed = needed_values(loaded.model, ends, frozenset(i.name for i in loaded.sources))
+    sources = tuple(i for i in loaded.sources if i.name in needed)
     context = Context(loaded.batch, loaded.model.opset_imports.get("", 1))
     _constants(loaded.model, context)
     for source in sources:
@@ -50,8 +50,9 @@ def survey(loaded: LoadedModel) -> tuple[Graph | None, list[Diagnostic], list[tu
             context.integers[source.name] = Grid(np.ones(()), np.zeros(()), source.dtype)
     problems: list[Diagnostic] = []
     states: list[tuple[str, str]] = []
+    on_host = loaded.on_host
     for node in loaded.model.graph:
-        if loaded.tail is not None and any(str(o.name) in loaded.tail.made for o in node.outputs):
+        if any(str(o.name) in on_host for o in node.outputs):
             states.append((node_label(node), "host"))
             continue
         problem = _import_node(node, context)

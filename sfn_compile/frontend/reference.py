@@ -59,7 +59,8 @@ class FloatReference:
 
     def stream(self, x: Samples | Array) -> Iterator[dict[str, Array]]:
         """Yield outputs and taps for consecutive pieces of the samples ``x``, batch axis first."""
-        x = by_name(x, self.inputs)
+        given = by_name(x, self.inputs)
+        x = {name: given[name] for name in self.inputs if name in given}
         n, size = n_samples(x), self.batch or self.piece
         for start in range(0, n, size):
             chosen: Any = slice(start, start + size)
