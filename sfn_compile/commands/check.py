@@ -16,7 +16,7 @@ from ..frontend import load_model
 from ..host import model_outputs
 from ..passes.pipeline import STRUCTURE, run_passes
 from ..targets import backend
-from ..targets.legalize import check_widths, legalize
+from ..targets.target_build import emit_target, place_target
 from ..targets.target_options import own, resolved
 
 
@@ -95,7 +95,6 @@ def _dry_run(
 
     target = backend.load(name)
     options = Options(targets=(name,), samples=4)
-    program = legalize(compile_model(model, options, None, input_shapes).program, name, target.capabilities)
-    check_widths(program, name, target.capabilities)
+    made = place_target(compile_model(model, options, None, input_shapes).program, target, values)
     with tempfile.TemporaryDirectory(prefix="sfnc-") as folder:
-        target.emit(program, Path(folder), values)
+        emit_target(made, target, values, Path(folder))
