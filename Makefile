@@ -7,10 +7,11 @@ NIR := .venv-nir
 PIP := -m pip install --quiet --disable-pip-version-check
 DEMO := out/demo
 
-.PHONY: help setup lava readers demo test lint replay results accuracy benchmarks fuzz clean
+.PHONY: help setup lava readers demo quick test lint replay results accuracy benchmarks fuzz clean
 
 help:
 	@echo "make demo      set up, compile the shipped network for sim, NIR and Lava, verify, evaluate"
+	@echo "make quick     the tests that take seconds: no Lava, no corpus, no learning (90 s on two cores)"
 	@echo "make test      set up and run all tests (Lava included)"
 	@echo "make setup     only create $(VENV) with sfnc in it"
 	@echo "make lava      only create $(LAVA) with lava-nc, which runs the Lava target"
@@ -53,8 +54,11 @@ demo: setup lava
 	@echo "The build is in $(DEMO)/: report.json says what every layer became, proof.json what was compared."
 	@echo "Next: $(BIN)/sfnc YOUR_MODEL.onnx --calib YOUR_DATA.npz --target sim,nir,lava -o out/mine"
 
+quick: setup
+	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+
 test: setup lava
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2
 
 lint: setup
 	$(BIN)/ruff check .

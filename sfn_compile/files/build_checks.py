@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..foundation.declaration import options_of as declared_options
 from ..foundation.diagnostics import CompileError
 from ..foundation.options import Options
+from ..program.broadcast import fits
 from ..program.network import Program, Shape
 from .decode import damaged
 from .host_shapes import NUMBER_TYPES
@@ -127,9 +128,11 @@ def check_scales(steps: Mapping[str, Array], program: Program) -> None:
     for name, info in program.values().items():
         _require(name in steps, "scales.npz", f"no scale of the value {name!r}")
         step, at = steps[name], f"scales.npz, value {name!r}"
-        ends = zip(step.shape[::-1], info.shape[::-1], strict=False)
-        fits = step.ndim <= len(info.shape) and all(n in (1, m) for n, m in ends)
-        _require(fits and step.dtype.kind == "f" and bool((np.isfinite(step) & (step > 0)).all()), at, "it is none")
+        _require(
+            fits(step.shape, info.shape) and step.dtype.kind == "f" and bool((np.isfinite(step) & (step > 0)).all()),
+            at,
+            "it is none",
+        )
 
 
 def check_answers(values: Mapping[str, Array], shapes: Mapping[str, Shape], n: int, at: str) -> None:

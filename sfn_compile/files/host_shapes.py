@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..program.broadcast import fits
 from ..program.functions import FUNCTIONS
 from ..program.linear_maps import Shape
 from ..program.network import Concat, Decoding, Encoding, HostOp, MoveOp, Pad, Reshape, Slice, Take, Transpose
@@ -143,9 +144,11 @@ def _check_axes(axes: Sequence[int], shape: Shape, at: str) -> None:
 
 
 def _broadcasts(array: Array, shape: Shape, at: str) -> None:
-    ends = zip(array.shape[::-1], shape[::-1], strict=False)
-    ok = array.ndim <= len(shape) and all(n in (1, m) for n, m in ends)
-    _require(ok and array.size > 0, at, f"an array of shape {array.shape} beside a sample of shape {shape}")
+    _require(
+        fits(array.shape, shape) and array.size > 0,
+        at,
+        f"an array of shape {array.shape} beside a sample of shape {shape}",
+    )
 
 
 def _known_type(dtype: str, at: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from ..program.broadcast import fits
 from ..program.linear_maps import Shape
 from ..program.network import (
     Array,
@@ -108,10 +109,7 @@ def _same(stated: Shape, made: Shape, at: str) -> None:
 
 def _fits(array: Array, shape: Shape, at: str, limit: int = NUMBER_LIMIT) -> None:
     """Raise SFN503 unless the array broadcasts against a sample of ``shape`` and its integers are below the limit."""
-    broadcasts = array.ndim <= len(shape) and all(
-        n in (1, m) for n, m in zip(array.shape[::-1], shape[::-1], strict=False)
-    )
-    _require(broadcasts, at, f"an array of shape {array.shape} beside a sample of shape {shape}")
+    _require(fits(array.shape, shape), at, f"an array of shape {array.shape} beside a sample of shape {shape}")
     _small(array, at, limit)
 
 
