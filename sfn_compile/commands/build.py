@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,8 @@ from ..search.journal import require_state
 from ..search.plan import Search
 from ..simulator.run import run_codes
 from ..targets import backend, target_options
-from ..targets.legalize import check_widths, legalize
+from ..targets.target_build import TargetBuild, build_target
+from ..targets.target_records import write_records
 from .evaluate import compare
 from .quality import outputs_of, quality_warnings
 
@@ -76,30 +78,65 @@ def build(
     backends = {name: backend.load(name) for name in dict.fromkeys(options.targets)}
     options = replace(options, target_options=target_options.resolved(backends, options.target_options))
     done, found = _compiled(model, options, search, state, calib, input_shapes, progress)
-    options, accuracy = done.options, _required_accuracy(done, progress)
+    accuracy = _required_accuracy(done, progress)
     with replacing(out, force, in_use) as folder:
         with timed(done.seconds, "report"):
             report = {**_write_common(done, folder, progress), **outputs_of(done, progress), **accuracy, **found}
             report["warnings"] += [w.as_dict() for w in quality_warnings(report)]
-        refusals: dict[str, CompileError] = {}
-        for name, target in backends.items():
-            with timed(done.seconds, f"emit {name}"):
-                try:
-                    report["targets"][name] = _emit(target, done.program, folder, options)
-                except CompileError as error:
-                    refusals[name] = error
-                    shutil.rmtree(folder / name, ignore_errors=True)
-                    report["targets"][name] = {"refused": [d.as_dict() for d in error.diagnostics]}
-        if len(refusals) == len(backends):
-            raise CompileError([d for e in refusals.values() for d in e.diagnostics])
-        build_folder.write_json(folder / "report.json", report)
-        with timed(done.seconds, "report"):
-            build_folder.write_text(folder / page.FILE, page.render(_facts(done), report))
-        build_folder.write_manifest(folder, _facts(done))
-        build_folder.write_json(folder / "timing.json", {k: round(v, 3) for k, v in done.seconds.items()})
+        report["targets"], refusals = _write_targets(done, backends, folder)
+        _write_documents(done, report, folder)
     if search is not None and state is not None and search.state is None:
         state.unlink(missing_ok=True)  # its trials are in the report now
     return Built(out, report, refusals)
+
+
+def _write_targets(
+    done: Compilation, backends: Mapping[str, backend.Backend], folder: Path
+) -> tuple[dict[str, Any], dict[str, CompileError]]:
+    """Write every target that does not refuse, and their records; return their rows of the report, and the refusals.
+
+    Raises CompileError with all problems where every target refuses.
+    """
+    rows: dict[str, Any] = {}
+    refusals: dict[str, CompileError] = {}
+    builds: list[TargetBuild] = []
+    for name, target in backends.items():
+        with timed(done.seconds, f"emit {name}"):
+            try:
+                builds.append(_emit(target, done.program, folder / name, done.options))
+                rows[name] = _measured(builds[-1], folder / name)
+            except CompileError as error:
+                refusals[name] = error
+                shutil.rmtree(folder / name, ignore_errors=True)
+                rows[name] = {"refused": [d.as_dict() for d in error.diagnostics]}
+    if len(refusals) == len(backends):
+        raise CompileError([d for e in refusals.values() for d in e.diagnostics])
+    write_records(done.program, builds, folder)
+    return rows, refusals
+
+
+def _emit(target: backend.Backend, program: Program, place: Path, options: Options) -> TargetBuild:
+    place.mkdir()
+    return build_target(program, target, target_options.own(target.name, options.target_options), place)
+
+
+def _measured(made: TargetBuild, place: Path) -> dict[str, Any]:
+    """Return the row of a target in the report."""
+    files = [p for p in place.rglob("*") if p.is_file()]
+    return {
+        "files": len(files),
+        "bytes": sum(p.stat().st_size for p in files),
+        "populations": len(list(made.program.populations())),
+    }
+
+
+def _write_documents(done: Compilation, report: dict[str, Any], folder: Path) -> None:
+    """Write what describes a build whose other files are there: the report, the page, the manifest, the seconds."""
+    build_folder.write_json(folder / "report.json", report)
+    with timed(done.seconds, "report"):
+        build_folder.write_text(folder / page.FILE, page.render(_facts(done), report))
+    build_folder.write_manifest(folder, _facts(done))
+    build_folder.write_json(folder / "timing.json", {k: round(v, 3) for k, v in done.seconds.items()})
 
 
 def _compiled(
@@ -213,23 +250,6 @@ def _golden(program: Program, codes: dict[str, Array]) -> dict[str, Array]:
     if different:
         raise fail("SFN901", f"the fast and the plain engine differ at {different[0]!r}")
     return values
-
-
-def _emit(target: backend.Backend, program: Program, folder: Path, options: Options) -> dict[str, Any]:
-    """Write one target and read it back: the files must describe the very same integers."""
-    legal = legalize(program, target.name, target.capabilities)
-    check_widths(legal, target.name, target.capabilities)
-    place = folder / target.name
-    place.mkdir()
-    target.emit(legal, place, target_options.own(target.name, options.target_options))
-    if program_files.digest(target.reload(place)) != program_files.digest(legal):
-        raise fail("SFN901", f"the files of target {target.name} do not read back as the network they were made from")
-    files = [p for p in place.rglob("*") if p.is_file()]
-    return {
-        "files": len(files),
-        "bytes": sum(p.stat().st_size for p in files),
-        "populations": len(list(legal.populations())),
-    }
 
 
 def _facts(done: Compilation) -> dict[str, Any]:

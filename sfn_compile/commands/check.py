@@ -25,7 +25,7 @@ from ..host import model_inputs, model_outputs
 from ..program.network import Program
 from ..simulator.run import single_threaded_blas
 from ..targets import backend
-from ..targets.legalize import check_widths, legalize
+from ..targets.target_build import emit_target, place_target
 from ..targets.target_options import own, resolved
 
 SAMPLES = 4  # that thresholds are chosen on, and the imported network is compared on
@@ -139,10 +139,9 @@ def _looked_at(
 
 def _dry_run(program: Program, target: backend.Backend, values: dict[str, Any]) -> None:
     """Legalise and emit the target into a folder that is thrown away. Raises SFN401 to SFN403."""
-    legal = legalize(program, target.name, target.capabilities)
-    check_widths(legal, target.name, target.capabilities)
+    made = place_target(program, target, values)
     with tempfile.TemporaryDirectory(prefix="sfnc-") as folder:
-        target.emit(legal, Path(folder), values)
+        emit_target(made, target, values, Path(folder))
 
 
 def _with_refusals(states: list[tuple[str, str]], problems: Sequence[Diagnostic]) -> list[tuple[str, str]]:

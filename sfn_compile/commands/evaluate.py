@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..evaluation.side_by_side import PIECE, Build, Compute, Pair, Progress, measure
 from ..evaluation.spread import spread
 from ..files import build_folder, sealed
+from ..files.build_checks import check_answers
 from ..files.sample_files import load_data
 from ..foundation.diagnostics import Diagnostic, fail
 from ..foundation.options import ONE_PROCESS, Machine, check_choice
@@ -24,7 +25,7 @@ from ..report import likeness
 from ..simulator.run import run_codes
 from ..targets import backend
 from ..targets.backend import RunRequest
-from ..targets.legalize import legalize
+from ..targets.target_records import output_values, read_record
 
 Array = NDArray[Any]
 PIECE_ELSEWHERE = 1024  # a target is started once per piece
@@ -48,10 +49,8 @@ def run_build(
     values = _execute(program, folder, on, encode_all(program, x), codes, time_limit, machine)
     if codes:
         return dict(values)
-    outputs = program.outputs
-    if on != "sim":  # a target may hold the output's value under another name
-        outputs = legalize(program, on, backend.load(on).capabilities).outputs
-    decoded = {d.name: answer(d, values[d.value]) for d in outputs}
+    held = _held(program, folder, on)
+    decoded = {d.name: answer(d, values[held[d.name]]) for d in program.outputs}
     return named(ending.answers(decoded, x, n_samples(x)))
 
 
@@ -65,7 +64,12 @@ def _used(folder: Path, on: str) -> tuple[str, ...]:
     backend.load(on)
     if on not in sealed.held_targets(sealed.read_manifest(folder)):
         raise fail("SFN604", f"the build holds no target {on!r}", str(folder), f"compile with --target {on}")
-    return (on,)
+    return (on, "targets")
+
+
+def _held(program: Program, folder: Path, on: str) -> Mapping[str, str]:
+    """Return the value that holds each output on a target, where it may have another name than in ``program``."""
+    return output_values(program) if on == "sim" else read_record(folder, on, program).outputs
 
 
 def _execute(
@@ -79,9 +83,13 @@ def _execute(
     why = target.available()
     if why is not None:
         raise fail("SFN601", why, on)
-    wanted = None if every else frozenset(d.value for d in legalize(program, on, target.capabilities).outputs)
+    held = _held(program, folder, on)
     # No golden integers: the target has to compute the whole network by itself, however long that takes.
-    return target.run(folder / on, RunRequest(codes, {}, time_limit, wanted)).values
+    request = RunRequest(codes, {}, time_limit, None if every else frozenset(held.values()))
+    values = target.run(folder / on, request).values
+    shapes = {held[d.name]: d.shape for d in program.outputs}
+    check_answers(values, shapes, n_samples(codes), f"target {on}")
+    return values
 
 
 def evaluate(
@@ -125,8 +133,8 @@ def _computer(program: Program, folder: Path, on: str, time_limit: float) -> Com
 
     def compute(codes: Mapping[str, Array]) -> Mapping[str, Array]:
         values = _execute(program, folder, on, codes, False, time_limit)
-        there = legalize(program, on, backend.load(on).capabilities).outputs
-        return {d.value: values[t.value] for d, t in zip(program.outputs, there, strict=True)}
+        held = _held(program, folder, on)
+        return {d.value: values[held[d.name]] for d in program.outputs}
 
     return compute
 

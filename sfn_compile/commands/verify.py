@@ -22,11 +22,12 @@ from ..host.codec import encode_all
 from ..host.model_inputs import open_beginning
 from ..program.network import Program
 from ..simulator.run import run_codes
+from ..targets.target_records import read_record
 from .target_proof import Expected, n_different, not_executed, prove
 
 Array = NDArray[Any]
 DEFAULT_SAMPLES = 8
-NEEDED = ("program", "golden")  # without them there is nothing to compare with
+NEEDED = ("program", "golden", "targets")  # without them there is nothing to compare with
 
 
 @dataclass
@@ -108,7 +109,7 @@ def _expected(
     proof.document["samples"] = n_samples(x)
     if golden is not None:
         _check_golden(golden, values, proof)
-    return Expected(program, x, codes, values, machine.engine, machine.threads)
+    return Expected(program, program_files.digest(program), x, codes, values, machine.engine, machine.threads)
 
 
 def _contradictions(folder: Path, manifest: Mapping[str, Any], program: Program) -> list[str]:
@@ -157,5 +158,6 @@ def _add(name: str, folder: Path, expected: Expected, proof: Proof, time_limit: 
         why = f"not executed: {', '.join(odd[:5])} {'is' if len(odd) == 1 else 'are'} not of this build"
         proof.document["targets"][name] = not_executed(why)
         return
-    proof.document["targets"][name], found = prove(name, folder / name, expected, time_limit)
+    record = read_record(folder, name, expected.program)
+    proof.document["targets"][name], found = prove(record, folder / name, expected, time_limit)
     proof.problems += found

@@ -48,6 +48,12 @@ REPORT: Form = {
     "calibration": {"inputs": {"*": _LIKE}},
     "layers": [{"name": str, "saturation": Maybe(NUMBER), "offset?": Maybe(NUMBER)}],
 }
+TARGETS: Form = {
+    "program": str,
+    "targets": {"*": {
+        "digest": str, "outputs": {"*": str}, "placement": [{"name": str, "shards": [[int]]}],
+    }},
+}  # fmt: skip
 
 
 def check_form(found: Any, form: Form, at: str) -> None:

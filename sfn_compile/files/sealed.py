@@ -43,6 +43,7 @@ PARTS = (
     Part("golden", ("golden.npz",), True),
     Part("scales", ("scales.npz",), True),
     Part("report", ("report.json",), True),
+    Part("targets", ("targets.json",), True),
     Part("page", ("report.html",), False),
     Part("timing", ("timing.json",), False),
     Part("proof", ("proof.json",), False),
