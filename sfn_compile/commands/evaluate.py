@@ -16,7 +16,7 @@ from ..foundation.diagnostics import fail
 from ..foundation.options import ONE_PROCESS, Machine, check_choice
 from ..foundation.samples import Samples, by_name, n_samples
 from ..frontend.reference import FloatReference
-from ..host.codec import answer, encode_all
+from ..host.codec import answered, encode_all
 from ..host.model_outputs import Ending, named, open_ending
 from ..program.network import Program
 from ..report.likeness import data_warnings
@@ -49,7 +49,7 @@ def run_build(
     outputs = program.outputs
     if on != "sim":  # a target may hold the output's value under another name
         outputs = legalize(program, on, backend.load(on).capabilities).outputs
-    decoded = {d.name: answer(d, values[d.value]) for d in outputs}
+    decoded = {d.name: answered(d, values) for d in outputs}
     return named(ending.answers(decoded, x, n_samples(x)))
 
 
@@ -71,13 +71,13 @@ def _execute(
     machine: Machine = ONE_PROCESS,
 ) -> Mapping[str, Array]:  # fmt: skip
     if on == "sim":
-        wanted_here = None if every else [d.value for d in program.outputs]
+        wanted_here = None if every else program.decoded()
         return run_codes(program, codes, wanted_here, machine.engine, machine.threads)
     target = backend.load(on)
     why = target.available()
     if why is not None:
         raise fail("SFN601", why, on)
-    wanted = None if every else frozenset(d.value for d in legalize(program, on, target.capabilities).outputs)
+    wanted = None if every else frozenset(legalize(program, on, target.capabilities).decoded())
     # No golden integers: the target has to compute the whole network by itself, however long that takes.
     return target.run(folder / on, RunRequest(codes, {}, time_limit, wanted)).values
 
@@ -115,10 +115,16 @@ def _computer(program: Program, folder: Path, on: str, time_limit: float) -> Com
 
     def compute(codes: Mapping[str, Array]) -> Mapping[str, Array]:
         values = _execute(program, folder, on, codes, False, time_limit)
-        there = legalize(program, on, backend.load(on).capabilities).outputs
-        return {d.value: values[t.value] for d, t in zip(program.outputs, there, strict=True)}
+        there = legalize(program, on, backend.load(on).capabilities)
+        pairs = zip(_decoded_from(program), _decoded_from(there), strict=True)
+        return {ours: values[theirs] for ours, theirs in pairs}
 
     return compute
+
+
+def _decoded_from(program: Program) -> list[str]:
+    """Return the values that outputs are decoded from, in order, as often as one is read."""
+    return [value for d in program.outputs for value in d.values]
 
 
 def compare(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..files import program_files
 from ..foundation.diagnostics import CompileError, Diagnostic
 from ..foundation.samples import Samples, n_samples
-from ..host.codec import decode, encode_all
+from ..host.codec import decode, decoded, encode_all
 from ..program.network import Move, Program, stands_for
 from ..simulator.run import Engine, run_codes
 from ..targets import backend
@@ -142,11 +142,12 @@ def _decoded(own: Program, expected: Expected, result: RunResult) -> Row:
     compared = different = 0
     theirs = {d.name: d for d in own.outputs}
     for d in expected.program.outputs:
-        want, made = decode(d, expected.values[d.value]), theirs.get(d.name)
-        integers = None if made is None else result.values.get(made.value, expected.codes.get(made.value))
+        want, made = decoded(d, expected.values), theirs.get(d.name)
+        found = [] if made is None else [result.values.get(v, expected.codes.get(v)) for v in made.values]
+        integers = [np.asarray(x) for x in found if x is not None]
         compared += want.size
         try:
-            got = None if made is None or integers is None else decode(made, np.asarray(integers))
+            got = None if made is None or len(integers) < len(found) else decode(made, *integers)
         except Exception as error:  # a damaged decoding may be of another shape or kind
             return {"compared": compared, "different": different, "error": f"its own decoding fails: {error!r}"}
         different += n_different(got, want)

@@ -71,11 +71,11 @@ class Halves:
                 known[name] = nodes[name].op.evaluate(*(value(s) for s in nodes[name].inputs))
             return known[name]
 
-        return {out.value: value(out.value) for out in self.graph.outputs}
+        return {name: value(name) for name in self.graph.decoded()}
 
     def noise(self, k: int) -> float:
         """Return the largest noise of an output in units of its signal; infinite where only the signal is 0."""
-        signal = dict.fromkeys((out.value for out in self.graph.outputs), 0.0)
+        signal = dict.fromkeys(self.graph.decoded(), 0.0)
         noise = dict(signal)
         for piece in self.pieces:
             for name, got in self.outputs(piece, k).items():

@@ -21,7 +21,7 @@ from ..foundation.diagnostics import fail
 from ..foundation.options import Machine
 from ..foundation.samples import Samples, n_samples, part
 from ..frontend.reference import FloatReference, original_names
-from ..host.codec import answer, decode, encode_all
+from ..host.codec import answered, decoded, encode_all
 from ..host.model_outputs import Ending, open_ending
 from ..program.network import Decoding, Program
 from ..simulator.run import run_codes
@@ -71,10 +71,10 @@ class Pair:
         unknown = [name for name in ending.outputs if name not in want]
         if unknown:
             raise fail("SFN503", f"model.onnx has no output {unknown[0]!r}, as the network has", "", "compile again")
-        compute = self.compute or partial(run_codes, program, keep=[d.value for d in program.outputs])
+        compute = self.compute or partial(run_codes, program, keep=program.decoded())
         values = compute(encode_all(program, x))
-        answers = ending.answers({d.name: answer(d, values[d.value]) for d in program.outputs}, x, n)
-        got = {**answers, **{d.name: decode(d, values[d.value]) for d in program.outputs}}
+        answers = ending.answers({d.name: answered(d, values) for d in program.outputs}, x, n)
+        got = {**answers, **{d.name: decoded(d, values) for d in program.outputs}}
         tally = Tally(n, _scores(program, ending))
         for name, score in tally.scores.items():
             if name in want:  # a value that only constant folding made is unknown to the file
@@ -109,7 +109,7 @@ class Build:
 
 def simulator(program: Program, machine: Machine) -> Compute:
     """Return the simulator of a Program's outputs as a function of its input codes."""
-    wanted = [d.value for d in program.outputs]
+    wanted = program.decoded()
     return lambda codes: run_codes(program, codes, wanted, machine.engine, machine.threads)
 
 
