@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
 Compute = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 SCORES = frozenset({"affine", "move", "grid", "integer", "softmax", "log_softmax", "sigmoid"})
+GATHERED = frozenset({"max_pool", "linear", "add", "mul"})  # what makes scores of whatever it reads
 PIECE = 64  # samples; a part of the meaning of the sums, so the same wherever they are made
 
 
@@ -185,9 +187,10 @@ def _scores(program: Program, ending: Ending) -> dict[str, Agreement]:
 def _may_be_scores(output: Decoding) -> bool:
     """Whether the functions behind an output's integers leave it a row of scores: none, or those that classes have.
 
-    A Tanh, a clip or another curve ends what is read as values.
+    A Tanh, a clip or another curve ends what is read as values; in front of a maximum, mean or sum it says nothing.
     """
-    return all(op.kind in SCORES for op in output.host)
+    behind = takewhile(lambda op: op.kind not in GATHERED, reversed(output.host))
+    return all(op.kind in SCORES for op in behind)
 
 
 def hits(labels: Array, want: Any, got: Any, score: Agreement, name: str) -> tuple[int, int]:
