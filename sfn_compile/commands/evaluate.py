@@ -17,7 +17,7 @@ from ..foundation.diagnostics import Diagnostic, fail
 from ..foundation.options import ONE_PROCESS, Machine, check_choice
 from ..foundation.samples import Samples, by_name, n_samples
 from ..frontend.reference import FloatReference
-from ..host.codec import answer, encode_all
+from ..host.codec import answered, encode_all
 from ..host.model_inputs import open_beginning
 from ..host.model_outputs import Ending, named, open_ending
 from ..program.network import Program
@@ -25,7 +25,7 @@ from ..report import likeness
 from ..simulator.run import run_codes
 from ..targets import backend
 from ..targets.backend import RunRequest
-from ..targets.target_records import output_values, read_record
+from ..targets.target_records import read_record
 
 Array = NDArray[Any]
 PIECE_ELSEWHERE = 1024  # a target is started once per piece
@@ -50,7 +50,7 @@ def run_build(
     if codes:
         return dict(values)
     held = _held(program, folder, on)
-    decoded = {d.name: answer(d, values[held[d.name]]) for d in program.outputs}
+    decoded = {d.name: answered(d, {v: values[held[v]] for v in d.values}) for d in program.outputs}
     return named(ending.answers(decoded, x, n_samples(x)))
 
 
@@ -68,8 +68,8 @@ def _used(folder: Path, on: str) -> tuple[str, ...]:
 
 
 def _held(program: Program, folder: Path, on: str) -> Mapping[str, str]:
-    """Return the value that holds each output on a target, where it may have another name than in ``program``."""
-    return output_values(program) if on == "sim" else read_record(folder, on, program).outputs
+    """Return what each value that outputs are decoded from is called on a target."""
+    return {v: v for v in program.decoded()} if on == "sim" else read_record(folder, on, program).outputs
 
 
 def _execute(
@@ -77,7 +77,7 @@ def _execute(
     machine: Machine = ONE_PROCESS,
 ) -> Mapping[str, Array]:  # fmt: skip
     if on == "sim":
-        wanted_here = None if every else [d.value for d in program.outputs]
+        wanted_here = None if every else program.decoded()
         return run_codes(program, codes, wanted_here, machine.engine, machine.threads)
     target = backend.load(on)
     why = target.available()
@@ -87,7 +87,7 @@ def _execute(
     # No golden integers: the target has to compute the whole network by itself, however long that takes.
     request = RunRequest(codes, {}, time_limit, None if every else frozenset(held.values()))
     values = target.run(folder / on, request).values
-    shapes = {held[d.name]: d.shape for d in program.outputs}
+    shapes = {held[p.value]: p.shape for d in program.outputs for p in d.parts}
     check_answers(values, shapes, n_samples(codes), f"target {on}")
     return values
 
@@ -134,7 +134,7 @@ def _computer(program: Program, folder: Path, on: str, time_limit: float) -> Com
     def compute(codes: Mapping[str, Array]) -> Mapping[str, Array]:
         values = _execute(program, folder, on, codes, False, time_limit)
         held = _held(program, folder, on)
-        return {d.value: values[held[d.name]] for d in program.outputs}
+        return {ours: values[theirs] for ours, theirs in held.items()}
 
     return compute
 

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from ..files import program_files
 from ..foundation.diagnostics import CompileError, Diagnostic
 from ..foundation.samples import Samples, n_samples
-from ..host.codec import decode, encode_all
+from ..host.codec import decode, decoded, encode_all
 from ..program.network import Move, Program, Step, stands_for
 from ..simulator.run import Engine, run_codes
 from ..targets import backend
 from ..targets.backend import Backend, RunRequest, RunResult
 from ..targets.placement import misplaced
-from ..targets.target_records import TargetRecord, output_values
+from ..targets.target_records import TargetRecord, held_values
 
 Array = NDArray[Any]
 Row = dict[str, Any]
@@ -114,7 +114,7 @@ def _misfit(own: Program, record: TargetRecord, expected: Expected) -> str | Non
     """Return what the record of a target says otherwise than program.npz and the target's own files, if anything."""
     if record.made_from != expected.digest:
         return "it was made from another Program than program.npz"
-    if dict(record.outputs) != output_values(own):
+    if dict(record.outputs) != held_values(expected.program, own):
         return "targets.json says other values of its outputs than its files"
     return misplaced(own, record.placement) or None
 
@@ -185,11 +185,12 @@ def _decoded(own: Program, expected: Expected, result: RunResult) -> Row:
     compared = different = 0
     theirs = {d.name: d for d in own.outputs}
     for d in expected.program.outputs:
-        want, made = decode(d, expected.values[d.value]), theirs.get(d.name)
-        integers = None if made is None else result.values.get(made.value, expected.codes.get(made.value))
+        want, made = decoded(d, expected.values), theirs.get(d.name)
+        found = [] if made is None else [result.values.get(v, expected.codes.get(v)) for v in made.values]
+        integers = [np.asarray(x) for x in found if x is not None]
         compared += want.size
         try:
-            got = None if made is None or integers is None else decode(made, np.asarray(integers))
+            got = None if made is None or len(integers) < len(found) else decode(made, *integers)
         except Exception as error:  # a damaged decoding may be of another shape or kind
             return {"compared": compared, "different": different, "error": f"its own decoding fails: {error!r}"}
         different += n_different(got, want)

@@ -72,12 +72,12 @@ class Halves:
                 known[name] = nodes[name].op.evaluate(*(value(s) for s in nodes[name].inputs))
             return known[name]
 
-        return {out.value: value(out.value) for out in self.graph.outputs}
+        return {name: value(name) for name in self.graph.decoded()}
 
     @cached_property
     def signal(self) -> Mapping[str, float]:
         """The varying part of every output of the float network."""
-        names = dict.fromkeys(out.value for out in self.graph.outputs)
+        names = self.graph.decoded()
         return {name: varying([piece.real[name] for piece in self.pieces]) for name in names}
 
     def noise(self, k: int) -> float:

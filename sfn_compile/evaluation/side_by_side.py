@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from ..foundation.diagnostics import fail
 from ..foundation.options import Machine
 from ..foundation.samples import Samples, n_samples, part
 from ..frontend.reference import FloatReference, original_names
-from ..host.codec import answer, decode, encode_all
+from ..host.codec import answered, decoded, encode_all
 from ..host.model_inputs import Beginning, open_beginning
 from ..host.model_outputs import Ending, open_ending
 from ..program.network import Decoding, Program
@@ -33,6 +34,7 @@ Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
 Compute = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 SCORES = frozenset({"affine", "move", "grid", "integer", "softmax", "log_softmax", "sigmoid"})
+GATHERED = frozenset({"max_pool", "linear", "add", "mul"})  # what makes scores of whatever it reads
 PIECE = 64  # samples; a part of the meaning of the sums, so the same wherever they are made
 
 
@@ -85,10 +87,10 @@ class Pair:
         unknown = [name for name in ending.outputs if name not in want]
         if unknown:
             raise fail("SFN503", f"model.onnx has no output {unknown[0]!r}, as the network has", "", "compile again")
-        compute = self.compute or partial(run_codes, program, keep=[d.value for d in program.outputs])
+        compute = self.compute or partial(run_codes, program, keep=program.decoded())
         values = compute(encode_all(program, x))
-        answers = ending.answers({d.name: answer(d, values[d.value]) for d in program.outputs}, x, n)
-        got = {**answers, **{d.name: decode(d, values[d.value]) for d in program.outputs}}
+        answers = ending.answers({d.name: answered(d, values) for d in program.outputs}, x, n)
+        got = {**answers, **{d.name: decoded(d, values) for d in program.outputs}}
         tally = Tally(n, _scores(program, ending))
         for name, score in tally.scores.items():
             if name in want:  # a value that only constant folding made is unknown to the file
@@ -126,7 +128,7 @@ class Build:
 
 def simulator(program: Program, machine: Machine) -> Compute:
     """Return the simulator of a Program's outputs as a function of its input codes."""
-    wanted = [d.value for d in program.outputs]
+    wanted = program.decoded()
     return lambda codes: run_codes(program, codes, wanted, machine.engine, machine.threads)
 
 
@@ -199,6 +201,7 @@ def _scores(program: Program, ending: Ending) -> dict[str, Agreement]:
 def _may_be_scores(output: Decoding) -> bool:
     """Whether the functions behind an output's integers leave it a row of scores: none, or those that classes have.
 
-    A Tanh, a clip or another curve ends what is read as values.
+    A Tanh, a clip or another curve ends what is read as values; in front of a maximum, mean or sum it says nothing.
     """
-    return all(op.kind in SCORES for op in output.host)
+    behind = takewhile(lambda op: op.kind not in GATHERED, reversed(output.host))
+    return all(op.kind in SCORES for op in behind)

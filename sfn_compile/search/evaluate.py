@@ -23,7 +23,7 @@ from ..foundation.diagnostics import CompileError, fail
 from ..foundation.options import Options
 from ..foundation.samples import Samples, n_samples, part
 from ..frontend import LoadedModel
-from ..host.codec import decode, encode_all
+from ..host.codec import decoded, encode_all
 from ..host.model_outputs import ending_of
 from ..passes.mapping.correct_bias import MAX_SAMPLES
 from ..program.network import Decoding, Program
@@ -187,7 +187,7 @@ def measured(program: Program, held: Held, threads: int | None = None) -> Measur
         values = run_codes(program, encode_all(program, part(held.data.x, piece)), threads=threads)
         fired += cost.spikes(program, values)
         operations += cost.synops(program, values)
-        got = {d.name: decode(d, values[d.value]) for d in program.outputs}
+        got = {d.name: decoded(d, values) for d in program.outputs}
         for name, score in sums.items():
             score.add(held.want[name][piece], got[name])
         want = held.want[first.name][piece]

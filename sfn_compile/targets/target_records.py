@@ -21,8 +21,8 @@ FILE = "targets.json"
 class TargetRecord:
     """One target of a build.
 
-    ``made_from``: digest of the Program before it was legalised; ``digest``: of the legal one. ``outputs``: the value
-    of the legal Program that holds each output, by the output's name.
+    ``made_from``: digest of the Program before it was legalised; ``digest``: of the legal one. ``outputs``: what every
+    value that outputs are decoded from is called in the legal Program, by its name in the other.
     """
 
     name: str
@@ -34,20 +34,26 @@ class TargetRecord:
 
 def write_records(program: Program, builds: Iterable[TargetBuild], folder: Path) -> None:
     """Write ``targets.json`` of the targets that were made from ``program``."""
-    targets = {made.name: _row(made) for made in builds}
+    targets = {made.name: _row(program, made) for made in builds}
     build_folder.write_json(folder / FILE, {"program": program_files.digest(program), "targets": targets})
 
 
-def _row(made: TargetBuild) -> dict[str, Any]:
+def _row(program: Program, made: TargetBuild) -> dict[str, Any]:
     placed = [
         {"name": p.name, "shards": [[s.core, s.start, s.stop] for s in p.shards]} for p in made.placement.placed
     ]  # fmt: skip
-    return {"digest": made.digest, "outputs": output_values(made.program), "placement": placed}
+    return {"digest": made.digest, "outputs": held_values(program, made.program), "placement": placed}
 
 
-def output_values(program: Program) -> dict[str, str]:
-    """Return the value that holds each output, by the output's name."""
-    return {d.name: d.value for d in program.outputs}
+def held_values(program: Program, legal: Program) -> dict[str, str]:
+    """Return what every value that outputs are decoded from is called in the legal Program, by its name before.
+
+    Nothing where the two do not have the same outputs.
+    """
+    ours, theirs = ([(d.name, i, v) for d in p.outputs for i, v in enumerate(d.values)] for p in (program, legal))
+    if [row[:2] for row in ours] != [row[:2] for row in theirs]:
+        return {}
+    return {before: now for (_, _, before), (_, _, now) in zip(ours, theirs, strict=True)}
 
 
 def read_record(folder: Path, name: str, program: Program) -> TargetRecord:
@@ -60,7 +66,7 @@ def read_record(folder: Path, name: str, program: Program) -> TargetRecord:
     row = found["targets"].get(name)
     if row is None:
         raise fail("SFN503", f"{FILE} says nothing of target {name}", str(folder), "compile again")
-    if row["outputs"].keys() != output_values(program).keys():
+    if row["outputs"].keys() != set(program.decoded()):
         raise fail("SFN503", f"{FILE}: target {name} has other outputs than the Program", str(folder), "compile again")
     return TargetRecord(name, found["program"], row["digest"], row["outputs"], _placement(row["placement"], folder))
 
