@@ -33,7 +33,7 @@ from ..simulator.run import run_codes
 from ..targets import backend, target_options
 from ..targets.legalize import check_widths, legalize
 from .evaluate import compare
-from .quality import outputs_of, quality_warnings
+from .quality import quality_of
 
 Array = NDArray[Any]
 
@@ -78,8 +78,7 @@ def build(
     options, accuracy = done.options, _required_accuracy(done, progress)
     with replacing(out, force, in_use) as folder:
         with timed(done.seconds, "report"):
-            report = {**_write_common(done, folder, progress), **outputs_of(done, progress), **accuracy, **found}
-            report["warnings"] += [w.as_dict() for w in quality_warnings(report)]
+            report = {**_write_common(done, folder, progress), **quality_of(done, progress), **accuracy, **found}
         refusals: dict[str, CompileError] = {}
         for name, target in backends.items():
             with timed(done.seconds, f"emit {name}"):
@@ -181,15 +180,16 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
         "totals": measure.totals(measured.layers),
         "attention": measured.attention,
         "energy": measured.energy,
-        "calibration": {
-            "samples": n_samples(x),
-            "inputs": likeness.input_facts(done.program, x) if done.is_calibrated else {},
-        },
+        "calibration": {"samples": n_samples(x), "inputs": _inputs_then(done)},
         "measured_on": {"samples": min(n_samples(x), MEASURED_SAMPLES), "data": done.calibration.source},
         "options": done.options.as_dict(),
-        "warnings": [w.as_dict() for w in done.warnings],
         "targets": {},
     }
+
+
+def _inputs_then(done: Compilation) -> dict[str, Any]:
+    """Return what data is compared with later; nothing where the network states all levels and none was chosen."""
+    return likeness.input_facts(done.program, done.calibration.x) if done.is_calibrated else {}
 
 
 def _golden(program: Program, codes: dict[str, Array]) -> dict[str, Array]:
