@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ..foundation.codes import CODES
@@ -17,6 +17,7 @@ from ..report.units import decibel, energy, gained, ratio
 
 if TYPE_CHECKING:
     from ..commands.build import Built
+    from ..commands.check import Checked
 
 
 class _Printer(RichConsole):
@@ -39,7 +40,8 @@ class Console:
     def progress(self) -> Iterator[Callable[[str, int, int], None]]:
         """Yield a function ``(stage, done, total)`` that draws a progress bar where there is a terminal."""
         shown = not self.quiet and sys.stderr.isatty()
-        columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                   TimeRemainingColumn())  # fmt: skip
         with Progress(*columns, console=RichConsole(stderr=True), disable=not shown, transient=True) as bar:
             tasks: dict[str, Any] = {}
 
@@ -49,6 +51,21 @@ class Console:
                 bar.update(tasks[stage], completed=done)
 
             yield update
+
+    def check(self, found: Checked) -> None:
+        """Print every node's state, the counts, the host's parts, and which targets fit."""
+        for label, state in found.nodes:
+            self.out.print(f"{state:8} {label}", markup=False, soft_wrap=True)
+        count = found.coverage
+        constant = count["nodes"] - len(found.nodes)
+        also = f" ({constant} of them are constants)" if constant > 0 else ""
+        self.out.print(f"{count['mapped']} of {count['nodes']} nodes can be mapped{also}")
+        for line in host_lines(found.head, found.tail):
+            self.out.print(line, markup=False, soft_wrap=True)
+        for name in found.targets_ok:
+            self.out.print(f"target {name}: fits")
+        if not found.problems:
+            self.out.print(f"known at compile time only: {found.open}")
 
     def build(self, built: Built) -> None:
         """Print the layers, the totals, and where the files are."""
@@ -70,8 +87,8 @@ class Console:
         self.out.print(_energy_table(report["energy"]["totals"]))
         for line in _warning_lines(report["layers"]):
             self.out.print(line)
-        if report["host_tail"] is not None:
-            self.out.print(tail_line(report["host_tail"]))
+        for line in host_lines(report["host_head"], report["host_tail"]):
+            self.out.print(line)
         for name, target in report["targets"].items():
             state = "refused" if "refused" in target else f"{target['files']} files, {target['bytes'] / 1e6:.2f} MB"
             self.out.print(f"target {name:5} {state}")
@@ -200,6 +217,20 @@ def _correction_line(row: Mapping[str, Any]) -> str:
     first, then = decibel(before), decibel(after, unit=" dB")
     changed = f"from {first} to {then}" if decibel(before, unit=" dB") != then else f"as before, {then}"
     return f"{what}{sites}: outputs {changed}"
+
+
+def host_lines(head: Mapping[str, Any] | None, tail: Mapping[str, Any] | None) -> list[str]:
+    """Return what the host computes around the network, a line for each part."""
+    return [line(part) for line, part in ((head_line, head), (tail_line, tail)) if part is not None]
+
+
+def head_line(head: Mapping[str, Any]) -> str:
+    """Return the line that says what the host computes before the network, and what that costs a sample."""
+    cut, nodes = ", ".join(repr(c["name"]) for c in head["cut"]), head["nodes"]
+    counts = [f"{head[key]:,} {what}" for key, what in (("macs", "multiply-accumulates"), ("numbers", "numbers"))
+              if head[key] is not None]  # fmt: skip
+    cost = f" ({', '.join(counts)} per sample)" if counts else ""
+    return f"{len(nodes)} nodes run on the host before the network, up to {cut}{cost}: {_first_of(nodes)}"
 
 
 def tail_line(tail: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ found by halving; if one layer before it added most of that error, it is that on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from ..foundation.samples import part
 from ..frontend import load_model
 from ..graph.graph import Graph
 from ..host.codec import encode_all
+from ..host.model_inputs import open_beginning
 from ..passes.mapping.split_digits import SplitDigits
 from ..program.network import Normalization, Population, Program, SecondDigit, Step
 from ..report.likeness import data_warnings, read_report
@@ -64,6 +65,7 @@ def bisect(
         raise fail("SFN605", f"--limit {limit}; it must be a number of decibels")
     manifest, program = build_folder.open_build(folder, "model", "scales", "report")
     found = load_data(data, build_folder.model_inputs(manifest))
+    found = replace(found, x=open_beginning(folder, manifest).samples(found.x))
     warnings = data_warnings(folder, program, found.x)
     with single_threaded_blas():
         halves = _halves(folder, manifest, program, subset(found, samples or DEFAULT_SAMPLES, seed))
@@ -81,7 +83,7 @@ def _halves(folder: Path, manifest: Mapping[str, Any], program: Program, data: D
     unit = build_folder.load_scales(folder, manifest)
     check_scales(unit, program)
     _check_same(graph, program, unit, folder)
-    runner = FloatRunner(graph, folder / "model.onnx", loaded.batch)
+    runner = FloatRunner(graph, folder / "model.onnx", loaded.batch, loaded.input_names)
     size = sum(int(np.prod(t.shape)) for t in graph.types().values())
     x = part(data.x, slice(max(1, HELD // size)))
     pieces, start = [], 0
@@ -107,8 +109,9 @@ def _float_network(folder: Path, manifest: Mapping[str, Any]) -> tuple[Any, Grap
     """Return the model of a build, read again, and its structure as compile made it."""
     shapes = {i.name: (1, *i.shape) for i in build_folder.model_inputs(manifest)}
     try:
-        loaded, graph = read_network(load_model(folder / "model.onnx", shapes))
-        return loaded, structured(graph, options_of(manifest))
+        options = options_of(manifest)
+        loaded, graph = read_network(load_model(folder / "model.onnx", shapes), options.start, options.end)
+        return loaded, structured(graph, options)
     except CompileError as error:
         raise fail("SFN505", str(error), str(folder / "model.onnx"), "compile again") from error
 

@@ -22,7 +22,8 @@ from ..foundation.options import Options
 from ..foundation.samples import ModelInput, n_samples, part
 from ..foundation.version import __version__
 from ..frontend.load import external_files
-from ..host import model_outputs
+from ..frontend.reference import OPTIMIZATION
+from ..host import model_inputs, model_outputs
 from ..host.codec import encode_all
 from ..program.network import Program
 from ..report import likeness, measure, page
@@ -154,9 +155,7 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
     for name in external_files(done.loaded.model):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         build_folder.copy_file(done.loaded.path.parent / name, folder / name)
-    tail = done.loaded.tail
-    if tail is not None:
-        (folder / model_outputs.FILE).write_bytes(tail.model)
+    _write_host(done, folder)
     x = done.calibration.x
     values = done.program.values()
     size = sum(int(np.prod(v.shape)) for v in values.values())
@@ -167,12 +166,9 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
     measured = measure.layers(done.graph, done.program, done.runner, part(x, slice(MEASURED_SAMPLES)))
     progress("measure", 1, 1)
     return {
-        "coverage": {
-            "nodes": done.loaded.n_nodes,
-            "mapped": done.loaded.n_nodes - len(tail.nodes if tail else ()),
-            "host": len(tail.nodes) if tail else 0,
-        },
-        "host_tail": model_outputs.facts(done.loaded.output_names, tail),
+        "coverage": done.loaded.coverage(),
+        **_host_facts(done),
+        "import": {"ties": done.ties},
         "encoder": [op.kind for e in done.program.inputs for op in e.host],
         "decoder": [op.kind for d in done.program.outputs for op in d.host],
         "layers": measured.layers,
@@ -190,6 +186,20 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
 def _inputs_then(done: Compilation) -> dict[str, Any]:
     """Return what data is compared with later; nothing where the network states all levels and none was chosen."""
     return likeness.input_facts(done.program, done.calibration.x) if done.is_calibrated else {}
+
+
+def _write_host(done: Compilation, folder: Path) -> None:
+    """Write what the host computes before and behind the network."""
+    for file, model in ((model_inputs.FILE, done.loaded.head), (model_outputs.FILE, done.loaded.tail)):
+        if model is not None:
+            (folder / file).write_bytes(model.model)
+
+
+def _host_facts(done: Compilation) -> dict[str, Any]:
+    """Return what report and manifest say of it."""
+    loaded = done.loaded
+    return {"host_head": model_inputs.facts(loaded.head),
+            "host_tail": model_outputs.facts(loaded.output_names, loaded.tail)}  # fmt: skip
 
 
 def _golden(program: Program, codes: dict[str, Array]) -> dict[str, Array]:
@@ -230,11 +240,12 @@ def _facts(done: Compilation) -> dict[str, Any]:
         "format": done.program.format,
         "model": {"name": done.loaded.path.name, "sha256": done.loaded.sha256, **_input_facts(done.loaded.inputs),
                   "batch": done.loaded.batch},
-        "host_tail": model_outputs.facts(done.loaded.output_names, done.loaded.tail),
+        **_host_facts(done),
         "calibration": {"source": done.calibration.source, "sha256": done.calibration.sha256,
                         "samples": len(done.calibration)},
         "versions": {"sfnc": __version__, "numpy": np.__version__, "onnx": onnx.__version__,
-                     "onnxruntime": onnxruntime.__version__, "python": platform.python_version()},
+                     "onnxruntime": onnxruntime.__version__,
+                     "graph_optimization": OPTIMIZATION, "python": platform.python_version()},
         "options": done.options.as_dict(),
     }  # fmt: skip
 

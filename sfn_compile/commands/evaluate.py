@@ -12,14 +12,15 @@ from ..evaluation.side_by_side import PIECE, Build, Compute, Pair, Progress, mea
 from ..evaluation.spread import spread
 from ..files import build_folder, sealed
 from ..files.sample_files import load_data
-from ..foundation.diagnostics import fail
+from ..foundation.diagnostics import Diagnostic, fail
 from ..foundation.options import ONE_PROCESS, Machine, check_choice
 from ..foundation.samples import Samples, by_name, n_samples
 from ..frontend.reference import FloatReference
 from ..host.codec import answer, encode_all
+from ..host.model_inputs import open_beginning
 from ..host.model_outputs import Ending, named, open_ending
 from ..program.network import Program
-from ..report.likeness import data_warnings
+from ..report import likeness
 from ..simulator.run import run_codes
 from ..targets import backend
 from ..targets.backend import RunRequest
@@ -43,6 +44,7 @@ def run_build(
     manifest, program = build_folder.open_build(folder, *_used(folder, on))
     ending = open_ending(folder, manifest, program)
     x = load_data(data, build_folder.model_inputs(manifest)).x
+    x = open_beginning(folder, manifest).samples(x)
     values = _execute(program, folder, on, encode_all(program, x), codes, time_limit, machine)
     if codes:
         return dict(values)
@@ -104,11 +106,18 @@ def evaluate(
         result = spread(build, found.x, labels, machine, progress)
     else:
         result = measure(pair, found.x, labels, progress, PIECE if on == "sim" else PIECE_ELSEWHERE)
-    result["warnings"] = [w.as_dict() for w in data_warnings(folder, program, found.x)]
+    result["warnings"] = [w.as_dict() for w in _warnings(folder, manifest, program, found.x)]
     result["on"] = on
     result["data"] = {"source": found.source, "sha256": found.sha256, "samples": len(found), "seed": seed}
     build_folder.write_json(folder / "eval.json", result)
     return result
+
+
+def _warnings(folder: Path, manifest: Mapping[str, Any], program: Program, x: Samples) -> list[Diagnostic]:
+    """Return what to say of the data; a head computes no more of them than are looked at."""
+    beginning = open_beginning(folder, manifest)
+    some = x if beginning.head is None else likeness.spaced(x, likeness.LOOKED_AT)
+    return likeness.data_warnings(folder, program, beginning.samples(some))
 
 
 def _computer(program: Program, folder: Path, on: str, time_limit: float) -> Compute:

@@ -9,6 +9,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ..compiler.compilation import silent
+from ..compiler.draft import Progress
 from ..files import build_folder, program_files, sealed
 from ..files.build_checks import REPORT, check_form, check_golden, check_manifest
 from ..files.sample_files import load_data
@@ -17,6 +19,7 @@ from ..foundation.options import ONE_PROCESS, Machine, check_choice
 from ..foundation.samples import Samples, n_samples, part
 from ..foundation.version import __version__
 from ..host.codec import encode_all
+from ..host.model_inputs import open_beginning
 from ..program.network import Program
 from ..simulator.run import run_codes
 from .target_proof import Expected, n_different, not_executed, prove
@@ -36,7 +39,7 @@ class Proof:
 
 def verify(
     folder: Path, data: Path | None = None, samples: int | None = None, on: Sequence[str] | None = None,
-    seed: int = 0, time_limit: float = 1800.0, machine: Machine = ONE_PROCESS,
+    seed: int = 0, time_limit: float = 1800.0, machine: Machine = ONE_PROCESS, progress: Progress = silent,
 ) -> Proof:  # fmt: skip
     """Return the proof for the targets ``on`` (default: all that the build holds) and write ``proof.json``.
 
@@ -60,9 +63,13 @@ def verify(
         "data": str(data.name) if data else "golden inputs", "targets": {},
     }, broken)  # fmt: skip
     if sealed.MANIFEST not in odd and not set(sealed.changed(folder, manifest, *NEEDED)) & odd:
+        progress("simulator", 0, 1)
         expected = _expected(folder, manifest, data, samples, machine, proof)
+        progress("simulator", 1, 1)
         for name in chosen:
+            progress(name, 0, 1)
             _add(name, folder, expected, proof, time_limit)
+            progress(name, 1, 1)
     if not chosen:
         proof.problems.append(Diagnostic("SFN507", "no target was asked for", str(folder), "leave --on out"))
     proof.document["proved"] = not proof.problems
@@ -113,7 +120,7 @@ def _contradictions(folder: Path, manifest: Mapping[str, Any], program: Program)
         found.append("it states another sha256 of the model than of model.onnx")
     if manifest.get("format") != program.format:
         found.append(f"it states format {manifest.get('format')!r}, program.json format {program.format}")
-    found += [f"it states other {key} than report.json" for key in ("options", "host_tail")
+    found += [f"it states other {key} than report.json" for key in ("options", "host_head", "host_tail")
               if report.get(key) != manifest.get(key)]  # fmt: skip
     refused = {name for name, row in dict(report.get("targets", {})).items() if "refused" in row}
     lacking = set(manifest["options"]["targets"]) - refused - set(sealed.held_targets(manifest))
@@ -130,7 +137,8 @@ def _inputs(
         if not n:
             raise fail("SFN507", "golden.npz holds no sample", str(folder), "compile again")
         return part(x, slice(n)), part(golden, slice(n))
-    return load_data(data, build_folder.model_inputs(manifest), samples or DEFAULT_SAMPLES, seed).x, None
+    found = load_data(data, build_folder.model_inputs(manifest), samples or DEFAULT_SAMPLES, seed)
+    return open_beginning(folder, manifest).samples(found.x), None
 
 
 def _check_golden(golden: Mapping[str, Array], expected: Mapping[str, Array], proof: Proof) -> None:

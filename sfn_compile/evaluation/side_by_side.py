@@ -22,6 +22,7 @@ from ..foundation.options import Machine
 from ..foundation.samples import Samples, n_samples, part
 from ..frontend.reference import FloatReference, original_names
 from ..host.codec import answer, decode, encode_all
+from ..host.model_inputs import Beginning, open_beginning
 from ..host.model_outputs import Ending, open_ending
 from ..program.network import Decoding, Program
 from ..simulator.run import run_codes
@@ -64,6 +65,7 @@ class Pair:
     reference: FloatReference
     ending: Ending
     compute: Compute | None = None
+    beginning: Beginning = field(default_factory=Beginning)
 
     def read_labels(self, given: Array | None, x: Samples, where: str) -> Labels | None:
         """Return the labels of the samples ``x``, understood beside the first output. Raises SFN307."""
@@ -79,7 +81,7 @@ class Pair:
     def tally(self, x: Samples, labels: Labels | None) -> Tally:
         """Return what the samples ``x`` add, and their ``labels`` where given. Raises SFN106."""
         program, ending, n = self.program, self.ending, n_samples(x)
-        want = self.reference.run(x, ending.each)
+        want, x = self.reference.run(x, ending.each), self.beginning.samples(x)
         unknown = [name for name in ending.outputs if name not in want]
         if unknown:
             raise fail("SFN503", f"model.onnx has no output {unknown[0]!r}, as the network has", "", "compile again")
@@ -118,7 +120,8 @@ class Build:
         names = [i.name for i in build_folder.model_inputs(self.manifest)]
         batch, model = self.manifest["model"]["batch"], self.folder / "model.onnx"
         reference = reference_of(model, names, batch, [d.name for d in self.program.outputs], ending, float_threads)
-        return Pair(self.program, reference, ending, compute or simulator(self.program, machine))
+        compute = compute or simulator(self.program, machine)
+        return Pair(self.program, reference, ending, compute, open_beginning(self.folder, self.manifest))
 
 
 def simulator(program: Program, machine: Machine) -> Compute:

@@ -182,6 +182,18 @@ class Options(Selection):
         choices=THRESHOLDS)
     timesteps: int = option(1, "Only 1 exists.", "hardware", metavar="N")
 
+    start: tuple[str, ...] = option(
+        (), "Tensors of the ONNX graph at which the network starts; what is before runs on the host.", "input",
+        flags=("--from",), metavar="NAME,...", read=read_names, accepts="str | Sequence[str]",
+        unset="at the inputs, or behind what only the host can compute",
+        note="Called `start` in Python. `host_head.onnx` holds what is before; any operator may, layers too.")
+    end: tuple[str, ...] = option(
+        (), "Tensors of the ONNX graph at which the network ends; what is behind runs on the host.", "input",
+        flags=("--to",), metavar="NAME,...", read=read_names, accepts="str | Sequence[str]",
+        unset="at the outputs, or before what only the host can compute",
+        note="Called `end` in Python. `host_tail.onnx` holds what is behind, so `run` and `eval` still answer with the "
+        "whole model's outputs.")
+
     targets: tuple[str, ...] = option(
         ("sim",), "Targets, separated by commas (see `sfnc targets`).", "targets", flags=("--target",),
         metavar="NAME,...", read=read_names, accepts="str | Sequence[str]",

@@ -19,6 +19,7 @@ from ..files.file_kinds import Kind, kind_of
 from ..files.sample_files import file_sha256
 from ..foundation.diagnostics import CompileError, Diagnostic, fail
 from ..foundation.samples import ModelInput
+from .head_cut import HostHead
 from .inputs import needed_values, read_inputs
 from .operators import unsupported
 from .size_limits import FoldBudget, check_input, numbers
@@ -50,11 +51,28 @@ class LoadedModel:
     batch: int | None
     n_nodes: int
     tail: HostTail | None = None
+    head: HostHead | None = None
 
     @property
     def input_names(self) -> tuple[str, ...]:
         """The names of the inputs."""
         return tuple(i.name for i in self.inputs)
+
+    @property
+    def sources(self) -> tuple[ModelInput, ...]:
+        """What network and tail may read: the inputs, and what the head hands over."""
+        return self.inputs if self.head is None else (*self.inputs, *self.head.cuts)
+
+    @property
+    def on_host(self) -> frozenset[str]:
+        """The names of the values that head and tail compute."""
+        return frozenset().union(*(part.made for part in (self.head, self.tail) if part is not None))
+
+    def coverage(self, unmapped: int = 0) -> dict[str, int]:
+        """Return how many nodes the file has, how many are mapped (constants are computed, which counts) and how many
+        head and tail hold; ``unmapped`` are refused, or read what is."""
+        host = sum(len(part.nodes) for part in (self.head, self.tail) if part is not None)
+        return {"nodes": self.n_nodes, "mapped": self.n_nodes - host - unmapped, "host": host}
 
     @property
     def output_names(self) -> tuple[str, ...]:

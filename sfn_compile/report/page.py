@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def render(
     )  # fmt: skip
 
 
+@cache
 def _environment() -> Environment:
     made = Environment(
         loader=PackageLoader("sfn_compile", "report/templates"),

@@ -71,6 +71,31 @@ def test_codes_that_a_book_does_not_have_are_not_unused():
     assert counter.unused(range(8)) == 5 / 8
 
 
+def test_codes_that_the_ladder_never_makes_are_unused():
+    counter = Counter(ValueInfo((4,), 0, 2), {})  # a staircase of three steps at a site of eight codes
+    counter.add(np.array([[0, 1, 2, 2]]))
+    assert counter.unused(range(-1, 7)) == 5 / 8
+    assert counter.over(-1, 6).tolist() == [0, 1, 1, 2, 0, 0, 0, 0]
+    assert counter.over(1, 2).tolist() == [1, 2]
+
+
+def test_values_of_sixteen_bits_are_counted():
+    codes = np.random.default_rng(0).integers(-(2**15), 2**15, (5, 2, 3))
+    codes[0, 0] = 0
+    counter = Counter(ValueInfo((2, 3), -(2**15), 2**15 - 1), {"r": np.array([[1, 2, 2]])})
+    counter.add(codes[:2])
+    counter.add(codes[2:])
+    bits = np.array([[[bin(abs(int(k))).count("1") for k in row] for row in one] for one in codes])
+    assert counter.density == (codes != 0).mean()
+    assert counter.neurons().spikes == pytest.approx(np.abs(codes).sum() / 5)
+    assert counter.synapses("r").events == pytest.approx(((codes != 0) * [1, 2, 2]).sum() / 5)
+    assert counter.synapses("r").set_bits == pytest.approx((bits * [1, 2, 2]).sum() / 5)
+    assert counter.synapse_count("r") == 10
+    assert counter.over(-(2**15), 2**15 - 1).sum() == 30
+    assert counter.share(0) == (codes == 0).mean()
+    assert counter.unused(range(-(2**15), 2**15)) == 1 - len(np.unique(codes)) / 2**16
+
+
 def healthy(**changes):
     return {
         "levels": 31,
