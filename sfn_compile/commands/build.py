@@ -36,7 +36,7 @@ from ..targets import backend, target_options
 from ..targets.target_build import TargetBuild, build_target
 from ..targets.target_records import write_records
 from .evaluate import compare
-from .quality import outputs_of, quality_warnings
+from .quality import quality_of
 
 Array = NDArray[Any]
 
@@ -81,8 +81,7 @@ def build(
     accuracy = _required_accuracy(done, progress)
     with replacing(out, force, in_use) as folder:
         with timed(done.seconds, "report"):
-            report = {**_write_common(done, folder, progress), **outputs_of(done, progress), **accuracy, **found}
-            report["warnings"] += [w.as_dict() for w in quality_warnings(report)]
+            report = {**_write_common(done, folder, progress), **quality_of(done, progress), **accuracy, **found}
         report["targets"], refusals = _write_targets(done, backends, folder)
         _write_documents(done, report, folder)
     if search is not None and state is not None and search.state is None:
@@ -214,15 +213,16 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
         "totals": measure.totals(measured.layers),
         "attention": measured.attention,
         "energy": measured.energy,
-        "calibration": {
-            "samples": n_samples(x),
-            "inputs": likeness.input_facts(done.program, x) if done.is_calibrated else {},
-        },
+        "calibration": {"samples": n_samples(x), "inputs": _inputs_then(done)},
         "measured_on": {"samples": min(n_samples(x), MEASURED_SAMPLES), "data": done.calibration.source},
         "options": done.options.as_dict(),
-        "warnings": [w.as_dict() for w in done.warnings],
         "targets": {},
     }
+
+
+def _inputs_then(done: Compilation) -> dict[str, Any]:
+    """Return what data is compared with later; nothing where the network states all levels and none was chosen."""
+    return likeness.input_facts(done.program, done.calibration.x) if done.is_calibrated else {}
 
 
 def _write_host(done: Compilation, folder: Path) -> None:

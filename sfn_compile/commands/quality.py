@@ -28,6 +28,13 @@ LEAST_OF_SCORES, LEAST_OF_NUMBERS = 6.0, BISECT_LIMIT
 MOST_LEVELS = 255
 
 
+def quality_of(done: Compilation, progress: Progress) -> dict[str, Any]:
+    """Return ``report.json``'s ``outputs``, ``kept_aside`` and ``warnings``, those of the compilation first."""
+    found = outputs_of(done, progress)
+    bad = quality_warnings({**found, "options": {"levels": done.options.levels}})
+    return {**found, "warnings": [w.as_dict() for w in (*done.warnings, *bad)]}
+
+
 def outputs_of(done: Compilation, progress: Progress) -> dict[str, Any]:
     """Return ``report.json``'s ``outputs`` and ``kept_aside``."""
     x = part(done.calibration.x, slice(MOST)) if done.aside is None else done.aside.x
