@@ -8,7 +8,8 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -167,17 +168,29 @@ def check_command(model: Path, quiet: bool, as_json: bool, **given: Any) -> int:
     targets, calib, shapes = (asked.pop(name) for name in ("targets", "calib", "input_shapes"))
     options = Options(**held_by(Options, asked))
     from ..commands.check import check
-    from .terminal import Console
+    from .plain_lines import check_lines
 
-    console = Console(quiet or as_json)
-    with console.progress() as progress:
+    with _progress(quiet or as_json) as progress:
         found = check(model, options, targets, calib, dict(shapes), progress)
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=1))
-    else:
-        console.check(found)
-        _print_problems(found.problems)
+        return found.exit_code
+    for line in () if quiet else check_lines(found):
+        click.echo(line)
+    _print_problems(found.problems)
     return found.exit_code
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Yield what draws progress; nothing is loaded to draw it where nobody would see it."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda stage, done, total: None
+        return
+    from .terminal import Console
+
+    with Console().progress() as progress:
+        yield progress
 
 
 @cli.command("run", cls=Command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as RichConsole
@@ -14,10 +14,10 @@ from rich.table import Table
 from ..foundation.codes import CODES
 from ..foundation.decibel import NO_ERROR
 from ..report.units import decibel, energy, gained, ratio
+from .plain_lines import first_of, host_lines
 
 if TYPE_CHECKING:
     from ..commands.build import Built
-    from ..commands.check import Checked
 
 
 class _Printer(RichConsole):
@@ -51,21 +51,6 @@ class Console:
                 bar.update(tasks[stage], completed=done)
 
             yield update
-
-    def check(self, found: Checked) -> None:
-        """Print every node's state, the counts, the host's parts, and which targets fit."""
-        for label, state in found.nodes:
-            self.out.print(f"{state:8} {label}", markup=False, soft_wrap=True)
-        count = found.coverage
-        constant = count["nodes"] - len(found.nodes)
-        also = f" ({constant} of them are constants)" if constant > 0 else ""
-        self.out.print(f"{count['mapped']} of {count['nodes']} nodes can be mapped{also}")
-        for line in host_lines(found.head, found.tail):
-            self.out.print(line, markup=False, soft_wrap=True)
-        for name in found.targets_ok:
-            self.out.print(f"target {name}: fits")
-        if not found.problems:
-            self.out.print(f"known at compile time only: {found.open}")
 
     def build(self, built: Built) -> None:
         """Print the layers, the totals, and where the files are."""
@@ -210,38 +195,13 @@ def _correction_line(row: Mapping[str, Any]) -> str:
         return ""
     if row.get("kept") == "before":
         return f"{one.does_not}: {row['reason']}"
-    sites = f" ({_first_of(row['sites'])})" if "sites" in row else ""
+    sites = f" ({first_of(row['sites'])})" if "sites" in row else ""
     before, after = (row[f"outputs_db_{when}"] for when in ("before", "after"))
     if before is None and after is None:
         return f"{what}{sites}"
     first, then = decibel(before), decibel(after, unit=" dB")
     changed = f"from {first} to {then}" if decibel(before, unit=" dB") != then else f"as before, {then}"
     return f"{what}{sites}: outputs {changed}"
-
-
-def host_lines(head: Mapping[str, Any] | None, tail: Mapping[str, Any] | None) -> list[str]:
-    """Return what the host computes around the network, a line for each part."""
-    return [line(part) for line, part in ((head_line, head), (tail_line, tail)) if part is not None]
-
-
-def head_line(head: Mapping[str, Any]) -> str:
-    """Return the line that says what the host computes before the network, and what that costs a sample."""
-    cut, nodes = ", ".join(repr(c["name"]) for c in head["cut"]), head["nodes"]
-    counts = [f"{head[key]:,} {what}" for key, what in (("macs", "multiply-accumulates"), ("numbers", "numbers"))
-              if head[key] is not None]  # fmt: skip
-    cost = f" ({', '.join(counts)} per sample)" if counts else ""
-    return f"{len(nodes)} nodes run on the host before the network, up to {cut}{cost}: {_first_of(nodes)}"
-
-
-def tail_line(tail: Mapping[str, Any]) -> str:
-    """Return the line that says what the host computes behind the network."""
-    cut, nodes = ", ".join(repr(name) for name in tail["cut"]), tail["nodes"]
-    return f"{len(nodes)} nodes run on the host (onnxruntime), cut at {cut}: {_first_of(nodes)}"
-
-
-def _first_of(names: Sequence[str]) -> str:
-    """Return the first four names, and how many more the report has."""
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more (report.json)" if len(names) > 4 else "")
 
 
 def _attention_table(rows: list[dict[str, Any]]) -> Table:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..compiler.compilation import calibrated, check_options, mapped, read_data, silent, structured
+from ..compiler.compilation import calibrated, check_options, mapped, read_data, silent
 from ..compiler.draft import Progress
 from ..compiler.tail_survey import survey_network
 from ..foundation.codes import CODES, EXIT_OK
@@ -22,6 +22,7 @@ from ..foundation.options import Options
 from ..frontend import LoadedModel, load_model
 from ..graph.graph import Graph
 from ..host import model_inputs, model_outputs
+from ..passes.pipeline import run_passes, structure
 from ..program.network import Program
 from ..simulator.run import single_threaded_blas
 from ..targets import backend
@@ -125,7 +126,7 @@ def _looked_at(
     few = replace(options, samples=min(options.samples or SAMPLES, SAMPLES), reconstruct=False,
                   fine_share=options.share_of_fine, digit_share=options.share_of_digits)  # fmt: skip
     if not is_mapped and calib is None:  # nothing runs the model, so that the answer is there at once
-        structured(graph, few)
+        run_passes(graph, structure(few))
         return None
     read = read_data(loaded, graph, few, calib, {})
     progress("check", 2, steps)
