@@ -24,7 +24,7 @@ from sfn_compile.program.network import (
     Transpose,
     Uniform,
 )
-from sfn_compile.testing.conformance import Builder
+from sfn_compile.testing.builder import Builder
 
 ONE = np.ones((1, 1, 1), np.int64)
 

@@ -14,6 +14,7 @@ from sfn_compile.commands.build import build
 from sfn_compile.commands.evaluate import run_build
 from sfn_compile.files import program_files
 from sfn_compile.foundation.options import Options
+from sfn_compile.simulator.edge_inputs import edge_inputs
 from sfn_compile.simulator.run import run_codes
 from sfn_compile.testing import conformance
 
@@ -86,7 +87,7 @@ def test_what_is_written_from_the_documents_imports_nothing_of_sfnc(name):
 def test_programs_of_the_conformance_suite(case, tmp_path):
     program = case.make()
     program_files.save(program, tmp_path)
-    codes = conformance.edge_inputs(program, 5)
+    codes = edge_inputs(program, 5)
     want, got = run_codes(program, codes, engine="reference"), interpreter.run(read_program(tmp_path), codes)
     assert list(want) == list(got)
     assert [name for name in want if not np.array_equal(want[name], got[name])] == []
