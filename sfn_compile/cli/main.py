@@ -17,10 +17,10 @@ import click
 
 from ..commands.request import request_of
 from ..foundation.codes import CODES, EXIT_BUG, EXIT_ENVIRONMENT, EXIT_PIPE, EXIT_USAGE
-from ..foundation.declaration import read_all
+from ..foundation.declaration import held_by, read_all
 from ..foundation.diagnostics import CompileError, Diagnostic
 from ..foundation.option_values import read_names
-from ..foundation.options import BISECT_LIMIT, Machine
+from ..foundation.options import BISECT_LIMIT, Machine, Options
 from ..foundation.version import __version__
 from .options import (
     CHECK,
@@ -39,6 +39,7 @@ from .options import (
 from .standard_streams import silence, silence_closed
 
 FILE = click.Path(path_type=Path)
+AT_THE_END = "SFN407"  # what a build tells of its quality stands behind its table
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -147,35 +148,34 @@ def compile_command(model: Path, output: Path | None, quiet: bool, as_json: bool
     if as_json:
         _print_json({"output": str(out), **built.report})
     else:
-        _print_problems([Diagnostic(w["code"], w["what"], w["where"], w["fix"]) for w in built.report["warnings"]])
+        said = [Diagnostic(w["code"], w["what"], w["where"], w["fix"]) for w in built.report["warnings"]]
+        _print_problems([w for w in said if w.code != AT_THE_END])
         console.build(built)
+        _print_problems([w for w in said if w.code == AT_THE_END])
     for error in built.refusals.values():
         _print_problems(list(error.diagnostics), as_json)
     return next((e.exit_code for e in built.refusals.values()), 0)
 
 
-@cli.command("check", cls=TargetsCommand)
+@cli.command("check", cls=TargetsCommand, panels=panels())
 @click.argument("model", type=FILE)
-@takes(*CHECK, JSON)
+@takes(*CHECK, QUIET, JSON, grouped=True)
 @_guarded
-def check_command(model: Path, as_json: bool, **given: Any) -> int:
-    """Say what would be mapped or refused, and why; converts nothing."""
-    from ..commands.check import check
-
+def check_command(model: Path, quiet: bool, as_json: bool, **given: Any) -> int:
+    """Say what compile would map or refuse, and why; converts nothing."""
     asked = read_all(CHECK, given)
-    found = check(model, asked["targets"], asked["input_shapes"], asked["target_options"])
+    targets, calib, shapes = (asked.pop(name) for name in ("targets", "calib", "input_shapes"))
+    options = Options(**held_by(Options, asked))
+    from ..commands.check import check
+    from .terminal import Console
+
+    console = Console(quiet or as_json)
+    with console.progress() as progress:
+        found = check(model, options, targets, calib, dict(shapes), progress)
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=1))
     else:
-        for label, state in found.nodes:
-            click.echo(f"{state:8} {label}")
-        click.echo(f"{found.n_ok} of {len(found.nodes)} nodes can be mapped")
-        if found.tail is not None:
-            from .terminal import tail_line
-
-            click.echo(tail_line(found.tail))
-        for name in found.targets_ok:
-            click.echo(f"target {name}: fits")
+        console.check(found)
         _print_problems(found.problems)
     return found.exit_code
 
@@ -218,12 +218,13 @@ def verify_command(
     from ..commands.verify import verify
     from .terminal import Console
 
-    targets = None if on is None else read_names(on)
-    proof = verify(build_folder, data, samples, targets, seed, time_limit, Machine(**machine))
+    targets, console = None if on is None else read_names(on), Console(quiet or as_json)
+    with console.progress() as progress:
+        proof = verify(build_folder, data, samples, targets, seed, time_limit, Machine(**machine), progress)
     if as_json:
         _print_json(proof.document)
     else:
-        Console(quiet).proof(proof.document)
+        console.proof(proof.document)
     _print_problems(proof.problems, as_json)
     return max((CODES[d.code].exit_code for d in proof.problems), key=lambda c: (c == 1, c), default=0)
 

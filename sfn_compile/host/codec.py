@@ -50,6 +50,7 @@ def prepare(encoding: Encoding | Any, x: Array) -> Array:
     Like those of :func:`decode` they begin with an array in C order: the order in which a sum adds its terms, and so
     its last digit, depends on how an array lies in memory.
     """
+    x = np.asarray(x)  # of samples that stay in their file
     if encoding.host:
         x = np.ascontiguousarray(x)
     for op in encoding.host:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from typing_extensions import assert_never
 
 from ..calibration.collect import FloatRunner
-from ..foundation.decibel import decibel
+from ..foundation.decibel import Varying, decibel, squares, why_none
 from ..foundation.samples import Samples, n_samples, part
 from ..graph.graph import Graph, Levels, Node
 from ..graph.ops import Layer, Normalize, stages
@@ -33,6 +33,8 @@ AT_A_TIME = 8  # samples that the simulator computes together, where the float n
 BLOCK = 4096  # numbers whose squares are added in their own type
 MOST_CODES = 1024  # of a value with more codes they are not counted per class of elements
 MOST_TOGETHER = 2**17  # of a value with more (a readout; stored integers have 16 bits) they are not counted one by one
+NO_LEVELS = "it has no levels"
+NO_NUMBERS = "the float network has no such numbers"
 HALF = 0.5 * (1 + 1e-9)  # of a step, and what float64 rounds
 MEASURES = ("events", "spikes", "set_bits")
 
@@ -153,30 +155,33 @@ class Counter:
 
 @dataclass
 class Error:
-    """Sums of squares of one value: its signal, the error of its own levels, that of its integers in the network.
+    """Sums of squares of one value: its signal about the mean, the error of its own levels, that of its integers in the
+    network.
 
     ``beyond``: values past the last code by more than half a step, of ``n``.
     """
 
-    signal: float = 0.0
+    signal: Varying = field(default_factory=Varying)
     here: float = 0.0
     accumulated: float = 0.0
     beyond: int = 0
     n: int = 0
+    has_levels: bool = False
 
     def add(self, real: Array, codes: Array, step: Array, levels: Levels | None) -> None:
         """Add some samples: real values, the network's integers, real units per integer."""
         if levels is None or levels.imported:  # there an error may be as small as the rounding of float32
             real = real.astype(np.float64)
         step = np.asarray(step, real.dtype)
-        self.signal += _squares(real)
-        self.accumulated += _squares(np.multiply(codes, step, dtype=real.dtype) - real)
+        self.signal.add(real.reshape(len(real), 1, -1))
+        self.accumulated += squares(np.multiply(codes, step, dtype=real.dtype) - real)
+        self.has_levels = levels is not None
         if levels is None or levels.imported:  # stated levels are the network, not an error
             return
         ideal = levels.nearest(real / step)
         error = ideal * step
         error -= real
-        self.here += _squares(error)
+        self.here += squares(error)
         self.n += real.size
         half = step * step.dtype.type(HALF)
         self.beyond += int(np.count_nonzero((error < -half) & (ideal == levels.hi)))
@@ -185,18 +190,15 @@ class Error:
 
     def row(self) -> dict[str, Any]:
         """Return what is reported."""
-        return {
-            "sqnr_db": decibel(self.signal, self.here), "sqnr_accumulated_db": decibel(self.signal, self.accumulated),
-            "beyond": self.beyond / self.n if self.n else 0.0,
-        }  # fmt: skip
-
-
-def _squares(x: Array) -> float:
-    """Return the sum of squares; of float32 numbers by BLAS, some thousand in float32 at a time."""
-    flat = x.reshape(-1)
-    blocks = flat[: len(flat) // BLOCK * BLOCK].reshape(-1, BLOCK)
-    rest = flat[blocks.size :]
-    return float(np.einsum("ij,ij->i", blocks, blocks).sum(dtype=np.float64) + np.dot(rest, rest))
+        signal = self.signal.signal
+        noises = {"sqnr_db": self.here, "sqnr_accumulated_db": self.accumulated}
+        why = {name: why_none(signal, noise) for name, noise in noises.items() if why_none(signal, noise)}
+        if not self.has_levels:  # a readout rounds nothing
+            why["sqnr_db"] = NO_LEVELS
+        if not self.signal.n:
+            why = dict.fromkeys(noises, NO_NUMBERS)
+        found = {name: decibel(signal, noise) for name, noise in noises.items()}
+        return {**found, "beyond": self.beyond / self.n if self.n else 0.0, **({"reasons": why} if why else {})}
 
 
 @dataclass
@@ -217,6 +219,7 @@ class Seen:
             "saturation": counter.share(*at_end) if at_end and counter.counted else 0.0,
             "histogram": counter.over(levels.lo, levels.hi).tolist() if levels is not None else [],
             "unused": 0.0 if levels is None else counter.unused(levels.codes),
+            "stated": levels is not None and levels.imported,
             **(counter.neurons().as_dict() if levels is not None else dict.fromkeys(MEASURES, 0.0)),
         }  # fmt: skip
 

@@ -20,7 +20,7 @@ from ..foundation.codes import CODES
 from ..foundation.diagnostics import fail
 from . import charts
 from .likeness import read_report
-from .units import decibel, energy, number, percent, ratio
+from .units import decibel, energy, gained, number, percent, ratio
 
 FILE = "report.html"
 LATER = ("eval", "proof", "bisect")  # commands whose documents are shown once they are there
@@ -82,7 +82,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
     )
     made.filters |= {"energy": energy, "number": number, "percent": percent, "decibel": decibel, "ratio": ratio,
-                     "bar": lambda share: Markup(charts.bar(share))}  # fmt: skip
+                     "gained": gained, "bar": lambda share: Markup(charts.bar(share))}  # fmt: skip
     return made
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..files import program_files
 from ..program.network import (
     ADAPTIVE,
     Normalization,
@@ -27,7 +26,7 @@ from ..simulator.edge_inputs import edge_inputs
 from ..simulator.run import run_codes
 from ..targets import target_options
 from ..targets.backend import Backend, RunRequest, RunResult
-from ..targets.legalize import check_widths, legalize
+from ..targets.target_build import build_target
 from .cases import (
     concat,
     conv1d,
@@ -114,15 +113,12 @@ SEVERAL_INPUTS: tuple[Case, ...] = tuple(Case(f.__name__, f) for f in (two_input
 def check(backend: Backend, case: Case, folder: Path, options: Mapping[str, Any] | None = None) -> RunResult:
     """Emit, reload and run one case; raise AssertionError at the first integer that differs from the simulator.
 
+    CompileError is raised where the target refuses it, with SFN901 where its files do not read back as the network.
+
     ``options``: those of the target, by their own names; the others have their defaults.
     """
-    program = legalize(case.make(), backend.name, backend.capabilities)
-    check_widths(program, backend.name, backend.capabilities)
     defaults = {o.name: o.default for o in target_options.declared(backend.name)}
-    backend.emit(program, folder, {**defaults, **(options or {})})
-    assert program_files.digest(backend.reload(folder)) == program_files.digest(program), (
-        f"{case}: reload is not the inverse"
-    )
+    program = build_target(case.make(), backend, {**defaults, **(options or {})}, folder).program
     inputs = edge_inputs(program)
     golden = run_codes(program, inputs, engine="reference")
     result = backend.run(folder, RunRequest(inputs, golden))

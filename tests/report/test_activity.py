@@ -97,7 +97,19 @@ def test_values_of_sixteen_bits_are_counted():
 
 
 def healthy(**changes):
-    return {"levels": 31, "beyond": 0.004, "dead": 3, "channels": 16, "unused": 0.1, "kind": "uniform", **changes}
+    return {
+        "levels": 31,
+        "beyond": 0.004,
+        "dead": 3,
+        "channels": 16,
+        "unused": 0.1,
+        "kind": "uniform",
+        "lo": 0,
+        "hi": 31,
+        "histogram": [9] * 12 + [0] * 20,
+        "stated": False,
+        **changes,
+    }
 
 
 def test_a_healthy_layer_is_not_warned_of():
@@ -115,7 +127,9 @@ def test_each_sign_has_its_code(changes, code):
 
 
 @pytest.mark.parametrize("changes", [{"levels": None}, {"kind": "input", "unused": 0.9}, {"levels": 3, "unused": 0.6},
-                                     {"levels": 3, "beyond": 0.05}, {"dead": 1, "channels": 1}])  # fmt: skip
+                                     {"levels": 3, "beyond": 0.05}, {"dead": 1, "channels": 1},
+                                     {"unused": 0.6, "histogram": [9, 0, 0] * 10 + [9, 1]},  # few values, all in use
+                                     {"unused": 0.6, "stated": True}, {"dead": 9, "stated": True}])  # fmt: skip
 def test_what_is_no_sign(changes):
     assert health.warnings(healthy(**changes)) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -208,8 +209,9 @@ def batch_normalization(node: OnnxNode) -> None:
         raise node.refuse(what, "give it an epsilon, or variances above 0")
     scale = gamma / np.sqrt(wide)
     column = tuple(-1 if a == axis else 1 for a in range(len(shape)))
-    offset = (beta - mean * scale).reshape(column)
-    node.result(node.affine(node.value(), scale.reshape(column), offset), node.value())
+    offset, terms = beta - mean * scale, np.abs(beta) + np.abs(mean * scale)
+    line = node.affine(node.value(), scale.reshape(column), offset.reshape(column))
+    node.result(replace(line, terms=terms.reshape(column)), node.value())
 
 
 IMPORTERS = {"Conv": conv, "Gemm": gemm, "MatMul": matmul, "BatchNormalization": batch_normalization}

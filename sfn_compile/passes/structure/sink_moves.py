@@ -40,10 +40,12 @@ class SinkMoves:
 
 def sinkable(graph: Graph) -> list[tuple[Node, int]]:
     """Return the sums with the number of the operand whose move can go behind them."""
-    users, nodes = graph.users(), graph.by_name()
+    users, nodes, types = graph.users(), graph.by_name(), graph.types()
     found = []
     for node in graph.nodes:
         if not isinstance(node.op, Add) or (graph.is_output(node.name) and users[node.name]):
+            continue
+        if len({types[s].shape for s in node.inputs}) > 1:  # a move cannot be undone on an operand that is repeated
             continue
         for side, source in enumerate(node.inputs):
             if _linear_behind_moves(source, graph, users, nodes) and _fired(node.inputs[1 - side], graph, users, nodes):
