@@ -24,7 +24,7 @@ from sfn_compile.program.network import (
     Transpose,
     Uniform,
 )
-from sfn_compile.testing.conformance import Builder
+from sfn_compile.testing.builder import Builder
 
 ONE = np.ones((1, 1, 1), np.int64)
 
@@ -323,6 +323,13 @@ def windows_of_two_maps():
     return b.build(b.fire("y", *pair, lo=-8, hi=7))
 
 
+def pool_of_one_channel():
+    """A sum of one channel of eight bits: a plain kernel, whose pairs of products must not saturate."""
+    b = Builder((1, 8, 3), lo=-128, hi=127)
+    pool = SumPool((8, 3), (8, 3), ((0, 0), (0, 0)), weight=np.full((1, 1, 1), 104))
+    return b.build(b.fire("y", Projection("x", pool), lo=-128, hi=127))
+
+
 MORE = {
     wide_rows: {"ReduceMax": 1, "ReduceSum": 2, "Div": 3, "Floor": 1, "GreaterOrEqual": 8},
     doubles: {"ReduceMax": 1, "ReduceSum": 3, "Sqrt": 1, "Floor": 4, "MatMul": 4},
@@ -339,6 +346,7 @@ MORE = {
     no_thresholds: {"QLinearConv": 1, "GreaterOrEqual": 4},
     grown_by_padding: {"QLinearConv": 2},
     windows_of_two_maps: {"QLinearConv": 2},
+    pool_of_one_channel: {"QLinearConv": 1},
     one_axis_block: {"QLinearConv": 2},
     rows_of_features: {"QLinearConv": 2, "MatMul": 0},
     even_thetas: {"Conv": 0, "QLinearConv": 3},

@@ -64,7 +64,7 @@ def _attempt(rng: random.Random) -> RandomGraph:
     dtype = rng.choices(["float32", "float16", "double"], [8, 1, 1])[0]
     family = rng.choices(list(FAMILIES), [4, 3, 2, 1, 1])[0]
     writer = Writer(rng, opset, dtype, 1 if fixed else 3, fixed)
-    values = [_begun(writer) for _ in range(rng.choices([1, 2], [5, 1])[0])]
+    values = _sources(writer, rng.choices([1, 2], [5, 1])[0])
     wanted = len(values) + rng.randint(1, 12)
     for _ in range(40):
         if len(values) < wanted:
@@ -81,9 +81,18 @@ def _attempt(rng: random.Random) -> RandomGraph:
     return RandomGraph(model, calibration, f"{family}, opset {opset}, {dtype}, batch {1 if fixed else 'free'}")
 
 
-def _begun(writer: Writer) -> Value:
-    """An input, of stored integers at times, which are cast or dequantised."""
-    shape = writer.rng.choice(SHAPES)
+def _sources(writer: Writer, n: int) -> list[Value]:
+    """The inputs; two are of one shape and meet at once."""
+    first = _begun(writer, writer.rng.choice(SHAPES))
+    if n == 1:
+        return [first]
+    second = writer.node(writer.rng.choice(["Relu", "Neg", "Sigmoid"]), _begun(writer, first.shape))
+    op = writer.rng.choice(["Add", "Mul", "Concat"])
+    return [first, second, writer.node(op, first, second, **({"axis": 1} if op == "Concat" else {}))]
+
+
+def _begun(writer: Writer, shape: tuple[int, ...]) -> Value:
+    """An input, of stored integers at times, which are cast and scaled."""
     if writer.rng.random() > 0.12:
         return writer.input(shape)
     x = writer.input(shape, writer.rng.choice(["uint8", "int8"]))

@@ -52,8 +52,11 @@ class Part:
 
     @property
     def bound(self) -> int:
-        """The largest weight with which no pair of products saturates; depthwise kernels add in 32 bits."""
-        if self.lone and self.conv.groups == self.shape[0] == len(self.conv.weight):
+        """The largest weight with which no pair of products saturates; depthwise kernels add in 32 bits.
+
+        A kernel of one channel is no depthwise one.
+        """
+        if self.lone and 1 < self.conv.groups == self.shape[0] == len(self.conv.weight):
             return LARGEST_WEIGHT
         return min(LARGEST_WEIGHT, PAIR // max(2 * self.top, 1))
 
