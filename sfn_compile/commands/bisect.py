@@ -67,7 +67,7 @@ def bisect(
     warnings = data_warnings(folder, program, found.x)
     with single_threaded_blas():
         halves = _halves(folder, manifest, program, subset(found, samples or DEFAULT_SAMPLES, seed))
-        document = _searched(halves, manifest, limit, warnings)
+        document = _searched(halves, manifest, limit, warnings, read_report(folder))
     document["data"] = {"source": found.source, "sha256": found.sha256, "seed": seed,
                         "samples": sum(len(p.codes[halves.sites[0]]) for p in halves.pieces)}  # fmt: skip
     document["warnings"] = [w.as_dict() for w in warnings]
@@ -125,7 +125,7 @@ def _check_same(graph: Graph, program: Program, unit: Mapping[str, Array], folde
 
 
 def _searched(
-    halves: Halves, manifest: Mapping[str, Any], limit: float, warnings: Sequence[Diagnostic]
+    halves: Halves, manifest: Mapping[str, Any], limit: float, warnings: Sequence[Diagnostic], said: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the document of a search."""
     noises: dict[int, float] = {0: 0.0}
@@ -139,7 +139,7 @@ def _searched(
     document: dict[str, Any] = {"limit_db": limit, "within": noise(n) <= most, "layer": None}
     if not document["within"]:
         at, is_alone = _first(noise, n, most)
-        document |= _named(halves, halves.sites[at - 1], manifest, is_alone, warnings)
+        document |= _named(halves, halves.sites[at - 1], manifest, is_alone, warnings, said)
     document["output_db"] = decibel(1.0, noises[n])
     document["probes"] = [{"spiking": k, "up_to": halves.sites[k - 1], "output_db": decibel(1.0, noises[k])}
                           for k in sorted(noises) if k]  # fmt: skip
@@ -168,18 +168,25 @@ def _first(noise: Callable[[int], float], n: int, most: float) -> tuple[int, boo
 
 
 def _named(
-    halves: Halves, name: str, manifest: Mapping[str, Any], is_alone: bool, warnings: Sequence[Diagnostic]
+    halves: Halves,
+    name: str,
+    manifest: Mapping[str, Any],
+    is_alone: bool,
+    warnings: Sequence[Diagnostic],
+    said: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return what is said of the layer where the network leaves the float model."""
     parts, step, book = halves.parts(name), halves.step(name), halves.book(name)
     kind = "input" if step is None else "layer"
     levels = 0 if book is None else int(book[-1] - book[0])
+    is_calibrated = bool(said.get("calibration", {}).get("inputs", True))  # else its levels are its own
     is_unlike = any(w.code == "SFN311" for w in warnings)
     cause = causes.cause_of(parts, levels, is_unlike)
     if not is_alone and cause != "data":
         cause = "accumulated"
-    tries = causes.advice(cause, name, kind, levels, parts, manifest["options"])
-    if manifest["calibration"]["samples"] < FEW_SAMPLES and cause != "data":
+    tries = causes.advice(cause, name, kind, levels, parts, manifest["options"],
+                          manifest["calibration"]["samples"])  # fmt: skip
+    if is_calibrated and manifest["calibration"]["samples"] < FEW_SAMPLES and cause != "data":
         tries.append(f"calibrate on more than {manifest['calibration']['samples']} samples: 512 are a good number")
     return {"layer": name, "origin": list(step.origin.nodes) if step is not None else [], "cause": cause,
             "try": tries, "levels": levels, "parts": parts.row()}  # fmt: skip

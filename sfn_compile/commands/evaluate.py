@@ -12,7 +12,7 @@ from ..evaluation.side_by_side import PIECE, Build, Compute, Pair, Progress, mea
 from ..evaluation.spread import spread
 from ..files import build_folder, sealed
 from ..files.build_checks import check_answers
-from ..files.sample_files import load_data, subset
+from ..files.sample_files import load_data
 from ..foundation.diagnostics import fail
 from ..foundation.options import ONE_PROCESS, Machine, check_choice
 from ..foundation.samples import Samples, by_name, n_samples
@@ -104,13 +104,14 @@ def evaluate(
     if machine.check().spreads and on != "sim":
         raise fail("SFN605", f"--on {on} runs in one process", fix="leave --workers and --cluster out")
     manifest, program = build_folder.open_build(folder, "model", "report", *_used(folder, on))
-    found = subset(load_data(data, build_folder.model_inputs(manifest)), samples, seed)
+    found = load_data(data, build_folder.model_inputs(manifest), samples, seed, needs_labels=True)
+    build = Build(folder, manifest, program)
+    pair = build.open(machine, None if on == "sim" else _computer(program, folder, on, time_limit))
+    labels = pair.read_labels(found.labels, found.x, found.label_place)
     if machine.spreads:
-        result = spread(Build(folder, manifest, program), found.x, found.labels, machine, progress)
+        result = spread(build, found.x, labels, machine, progress)
     else:
-        compute = None if on == "sim" else _computer(program, folder, on, time_limit)
-        pair = Build(folder, manifest, program).open(machine, compute)
-        result = measure(pair, found.x, found.labels, progress, PIECE if on == "sim" else PIECE_ELSEWHERE)
+        result = measure(pair, found.x, labels, progress, PIECE if on == "sim" else PIECE_ELSEWHERE)
     result["warnings"] = [w.as_dict() for w in data_warnings(folder, program, found.x)]
     result["on"] = on
     result["data"] = {"source": found.source, "sha256": found.sha256, "samples": len(found), "seed": seed}
@@ -131,7 +132,7 @@ def _computer(program: Program, folder: Path, on: str, time_limit: float) -> Com
 
 def compare(
     program: Program, reference: FloatReference, x: Samples | Array, labels: Array | None = None,
-    progress: Progress | None = None, ending: Ending | None = None,
+    progress: Progress | None = None, ending: Ending | None = None, where: str = "labels",
 ) -> dict[str, Any]:  # fmt: skip
     """Return the result of :func:`~.pairs.measure` for a Program that no folder holds.
 
@@ -139,4 +140,5 @@ def compare(
     """
     x = by_name(x, [e.name for e in program.inputs])
     ending = ending or Ending(tuple(d.name for d in program.outputs))
-    return measure(Pair(program, reference, ending), x, labels, progress)
+    pair = Pair(program, reference, ending)
+    return measure(pair, x, pair.read_labels(labels, x, where), progress)

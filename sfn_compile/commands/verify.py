@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..files import build_folder, program_files, sealed
 from ..files.build_checks import REPORT, check_form, check_golden, check_manifest
-from ..files.sample_files import load_data, subset
+from ..files.sample_files import load_data
 from ..foundation.diagnostics import Diagnostic, fail
 from ..foundation.options import ONE_PROCESS, Machine, check_choice
 from ..foundation.samples import Samples, n_samples, part
@@ -131,8 +131,7 @@ def _inputs(
         if not n:
             raise fail("SFN507", "golden.npz holds no sample", str(folder), "compile again")
         return part(x, slice(n)), part(golden, slice(n))
-    found = load_data(data, build_folder.model_inputs(manifest))
-    return subset(found, samples or DEFAULT_SAMPLES, seed).x, None
+    return load_data(data, build_folder.model_inputs(manifest), samples or DEFAULT_SAMPLES, seed).x, None
 
 
 def _check_golden(golden: Mapping[str, Array], expected: Mapping[str, Array], proof: Proof) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from ..calibration import methods
 from ..calibration.collect import FloatRunner, collect
 from ..calibration.statistics import Statistics
-from ..files.sample_files import GENERATED, Data, generated, load_data, subset
+from ..files.sample_files import GENERATED, Data, generated, kept_aside, load_data
 from ..foundation.diagnostics import Diagnostic
 from ..foundation.options import Options
 from ..foundation.samples import part
@@ -45,14 +45,26 @@ def silent(stage: str, done: int, total: int) -> None:
 
 @dataclass
 class Prepared:
-    """What is known of a model before any integer is chosen: its Layers with real weights, and its statistics."""
+    """What is known of a model before any integer is chosen: its Layers with real weights, and its statistics.
+
+    ``ties``: places where onnxruntime's rounding took a quantiser of the model to the other side of a tie.
+    ``given`` are all samples: those of ``calibration``, and those that are kept ``aside`` to measure the result on.
+    """
 
     loaded: LoadedModel
     graph: Graph
     runner: FloatRunner
     statistics: Mapping[str, Statistics]
     calibration: Data
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float]
+    given: Data
+    aside: Data | None
+    ties: int = 0
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether anything was chosen from the samples; a quantised network states its own levels."""
+        return bool(self.statistics)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,17 +78,21 @@ class Mapped:
 
 @dataclass
 class Compilation:
-    """Everything a compilation made, before and beside what stands in files."""
+    """Everything a compilation made, before and beside what stands in files; its data as in :class:`Prepared`."""
 
     loaded: LoadedModel
     graph: Graph
     program: Program
     runner: FloatRunner
     calibration: Data
+    given: Data
+    aside: Data | None
+    is_calibrated: bool
     options: Options
     warnings: list[Diagnostic] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     corrections: list[dict[str, Any]] = field(default_factory=list)
+    ties: int = 0
 
 
 def compile_model(
@@ -96,8 +112,9 @@ def compile_model(
 
 def compilation_of(prepared: Prepared, options: Options, made: Mapped, warnings: list[Diagnostic]) -> Compilation:
     """Return what was made of a prepared model with some options."""
-    return Compilation(prepared.loaded, made.graph, made.program, prepared.runner.of(made.graph), prepared.calibration,
-                       options, warnings, prepared.seconds, made.corrections)  # fmt: skip
+    p = prepared
+    return Compilation(p.loaded, made.graph, made.program, p.runner.of(made.graph), p.calibration, p.given, p.aside,
+                       p.is_calibrated, options, warnings, p.seconds, made.corrections, p.ties)  # fmt: skip
 
 
 def prepare(
@@ -118,18 +135,20 @@ def prepare(
     seconds: dict[str, float] = {}
     with timed(seconds, "import"):
         loaded, graph = read_network(load_model(model, input_shapes))
-    data = _calibration_data(loaded, options, calib)
+    given = _calibration_data(loaded, options, calib)
+    data, aside = kept_aside(given, options.seed)
     with timed(seconds, "check import"):
         check_import(graph, loaded, part(data.x, slice(2)))
         check_tail(graph, loaded, part(data.x, slice(2)))
     with timed(seconds, "structure"):
+        imported = graph
         graph = structured(graph, options, after)
         # Again after the passes: calibration trusts that a tap holds the numbers of the node that names it.
-        check_import(graph, loaded, part(data.x, slice(2)))
+        ties = check_import(graph, loaded, part(data.x, slice(2)), imported)
     with timed(seconds, "calibrate"):
         runner = FloatRunner(graph, model, loaded.batch)
         statistics = collect(graph, runner, data.x, lambda i, n: progress("calibrate", i, n))
-    return Prepared(loaded, graph, runner, statistics, data, seconds)
+    return Prepared(loaded, graph, runner, statistics, data, seconds, given, aside, ties)
 
 
 def recalibrated(prepared: Prepared, data: Data) -> Prepared:
@@ -168,7 +187,8 @@ def _calibration_data(loaded: LoadedModel, options: Options, calib: Path | None)
     if calib is None:
         n = options.samples or GENERATED_SAMPLES
         return generated(loaded.inputs, n, options.seed)
-    return subset(load_data(calib, loaded.inputs), options.samples, options.seed)
+    needs_labels = options.require_accuracy_drop is not None
+    return load_data(calib, loaded.inputs, options.samples, options.seed, needs_labels)
 
 
 def data_warnings(prepared: Prepared) -> list[Diagnostic]:
@@ -187,7 +207,7 @@ def _constant_inputs(prepared: Prepared) -> list[Diagnostic]:
     for source in prepared.graph.inputs:
         values, stats = x[source.model_name], prepared.statistics.get(source.name)
         still = 0 if stats is None else int((stats.low == stats.high).sum())
-        if len(values) > 1 and all(np.array_equal(v, values[0]) for v in values[1:]):
+        if len(values) > 1 and all(np.array_equal(v, values[0]) for v in (values[i] for i in range(1, len(values)))):
             what = f"all {len(values)} samples are the same"
         elif stats is not None and 2 * still >= len(stats.low):
             what = f"{still} of {len(stats.low)} channels hold one number in all samples"

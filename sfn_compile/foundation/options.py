@@ -231,7 +231,9 @@ class Options(Selection):
             for o in options_of(SiteOptions):
                 o.check(getattr(own, o.field), _of_site(site, o.name))
         if self.timesteps != 1:
-            raise fail("SFN605", f"--timesteps {self.timesteps}: only 1 exists", fix="leave the option out")
+            raise fail("SFN605", f"--timesteps {self.timesteps}: only 1 exists",
+                       fix="--timesteps 1: codes of several bits carry what spikes over several steps would; "
+                       "for more precision use more --levels")  # fmt: skip
         if not self.targets:
             raise fail("SFN605", "--target names no target")
         return self

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
+from ..files.file_kinds import Kind, kind_of
 from ..files.sample_files import file_sha256
 from ..foundation.diagnostics import CompileError, Diagnostic, fail
 from ..foundation.samples import ModelInput
@@ -93,8 +94,10 @@ def load_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = 
 
 
 def _read(path: Path) -> ir.Model:
+    kind = kind_of(path) if path.exists() else None
     if not path.is_file():
-        raise fail("SFN101", "there is no such file", str(path))
+        what = "there is no such file" if kind is None else f"it is {kind.name}; an .onnx file is needed"
+        raise fail("SFN101", what, str(path), "" if kind is None else kind.model)
     try:
         proto = onnx.load(path, load_external_data=False)
         check_proto(proto, str(path))
@@ -103,11 +106,18 @@ def _read(path: Path) -> ir.Model:
     except CompileError:
         raise
     except Exception as error:  # the parser raises many types; whichever, the file is not readable ONNX
-        what = f"not readable as ONNX ({_first_line(error)})"
-        raise fail("SFN101", what, str(path), "export the model again; a download may be incomplete") from error
+        raise _no_model(kind, path, _first_line(error)) from error
     if not any(True for _ in model.graph) or not model.graph.outputs:
-        raise fail("SFN101", "the file holds no network (no node or no output)", str(path), "export the model again")
+        raise _no_model(kind, path, "the file holds no network: no node or no output")
     return model
+
+
+def _no_model(kind: Kind | None, path: Path, reason: str) -> CompileError:
+    """Return SFN101: what kind of file it is where that is no ONNX file, else what the parser says."""
+    if kind is not None and kind.model:
+        return fail("SFN101", f"it is {kind.name}, not ONNX", str(path), kind.model)
+    again = "export the model again; a download may be incomplete"
+    return fail("SFN101", f"not readable as ONNX ({reason})", str(path), again)
 
 
 def _first_line(error: BaseException) -> str:

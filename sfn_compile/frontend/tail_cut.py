@@ -33,6 +33,8 @@ SHAPES = "ConstantOfShape Range Shape Size"
 ALLOWED = frozenset(f"{ARITHMETIC} {MOVES} {CHOICES} {SUMS} {SHAPES}".split())
 # Functions of such a range that evenly spaced codes hold badly: box sizes.
 WIDE = frozenset({"Exp", "Pow"})
+# How long vectors are, and what divides by it: embeddings are compared by their last digits.
+SIZES = frozenset({"LpNormalization", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp"})
 ACTIVATIONS = frozenset({"Clip", "HardSigmoid", "Sigmoid", "Tanh"})
 
 
@@ -73,12 +75,13 @@ def tail_nodes(model: ir.Model, labels: Collection[str]) -> list[ir.Node]:
 
 
 def wide_nodes(model: ir.Model) -> set[str]:
-    """Return the labels of the Exp and Pow nodes in the end of the graph whose results go on into box arithmetic."""
+    """Return the labels of the Exp and Pow nodes in the end of the graph whose results go on into box arithmetic, and
+    of the reductions there that make sizes."""
     end = _end(model)
     alone: dict[ir.Node, bool] = {}  # whether everything behind a node reads a single computed value
     for node in end:  # the last of the graph first
         alone[node] = all(_alone(u) and alone[u] for u in _behind(node))
-    return {node_label(n) for n in end if n.op_type in WIDE and not alone[n]}
+    return {node_label(n) for n in end if n.op_type in SIZES or (n.op_type in WIDE and not alone[n])}
 
 
 def blockers(model: ir.Model) -> dict[str, str]:
@@ -86,7 +89,7 @@ def blockers(model: ir.Model) -> dict[str, str]:
     found: dict[ir.Node, str] = {}
     for node in reversed(list(model.graph)):
         behind = (found[n] for n in _behind(node) if found.get(n))
-        found[node] = next(behind, "") if _allowed(node) else node_label(node)
+        found[node] = next(behind, "") if host_may(node) else node_label(node)
     return {node_label(n): other for n, other in found.items()}
 
 
@@ -124,12 +127,13 @@ def _end(model: ir.Model) -> dict[ir.Node, None]:
     """Return the largest set of nodes of allowed kinds behind which there are no others."""
     end: dict[ir.Node, None] = {}
     for node in reversed(list(model.graph)):
-        if _allowed(node) and all(n in end for n in _behind(node)):
+        if host_may(node) and all(n in end for n in _behind(node)):
             end[node] = None
     return end
 
 
-def _allowed(node: ir.Node) -> bool:
+def host_may(node: ir.Node) -> bool:
+    """Return whether a node may be one of a host tail."""
     standard = node.domain in ("", "ai.onnx")
     return standard and (node.op_type in ALLOWED or _mean_place(node))
 

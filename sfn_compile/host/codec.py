@@ -45,7 +45,14 @@ def apply_host(op: HostOp, x: Array) -> Array:
 
 
 def prepare(encoding: Encoding | Any, x: Array) -> Array:
-    """Return a model input ``(n, *model_shape)`` after the host operations that stand before the network."""
+    """Return a model input ``(n, *model_shape)`` after the host operations that stand before the network.
+
+    Like those of :func:`decode` they begin with an array in C order: the order in which a sum adds its terms, and so
+    its last digit, depends on how an array lies in memory.
+    """
+    x = np.asarray(x)  # of samples that stay in their file
+    if encoding.host:
+        x = np.ascontiguousarray(x)
     for op in encoding.host:
         x = apply_host(op, x if op.kind == "move" else x.astype(np.float64))
     return x
@@ -78,7 +85,7 @@ def answer(decoding: Decoding, integers: Array) -> Array:
 
 def decode(decoding: Decoding, integers: Array) -> Array:
     """Return the model's output ``(n, ...)`` in float64 from the integers of the value it is decoded from."""
-    real: Array = integers * decoding.step
+    real: Array = np.ascontiguousarray(integers * decoding.step)
     for op in decoding.host:
         real = apply_host(op, real)
     return np.asarray(real)
