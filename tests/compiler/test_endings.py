@@ -13,11 +13,9 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 from sfn_compile.compiler.compilation import compile_model
-from sfn_compile.files.program_files import from_parts, to_parts
 from sfn_compile.foundation.options import Options
 from sfn_compile.host.codec import answered, encode_all
-from sfn_compile.program.network import Move, Population, Program, Readout
-from sfn_compile.program.network import MaxPool as PoolStep
+from sfn_compile.program.network import Program, Readout
 from sfn_compile.simulator.run import run_codes
 
 from ..frontend.tiny_onnx import Array, by_onnxruntime, ints, noise, saved, tiny
@@ -48,7 +46,8 @@ ENDS = {
     "concat, sigmoid": "a = Concat <axis = 1> (h, g) y = Sigmoid (a)",
     "concat, softmax": "a = Concat <axis = 1> (h, g) y = Softmax <axis = 1> (a)",
     "concat, logsoftmax": "a = Concat <axis = 1> (h, g) y = LogSoftmax <axis = 1> (a)",
-    "concat of functions": "a = Sigmoid (h) b = Tanh (g) c = Concat <axis = 1> (a, b) y = Transpose <perm = [0, 2, 3, 1]> (c)",
+    "concat of functions": "a = Sigmoid (h) b = Tanh (g) c = Concat <axis = 1> (a, b) "
+                           "y = Transpose <perm = [0, 2, 3, 1]> (c)",
     "relu, concat": "a = Relu (h) b = LeakyRelu <alpha = 0.2> (g) y = Concat <axis = 1> (a, b)",
     "concat, affine": "a = Concat <axis = 3> (h, g) b = Mul (a, scale) y = Add (b, offset)",
     "concat with a constant": "a = Reshape (h, flat) b = Reshape (g, flat) y = Concat <axis = 1> (a, b)",
@@ -78,6 +77,7 @@ ENDS = {
                       "y = Add (a, b)",
     "max pool and add": "a = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (h) y = Add (a, g)",
     "product of functions": "a = Sigmoid (h) b = Tanh (g) y = Mul (a, b)",
+    "concat with the input": "a = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (x) y = Concat <axis = 1> (h, a)",
     "sum of two": "y = Add (h, g)",
     "slice": "y = Slice (h, first, third, channel)",
     "transpose, clip": "a = Transpose <perm = [0, 2, 3, 1]> (h) y = Clip (a, low, high)",
@@ -86,7 +86,9 @@ CONSTANTS |= {"low": np.float32(-0.5), "high": np.float32(1.0)}
 
 
 def network(end: str, outputs: tuple[str, ...] = ("y",)) -> ModelProto:
-    used = {k: v for k, v in CONSTANTS.items() if k in end.replace(",", " ").replace(")", " ").replace("(", " ").split()}
+    used = {
+        k: v for k, v in CONSTANTS.items() if k in end.replace(",", " ").replace(")", " ").replace("(", " ").split()
+    }
     return tiny(LAYERS + end, (2, 10, 10), outputs=outputs, **WEIGHTS, **used)
 
 
@@ -110,7 +112,7 @@ def decibel(want: Array, got: Array) -> float:
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory) -> dict[str, Array]:
     """What a network that ends with h and g answers."""
-    return answers(compiled(network("", ("h", "g")), tmp_path_factory.mktemp("plain")))
+    return {**answers(compiled(network("", ("h", "g")), tmp_path_factory.mktemp("plain"))), "x": X}
 
 
 def behind(end: str, plain: dict[str, Array], outputs: tuple[str, ...] = ("y",)) -> dict[str, Array]:
@@ -119,7 +121,7 @@ def behind(end: str, plain: dict[str, Array], outputs: tuple[str, ...] = ("y",))
     for node in list(model.graph.node)[:6]:
         model.graph.node.remove(node)
     del model.graph.input[:]
-    shapes = {name: ("N", *plain[name].shape[1:]) for name in "hg"}
+    shapes = {name: ("N", *y.shape[1:]) for name, y in plain.items()}
     model.graph.input.extend(helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in shapes.items())
     options = ort.SessionOptions()
     options.log_severity_level = 4
@@ -134,3 +136,32 @@ def test_an_end_is_as_good_as_a_plain_one(kind, plain, tmp_path):
     program = compiled(network(end), tmp_path)
     want, got = by_onnxruntime(network(end), X)["y"], answers(program)["y"]
     assert decibel(want, got) >= decibel(want, behind(end, plain)["y"]) - 1.0
+
+
+INNER = {
+    "read inside": ("a = Concat <axis = 1> (h, g) y = Identity (a) v = Conv (a, k)", ("y", "v")),
+    "pooled and read inside": ("a = MaxPool <kernel_shape = [3, 3]> (h) b = Relu (h) y = Sigmoid (a) "
+                               "v = Conv (b, k4)", ("y", "v")),
+    "shared": ("y, v = Split <axis = 1> (h, halves) w = Concat <axis = 1> (y, g)", ("y", "v", "w")),
+    "moved behind a sum": ("t = Transpose <perm = [0, 2, 3, 1]> (h) f = Transpose <perm = [0, 2, 3, 1]> (r2) "
+                           "l = MatMul (f, k8) s = Add (t, l) p = Transpose <perm = [0, 3, 1, 2]> (s) "
+                           "y = Concat <axis = 1> (p, g)", ("y",)),
+}  # fmt: skip
+CONSTANTS |= {
+    "k": noise(3, 8, 1, 1, seed=11),
+    "k4": noise(3, 4, 1, 1, seed=12),
+    "halves": ints(2, 2),
+    "k8": noise(8, 4),
+}
+
+
+@pytest.mark.parametrize("kind", INNER)
+def test_what_is_also_read_inside_or_by_another_output_is_decoded_from_accumulators(kind, plain, tmp_path):
+    end, outputs = INNER[kind]
+    program = compiled(network(end, outputs), tmp_path)
+    want, got = by_onnxruntime(network(end, outputs), X), answers(program)
+    level = decibel(want["y"], got["y"])
+    floor = 25.0 if kind == "moved behind a sum" else decibel(want["y"], behind(end, plain, outputs)["y"]) - 1.0
+    assert level >= floor
+    steps = {s.name: s for s in program.steps}
+    assert all(isinstance(steps[v].ladder, Readout) for v in program.decoded())
