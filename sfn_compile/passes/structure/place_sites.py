@@ -364,6 +364,8 @@ class _Placer:
     def _readout(self, value: str) -> str:
         """Return the name of what an output is decoded from in the place of a value: accumulators, codes if need be."""
         form = self.forms.get(value)
+        if any(value == i.name for i in self.graph.inputs):  # a target answers with what populations make
+            form = replace(self._as_form(value), origin=Origin((value,)))
         if form is None or form.norm is not None:
             return self._codes(value)
         if value not in self.readouts:
