@@ -158,7 +158,7 @@ MAPS = {"Dense": _dense, "Conv": _conv, "SumPool": _sum_pool, "Identity": _ident
 
 
 def _product(form: Tree, left: Array, right: Array) -> Array:
-    weight = for_weight(m)
+    weight = _weight(form)
     if form["class"] == "Elementwise":
         return np.asarray(weight * (left * right))
     assert form["class"] == "Matmul", form["class"]
