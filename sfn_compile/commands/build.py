@@ -78,10 +78,10 @@ def build(
     backends = {name: backend.load(name) for name in dict.fromkeys(options.targets)}
     options = replace(options, target_options=target_options.resolved(backends, options.target_options))
     done, found = _compiled(model, options, search, state, calib, input_shapes, progress)
-    accuracy = _required_accuracy(done, progress)
+    found |= _required_accuracy(done, progress)
     with replacing(out, force, in_use) as folder:
         with timed(done.seconds, "report"):
-            report = {**_write_common(done, folder, progress), **quality_of(done, progress), **accuracy, **found}
+            report = {**_write_common(done, folder, progress), **quality_of(done, progress), **found}
         report["targets"], refusals = _write_targets(done, backends, folder)
         _write_documents(done, report, folder)
     if search is not None and state is not None and search.state is None:
