@@ -24,9 +24,10 @@ from ...graph.graph import Graph, Node
 from ...graph.ops import IntegerForm, Layer, NormalSite, Site, Term
 from ...graph.ops.layer import Terms, channel_rows, with_maps
 from ...graph.ops.stages import with_integers
+from ...graph.ops.step_rows import known_steps
 from ...graph.scaling import scale_output, scale_product
 from ...graph.steps import all_steps, on_codes, rows_of, top_code
-from ...program.broadcast import Axis, spread
+from ...program.broadcast import Axis, channel_vector, spread
 from ...program.network import Conv, Dense, LinearMap, Product, ProductForm, Shape, ValueInfo
 from ...program.ranges import driven_range, largest
 from ...program.weight_rounding import finest_threshold, on_grid, whole
@@ -109,7 +110,7 @@ class QuantizeWeights:
             return 1
         linear = np.concatenate([np.abs(rows_of(p.map, shape, layer.axis)) for p in projections], axis=1).max(axis=1)
         weights = [np.abs(rows_of(p.form, shape, layer.axis)).max(axis=1) for p in products]
-        least = levels_vector(layer.levels, shape, layer.axis) if isinstance(layer, Site) else np.zeros(len(linear))
+        least = _widths(layer, shape) if isinstance(layer, Site) else np.zeros(len(linear))
         n = 1.0
         for p, weight in zip(products, weights, strict=True):
             counts = (weight > 0) & (2 * weight * _worth(p, infos) > least)
@@ -183,7 +184,7 @@ class QuantizeWeights:
         if not isinstance(layer, Site):  # a readout: one step for the whole output tensor, or argmax would be wrong
             top = peak.max() / self._top if peak.any() else np.abs(layer.bias).max() / THETA_LIMIT
             return np.full(len(free), top or 1.0), []
-        step = levels_vector(layer.levels, shape, layer.axis)
+        step = _widths(layer, shape)
         if layer.norm_axis is not None:
             theta = np.rint(step * ratio_weight(terms, infos, self.options) / np.where(peak > 0, peak, step))
             return step / np.maximum(theta, 1), ["threshold scaled by the sum of a row"]
@@ -232,7 +233,7 @@ class QuantizeWeights:
             return alpha * 1.5
         if not uniform_site(layer):
             return np.where(bad, alpha * 1.5, alpha)
-        step = levels_vector(layer.levels, shape, layer.axis)
+        step = _widths(layer, shape)
         theta = self._grid(step / alpha / 1.5)  # 0: coarser than a threshold of 1, which only a table can say
         return np.where(bad, np.where(theta >= 1, step / np.maximum(theta, 1), alpha * 1.5), alpha)
 
@@ -241,12 +242,25 @@ def uniform_site(layer: Site) -> bool:
     """Return whether a uniform ladder says the activation exactly."""
     if layer.levels.book is not None:
         return False
+    if layer.levels.stated and layer.activation.body is not None:
+        return known_steps(layer.activation.body).width is not None
     if layer.activation.kind == "identity":
         return True
     if layer.activation.kind == "clip":  # levels above the upper bound would have to be cut per channel
         inside = bool((layer.levels.step * float(layer.levels.due()[-1]) <= layer.activation.b).all())
         return layer.activation.a == 0 and inside and layer.levels.lo >= 0
     return layer.activation.kind == "relu" and layer.levels.lo >= 0
+
+
+def _widths(layer: Site, shape: Shape) -> Array:
+    """Return per channel by how much a sum has to rise for one more code: one step, but where a function says so."""
+    body = layer.activation.body
+    steps = None if body is None or not layer.levels.stated else known_steps(body)
+    if steps is None or steps.width is None:
+        return levels_vector(layer.levels, shape, layer.axis)
+    found = channel_vector(steps.width.reshape(layer.levels.step.shape), shape, layer.axis)
+    assert found is not None  # it follows what the step follows
+    return found
 
 
 def _odd(x: Array) -> Array:
@@ -347,7 +361,7 @@ def _headroom(layer: Layer, alpha: Array, shape: Shape) -> Array:
     if not isinstance(layer, Site):
         return _per_channel(np.abs(layer.bias), shape, layer.axis) / alpha
     # A ladder's offset is cut to where it still changes a code, so its thresholds are what has to fit.
-    return levels_vector(layer.levels, shape, layer.axis) / alpha * (layer.levels.hi + 1)
+    return _widths(layer, shape) / alpha * (layer.levels.hi + 1)
 
 
 def _round(linear: LinearMap, unit: Array, shape: Shape, top: int) -> LinearMap:
