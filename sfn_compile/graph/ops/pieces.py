@@ -121,7 +121,9 @@ def step_function(body: Expression) -> StepFunction | None:
     known = [Pieces((), (), (Piece(Fraction(1), Fraction(0)),))]
     try:
         for function, operands in body.steps:
-            read = [known[o] if isinstance(o, int) else _whole(float(np.asarray(o).item())) for o in operands]
+            bound = {"max": -math.inf, "min": math.inf}.get(function)  # this is none
+            numbers = [o if isinstance(o, int) else float(o.item()) for o in operands]
+            read = [known[o] if isinstance(o, int) else _whole(o) for o in numbers if isinstance(o, int) or o != bound]
             known.append(_applied(function, read))
         return _written_out(known[-1])
     except _NoSteps:
@@ -283,8 +285,8 @@ EXACT: dict[str, Callable[..., Fraction | int]] = {
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
     "div": lambda a, b: a / b,
-    "min": min,
-    "max": max,
+    "min": lambda *values: min(values),
+    "max": lambda *values: max(values),
     "abs": abs,
     "sign": lambda a: (a > 0) - (a < 0),
     **ROUNDERS,

@@ -30,7 +30,7 @@ from ...graph.steps import all_steps, on_codes, rows_of, top_code
 from ...program.broadcast import Axis, channel_vector, spread
 from ...program.network import Conv, Dense, LinearMap, Product, ProductForm, Shape, ValueInfo
 from ...program.ranges import driven_range, largest
-from ...program.weight_rounding import finest_threshold, on_grid, whole
+from ...program.weight_rounding import finest_threshold, on_grid, own_unit, whole
 from ..base import INTEGERS, PassResult
 from . import imported
 from .choose_ladders import levels_vector
@@ -179,6 +179,15 @@ class QuantizeWeights:
         self, rows: Array, worth: Array, layer: Layer, terms: Terms, infos: Mapping[str, ValueInfo], shape: Shape
     ) -> tuple[Array, list[str]]:
         """Return the real value of one accumulator unit per channel, and what a reader of the report should know."""
+        alpha, notes = self._rounded_alpha(rows, worth, layer, terms, infos, shape)
+        if not isinstance(layer, Site) or not layer.levels.stated:
+            return alpha, notes
+        own = own_unit(rows, self._top)  # a step function's thresholds are exact at any unit
+        return np.where(own > 0, own, alpha), notes
+
+    def _rounded_alpha(
+        self, rows: Array, worth: Array, layer: Layer, terms: Terms, infos: Mapping[str, ValueInfo], shape: Shape
+    ) -> tuple[Array, list[str]]:
         peak = np.abs(rows).max(axis=1)
         free = np.where(peak > 0, peak, 1.0) / self._top
         if not isinstance(layer, Site):  # a readout: one step for the whole output tensor, or argmax would be wrong
