@@ -1,8 +1,9 @@
-"""The constant pieces of scalar functions: where they jump, what they are at the jump, and how many values there are."""
+"""The constant pieces of scalar functions: where they jump, what they are there, and how many values there are."""
 
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def test_a_step_function_is_what_its_expression_computes_at_before_and_behind_ev
     assert found is not None
     assert len(found.values) == values
     ends = (found.cuts[0] - 5, *found.cuts, found.cuts[-1] + 5)
-    between = [(a + b) / 2 for a, b in zip(ends, ends[1:], strict=False)]
+    between = [(a + b) / 2 for a, b in pairwise(ends)]
     assert body.evaluate(np.array(between, np.float64)).tolist() == [float(v) for v in found.between]
     exact = [i for i, c in enumerate(found.cuts) if Fraction(float(c)) == c]  # there float64 stands at the very jump
     assert exact

@@ -46,6 +46,7 @@ WEIGHTS_AT_A_TIME = 1 << 22  # of a large layer, while its thresholds are chosen
 FINE_PRODUCT, MOST_COPIES = 4, 8  # of linear maps, beside a product
 SHARED = ("skip", "subtract")  # terms that are read several times where their weight is large
 COPIES_OF_SKIPS, MOST_CHANNELS = 16, 0.75  # skips of so many of the channels get the integers that they need
+COPIES_OF_SPIKES = 64  # ... into a step function: what a membrane loses, where a code is one of few and rarely fired
 AGAIN = "stored weights were rounded again: what they read has several steps"
 
 
@@ -128,13 +129,13 @@ class QuantizeWeights:
         if not wide or products:
             return []
         peak = np.max([np.abs(rows_of(m, shape, layer.axis)).max(axis=1) for m in wide], axis=0)
-        found = []
+        found, most = [], COPIES_OF_SPIKES if isinstance(layer, Site) and layer.levels.stated else COPIES_OF_SKIPS
         for p in projections:
             if p.role in SHARED:
                 own = np.abs(rows_of(p.map, shape, layer.axis)).max(axis=1)
                 ratio = own[peak > 0] / peak[peak > 0]
                 wanted = math.ceil(np.quantile(ratio, MOST_CHANNELS)) if ratio.size else 1
-                found.append(min(max(wanted, 1), COPIES_OF_SKIPS))
+                found.append(min(max(wanted, 1), most))
         return found
 
     def _with_split_skips(
