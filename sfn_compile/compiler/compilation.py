@@ -33,6 +33,7 @@ from .corrections import corrected
 from .draft import After, Progress, Work
 from .gauge import Gauge
 from .import_check import check_import
+from .input_encoding import with_encoders
 from .tail_survey import check_tail, read_network
 
 GENERATED_SAMPLES = 64
@@ -125,6 +126,8 @@ def prepare(
     with timed(seconds, "structure"):
         graph = structured(graph, options, after)
         # Again after the passes: calibration trusts that a tap holds the numbers of the node that names it.
+        check_import(graph, loaded, part(data.x, slice(2)))
+        graph = with_encoders(graph, data.x, options, after)
         check_import(graph, loaded, part(data.x, slice(2)))
     with timed(seconds, "calibrate"):
         runner = FloatRunner(graph, model, loaded.batch)
