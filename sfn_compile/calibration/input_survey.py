@@ -102,5 +102,3 @@ def _magnitude(source: GraphInput) -> float:
     """Return the largest constant that the host adds: what float32 may have rounded to."""
     added = [np.abs(dict(op.args)["bias"]).max() for op in source.host if op.kind == "affine"]
     return float(max(added, default=0.0))
-
-
