@@ -83,8 +83,13 @@ def _refined(v: Array, step: float, slack: float) -> tuple[float, float | None]:
         span *= SPAN_GROWS
 
 
-def _anchored(v: Array, step: float, slack: float) -> Grid:
-    """Return the grid of a step: with 0 on it where that fits the values within ``slack``."""
+def _anchored(v: Array, step: float, slack: float) -> Grid | None:
+    """Return the grid of a step: with 0 on it where that fits the values within ``slack``.
+
+    None where most values share a place: one that is far out makes the others look alike.
+    """
+    if 2 * len(np.unique(np.rint((v - v[0]) / step))) < len(v):
+        return None
     top = int(np.rint((v[-1] - v[0]) / step))
     k = np.rint(v / step)
     if np.abs(k).max() < 2**31 and (k * k).sum() > 0:

@@ -34,6 +34,7 @@ from .draft import After, Progress, Work
 from .gauge import Gauge
 from .import_check import check_import
 from .input_encoding import with_encoders
+from .input_warnings import input_warnings
 from .tail_survey import check_tail, read_network
 
 GENERATED_SAMPLES = 64
@@ -92,7 +93,8 @@ def compile_model(
     with single_threaded_blas():  # of many small matrices; threads that wait for each other cost more than they bring
         prepared = prepare(model, options, calib, input_shapes, progress, after)
         made = mapped(prepared, options, after, progress, measured=True)
-    return compilation_of(prepared, options, made, data_warnings(prepared) if prepared.statistics else [])
+    warnings = [*data_warnings(prepared), *input_warnings(made.graph, prepared.statistics)]
+    return compilation_of(prepared, options, made, warnings if prepared.statistics else [])
 
 
 def compilation_of(prepared: Prepared, options: Options, made: Mapped, warnings: list[Diagnostic]) -> Compilation:

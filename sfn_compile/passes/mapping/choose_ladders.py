@@ -101,8 +101,8 @@ class _Chooser:
         shapes: dict[str, Shape] = {name: t.shape for name, t in graph.types().items()}
         fine, plain = fine_sites(graph), plain_sites(graph)
         inputs = tuple(self._input(source, ties) for source in graph.inputs)
-        steps: dict[str, Array] = {i.name: i.levels.step for i in inputs if i.levels is not None}
-        infos = {i.name: ValueInfo(i.type.shape, i.levels.lo, i.levels.hi) for i in inputs if i.levels is not None}
+        steps: dict[str, Array] = {i.name: i.chosen.step for i in inputs}
+        infos = {i.name: ValueInfo(i.type.shape, i.chosen.lo, i.chosen.hi) for i in inputs}
         nodes = []
         for node in graph.nodes:
             if isinstance(node.op, Layer):

@@ -53,12 +53,14 @@ def _splits(grid: InputGrid, groups: Array | None) -> bool:
 
 
 def input_step(stats: Statistics, lo: int, hi: int, options: Options, groups: Array | None) -> Array:
-    """Return the input's steps: one for all channels that it serves as well, else a channel's own.
+    """Return the input's steps: one per channel; where channels share a range, one for all that it serves as well.
 
     A step serves a channel where its squared error is small beside the channel's variance, or not much larger than that
     of the channel's own step. What was hardly ever seen to leave 0 says little of its range: there the common step
     stays, which is the largest.
     """
+    if not _like_an_image(stats):
+        return by_groups(stats, groups, lo, hi, options, _of_input).step
     merged = _of_input(stats.merged(), lo, hi, options).step
     common = np.full(len(stats.low), merged[0] if merged[0] > 0 else 1.0)
     own = by_groups(stats, groups, lo, hi, options, _of_input).step
@@ -67,6 +69,12 @@ def input_step(stats: Statistics, lo: int, hi: int, options: Options, groups: Ar
     lost, least = (moments.squared_error(s[:, None], codes)[:, 0] for s in (common, own))
     served = (lost <= SERVES * spread_of(stats)) | (lost <= WORSE * least)
     return np.where(served | _hardly_seen(stats), common, own)
+
+
+def _like_an_image(stats: Statistics) -> bool:
+    """Return whether a quarter of the channels, or some beside silent ones, reach as far as the farthest."""
+    top = np.maximum(np.abs(stats.low), np.abs(stats.high))
+    return bool((top >= 0.99 * top.max()).mean() >= 0.25 or not (top > 0).all())
 
 
 def spread_of(stats: Statistics) -> Array:
