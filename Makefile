@@ -7,10 +7,11 @@ NIR := .venv-nir
 PIP := -m pip install --quiet --disable-pip-version-check
 DEMO := out/demo
 
-.PHONY: help setup lava readers demo test lint replay results accuracy benchmarks fuzz clean
+.PHONY: help setup lava readers demo quick test lint replay results accuracy benchmarks fuzz fuzz-graphs clean
 
 help:
 	@echo "make demo      set up, compile the shipped network for sim, NIR and Lava, verify, evaluate"
+	@echo "make quick     the tests that take seconds: no Lava, no corpus, no learning (90 s on two cores)"
 	@echo "make test      set up and run all tests (Lava included)"
 	@echo "make setup     only create $(VENV) with sfnc in it"
 	@echo "make lava      only create $(LAVA) with lava-nc, which runs the Lava target"
@@ -18,6 +19,7 @@ help:
 	@echo "make lint      ruff and mypy"
 	@echo "make replay BASE=REVISION  build the same networks with a git revision and with this tree; every byte is compared"
 	@echo "make fuzz      40,000 damaged models through check and compile; every case must end in a diagnostic"
+	@echo "make fuzz-graphs 2,000 random graphs: each built and proved on every target, or refused with the truth (hours)"
 	@echo "make results   measure docs/results.md anew (needs the corpus)"
 	@echo "make accuracy  measure docs/accuracy.md anew: every method, levels and bits (needs the corpus, hours)"
 	@echo "make benchmarks measure docs/performance.md anew: speed and memory beside other programs (needs the corpus)"
@@ -53,8 +55,11 @@ demo: setup lava
 	@echo "The build is in $(DEMO)/: report.json says what every layer became, proof.json what was compared."
 	@echo "Next: $(BIN)/sfnc YOUR_MODEL.onnx --calib YOUR_DATA.npz --target sim,nir,lava -o out/mine"
 
+quick: setup
+	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+
 test: setup lava
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2
 
 lint: setup
 	$(BIN)/ruff check .
@@ -76,6 +81,9 @@ benchmarks: setup lava
 
 fuzz: setup
 	$(BIN)/python -m tests.fuzz.campaign --cases 40000 --first $$(date +%s)
+
+fuzz-graphs: setup
+	$(BIN)/python -m tests.fuzz.graphs --cases 2000 --first $$(date +%s)
 
 clean:
 	rm -rf $(VENV) $(LAVA) $(NIR) out build dist

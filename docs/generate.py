@@ -135,7 +135,8 @@ def _schema(o: Option) -> dict[str, Any]:
         values = _object(entry) if entry is SiteOptions else ({"type": "string"} if entry is str else {})
         return {**says, "type": "object", "additionalProperties": values}
     if o.scalar is None:
-        return {**says, "type": "array", "items": {"type": "string"}, "minItems": 1}
+        least = {"minItems": 1} if o.default else {}  # what has something without the option has it with it
+        return {**says, "type": "array", "items": {"type": "string"}, **least}
     names = {int: "integer", float: "number", bool: "boolean", str: "string"}
     null = ["null"] if o.optional and not o.effect else []
     says["type"] = [names[o.scalar], *null] if null else names[o.scalar]

@@ -19,6 +19,8 @@ def compile(
     input_shapes: Mapping[str, Sequence[int]] = ...,
     samples: int | None = None,
     seed: int = 0,
+    start: str | Sequence[str] = (),
+    end: str | Sequence[str] = (),
     levels: int = 31,
     attention_levels: int = 255,
     attention: Literal["quotient", "fired"] = "quotient",

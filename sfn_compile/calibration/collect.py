@@ -5,7 +5,7 @@ Memory does not grow with the number of samples: one batch of taps and one histo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from typing import Any
@@ -82,14 +82,15 @@ Seen = tuple[int, RealValues, Values]
 class FloatRunner:
     """The original model under onnxruntime, seen through the names of a graph."""
 
-    def __init__(self, graph: Graph, model: Any, batch: int | None):
+    def __init__(self, graph: Graph, model: Any, batch: int | None, inputs: Sequence[str] | None = None):
+        """``inputs``: the model's, where the graph has others, which a host head makes [default: the graph's]."""
         self.graph = graph
         self.taps = tapped(graph, original_names(model))
         wanted = sorted(set(self.taps.values()))
         size = sum(int(np.prod(t.shape)) for t in graph.types().values())
         piece = max(1, min(MOST_SAMPLES, NUMBERS_AT_A_TIME // size))
         self.joined = max(1, min(piece, JOINED_NUMBERS // size))
-        names = [i.model_name for i in graph.inputs]
+        names = [i.model_name for i in graph.inputs] if inputs is None else inputs
         self.reference = FloatReference(model, names, batch, wanted, piece, bool(wanted), before=graph.before)
 
     def of(self, graph: Graph) -> FloatRunner:

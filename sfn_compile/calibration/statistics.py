@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -160,6 +161,14 @@ class Statistics:
         return np.where(self.zeros >= p * self.n, 0.0, np.minimum(edge, top))
 
 
+@lru_cache(maxsize=64)
+def _edges(codes: range | tuple[int, ...], offset: float) -> Array:
+    """Return from where on, in steps, each of the ascending codes but the first is due: asked for at every trial."""
+    edges = np.array([float(v) for v in due(codes, offset)])
+    edges.flags.writeable = False
+    return edges
+
+
 class Moments:
     """Running sums over a histogram's bins ``(c, bins + 1)``: of counts, of values, of squares; or of other terms."""
 
@@ -193,7 +202,7 @@ class Moments:
 
     def squared_error(self, step: Array, codes: Sequence[int], offset: float = 0.5) -> Array:
         """Return per channel the squared error of rounding to each ``step`` ``(c, k)`` times ascending ``codes``."""
-        edges = np.array([float(v) for v in due(codes, offset)])
+        edges = _edges(codes if isinstance(codes, range) else tuple(codes), offset)
         n, first, second = self.cells(edges * step[..., None])
         value = np.asarray(codes) * step[..., None]
         return (second - 2 * value * first + value**2 * n).sum(axis=2)

@@ -8,7 +8,8 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ import click
 
 from ..commands.request import request_of
 from ..foundation.codes import CODES, EXIT_BUG, EXIT_ENVIRONMENT, EXIT_PIPE, EXIT_USAGE
-from ..foundation.declaration import read_all
+from ..foundation.declaration import held_by, read_all
 from ..foundation.diagnostics import CompileError, Diagnostic
 from ..foundation.option_values import read_names
-from ..foundation.options import BISECT_LIMIT, Machine
+from ..foundation.options import BISECT_LIMIT, Machine, Options
 from ..foundation.version import __version__
 from .options import (
     CHECK,
@@ -39,6 +40,7 @@ from .options import (
 from .standard_streams import silence, silence_closed
 
 FILE = click.Path(path_type=Path)
+AT_THE_END = "SFN407"  # what a build tells of its quality stands behind its table
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -147,37 +149,48 @@ def compile_command(model: Path, output: Path | None, quiet: bool, as_json: bool
     if as_json:
         _print_json({"output": str(out), **built.report})
     else:
-        _print_problems([Diagnostic(w["code"], w["what"], w["where"], w["fix"]) for w in built.report["warnings"]])
+        said = [Diagnostic(w["code"], w["what"], w["where"], w["fix"]) for w in built.report["warnings"]]
+        _print_problems([w for w in said if w.code != AT_THE_END])
         console.build(built)
+        _print_problems([w for w in said if w.code == AT_THE_END])
     for error in built.refusals.values():
         _print_problems(list(error.diagnostics), as_json)
     return next((e.exit_code for e in built.refusals.values()), 0)
 
 
-@cli.command("check", cls=TargetsCommand)
+@cli.command("check", cls=TargetsCommand, panels=panels())
 @click.argument("model", type=FILE)
-@takes(*CHECK, JSON)
+@takes(*CHECK, QUIET, JSON, grouped=True)
 @_guarded
-def check_command(model: Path, as_json: bool, **given: Any) -> int:
-    """Say what would be mapped or refused, and why; converts nothing."""
-    from ..commands.check import check
-
+def check_command(model: Path, quiet: bool, as_json: bool, **given: Any) -> int:
+    """Say what compile would map or refuse, and why; converts nothing."""
     asked = read_all(CHECK, given)
-    found = check(model, asked["targets"], asked["input_shapes"], asked["target_options"])
+    targets, calib, shapes = (asked.pop(name) for name in ("targets", "calib", "input_shapes"))
+    options = Options(**held_by(Options, asked))
+    from ..commands.check import check
+    from .plain_lines import check_lines
+
+    with _progress(quiet or as_json) as progress:
+        found = check(model, options, targets, calib, dict(shapes), progress)
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=1))
-    else:
-        for label, state in found.nodes:
-            click.echo(f"{state:8} {label}")
-        click.echo(f"{found.n_ok} of {len(found.nodes)} nodes can be mapped")
-        if found.tail is not None:
-            from .terminal import tail_line
-
-            click.echo(tail_line(found.tail))
-        for name in found.targets_ok:
-            click.echo(f"target {name}: fits")
-        _print_problems(found.problems)
+        return found.exit_code
+    for line in () if quiet else check_lines(found):
+        click.echo(line)
+    _print_problems(found.problems)
     return found.exit_code
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Yield what draws progress; nothing is loaded to draw it where nobody would see it."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda stage, done, total: None
+        return
+    from .terminal import Console
+
+    with Console().progress() as progress:
+        yield progress
 
 
 @cli.command("run", cls=Command)
@@ -218,12 +231,13 @@ def verify_command(
     from ..commands.verify import verify
     from .terminal import Console
 
-    targets = None if on is None else read_names(on)
-    proof = verify(build_folder, data, samples, targets, seed, time_limit, Machine(**machine))
+    targets, console = None if on is None else read_names(on), Console(quiet or as_json)
+    with console.progress() as progress:
+        proof = verify(build_folder, data, samples, targets, seed, time_limit, Machine(**machine), progress)
     if as_json:
         _print_json(proof.document)
     else:
-        Console(quiet).proof(proof.document)
+        console.proof(proof.document)
     _print_problems(proof.problems, as_json)
     return max((CODES[d.code].exit_code for d in proof.problems), key=lambda c: (c == 1, c), default=0)
 

@@ -15,7 +15,7 @@ from rich_click.rich_parameter import RichOption
 
 from ..commands.request import compile_options
 from ..foundation.declaration import GROUPS, Option, options_of
-from ..foundation.options import Machine, Selection
+from ..foundation.options import Machine, Options, Selection
 from ..targets.target_options import declared_by_all
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -36,8 +36,10 @@ OUTPUT = Option("Build folder.", "output", "output", kind=Path, flags=("--output
                 unset="MODEL without .onnx, plus .sfnc")  # fmt: skip
 
 COMPILE = {o.name: o for o in (*compile_options(), OUTPUT, QUIET, JSON)}
-CHECK = (replace(COMPILE["targets"], default=(), help="Also check whether these targets can say the network."),
-         COMPILE["target_options"], COMPILE["input_shapes"])  # fmt: skip
+# Whatever decides what is mapped: all but the folder that compile writes and what only a search takes.
+_DECIDING = {o.name for o in options_of(Options)} | {"calib", "input_shapes"}
+_ASKED_TARGETS = replace(COMPILE["targets"], default=(), help="Also check whether these targets can say the network.")
+CHECK = tuple(_ASKED_TARGETS if o.name == "targets" else o for o in COMPILE.values() if o.name in _DECIDING)
 
 _MACHINE = {o.name: o for o in options_of(Machine)}
 _SELECTION = {o.name: o for o in options_of(Selection)}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ..foundation.codes import CODES
-from ..report.units import energy, ratio
+from ..foundation.decibel import NO_ERROR
+from ..report.units import decibel, energy, gained, ratio
+from .plain_lines import first_of, host_lines
 
 if TYPE_CHECKING:
     from ..commands.build import Built
@@ -38,7 +40,8 @@ class Console:
     def progress(self) -> Iterator[Callable[[str, int, int], None]]:
         """Yield a function ``(stage, done, total)`` that draws a progress bar where there is a terminal."""
         shown = not self.quiet and sys.stderr.isatty()
-        columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                   TimeRemainingColumn())  # fmt: skip
         with Progress(*columns, console=RichConsole(stderr=True), disable=not shown, transient=True) as bar:
             tasks: dict[str, Any] = {}
 
@@ -52,7 +55,7 @@ class Console:
     def build(self, built: Built) -> None:
         """Print the layers, the totals, and where the files are."""
         report = built.report
-        self.out.print(_layer_table(report["layers"]))
+        self.out.print(_layer_table(report["layers"], {**report.get("cut", {}), **report["outputs"]}))
         if report["attention"]:
             self.out.print(_attention_table(report["attention"]))
         if "search" in report:
@@ -69,11 +72,12 @@ class Console:
         self.out.print(_energy_table(report["energy"]["totals"]))
         for line in _warning_lines(report["layers"]):
             self.out.print(line)
-        if report["host_tail"] is not None:
-            self.out.print(tail_line(report["host_tail"]))
+        for line in host_lines(report["host_head"], report["host_tail"]):
+            self.out.print(line)
         for name, target in report["targets"].items():
             state = "refused" if "refused" in target else f"{target['files']} files, {target['bytes'] / 1e6:.2f} MB"
             self.out.print(f"target {name:5} {state}")
+        self.out.print(kept_aside_line(report["kept_aside"]))
         self.out.print(f"written to {built.folder}/   next: sfnc verify {built.folder}")
 
     def proof(self, document: Mapping[str, Any]) -> None:
@@ -101,9 +105,13 @@ class Console:
         """Print accuracy and agreement."""
         if "accuracy" in found:
             a = found["accuracy"]
-            drop = 100 * (a["float_top1"] - a["snn_top1"])
-            self.out.print(f"float network    {100 * a['float_top1']:6.2f} % top-1 on {a['n']} samples (onnxruntime)")
-            self.out.print(f"spiking network  {100 * a['snn_top1']:6.2f} % top-1, {drop:+.2f} points lost")
+            what = "of the labelled positions right" if "places" in a else "top-1"
+            self.out.print(f"float network    {100 * a['float_top1']:6.2f} % {what} on {a['n']} samples (onnxruntime)")
+            lost = gained(a["float_top1"], a["snn_top1"])
+            self.out.print(f"spiking network  {100 * a['snn_top1']:6.2f} % {what}, {lost}")
+        if "regression" in found:
+            for line in _regression_lines(found["regression"]):
+                self.out.print(line)
         for name, o in {**found.get("cut", {}), **found["outputs"]}.items():
             kind = "value at the cut" if name in found.get("cut", {}) else "output"
             shapes = f" ({100 * o['same_shape']:.2f} % have the same shape)" if "same_shape" in o else ""
@@ -121,23 +129,27 @@ class Console:
         table = Table(
             "layer", "SQNR own", "with all before", "rounding", "cut off", "weights", "outputs, spiking to here"
         )
-        shown = {p["up_to"]: _db(p["output_db"]) + " dB" for p in found["probes"]}
+        shown = {p["up_to"]: decibel(p["output_db"], unit=" dB") for p in found["probes"]}
         for row in found["layers"]:
             mark = "» " if row["name"] == found["layer"] else ""
-            decibels = (_db(row[f"{part}_db"]) for part in ("own", "accumulated", "rounding", "cut", "weights"))
-            table.add_row(mark + _short(row["name"], 34), *decibels, shown.get(row["name"], ""))
+            whole = (decibel(row[f"{part}_db"]) for part in ("own", "accumulated"))
+            parts = (decibel(row[f"{part}_db"], "") for part in ("rounding", "cut", "weights"))
+            table.add_row(mark + _short(row["name"], 34), *whole, *parts, shown.get(row["name"], ""))
         self.out.print(table)
         if found["within"]:
-            best = "no error" if found["output_db"] is None else f"{found['output_db']:.1f} dB"
-            self.out.print(f"the outputs stay within {found['limit_db']:g} dB of the float model: {best}")
+            best = decibel(found["output_db"], unit=" dB")
+            self.out.print(f"signal to noise of the outputs: {best}; {found['limit_db']:g} dB are asked for")
 
 
 def _errors(row: Mapping[str, Any]) -> list[str]:
     """Return what is said of an output of real numbers; of a number that is none, why."""
     why = row.get("reasons", {})
     same = f"{100 * row['agreement']:.2f} %" if row["agreement"] is not None else f"not given ({why['agreement']})"
-    snr = f"{row['sqnr_db']:.1f} dB" if row["sqnr_db"] is not None else why["sqnr_db"]
+    snr = decibel(row["sqnr_db"], unit=" dB") if row["sqnr_db"] is not None else why["sqnr_db"]
     found = [f"agreement {same}", f"signal to noise {snr}" if row["sqnr_db"] is not None else snr]
+    if "worst_channel" in row:
+        worst = row["worst_channel"]
+        found.append(f"of channel {worst['channel']} {decibel(worst['sqnr_db'], unit=' dB')}")
     return [*found, f"largest error {row['max_error']:.4g}"] if row["max_error"] is not None else found
 
 
@@ -183,21 +195,13 @@ def _correction_line(row: Mapping[str, Any]) -> str:
         return ""
     if row.get("kept") == "before":
         return f"{one.does_not}: {row['reason']}"
-    sites = f" ({_first_of(row['sites'])})" if "sites" in row else ""
+    sites = f" ({first_of(row['sites'])})" if "sites" in row else ""
     before, after = (row[f"outputs_db_{when}"] for when in ("before", "after"))
-    errors = "" if before is None or after is None else f": outputs from {before:.1f} to {after:.1f} dB"
-    return f"{what}{sites}{errors}"
-
-
-def tail_line(tail: Mapping[str, Any]) -> str:
-    """Return the line that says what the host computes behind the network."""
-    cut, nodes = ", ".join(repr(name) for name in tail["cut"]), tail["nodes"]
-    return f"{len(nodes)} nodes run on the host (onnxruntime), cut at {cut}: {_first_of(nodes)}"
-
-
-def _first_of(names: Sequence[str]) -> str:
-    """Return the first four names, and how many more the report has."""
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more (report.json)" if len(names) > 4 else "")
+    if before is None and after is None:
+        return f"{what}{sites}"
+    first, then = decibel(before), decibel(after, unit=" dB")
+    changed = f"from {first} to {then}" if decibel(before, unit=" dB") != then else f"as before, {then}"
+    return f"{what}{sites}: outputs {changed}"
 
 
 def _attention_table(rows: list[dict[str, Any]]) -> Table:
@@ -239,7 +243,41 @@ def _warning_lines(rows: list[dict[str, Any]]) -> list[str]:
             for code, names in found.items()]  # fmt: skip
 
 
-def _layer_table(rows: list[dict[str, Any]]) -> Table:
+def _regression_lines(found: Mapping[str, Any]) -> list[str]:
+    """Return the error of both networks against real targets."""
+    lines = []
+    for name, title in (("float", "float network  "), ("snn", "spiking network")):
+        r2 = found[f"{name}_r2"]
+        said = "targets do not vary" if r2 is None else f"R2 {r2:.4f}"
+        lines.append(f"{title}  rmse {found[f'{name}_rmse']:.5g} against the targets, {said}")
+    return [f"{lines[0]}, on {found['n']} samples (onnxruntime)", *lines[1:]]
+
+
+def kept_aside_line(found: Mapping[str, Any]) -> str:
+    """Return how good a build is on the samples kept aside, or why none were."""
+    if not found["samples"]:
+        return f"no samples were kept aside: {found['reason']}"
+    parts = [f"agreement {100 * found['agreement']:.1f} %"] if found["agreement"] is not None else []
+    snr = "exact" if found["exact"] else decibel(found["sqnr_db"], "", " dB")
+    parts += [snr] if snr != "-" else []
+    return f"kept-aside {', '.join(parts) or 'nothing to compare'} ({found['samples']} samples, not calibrated on)"
+
+
+def _output_row(name: str, row: Mapping[str, Any]) -> list[str]:
+    """Return the row of an output: how often it agrees, and its signal to noise with all errors."""
+    agrees = "" if row["agreement"] is None else f"agrees {100 * row['agreement']:.1f} %"
+    snr = decibel(row["sqnr_db"], row.get("reasons", {}).get("sqnr_db", "")) if "sqnr_db" in row else "-"
+    return [_short(f"output {name}", 17), agrees, *[""] * 6, f"- / {snr} dB" if snr[0].isdigit() else f"- / {snr}"]
+
+
+def _both(row: Mapping[str, Any]) -> str:
+    """Return the signal to noise of a layer's own levels, and with all before it."""
+    why = row.get("reasons", {})
+    here, both = (decibel(row[name], why.get(name, NO_ERROR)) for name in ("sqnr_db", "sqnr_accumulated_db"))
+    return f"{here} / {both}" + (" dB" if any(c.isdigit() for c in here + both) else "")
+
+
+def _layer_table(rows: list[dict[str, Any]], outputs: Mapping[str, Mapping[str, Any]]) -> Table:
     """Return the populations; "SQNR here" is what the codes of a layer cost, "all" what has come together up to it."""
     titles = (
         "population",
@@ -263,8 +301,11 @@ def _layer_table(rows: list[dict[str, Any]]) -> Table:
             _short(r["name"], 17), _short(origin.rpartition(" (")[0] or origin, 17) + more,
             "x".join(map(str, r["shape"])), _codes(r), theta,
             str(r["acc_bits"] or ""), str(r["weight_bits"] or ""), f"{100 * r['density']:.0f} %",
-            f"{_db(r['sqnr_db'])} / {_db(r['sqnr_accumulated_db'])} dB",
+            _both(r),
         )  # fmt: skip
+    table.add_section()
+    for name, row in outputs.items():
+        table.add_row(*_output_row(name, row))
     return table
 
 
@@ -278,10 +319,6 @@ def _codes(row: Mapping[str, Any]) -> str:
 
 def _span(lo: int | None, hi: int | None) -> str:
     return "" if lo is None else str(lo) if lo == hi else f"{lo}..{hi}"
-
-
-def _db(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
 
 
 def _short(text: str, width: int) -> str:

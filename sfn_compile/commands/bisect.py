@@ -8,7 +8,7 @@ found by halving; if one layer before it added most of that error, it is that on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from ..foundation.samples import part
 from ..frontend import load_model
 from ..graph.graph import Graph
 from ..host.codec import encode_all
+from ..host.model_inputs import open_beginning
 from ..passes.mapping.split_digits import SplitDigits
 from ..program.network import Normalization, Population, Program, SecondDigit, Step
 from ..report.likeness import data_warnings, read_report
@@ -65,10 +66,11 @@ def bisect(
         raise fail("SFN605", f"--limit {limit}; it must be a number of decibels")
     manifest, program = build_folder.open_build(folder, "model", "scales", "report")
     found = load_data(data, build_folder.model_inputs(manifest))
+    found = replace(found, x=open_beginning(folder, manifest).samples(found.x))
     warnings = data_warnings(folder, program, found.x)
     with single_threaded_blas():
         halves = _halves(folder, manifest, program, subset(found, samples or DEFAULT_SAMPLES, seed))
-        document = _searched(halves, manifest, limit, warnings)
+        document = _searched(halves, manifest, limit, warnings, read_report(folder))
     document["data"] = {"source": found.source, "sha256": found.sha256, "seed": seed,
                         "samples": sum(len(p.codes[halves.sites[0]]) for p in halves.pieces)}  # fmt: skip
     document["warnings"] = [w.as_dict() for w in warnings]
@@ -83,7 +85,7 @@ def _halves(folder: Path, manifest: Mapping[str, Any], program: Program, data: D
     unit = build_folder.load_scales(folder, manifest)
     check_scales(unit, program)
     _check_same(graph, program, unit, folder)
-    runner = FloatRunner(graph, folder / "model.onnx", loaded.batch)
+    runner = FloatRunner(graph, folder / "model.onnx", loaded.batch, loaded.input_names)
     size = sum(int(np.prod(t.shape)) for t in graph.types().values())
     x = part(data.x, slice(max(1, HELD // size)))
     pieces, start = [], 0
@@ -109,8 +111,9 @@ def _float_network(folder: Path, manifest: Mapping[str, Any]) -> tuple[Any, Grap
     """Return the model of a build, read again, and its structure as compile made it."""
     shapes = {i.name: (1, *i.shape) for i in build_folder.model_inputs(manifest)}
     try:
-        loaded, graph = read_network(load_model(folder / "model.onnx", shapes))
-        return loaded, structured(graph, options_of(manifest))
+        options = options_of(manifest)
+        loaded, graph = read_network(load_model(folder / "model.onnx", shapes), options.start, options.end)
+        return loaded, structured(graph, options)
     except CompileError as error:
         raise fail("SFN505", str(error), str(folder / "model.onnx"), "compile again") from error
 
@@ -127,7 +130,7 @@ def _check_same(graph: Graph, program: Program, unit: Mapping[str, Array], folde
 
 
 def _searched(
-    halves: Halves, manifest: Mapping[str, Any], limit: float, warnings: Sequence[Diagnostic]
+    halves: Halves, manifest: Mapping[str, Any], limit: float, warnings: Sequence[Diagnostic], said: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the document of a search."""
     noises: dict[int, float] = {0: 0.0}
@@ -141,7 +144,7 @@ def _searched(
     document: dict[str, Any] = {"limit_db": limit, "within": noise(n) <= most, "layer": None}
     if not document["within"]:
         at, is_alone = _first(noise, n, most)
-        document |= _named(halves, halves.sites[at - 1], manifest, is_alone, warnings)
+        document |= _named(halves, halves.sites[at - 1], manifest, is_alone, warnings, said)
     document["output_db"] = decibel(1.0, noises[n])
     document["probes"] = [{"spiking": k, "up_to": halves.sites[k - 1], "output_db": decibel(1.0, noises[k])}
                           for k in sorted(noises) if k]  # fmt: skip
@@ -170,18 +173,25 @@ def _first(noise: Callable[[int], float], n: int, most: float) -> tuple[int, boo
 
 
 def _named(
-    halves: Halves, name: str, manifest: Mapping[str, Any], is_alone: bool, warnings: Sequence[Diagnostic]
+    halves: Halves,
+    name: str,
+    manifest: Mapping[str, Any],
+    is_alone: bool,
+    warnings: Sequence[Diagnostic],
+    said: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return what is said of the layer where the network leaves the float model."""
     parts, step, book = halves.parts(name), halves.step(name), halves.book(name)
     kind = "input" if step is None else "layer"
     levels = 0 if book is None else int(book[-1] - book[0])
+    is_calibrated = bool(said.get("calibration", {}).get("inputs", True))  # else its levels are its own
     is_unlike = any(w.code == "SFN311" for w in warnings)
     cause = causes.cause_of(parts, levels, is_unlike)
     if not is_alone and cause != "data":
         cause = "accumulated"
-    tries = causes.advice(cause, name, kind, levels, parts, manifest["options"])
-    if manifest["calibration"]["samples"] < FEW_SAMPLES and cause != "data":
+    tries = causes.advice(cause, name, kind, levels, parts, manifest["options"],
+                          manifest["calibration"]["samples"])  # fmt: skip
+    if is_calibrated and manifest["calibration"]["samples"] < FEW_SAMPLES and cause != "data":
         tries.append(f"calibrate on more than {manifest['calibration']['samples']} samples: 512 are a good number")
     return {"layer": name, "origin": list(step.origin.nodes) if step is not None else [], "cause": cause,
             "try": tries, "levels": levels, "parts": parts.row()}  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from ..foundation.options import Options
 from ..foundation.samples import ModelInput, n_samples, part
 from ..foundation.version import __version__
 from ..frontend.load import external_files
-from ..host import model_outputs
+from ..frontend.reference import OPTIMIZATION
+from ..host import model_inputs, model_outputs
 from ..host.codec import encode_all
 from ..program.network import Program
 from ..report import likeness, measure, page
@@ -31,8 +33,10 @@ from ..search.journal import require_state
 from ..search.plan import Search
 from ..simulator.run import run_codes
 from ..targets import backend, target_options
-from ..targets.legalize import check_widths, legalize
+from ..targets.target_build import TargetBuild, build_target
+from ..targets.target_records import write_records
 from .evaluate import compare
+from .quality import quality_of
 
 Array = NDArray[Any]
 
@@ -74,29 +78,64 @@ def build(
     backends = {name: backend.load(name) for name in dict.fromkeys(options.targets)}
     options = replace(options, target_options=target_options.resolved(backends, options.target_options))
     done, found = _compiled(model, options, search, state, calib, input_shapes, progress)
-    options, accuracy = done.options, _required_accuracy(done, progress)
+    accuracy = _required_accuracy(done, progress)
     with replacing(out, force, in_use) as folder:
         with timed(done.seconds, "report"):
-            report = {**_write_common(done, folder, progress), **accuracy, **found}
-        refusals: dict[str, CompileError] = {}
-        for name, target in backends.items():
-            with timed(done.seconds, f"emit {name}"):
-                try:
-                    report["targets"][name] = _emit(target, done.program, folder, options)
-                except CompileError as error:
-                    refusals[name] = error
-                    shutil.rmtree(folder / name, ignore_errors=True)
-                    report["targets"][name] = {"refused": [d.as_dict() for d in error.diagnostics]}
-        if len(refusals) == len(backends):
-            raise CompileError([d for e in refusals.values() for d in e.diagnostics])
-        build_folder.write_json(folder / "report.json", report)
-        with timed(done.seconds, "report"):
-            build_folder.write_text(folder / page.FILE, page.render(_facts(done), report))
-        build_folder.write_manifest(folder, _facts(done))
-        build_folder.write_json(folder / "timing.json", {k: round(v, 3) for k, v in done.seconds.items()})
+            report = {**_write_common(done, folder, progress), **quality_of(done, progress), **accuracy, **found}
+        report["targets"], refusals = _write_targets(done, backends, folder)
+        _write_documents(done, report, folder)
     if search is not None and state is not None and search.state is None:
         state.unlink(missing_ok=True)  # its trials are in the report now
     return Built(out, report, refusals)
+
+
+def _write_targets(
+    done: Compilation, backends: Mapping[str, backend.Backend], folder: Path
+) -> tuple[dict[str, Any], dict[str, CompileError]]:
+    """Write every target that does not refuse, and their records; return their rows of the report, and the refusals.
+
+    Raises CompileError with all problems where every target refuses.
+    """
+    rows: dict[str, Any] = {}
+    refusals: dict[str, CompileError] = {}
+    builds: list[TargetBuild] = []
+    for name, target in backends.items():
+        with timed(done.seconds, f"emit {name}"):
+            try:
+                builds.append(_emit(target, done.program, folder / name, done.options))
+                rows[name] = _measured(builds[-1], folder / name)
+            except CompileError as error:
+                refusals[name] = error
+                shutil.rmtree(folder / name, ignore_errors=True)
+                rows[name] = {"refused": [d.as_dict() for d in error.diagnostics]}
+    if len(refusals) == len(backends):
+        raise CompileError([d for e in refusals.values() for d in e.diagnostics])
+    write_records(done.program, builds, folder)
+    return rows, refusals
+
+
+def _emit(target: backend.Backend, program: Program, place: Path, options: Options) -> TargetBuild:
+    place.mkdir()
+    return build_target(program, target, target_options.own(target.name, options.target_options), place)
+
+
+def _measured(made: TargetBuild, place: Path) -> dict[str, Any]:
+    """Return the row of a target in the report."""
+    files = [p for p in place.rglob("*") if p.is_file()]
+    return {
+        "files": len(files),
+        "bytes": sum(p.stat().st_size for p in files),
+        "populations": len(list(made.program.populations())),
+    }
+
+
+def _write_documents(done: Compilation, report: dict[str, Any], folder: Path) -> None:
+    """Write what describes a build whose other files are there: the report, the page, the manifest, the seconds."""
+    build_folder.write_json(folder / "report.json", report)
+    with timed(done.seconds, "report"):
+        build_folder.write_text(folder / page.FILE, page.render(_facts(done), report))
+    build_folder.write_manifest(folder, _facts(done))
+    build_folder.write_json(folder / "timing.json", {k: round(v, 3) for k, v in done.seconds.items()})
 
 
 def _compiled(
@@ -121,16 +160,24 @@ def _state(out: Path, search: Search | None) -> Path | None:
 
 
 def _required_accuracy(done: Compilation, progress: Progress) -> dict[str, Any]:
-    """Return ``{"accuracy": ...}`` on the calibration data where a largest drop is asked for. Raises SFN307, SFN502."""
-    limit, data, loaded = done.options.require_accuracy_drop, done.calibration, done.loaded
+    """Return ``{"accuracy": ...}`` on all samples that were given, where a largest drop is asked for.
+
+    Those kept aside are a tenth of them: alone they are too few to tell a point. Raises SFN307, SFN502.
+    """
+    limit, data, loaded = done.options.require_accuracy_drop, done.given, done.loaded
     if limit is None:
         return {}
     if data.labels is None:
-        raise fail("SFN307", "--require-accuracy-drop needs labels beside the samples", data.source, "add `labels`")
+        raise fail("SFN307", "--require-accuracy-drop needs labels beside the samples", data.source,
+                   "add an array `labels`: one class per sample")  # fmt: skip
     end = model_outputs.ending_of(loaded.output_names, loaded.tail)
     reference = reference_of(loaded.path, loaded.input_names, loaded.batch, [d.name for d in done.program.outputs], end)
     with timed(done.seconds, "accuracy"):
-        found = compare(done.program, reference, data.x, data.labels, progress, end)["accuracy"]
+        judged = compare(done.program, reference, data.x, data.labels, progress, end, data.label_place)
+    if "accuracy" not in judged:
+        raise fail("SFN307", "--require-accuracy-drop needs labels of classes; these are targets of a regression",
+                   data.label_place, "leave the option out; `sfnc eval` gives the error of the regression")  # fmt: skip
+    found = judged["accuracy"]
     drop = 100 * (found["float_top1"] - found["snn_top1"])
     if drop > limit:
         what = f"top-1 fell from {100 * found['float_top1']:.2f} % to {100 * found['snn_top1']:.2f} %"
@@ -145,9 +192,7 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
     for name in external_files(done.loaded.model):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         build_folder.copy_file(done.loaded.path.parent / name, folder / name)
-    tail = done.loaded.tail
-    if tail is not None:
-        (folder / model_outputs.FILE).write_bytes(tail.model)
+    _write_host(done, folder)
     x = done.calibration.x
     values = done.program.values()
     size = sum(int(np.prod(v.shape)) for v in values.values())
@@ -158,12 +203,9 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
     measured = measure.layers(done.graph, done.program, done.runner, part(x, slice(MEASURED_SAMPLES)))
     progress("measure", 1, 1)
     return {
-        "coverage": {
-            "nodes": done.loaded.n_nodes,
-            "mapped": done.loaded.n_nodes - len(tail.nodes if tail else ()),
-            "host": len(tail.nodes) if tail else 0,
-        },
-        "host_tail": model_outputs.facts(done.loaded.output_names, tail),
+        "coverage": done.loaded.coverage(),
+        **_host_facts(done),
+        "import": {"ties": done.ties},
         "encoder": [op.kind for e in done.program.inputs for op in e.host],
         "decoder": [op.kind for d in done.program.outputs for op in d.host],
         "layers": measured.layers,
@@ -171,12 +213,30 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
         "totals": measure.totals(measured.layers),
         "attention": measured.attention,
         "energy": measured.energy,
-        "calibration": {"samples": n_samples(x), "inputs": likeness.input_facts(done.program, x)},
+        "calibration": {"samples": n_samples(x), "inputs": _inputs_then(done)},
         "measured_on": {"samples": min(n_samples(x), MEASURED_SAMPLES), "data": done.calibration.source},
         "options": done.options.as_dict(),
-        "warnings": [w.as_dict() for w in done.warnings],
         "targets": {},
     }
+
+
+def _inputs_then(done: Compilation) -> dict[str, Any]:
+    """Return what data is compared with later; nothing where the network states all levels and none was chosen."""
+    return likeness.input_facts(done.program, done.calibration.x) if done.is_calibrated else {}
+
+
+def _write_host(done: Compilation, folder: Path) -> None:
+    """Write what the host computes before and behind the network."""
+    for file, model in ((model_inputs.FILE, done.loaded.head), (model_outputs.FILE, done.loaded.tail)):
+        if model is not None:
+            (folder / file).write_bytes(model.model)
+
+
+def _host_facts(done: Compilation) -> dict[str, Any]:
+    """Return what report and manifest say of it."""
+    loaded = done.loaded
+    return {"host_head": model_inputs.facts(loaded.head),
+            "host_tail": model_outputs.facts(loaded.output_names, loaded.tail)}  # fmt: skip
 
 
 def _golden(program: Program, codes: dict[str, Array]) -> dict[str, Array]:
@@ -192,23 +252,6 @@ def _golden(program: Program, codes: dict[str, Array]) -> dict[str, Array]:
     return values
 
 
-def _emit(target: backend.Backend, program: Program, folder: Path, options: Options) -> dict[str, Any]:
-    """Write one target and read it back: the files must describe the very same integers."""
-    legal = legalize(program, target.name, target.capabilities)
-    check_widths(legal, target.name, target.capabilities)
-    place = folder / target.name
-    place.mkdir()
-    target.emit(legal, place, target_options.own(target.name, options.target_options))
-    if program_files.digest(target.reload(place)) != program_files.digest(legal):
-        raise fail("SFN901", f"the files of target {target.name} do not read back as the network they were made from")
-    files = [p for p in place.rglob("*") if p.is_file()]
-    return {
-        "files": len(files),
-        "bytes": sum(p.stat().st_size for p in files),
-        "populations": len(list(legal.populations())),
-    }
-
-
 def _facts(done: Compilation) -> dict[str, Any]:
     import onnx
     import onnxruntime
@@ -217,11 +260,12 @@ def _facts(done: Compilation) -> dict[str, Any]:
         "format": done.program.format,
         "model": {"name": done.loaded.path.name, "sha256": done.loaded.sha256, **_input_facts(done.loaded.inputs),
                   "batch": done.loaded.batch},
-        "host_tail": model_outputs.facts(done.loaded.output_names, done.loaded.tail),
+        **_host_facts(done),
         "calibration": {"source": done.calibration.source, "sha256": done.calibration.sha256,
                         "samples": len(done.calibration)},
         "versions": {"sfnc": __version__, "numpy": np.__version__, "onnx": onnx.__version__,
-                     "onnxruntime": onnxruntime.__version__, "python": platform.python_version()},
+                     "onnxruntime": onnxruntime.__version__,
+                     "graph_optimization": OPTIMIZATION, "python": platform.python_version()},
         "options": done.options.as_dict(),
     }  # fmt: skip
 

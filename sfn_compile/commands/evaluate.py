@@ -11,19 +11,21 @@ from numpy.typing import NDArray
 from ..evaluation.side_by_side import PIECE, Build, Compute, Pair, Progress, measure
 from ..evaluation.spread import spread
 from ..files import build_folder, sealed
-from ..files.sample_files import load_data, subset
-from ..foundation.diagnostics import fail
+from ..files.build_checks import check_answers
+from ..files.sample_files import load_data
+from ..foundation.diagnostics import Diagnostic, fail
 from ..foundation.options import ONE_PROCESS, Machine, check_choice
 from ..foundation.samples import Samples, by_name, n_samples
 from ..frontend.reference import FloatReference
-from ..host.codec import answer, encode_all
+from ..host.codec import answered, encode_all
+from ..host.model_inputs import open_beginning
 from ..host.model_outputs import Ending, named, open_ending
 from ..program.network import Program
-from ..report.likeness import data_warnings
+from ..report import likeness
 from ..simulator.run import run_codes
 from ..targets import backend
 from ..targets.backend import RunRequest
-from ..targets.legalize import legalize
+from ..targets.target_records import read_record
 
 Array = NDArray[Any]
 PIECE_ELSEWHERE = 1024  # a target is started once per piece
@@ -43,13 +45,12 @@ def run_build(
     manifest, program = build_folder.open_build(folder, *_used(folder, on))
     ending = open_ending(folder, manifest, program)
     x = load_data(data, build_folder.model_inputs(manifest)).x
+    x = open_beginning(folder, manifest).samples(x)
     values = _execute(program, folder, on, encode_all(program, x), codes, time_limit, machine)
     if codes:
         return dict(values)
-    outputs = program.outputs
-    if on != "sim":  # a target may hold the output's value under another name
-        outputs = legalize(program, on, backend.load(on).capabilities).outputs
-    decoded = {d.name: answer(d, values[d.value]) for d in outputs}
+    held = _held(program, folder, on)
+    decoded = {d.name: answered(d, {v: values[held[v]] for v in d.values}) for d in program.outputs}
     return named(ending.answers(decoded, x, n_samples(x)))
 
 
@@ -63,7 +64,12 @@ def _used(folder: Path, on: str) -> tuple[str, ...]:
     backend.load(on)
     if on not in sealed.held_targets(sealed.read_manifest(folder)):
         raise fail("SFN604", f"the build holds no target {on!r}", str(folder), f"compile with --target {on}")
-    return (on,)
+    return (on, "targets")
+
+
+def _held(program: Program, folder: Path, on: str) -> Mapping[str, str]:
+    """Return what each value that outputs are decoded from is called on a target."""
+    return {v: v for v in program.decoded()} if on == "sim" else read_record(folder, on, program).outputs
 
 
 def _execute(
@@ -71,15 +77,19 @@ def _execute(
     machine: Machine = ONE_PROCESS,
 ) -> Mapping[str, Array]:  # fmt: skip
     if on == "sim":
-        wanted_here = None if every else [d.value for d in program.outputs]
+        wanted_here = None if every else program.decoded()
         return run_codes(program, codes, wanted_here, machine.engine, machine.threads)
     target = backend.load(on)
     why = target.available()
     if why is not None:
         raise fail("SFN601", why, on)
-    wanted = None if every else frozenset(d.value for d in legalize(program, on, target.capabilities).outputs)
+    held = _held(program, folder, on)
     # No golden integers: the target has to compute the whole network by itself, however long that takes.
-    return target.run(folder / on, RunRequest(codes, {}, time_limit, wanted)).values
+    request = RunRequest(codes, {}, time_limit, None if every else frozenset(held.values()))
+    values = target.run(folder / on, request).values
+    shapes = {held[p.value]: p.shape for d in program.outputs for p in d.parts}
+    check_answers(values, shapes, n_samples(codes), f"target {on}")
+    return values
 
 
 def evaluate(
@@ -96,18 +106,26 @@ def evaluate(
     if machine.check().spreads and on != "sim":
         raise fail("SFN605", f"--on {on} runs in one process", fix="leave --workers and --cluster out")
     manifest, program = build_folder.open_build(folder, "model", "report", *_used(folder, on))
-    found = subset(load_data(data, build_folder.model_inputs(manifest)), samples, seed)
+    found = load_data(data, build_folder.model_inputs(manifest), samples, seed, needs_labels=True)
+    build = Build(folder, manifest, program)
+    pair = build.open(machine, None if on == "sim" else _computer(program, folder, on, time_limit))
+    labels = pair.read_labels(found.labels, found.x, found.label_place)
     if machine.spreads:
-        result = spread(Build(folder, manifest, program), found.x, found.labels, machine, progress)
+        result = spread(build, found.x, labels, machine, progress)
     else:
-        compute = None if on == "sim" else _computer(program, folder, on, time_limit)
-        pair = Build(folder, manifest, program).open(machine, compute)
-        result = measure(pair, found.x, found.labels, progress, PIECE if on == "sim" else PIECE_ELSEWHERE)
-    result["warnings"] = [w.as_dict() for w in data_warnings(folder, program, found.x)]
+        result = measure(pair, found.x, labels, progress, PIECE if on == "sim" else PIECE_ELSEWHERE)
+    result["warnings"] = [w.as_dict() for w in _warnings(folder, manifest, program, found.x)]
     result["on"] = on
     result["data"] = {"source": found.source, "sha256": found.sha256, "samples": len(found), "seed": seed}
     build_folder.write_json(folder / "eval.json", result)
     return result
+
+
+def _warnings(folder: Path, manifest: Mapping[str, Any], program: Program, x: Samples) -> list[Diagnostic]:
+    """Return what to say of the data; a head computes no more of them than are looked at."""
+    beginning = open_beginning(folder, manifest)
+    some = x if beginning.head is None else likeness.spaced(x, likeness.LOOKED_AT)
+    return likeness.data_warnings(folder, program, beginning.samples(some))
 
 
 def _computer(program: Program, folder: Path, on: str, time_limit: float) -> Compute:
@@ -115,15 +133,15 @@ def _computer(program: Program, folder: Path, on: str, time_limit: float) -> Com
 
     def compute(codes: Mapping[str, Array]) -> Mapping[str, Array]:
         values = _execute(program, folder, on, codes, False, time_limit)
-        there = legalize(program, on, backend.load(on).capabilities).outputs
-        return {d.value: values[t.value] for d, t in zip(program.outputs, there, strict=True)}
+        held = _held(program, folder, on)
+        return {ours: values[theirs] for ours, theirs in held.items()}
 
     return compute
 
 
 def compare(
     program: Program, reference: FloatReference, x: Samples | Array, labels: Array | None = None,
-    progress: Progress | None = None, ending: Ending | None = None,
+    progress: Progress | None = None, ending: Ending | None = None, where: str = "labels",
 ) -> dict[str, Any]:  # fmt: skip
     """Return the result of :func:`~.pairs.measure` for a Program that no folder holds.
 
@@ -131,4 +149,5 @@ def compare(
     """
     x = by_name(x, [e.name for e in program.inputs])
     ending = ending or Ending(tuple(d.name for d in program.outputs))
-    return measure(Pair(program, reference, ending), x, labels, progress)
+    pair = Pair(program, reference, ending)
+    return measure(pair, x, pair.read_labels(labels, x, where), progress)

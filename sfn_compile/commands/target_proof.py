@@ -1,4 +1,8 @@
-"""The proof of one target: its files read back, executed, and every integer and decoded number compared."""
+"""The proof of one target: its files read back, executed, and every integer and decoded number compared.
+
+Nothing that compile computed for the target is computed again: what the files must read back as is its record
+(:mod:`.target_records`). That this legal Program means what ``program.npz`` means is shown by executing both.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,13 @@ from numpy.typing import NDArray
 from ..files import program_files
 from ..foundation.diagnostics import CompileError, Diagnostic
 from ..foundation.samples import Samples, n_samples
-from ..host.codec import decode, encode_all
-from ..program.network import Move, Program, stands_for
+from ..host.codec import decode, decoded, encode_all
+from ..program.network import Move, Program, Step, stands_for
 from ..simulator.run import Engine, run_codes
 from ..targets import backend
 from ..targets.backend import Backend, RunRequest, RunResult
-from ..targets.legalize import legalize
+from ..targets.placement import misplaced
+from ..targets.target_records import TargetRecord, held_values
 
 Array = NDArray[Any]
 Row = dict[str, Any]
@@ -30,6 +35,7 @@ class Expected:
     """What every target must compute: the simulator's integers of ``program`` on the samples ``x``."""
 
     program: Program
+    digest: str
     x: Samples
     codes: Mapping[str, Array]
     values: Mapping[str, Array]
@@ -42,28 +48,28 @@ class Expected:
         return n_samples(self.x)
 
 
-def prove(name: str, folder: Path, expected: Expected, time_limit: float) -> tuple[Row, list[Diagnostic]]:
+def prove(record: TargetRecord, folder: Path, expected: Expected, time_limit: float) -> tuple[Row, list[Diagnostic]]:
     """Return the entry of a target in ``proof.json`` and what is wrong; ``proved`` is true where nothing is.
 
     ``folder`` is the target's own; its files must be those that compile wrote. Raises SFN604 for an unknown target.
     """
-    target = backend.load(name)
+    name, target = record.name, backend.load(record.name)
     why = target.available()
     if why is not None:
         return not_executed(why), [Diagnostic("SFN601", f"target {name} was not executed: {why}", name)]
-    legal = legalize(expected.program, name, target.capabilities)
-    reload, own = _reload(target, folder, legal)
+    reload, own = _reload(target, folder, record)
     if own is None:
         what = f"target {name}: its files do not read back: {reload['error']}"
         return not_executed(what, reload), [Diagnostic("SFN501", what, name, "compile again")]
-    golden = dict(run_codes(legal, expected.codes, engine=expected.engine, threads=expected.threads))
+    legal, golden = _legal(own, record, expected)
+    before = [*_reload_faults(name, reload), *_legal_faults(name, legal)]
     try:
         result = target.run(folder, RunRequest(expected.codes, golden, time_limit))
     except CompileError as error:
-        return not_executed(str(error), reload), [*_reload_faults(name, reload), *error.diagnostics]
-    compared = _compare(legal, expected, golden, result, bool(target.capabilities.moves))
-    entry = {"reload": reload, **compared, **_host(own, expected, result)}
-    found = [*_reload_faults(name, reload), *_faults(name, entry)]
+        return not_executed(str(error), reload), [*before, *error.diagnostics]
+    wanted = _wanted(own, expected, golden, result, bool(target.capabilities.moves))
+    entry = {"reload": reload, "legal": legal, **_compare(wanted, expected.n, result), **_host(own, expected, result)}
+    found = [*before, *_faults(name, entry)]
     return entry | {"proved": not found}, found
 
 
@@ -73,33 +79,70 @@ def not_executed(why: str, reload: Row | None = None) -> Row:
             "mode": None, "executed_by": None, "readers": [], "notes": [], "reload": reload, "error": why}  # fmt: skip
 
 
-def _reload(target: Backend, folder: Path, legal: Program) -> tuple[Row, Program | None]:
-    """Return (digest of the network that the files say, and whether it is the legalised one; that network)."""
+def _reload(target: Backend, folder: Path, record: TargetRecord) -> tuple[Row, Program | None]:
+    """Return (digest of the network that the files say, and whether it is the one of the record; that network)."""
     try:
         own = target.reload(folder)
     except Exception as error:  # a reader of a plug-in may raise anything; that it failed is the finding
         return {"digest": None, "equal": False, "error": f"{type(error).__name__}: {error}"}, None
     digest = program_files.digest(own)
-    return {"digest": digest, "equal": digest == program_files.digest(legal), "error": None}, own
+    return {"digest": digest, "equal": digest == record.digest, "error": None}, own
 
 
-def _compare(
-    legal: Program, expected: Expected, golden: Mapping[str, Array], result: RunResult, has_moves: bool
-) -> Row:
-    """Return the comparison of every layer; a layer that the target did not report differs in all its integers.
+def _legal(own: Program, record: TargetRecord, expected: Expected) -> tuple[Row, dict[str, Array]]:
+    """Return how the Program that a target's files say compares with the one it was made from, and its integers.
+
+    Both are executed by the simulator: every layer of ``own`` against the value that it stands for, and every layer
+    that the target was given. Integers that the simulator has of that value are the ones returned, so that a target
+    that is run layer by layer is never fed what its own files say.
+    """
+    row: Row = {"made_from": record.made_from, "compared": 0, "different": 0, "error": _misfit(own, record, expected)}
+    try:
+        theirs = dict(run_codes(own, expected.codes, engine=expected.engine, threads=expected.threads))
+    except Exception as error:  # a damaged network may be of other inputs or shapes
+        return row | {"error": f"it cannot be executed: {error!r}"}, dict(expected.values)
+    origins = {step.name: stands_for(step) for step in own.steps}
+    pairs = [(theirs[name], expected.values[of]) for name, of in origins.items() if of in expected.values]
+    lacking = [expected.values[step.name] for step in _layers(expected.program) if step.name not in origins]
+    row["compared"] = sum(want.size for _, want in pairs) + sum(want.size for want in lacking)
+    row["different"] = sum(n_different(got, want) for got, want in pairs) + sum(want.size for want in lacking)
+    known = {name: expected.values[of] for name, of in origins.items() if of in expected.values}
+    return row, {**theirs, **known}
+
+
+def _misfit(own: Program, record: TargetRecord, expected: Expected) -> str | None:
+    """Return what the record of a target says otherwise than program.npz and the target's own files, if anything."""
+    if record.made_from != expected.digest:
+        return "it was made from another Program than program.npz"
+    if dict(record.outputs) != held_values(expected.program, own):
+        return "targets.json says other values of its outputs than its files"
+    return misplaced(own, record.placement) or None
+
+
+def _layers(program: Program) -> list[Step]:
+    """Return the steps that a target always has under their own names: all but moves, which it may fold."""
+    return [step for step in program.steps if not isinstance(step, Move)]
+
+
+def _wanted(
+    own: Program, expected: Expected, golden: Mapping[str, Array], result: RunResult, has_moves: bool
+) -> dict[str, Array]:
+    """Return the integers that a target must have reported, by layer.
 
     ``has_moves``: the target takes moves as they are. Where it does not, a move that is left may be missing: it
     computes nothing and is another view of its source there.
     """
-    compared = different = n_layers = 0
+    folded = () if has_moves else [s.name for s in own.steps if isinstance(s, Move) and s.name not in result.values]
+    wanted = {step.name: golden[step.name] for step in own.steps if step.name in golden and step.name not in folded}
+    return wanted | {step.name: expected.values[step.name] for step in _layers(expected.program)}
+
+
+def _compare(wanted: Mapping[str, Array], n: int, result: RunResult) -> Row:
+    """Return the comparison of every layer; a layer that the target did not report differs in all its integers."""
+    compared = different = 0
     first: Row | None = None
-    for step in legal.steps:
-        if isinstance(step, Move) and not has_moves and step.name not in result.values:
-            continue
-        origin = stands_for(step)
-        want = expected.values.get(origin, golden[step.name])
-        got = np.asarray(result.values[step.name]) if step.name in result.values else None
-        n_layers += 1
+    for name, want in wanted.items():
+        got = np.asarray(result.values[name]) if name in result.values else None
         compared += want.size
         wrong = np.ones(want.shape, bool) if got is None or got.shape != want.shape else np.asarray(got != want)
         count = int(wrong.sum())
@@ -107,9 +150,9 @@ def _compare(
         if count and first is None:
             at = tuple(int(i) for i in np.argwhere(wrong)[0])
             value = None if got is None or got.shape != want.shape else float(got[at])
-            first = {"layer": step.name, "index": list(at), "expected": int(want[at]), "got": _whole(value)}
+            first = {"layer": name, "index": list(at), "expected": int(want[at]), "got": _whole(value)}
     return {
-        "samples": expected.n, "layers": n_layers, "compared": compared, "different": different,
+        "samples": n, "layers": len(wanted), "compared": compared, "different": different,
         "first_difference": first, "mode": result.mode, "executed_by": result.executed_by,
         "readers": [dict(r) for r in result.readers], "notes": list(result.notes),
     }  # fmt: skip
@@ -142,11 +185,12 @@ def _decoded(own: Program, expected: Expected, result: RunResult) -> Row:
     compared = different = 0
     theirs = {d.name: d for d in own.outputs}
     for d in expected.program.outputs:
-        want, made = decode(d, expected.values[d.value]), theirs.get(d.name)
-        integers = None if made is None else result.values.get(made.value, expected.codes.get(made.value))
+        want, made = decoded(d, expected.values), theirs.get(d.name)
+        found = [] if made is None else [result.values.get(v, expected.codes.get(v)) for v in made.values]
+        integers = [np.asarray(x) for x in found if x is not None]
         compared += want.size
         try:
-            got = None if made is None or integers is None else decode(made, np.asarray(integers))
+            got = None if made is None or len(integers) < len(found) else decode(made, *integers)
         except Exception as error:  # a damaged decoding may be of another shape or kind
             return {"compared": compared, "different": different, "error": f"its own decoding fails: {error!r}"}
         different += n_different(got, want)
@@ -164,7 +208,15 @@ def n_different(got: Array | None, want: Array) -> int:
 def _reload_faults(name: str, reload: Row) -> list[Diagnostic]:
     if reload["equal"]:
         return []
-    what = f"target {name}: its files read back as another network than the Program"
+    what = f"target {name}: its files read back as another network than compile wrote"
+    return [Diagnostic("SFN501", what, name, "compile again with this version")]
+
+
+def _legal_faults(name: str, legal: Row) -> list[Diagnostic]:
+    if not legal["different"] and legal["error"] is None:
+        return []
+    what = legal["error"] or f"{legal['different']} of {legal['compared']} integers differ in the simulator"
+    what = f"target {name}: the network of its files is not the Program: {what}"
     return [Diagnostic("SFN501", what, name, "compile again with this version")]
 
 

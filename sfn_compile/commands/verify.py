@@ -9,21 +9,25 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ..compiler.compilation import silent
+from ..compiler.draft import Progress
 from ..files import build_folder, program_files, sealed
 from ..files.build_checks import REPORT, check_form, check_golden, check_manifest
-from ..files.sample_files import load_data, subset
+from ..files.sample_files import load_data
 from ..foundation.diagnostics import Diagnostic, fail
 from ..foundation.options import ONE_PROCESS, Machine, check_choice
 from ..foundation.samples import Samples, n_samples, part
 from ..foundation.version import __version__
 from ..host.codec import encode_all
+from ..host.model_inputs import open_beginning
 from ..program.network import Program
 from ..simulator.run import run_codes
+from ..targets.target_records import read_record
 from .target_proof import Expected, n_different, not_executed, prove
 
 Array = NDArray[Any]
 DEFAULT_SAMPLES = 8
-NEEDED = ("program", "golden")  # without them there is nothing to compare with
+NEEDED = ("program", "golden", "targets")  # without them there is nothing to compare with
 
 
 @dataclass
@@ -36,7 +40,7 @@ class Proof:
 
 def verify(
     folder: Path, data: Path | None = None, samples: int | None = None, on: Sequence[str] | None = None,
-    seed: int = 0, time_limit: float = 1800.0, machine: Machine = ONE_PROCESS,
+    seed: int = 0, time_limit: float = 1800.0, machine: Machine = ONE_PROCESS, progress: Progress = silent,
 ) -> Proof:  # fmt: skip
     """Return the proof for the targets ``on`` (default: all that the build holds) and write ``proof.json``.
 
@@ -60,9 +64,13 @@ def verify(
         "data": str(data.name) if data else "golden inputs", "targets": {},
     }, broken)  # fmt: skip
     if sealed.MANIFEST not in odd and not set(sealed.changed(folder, manifest, *NEEDED)) & odd:
+        progress("simulator", 0, 1)
         expected = _expected(folder, manifest, data, samples, machine, proof)
+        progress("simulator", 1, 1)
         for name in chosen:
+            progress(name, 0, 1)
             _add(name, folder, expected, proof, time_limit)
+            progress(name, 1, 1)
     if not chosen:
         proof.problems.append(Diagnostic("SFN507", "no target was asked for", str(folder), "leave --on out"))
     proof.document["proved"] = not proof.problems
@@ -101,7 +109,7 @@ def _expected(
     proof.document["samples"] = n_samples(x)
     if golden is not None:
         _check_golden(golden, values, proof)
-    return Expected(program, x, codes, values, machine.engine, machine.threads)
+    return Expected(program, program_files.digest(program), x, codes, values, machine.engine, machine.threads)
 
 
 def _contradictions(folder: Path, manifest: Mapping[str, Any], program: Program) -> list[str]:
@@ -113,7 +121,7 @@ def _contradictions(folder: Path, manifest: Mapping[str, Any], program: Program)
         found.append("it states another sha256 of the model than of model.onnx")
     if manifest.get("format") != program.format:
         found.append(f"it states format {manifest.get('format')!r}, program.json format {program.format}")
-    found += [f"it states other {key} than report.json" for key in ("options", "host_tail")
+    found += [f"it states other {key} than report.json" for key in ("options", "host_head", "host_tail")
               if report.get(key) != manifest.get(key)]  # fmt: skip
     refused = {name for name, row in dict(report.get("targets", {})).items() if "refused" in row}
     lacking = set(manifest["options"]["targets"]) - refused - set(sealed.held_targets(manifest))
@@ -130,8 +138,8 @@ def _inputs(
         if not n:
             raise fail("SFN507", "golden.npz holds no sample", str(folder), "compile again")
         return part(x, slice(n)), part(golden, slice(n))
-    found = load_data(data, build_folder.model_inputs(manifest))
-    return subset(found, samples or DEFAULT_SAMPLES, seed).x, None
+    found = load_data(data, build_folder.model_inputs(manifest), samples or DEFAULT_SAMPLES, seed)
+    return open_beginning(folder, manifest).samples(found.x), None
 
 
 def _check_golden(golden: Mapping[str, Array], expected: Mapping[str, Array], proof: Proof) -> None:
@@ -150,5 +158,6 @@ def _add(name: str, folder: Path, expected: Expected, proof: Proof, time_limit: 
         why = f"not executed: {', '.join(odd[:5])} {'is' if len(odd) == 1 else 'are'} not of this build"
         proof.document["targets"][name] = not_executed(why)
         return
-    proof.document["targets"][name], found = prove(name, folder / name, expected, time_limit)
+    record = read_record(folder, name, expected.program)
+    proof.document["targets"][name], found = prove(record, folder / name, expected, time_limit)
     proof.problems += found

@@ -18,12 +18,13 @@ import numpy as np
 from ..calibration import methods
 from ..calibration.collect import FloatRunner, collect
 from ..calibration.statistics import Statistics
-from ..files.sample_files import GENERATED, Data, generated, load_data, subset
+from ..files.sample_files import GENERATED, Data, generated, kept_aside, load_data
 from ..foundation.diagnostics import Diagnostic
 from ..foundation.options import Options
 from ..foundation.samples import part
 from ..frontend import LoadedModel, load_model
 from ..graph.graph import Graph
+from ..host.model_inputs import beginning_of
 from ..passes.mapping.fold_thresholds import FoldThresholds
 from ..passes.mapping.lower import lower
 from ..passes.pipeline import UNPROBED, run_passes, structure
@@ -35,7 +36,7 @@ from .gauge import Gauge
 from .import_check import check_import
 from .input_encoding import with_encoders
 from .input_warnings import input_warnings
-from .tail_survey import check_tail, read_network
+from .tail_survey import check_head, check_tail, read_network
 
 GENERATED_SAMPLES = 64
 FEW_SAMPLES = 100
@@ -47,14 +48,26 @@ def silent(stage: str, done: int, total: int) -> None:
 
 @dataclass
 class Prepared:
-    """What is known of a model before any integer is chosen: its Layers with real weights, and its statistics."""
+    """What is known of a model before any integer is chosen: its Layers with real weights, and its statistics.
+
+    ``ties``: places where onnxruntime's rounding took a quantiser of the model to the other side of a tie.
+    ``given`` are all samples: those of ``calibration``, and those that are kept ``aside`` to measure the result on.
+    """
 
     loaded: LoadedModel
     graph: Graph
     runner: FloatRunner
     statistics: Mapping[str, Statistics]
     calibration: Data
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float]
+    given: Data
+    aside: Data | None
+    ties: int = 0
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether anything was chosen from the samples; a quantised network states its own levels."""
+        return bool(self.statistics)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,17 +81,21 @@ class Mapped:
 
 @dataclass
 class Compilation:
-    """Everything a compilation made, before and beside what stands in files."""
+    """Everything a compilation made, before and beside what stands in files; its data as in :class:`Prepared`."""
 
     loaded: LoadedModel
     graph: Graph
     program: Program
     runner: FloatRunner
     calibration: Data
+    given: Data
+    aside: Data | None
+    is_calibrated: bool
     options: Options
     warnings: list[Diagnostic] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     corrections: list[dict[str, Any]] = field(default_factory=list)
+    ties: int = 0
 
 
 def compile_model(
@@ -99,8 +116,9 @@ def compile_model(
 
 def compilation_of(prepared: Prepared, options: Options, made: Mapped, warnings: list[Diagnostic]) -> Compilation:
     """Return what was made of a prepared model with some options."""
-    return Compilation(prepared.loaded, made.graph, made.program, prepared.runner.of(made.graph), prepared.calibration,
-                       options, warnings, prepared.seconds, made.corrections)  # fmt: skip
+    p = prepared
+    return Compilation(p.loaded, made.graph, made.program, p.runner.of(made.graph), p.calibration, p.given, p.aside,
+                       p.is_calibrated, options, warnings, p.seconds, made.corrections, p.ties)  # fmt: skip
 
 
 def prepare(
@@ -116,25 +134,52 @@ def prepare(
     Of the options those of the samples and of the structure count: ``levels`` of the whole network, ``carry`` and
     ``attention``. Raises CompileError with codes SFN1xx to SFN3xx and SFN605.
     """
-    options.check()
-    methods.check_options(options.method, options.method_options)
+    check_options(options)
     seconds: dict[str, float] = {}
     with timed(seconds, "import"):
-        loaded, graph = read_network(load_model(model, input_shapes))
-    data = _calibration_data(loaded, options, calib)
+        loaded, graph = read_network(load_model(model, input_shapes), options.start, options.end)
+    read = read_data(loaded, graph, options, calib, seconds, after)
+    return calibrated(read, progress)
+
+
+def check_options(options: Options) -> None:
+    """Raise SFN605 where an option has a value that is not accepted."""
+    options.check()
+    methods.check_options(options.method, options.method_options)
+
+
+def read_data(
+    loaded: LoadedModel, graph: Graph, options: Options, calib: Path | None, seconds: dict[str, float],
+    after: After | None = None,
+) -> Prepared:  # fmt: skip
+    """Return the model as Layers that compute what onnxruntime does, without statistics.
+
+    Raises CompileError with codes SFN106, SFN107, SFN203, SFN3xx.
+    """
+    given = _calibration_data(loaded, options, calib)
+    with timed(seconds, "host head"):
+        given = replace(given, x=beginning_of(loaded.head).samples(given.x))
+    data, aside = kept_aside(given, options.seed)
     with timed(seconds, "check import"):
+        check_head(loaded, part(data.x, slice(2)))
         check_import(graph, loaded, part(data.x, slice(2)))
         check_tail(graph, loaded, part(data.x, slice(2)))
     with timed(seconds, "structure"):
+        imported = graph
         graph = structured(graph, options, after)
         # Again after the passes: calibration trusts that a tap holds the numbers of the node that names it.
-        check_import(graph, loaded, part(data.x, slice(2)))
+        ties = check_import(graph, loaded, part(data.x, slice(2)), imported)
         graph = with_encoders(graph, data.x, options, after)
-        check_import(graph, loaded, part(data.x, slice(2)))
-    with timed(seconds, "calibrate"):
-        runner = FloatRunner(graph, model, loaded.batch)
-        statistics = collect(graph, runner, data.x, lambda i, n: progress("calibrate", i, n))
-    return Prepared(loaded, graph, runner, statistics, data, seconds)
+    runner = FloatRunner(graph, loaded.path, loaded.batch, loaded.input_names)
+    return Prepared(loaded, graph, runner, {}, data, seconds, given, aside, ties)
+
+
+def calibrated(prepared: Prepared, progress: Progress = silent) -> Prepared:
+    """Return the same model with the statistics of its samples. Raises SFN104."""
+    with timed(prepared.seconds, "calibrate"):
+        graph, x = prepared.graph, prepared.calibration.x
+        statistics = collect(graph, prepared.runner, x, lambda i, n: progress("calibrate", i, n))
+    return replace(prepared, statistics=statistics)
 
 
 def recalibrated(prepared: Prepared, data: Data) -> Prepared:
@@ -173,7 +218,8 @@ def _calibration_data(loaded: LoadedModel, options: Options, calib: Path | None)
     if calib is None:
         n = options.samples or GENERATED_SAMPLES
         return generated(loaded.inputs, n, options.seed)
-    return subset(load_data(calib, loaded.inputs), options.samples, options.seed)
+    needs_labels = options.require_accuracy_drop is not None
+    return load_data(calib, loaded.inputs, options.samples, options.seed, needs_labels)
 
 
 def data_warnings(prepared: Prepared) -> list[Diagnostic]:
@@ -192,7 +238,7 @@ def _constant_inputs(prepared: Prepared) -> list[Diagnostic]:
     for source in prepared.graph.inputs:
         values, stats = x[source.model_name], prepared.statistics.get(source.name)
         still = 0 if stats is None else int((stats.low == stats.high).sum())
-        if len(values) > 1 and all(np.array_equal(v, values[0]) for v in values[1:]):
+        if len(values) > 1 and all(np.array_equal(v, values[0]) for v in (values[i] for i in range(1, len(values)))):
             what = f"all {len(values)} samples are the same"
         elif stats is not None and 2 * still >= len(stats.low):
             what = f"{still} of {len(stats.low)} channels hold one number in all samples"

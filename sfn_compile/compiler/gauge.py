@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..calibration.collect import FloatRunner
-from ..foundation.decibel import decibel
+from ..foundation.decibel import decibel, varying
 from ..foundation.samples import Samples, part
 from ..graph.graph import Graph
 from ..host.codec import encode_all
@@ -22,15 +22,15 @@ class Gauge:
 
     def __init__(self, graph: Graph, runner: FloatRunner, x: Samples):
         self.x = part(x, slice(GAUGED))
-        self.names = list(dict.fromkeys(o.value for o in graph.outputs))
+        self.names = graph.decoded()
         found = [[real[name] for name in self.names] for _, real, _ in runner.stream(self.x)]
         self.want = [np.concatenate(parts).astype(np.float64) for parts in zip(*found, strict=True)]
+        self.signal = sum(varying([w]) for w in self.want)
 
     def decibel(self, graph: Graph) -> float | None:
         """Return 10 log10(signal / noise) of a graph with integer weights, None where there is no error at all."""
         program = lower(run_passes(graph, (FoldThresholds(),)))
         codes = run_codes(program, encode_all(program, self.x), self.names)
-        step = {o.value: o.step for o in program.outputs}
+        step = {p.value: p.step for o in program.outputs for p in o.parts}
         noise = sum(float(((codes[k] * step[k] - w) ** 2).sum()) for k, w in zip(self.names, self.want, strict=True))
-        signal = sum(float((w**2).sum()) for w in self.want)
-        return decibel(signal, noise)
+        return decibel(self.signal, noise)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..foundation.decibel import decibel
+from ..foundation.decibel import CONSTANT, NO_ERROR, NO_RANGE, NO_SIGNAL, Varying, decibel
 
 Array = NDArray[Any]
-NO_ERROR = "no error"
+DIFFER = 10.0  # squares of channels: where the largest is so many times the smallest, each is told of
 
 
 @dataclass
@@ -26,8 +26,8 @@ class Agreement:
     places: bool = False
     each: bool = False
     scores: bool = True
-    signal: float = 0.0
-    noise: float = 0.0
+    signal: Varying = field(default_factory=Varying)
+    noises: Array | float = 0.0  # per channel
     max_error: float = 0.0
     agree: int = 0
     same_shape: int = 0
@@ -45,13 +45,13 @@ class Agreement:
             return
         for a, b in zip(want, got, strict=True):
             if a.shape == b.shape:
-                self._add(a[None], b[None])
+                self._add(a[None], b[None], stacks=False)
             else:
                 self.n += 1
                 self._count(_finite_rows(a[None]), _finite_rows(b[None]))
 
-    def _add(self, want: Array, got: Array) -> None:
-        n = len(want)
+    def _add(self, want: Array, got: Array, stacks: bool = True) -> None:
+        n, channels = len(want), n_channels(want.shape[1:]) if stacks else 1
         self.is_row &= sum(axis != 1 for axis in want.shape[1:]) == 1
         a, b = (np.asarray(y).reshape(n, -1).astype(np.float64) for y in (want, got))
         self.n += n
@@ -63,8 +63,12 @@ class Agreement:
         if not finite.all():
             a, b = a[finite], b[finite]
         with np.errstate(over="ignore"):  # an infinite sum is told as one
-            self.signal += float((a**2).sum())
-            self.noise += float(((a - b) ** 2).sum())
+            if stacks and a.size:
+                self.signal.add(a.reshape(len(a), channels, -1))
+            elif a.size:
+                self.signal.add_alone(a)
+            if a.size:
+                self.noises = self.noises + ((a - b) ** 2).reshape(len(a), channels, -1).sum(axis=(0, 2))
         self.max_error = max(self.max_error, float(np.abs(a - b).max(initial=0)))
 
     def _count(self, want: Array, got: Array) -> Array:
@@ -76,8 +80,8 @@ class Agreement:
 
     def merge(self, other: Agreement) -> None:
         """Add the sums of other samples. Float sums depend on the order of merging; keep it that of the samples."""
-        self.signal += other.signal
-        self.noise += other.noise
+        self.signal.merge(other.signal)
+        self.noises = self.noises + other.noises
         self.max_error = max(self.max_error, other.max_error)
         self.agree += other.agree
         self.same_shape += other.same_shape
@@ -104,13 +108,28 @@ class Agreement:
             row["same_shape"] = self.same_shape / self.n
         reasons = {"agreement": withheld} if withheld else {}
         if not self.places:
-            row |= {"sqnr_db": decibel(self.signal, self.noise), "max_error": self.max_error}
+            row |= {"sqnr_db": decibel(self.signal.signal, self.noise), "max_error": self.max_error, **self._channels()}
             if not self.compared:
                 row["max_error"] = None
             reasons |= {key: self._no_number() for key in ("sqnr_db", "max_error") if row[key] is None}
         if self.odd:
             row["not_finite"] = {"samples": self.odd, "float": self.float_odd, "spiking": self.spiking_odd}
         return {**row, "reasons": reasons} if reasons else row
+
+    @property
+    def noise(self) -> float:
+        """The sum of squared errors."""
+        return float(np.sum(self.noises))
+
+    def _channels(self) -> dict[str, Any]:
+        """Return the channel of least signal to noise, where channels differ in size; constant ones are none."""
+        signals, noises = np.atleast_1d(self.signal.of_channels), np.atleast_1d(self.noises)
+        varies = np.flatnonzero((signals > CONSTANT * self.signal.power) & np.isfinite(signals))
+        if len(varies) < 2 or signals[varies].max() < DIFFER * signals[varies].min():
+            return {}
+        worst = int(varies[np.argmax(noises[varies] / signals[varies])])
+        db = decibel(float(signals[worst]), float(noises[worst]))
+        return {} if db is None else {"worst_channel": {"channel": worst, "sqnr_db": db}}
 
     def _withheld(self) -> str:
         """Return why the same largest value would say nothing, empty where it does."""
@@ -126,7 +145,14 @@ class Agreement:
             return "no sample could be compared"
         if self.max_error == 0:
             return NO_ERROR if self.compared == self.n else "no error in the samples that could be compared"
-        return "the squares of the float output are 0" if self.signal == 0 else "squares leave the range of float64"
+        return NO_SIGNAL if self.signal.signal == 0 else NO_RANGE
+
+
+def n_channels(shape: tuple[int, ...]) -> int:
+    """Return how many channels a sample of a shape has: the numbers of a row, the first axis of a map; of two axes the
+    shorter one where it is the first (boxes of a detector), else one."""
+    real = [n for n in shape if n != 1] or [1]
+    return real[0] if len(real) != 2 or real[0] <= real[1] else 1
 
 
 def _finite_rows(y: Array) -> Array:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..foundation.diagnostics import fail
 from ..foundation.samples import Samples, n_samples, part
+from .labels import Labels
 from .side_by_side import cuts
 
 Array = NDArray[Any]
@@ -32,7 +33,7 @@ def complete(crew: Crew[T], numbers: Sequence[int]) -> Results[T]:
         raise fail("SFN607", f"{len(numbers) - len(found)} of {len(numbers)} pieces were lost {ATTEMPTS} times")
 
 
-def samples_of(x: Samples, labels: Array | None, number: int) -> tuple[Mapping[str, Array], Array | None]:
+def samples_of(x: Samples, labels: Labels | None, number: int) -> tuple[Mapping[str, Array], Labels | None]:
     """Return the samples and labels of one piece."""
     piece = cuts(n_samples(x))[number]
     return part(x, piece), None if labels is None else labels[piece]

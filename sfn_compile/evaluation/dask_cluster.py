@@ -22,6 +22,7 @@ from ..foundation.options import Machine
 from ..foundation.samples import Samples
 from ..foundation.version import __version__
 from .crew import Crew, Results, samples_of
+from .labels import Labels
 from .side_by_side import Build, Pair, Tally, float_threads
 
 Array = NDArray[Any]
@@ -38,7 +39,7 @@ class Sent:
 
 
 @contextmanager
-def crew_of(machine: Machine, build: Build, x: Samples, labels: Array | None) -> Iterator[Crew[Tally]]:
+def crew_of(machine: Machine, build: Build, x: Samples, labels: Labels | None) -> Iterator[Crew[Tally]]:
     """Yield a crew of the cluster's workers. Raises SFN607 where dask, the scheduler or a worker cannot be used."""
     with connected(machine) as client:
         files = files_of(build)
@@ -99,7 +100,7 @@ def files_of(build: Build) -> dict[str, bytes]:
 
 
 def _computed(
-    client: Any, files: Sent, machine: Machine, x: Samples, labels: Array | None, numbers: Sequence[int]
+    client: Any, files: Sent, machine: Machine, x: Samples, labels: Labels | None, numbers: Sequence[int]
 ) -> Results[Tally]:
     sent = client.scatter(files, broadcast=True, hash=False)
     jobs = [
@@ -129,7 +130,7 @@ def _was_lost(error: BaseException) -> bool:
 
 # -- on a worker ----------------------------------------------------------------------------------------------------
 def _tally(
-    number: int, x: Samples, labels: Array | None, files: Sent, machine: Machine, n_float_threads: int
+    number: int, x: Samples, labels: Labels | None, files: Sent, machine: Machine, n_float_threads: int
 ) -> tuple[int, Tally]:
     return number, _opened(files, machine, n_float_threads).tally(x, labels)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..foundation.decibel import varying
 from ..graph.graph import Graph
 from ..graph.ops import Layer, Normalize
 from ..program.network import Program, Step
@@ -71,16 +72,21 @@ class Halves:
                 known[name] = nodes[name].op.evaluate(*(value(s) for s in nodes[name].inputs))
             return known[name]
 
-        return {out.value: value(out.value) for out in self.graph.outputs}
+        return {name: value(name) for name in self.graph.decoded()}
+
+    @cached_property
+    def signal(self) -> Mapping[str, float]:
+        """The varying part of every output of the float network."""
+        names = self.graph.decoded()
+        return {name: varying([piece.real[name] for piece in self.pieces]) for name in names}
 
     def noise(self, k: int) -> float:
         """Return the largest noise of an output in units of its signal; infinite where only the signal is 0."""
-        signal = dict.fromkeys((out.value for out in self.graph.outputs), 0.0)
-        noise = dict(signal)
+        noise = dict.fromkeys(self.signal, 0.0)
         for piece in self.pieces:
             for name, got in self.outputs(piece, k).items():
-                signal[name] += float((piece.real[name] ** 2).sum())
                 noise[name] += float(((got - piece.real[name]) ** 2).sum())
+        signal = self.signal
         return max(noise[n] / signal[n] if signal[n] else float("inf") if noise[n] else 0.0 for n in noise)
 
     def parts(self, name: str) -> Parts:

@@ -16,15 +16,16 @@ from ..foundation.options import Machine
 from ..foundation.samples import Samples
 from ..simulator.run import n_cores, prepare_kernels
 from .crew import Crew, Results, samples_of
+from .labels import Labels
 from .side_by_side import Build, Pair, Tally, float_threads
 
 Array = NDArray[Any]
 FORKED = sys.platform == "linux"
 T = TypeVar("T")
-_here: tuple[Pair, Samples, Array | None] | None = None  # of a worker process
+_here: tuple[Pair, Samples, Labels | None] | None = None  # of a worker process
 
 
-def crew_of(machine: Machine, build: Build, x: Samples, labels: Array | None) -> Crew[Tally]:
+def crew_of(machine: Machine, build: Build, x: Samples, labels: Labels | None) -> Crew[Tally]:
     """Return a crew of processes that share weights, kernels and samples with this one where they can be forked."""
     if FORKED and machine.engine == "fast":
         prepare_kernels(build.program)  # before the fork: memory that nobody writes to stays one copy
@@ -58,7 +59,7 @@ def processes(
     return crew
 
 
-def _begin(build: Build, x: Samples, labels: Array | None, machine: Machine, n_float_threads: int) -> None:
+def _begin(build: Build, x: Samples, labels: Labels | None, machine: Machine, n_float_threads: int) -> None:
     global _here
     _here = build.open(machine, float_threads=n_float_threads), x, labels
 

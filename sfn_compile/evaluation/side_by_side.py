@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,19 @@ from ..foundation.diagnostics import fail
 from ..foundation.options import Machine
 from ..foundation.samples import Samples, n_samples, part
 from ..frontend.reference import FloatReference, original_names
-from ..host.codec import answer, decode, encode_all
+from ..host.codec import answered, decoded, encode_all
+from ..host.model_inputs import Beginning, open_beginning
 from ..host.model_outputs import Ending, open_ending
 from ..program.network import Decoding, Program
 from ..simulator.run import run_codes
-from .agreement import Agreement, top1
+from .agreement import Agreement
+from .labels import Judged, Labels, read_labels
 
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
 Compute = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 SCORES = frozenset({"affine", "move", "grid", "integer", "softmax", "log_softmax", "sigmoid"})
+GATHERED = frozenset({"max_pool", "linear", "add", "mul"})  # what makes scores of whatever it reads
 PIECE = 64  # samples; a part of the meaning of the sums, so the same wherever they are made
 
 
@@ -40,8 +44,7 @@ class Tally:
 
     n: int = 0
     scores: dict[str, Agreement] = field(default_factory=dict)
-    float_hits: int = 0
-    snn_hits: int = 0
+    judged: Judged | None = None
 
     def merge(self, other: Tally) -> None:
         """Add what the samples behind these add."""
@@ -51,8 +54,9 @@ class Tally:
             else:
                 self.scores[name] = score
         self.n += other.n
-        self.float_hits += other.float_hits
-        self.snn_hits += other.snn_hits
+        if other.judged is not None:
+            self.judged = self.judged or Judged(other.judged.kind)
+            self.judged.merge(other.judged)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,25 +67,39 @@ class Pair:
     reference: FloatReference
     ending: Ending
     compute: Compute | None = None
+    beginning: Beginning = field(default_factory=Beginning)
 
-    def tally(self, x: Samples, labels: Array | None) -> Tally:
-        """Return what the samples ``x`` add, and their ``labels`` where given. Raises SFN106, SFN307."""
+    def read_labels(self, given: Array | None, x: Samples, where: str) -> Labels | None:
+        """Return the labels of the samples ``x``, understood beside the first output. Raises SFN307."""
+        if given is None:
+            return None
+        name = self.ending.outputs[0]
+        if name in self.ending.each:
+            what = f"output {name!r} has another shape for every sample, and no labels are compared with it"
+            raise fail("SFN307", what, where, "leave the array out: agreement needs none")
+        one = np.asarray(self.reference.run(part(x, slice(1)), self.ending.each)[name])
+        return read_labels(given, one.shape[1:], name, one.dtype.kind in "iu", where)
+
+    def tally(self, x: Samples, labels: Labels | None) -> Tally:
+        """Return what the samples ``x`` add, and their ``labels`` where given. Raises SFN106."""
         program, ending, n = self.program, self.ending, n_samples(x)
-        want = self.reference.run(x, ending.each)
+        want, x = self.reference.run(x, ending.each), self.beginning.samples(x)
         unknown = [name for name in ending.outputs if name not in want]
         if unknown:
             raise fail("SFN503", f"model.onnx has no output {unknown[0]!r}, as the network has", "", "compile again")
-        compute = self.compute or partial(run_codes, program, keep=[d.value for d in program.outputs])
+        compute = self.compute or partial(run_codes, program, keep=program.decoded())
         values = compute(encode_all(program, x))
-        answers = ending.answers({d.name: answer(d, values[d.value]) for d in program.outputs}, x, n)
-        got = {**answers, **{d.name: decode(d, values[d.value]) for d in program.outputs}}
+        answers = ending.answers({d.name: answered(d, values) for d in program.outputs}, x, n)
+        got = {**answers, **{d.name: decoded(d, values) for d in program.outputs}}
         tally = Tally(n, _scores(program, ending))
         for name, score in tally.scores.items():
             if name in want:  # a value that only constant folding made is unknown to the file
                 score.add(want[name], got[name])
         if labels is not None:
             first = ending.outputs[0]
-            tally.float_hits, tally.snn_hits = hits(labels, want[first], got[first], tally.scores[first], first)
+            whole = want[first].dtype.kind in "iu"
+            tally.judged = Judged(labels.kind)
+            tally.judged.add(labels, want[first], np.rint(got[first]).astype(np.int64) if whole else got[first])
         return tally
 
 
@@ -104,12 +122,13 @@ class Build:
         names = [i.name for i in build_folder.model_inputs(self.manifest)]
         batch, model = self.manifest["model"]["batch"], self.folder / "model.onnx"
         reference = reference_of(model, names, batch, [d.name for d in self.program.outputs], ending, float_threads)
-        return Pair(self.program, reference, ending, compute or simulator(self.program, machine))
+        compute = compute or simulator(self.program, machine)
+        return Pair(self.program, reference, ending, compute, open_beginning(self.folder, self.manifest))
 
 
 def simulator(program: Program, machine: Machine) -> Compute:
     """Return the simulator of a Program's outputs as a function of its input codes."""
-    wanted = [d.value for d in program.outputs]
+    wanted = program.decoded()
     return lambda codes: run_codes(program, codes, wanted, machine.engine, machine.threads)
 
 
@@ -141,7 +160,7 @@ def cuts(n: int, size: int = PIECE) -> list[slice]:
 
 
 def measure(
-    pair: Pair, x: Samples, labels: Array | None, progress: Progress | None = None, size: int = PIECE
+    pair: Pair, x: Samples, labels: Labels | None, progress: Progress | None = None, size: int = PIECE
 ) -> dict[str, Any]:
     """Return the result of all samples, computed here, one piece after the other."""
     total, n = Tally(), n_samples(x)
@@ -149,7 +168,7 @@ def measure(
         total.merge(pair.tally(part(x, piece), None if labels is None else labels[piece]))
         if progress is not None:
             progress("evaluate", piece.stop, n)
-    return result(total, pair.ending.outputs, labels is not None)
+    return result(total, pair.ending.outputs)
 
 
 def merged(tallies: Iterable[Tally]) -> Tally:
@@ -160,18 +179,15 @@ def merged(tallies: Iterable[Tally]) -> Tally:
     return total
 
 
-def result(total: Tally, outputs: Sequence[str], labelled: bool) -> dict[str, Any]:
-    """Return ``{"outputs": agreement per output, "cut": ... per value that a host tail is fed, "accuracy": ... where
-    labels are given}``."""
+def result(total: Tally, outputs: Sequence[str]) -> dict[str, Any]:
+    """Return ``{"outputs": agreement per output, "cut": ... per value that a host tail is fed}``, and ``accuracy`` or
+    ``regression`` where labels are given."""
+    labelled = total.judged is not None and total.judged.kind == "classes"
     rows = {name: score.row(labelled and name == outputs[0]) for name, score in total.scores.items() if score.n}
     found: dict[str, Any] = {"outputs": {name: rows.pop(name) for name in outputs}}
     if set(total.scores) - set(outputs):
         found["cut"] = rows
-    if labelled:
-        agreement = total.scores[outputs[0]].share
-        found["accuracy"] = {"n": total.n, "float_top1": total.float_hits / total.n,
-                             "snn_top1": total.snn_hits / total.n, "agreement": agreement}  # fmt: skip
-    return found
+    return found if total.judged is None else {**found, **total.judged.row()}
 
 
 def _scores(program: Program, ending: Ending) -> dict[str, Agreement]:
@@ -185,28 +201,7 @@ def _scores(program: Program, ending: Ending) -> dict[str, Agreement]:
 def _may_be_scores(output: Decoding) -> bool:
     """Whether the functions behind an output's integers leave it a row of scores: none, or those that classes have.
 
-    A Tanh, a clip or another curve ends what is read as values.
+    A Tanh, a clip or another curve ends what is read as values; in front of a maximum, mean or sum it says nothing.
     """
-    return all(op.kind in SCORES for op in output.host)
-
-
-def hits(labels: Array, want: Any, got: Any, score: Agreement, name: str) -> tuple[int, int]:
-    """Return of how many samples the float and the spiking network's first output names the class.
-
-    Raises SFN307 where it names none.
-    """
-    if score.each or (score.places and want[0].size != 1):
-        what = f"output {name!r} is not one class or one row of scores per sample"
-        raise fail("SFN307", what, fix="leave the labels out")
-    a, b = (np.asarray(y).reshape(len(labels), -1) for y in (want, got))
-    if not score.places:
-        _check_labels(labels, a.shape[1])
-        a, b = top1(a)[:, None], top1(b)[:, None]
-    return int((a[:, 0] == labels).sum()), int((b[:, 0] == labels).sum())
-
-
-def _check_labels(labels: Array, n_outputs: int) -> None:
-    classes = max(n_outputs, 2)
-    if labels.min() < 0 or labels.max() >= classes:
-        what = f"labels run from {labels.min()} to {labels.max()}, the model has {classes} classes"
-        raise fail("SFN307", what, fix="give labels in the model's own numbering")
+    behind = takewhile(lambda op: op.kind not in GATHERED, reversed(output.host))
+    return all(op.kind in SCORES for op in behind)

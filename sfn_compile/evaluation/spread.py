@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from numpy.typing import NDArray
-
 from ..foundation.options import Machine
 from ..foundation.samples import Samples, n_samples
 from . import processes
 from .crew import Crew, complete
+from .labels import Labels
 from .side_by_side import Build, Progress, Tally, cuts, merged, result
-
-Array = NDArray[Any]
 
 
 def spread(
-    build: Build, x: Samples, labels: Array | None, machine: Machine, progress: Progress | None = None
+    build: Build, x: Samples, labels: Labels | None, machine: Machine, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Return what ``side_by_side.measure`` returns, computed by the workers that ``machine`` names. Raises SFN607."""
     if machine.cluster is not None:
@@ -32,7 +29,7 @@ def spread(
         found = gather(processes.crew_of(machine, build, x, labels), n_samples(x), progress)
     outputs = build.manifest["host_tail"]["model_outputs"] if build.manifest.get("host_tail") else None
     names = outputs or [d.name for d in build.program.outputs]
-    return result(merged(found[i] for i in sorted(found)), names, labels is not None)
+    return result(merged(found[i] for i in sorted(found)), names)
 
 
 def gather(crew: Crew[Tally], n: int, progress: Progress | None = None) -> dict[int, Tally]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..foundation.declaration import options_of as declared_options
 from ..foundation.diagnostics import CompileError
 from ..foundation.options import Options
+from ..program.broadcast import fits
 from ..program.network import Program, Shape
 from .decode import damaged
 from .host_shapes import NUMBER_TYPES
@@ -33,8 +34,10 @@ Form: TypeAlias = "type | tuple[type, ...] | list[Form] | dict[str, Form] | Mayb
 
 _TAIL: Form = {"outputs": {"*": str}, "model_outputs": [str], "inputs": [str], "nodes": [str], "cut": [str]}
 _INPUT: Form = {"name": str, "shape": [int], "dtype": str}
+_COST: dict[str, Form] = {"macs": Maybe(int), "numbers": Maybe(int)}
+_HEAD: Form = {"nodes": [str], "inputs": [str], "batch": int, "cut": [_INPUT], **_COST}
 MANIFEST: Form = {
-    "format": int, "files": {"*": str}, "host_tail": Maybe(_TAIL), "versions": {"*": str},
+    "format": int, "files": {"*": str}, "host_tail": Maybe(_TAIL), "host_head?": Maybe(_HEAD), "versions": {"*": str},
     "model": {"name": str, "sha256": str, "inputs": [_INPUT], "batch": Maybe(int)},
     "calibration": {"source": str, "sha256": str, "samples": int},
     "options": {"targets": [str], "sites": {"*": {}}},
@@ -45,6 +48,12 @@ REPORT: Form = {
     "calibration": {"inputs": {"*": _LIKE}},
     "layers": [{"name": str, "saturation": Maybe(NUMBER), "offset?": Maybe(NUMBER)}],
 }
+TARGETS: Form = {
+    "program": str,
+    "targets": {"*": {
+        "digest": str, "outputs": {"*": str}, "placement": [{"name": str, "shards": [[int]]}],
+    }},
+}  # fmt: skip
 
 
 def check_form(found: Any, form: Form, at: str) -> None:
@@ -77,7 +86,10 @@ def _check_fields(found: Mapping[str, Any], form: Mapping[str, Form], at: str) -
 def check_manifest(manifest: Any, program: Program) -> None:
     """Raise SFN503 where a manifest is not one, or tells of another model than the Program's."""
     check_form(manifest, MANIFEST, "manifest.json")
-    stated = {i["name"]: (tuple(i["shape"]), i["dtype"]) for i in manifest["model"]["inputs"]}
+    head = manifest.get("host_head")
+    inputs = manifest["model"]["inputs"] + ([] if head is None else head["cut"])
+    _require(head is None or head["batch"] > 0, "manifest.json", "a host head that takes no sample")
+    stated = {i["name"]: (tuple(i["shape"]), i["dtype"]) for i in inputs}
     odd = [name for name, (shape, dtype) in stated.items() if dtype not in NUMBER_TYPES or any(n < 0 for n in shape)]
     odd += [e.name for e in program.inputs if stated.get(e.name) != (e.model_shape, e.dtype)]
     _require(not odd, "manifest.json", f"input {odd[:1]} is not that of the Program")
@@ -121,9 +133,11 @@ def check_scales(steps: Mapping[str, Array], program: Program) -> None:
     for name, info in program.values().items():
         _require(name in steps, "scales.npz", f"no scale of the value {name!r}")
         step, at = steps[name], f"scales.npz, value {name!r}"
-        ends = zip(step.shape[::-1], info.shape[::-1], strict=False)
-        fits = step.ndim <= len(info.shape) and all(n in (1, m) for n, m in ends)
-        _require(fits and step.dtype.kind == "f" and bool((np.isfinite(step) & (step > 0)).all()), at, "it is none")
+        _require(
+            fits(step.shape, info.shape) and step.dtype.kind == "f" and bool((np.isfinite(step) & (step > 0)).all()),
+            at,
+            "it is none",
+        )
 
 
 def check_answers(values: Mapping[str, Array], shapes: Mapping[str, Shape], n: int, at: str) -> None:

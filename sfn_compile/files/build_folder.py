@@ -124,11 +124,18 @@ def model_inputs(manifest: Mapping[str, Any]) -> tuple[ModelInput, ...]:
         raise fail("SFN503", f"manifest.json lists no model inputs: {error!r}", fix="compile again") from error
 
 
+def head_cuts(manifest: Mapping[str, Any]) -> tuple[ModelInput, ...]:
+    """Return the values that a build's host head hands to the network, none where it has no head."""
+    head = manifest.get("host_head")
+    return () if head is None else tuple(ModelInput(c["name"], tuple(c["shape"]), c["dtype"]) for c in head["cut"])
+
+
 def save_golden(folder: Path, x: Samples, values: Mapping[str, Array]) -> None:
     """Write ``golden.npz``: the samples of the model's inputs and the integers of every value.
 
     ``names[i]`` is the value whose integers are array ``v<i>``; names are data because they may hold any character.
-    ``inputs`` names the model's inputs, whose samples are ``x``, or ``x<i>`` where there are several.
+    ``inputs`` names the model's inputs, and what a host head makes of them; their samples are ``x``, or ``x<i>`` where
+    there are several.
     """
     arrays = {f"v{i:05d}": program_files.smallest_int(v) for i, v in enumerate(values.values())}
     arrays["names"] = np.array(list(values), dtype=np.str_)

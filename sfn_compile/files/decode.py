@@ -24,11 +24,13 @@ CLASSES: dict[str, type] = {
     c.__name__: c
     for c in (
         *(member for union in _UNIONS for member in get_args(union)), network.Projection, network.Product,
-        network.RowSum, network.HostOp, network.Encoding, network.Decoding, network.Program, diagnostics.Origin,
+        network.RowSum, network.HostOp, network.Encoding, network.Decoding, network.Part, network.Program,
+        diagnostics.Origin,
     )
 }  # fmt: skip
 _INTEGER_LIMIT = 1 << 63
-_REAL = {("Encoding", "step"), ("Decoding", "step")}  # every other array field of the classes holds integers
+# Every other array field of the classes holds integers, but for the weights of maps that the host applies.
+_REAL = {("Encoding", "step"), ("Decoding", "step"), ("Part", "step")}
 
 
 def decode(tree: Any, arrays: Mapping[str, Array], at: str = "program") -> Any:
@@ -70,20 +72,24 @@ def _made(cls: type, given: Mapping[str, Any], arrays: Mapping[str, Array], at: 
     return cls(**{name: decode(value, arrays, f"{at}.{name}") for name, value in given.items()})
 
 
-def check_types(found: Any, at: str = "program") -> None:
-    """Raise SFN503, naming the place, where a field of an object or of one inside it is not of its declared type."""
+def check_types(found: Any, at: str = "program", on_host: bool = False) -> None:
+    """Raise SFN503, naming the place, where a field of an object or of one inside it is not of its declared type.
+
+    ``on_host``: it is part of a host operation, where weights are real numbers.
+    """
     if isinstance(found, tuple):
         for i, one in enumerate(found):
-            check_types(one, f"{at}[{i}]")
+            check_types(one, f"{at}[{i}]", on_host)
     cls: Any = type(found)
     if cls not in CLASSES.values():
         return
     hints, _ = _declared(cls)
     for name, hint in hints.items():
         value = getattr(found, name)
-        if not conforms(value, hint) or not _right_numbers(cls.__name__, name, value):
+        real = (cls.__name__, name) in _REAL or (on_host and name == "weight")
+        if not conforms(value, hint) or not _right_numbers(real, value):
             raise damaged(f"{at}.{name}", f"{_said(value)} is no {cls.__name__}.{name}")
-        check_types(value, f"{at}.{name}")
+        check_types(value, f"{at}.{name}", on_host or cls is network.HostOp)
 
 
 @cache
@@ -123,11 +129,11 @@ def _all_conform(values: tuple[Any, ...], hints: tuple[Any, ...]) -> bool:
     return len(values) == len(hints) and all(map(conforms, values, hints))
 
 
-def _right_numbers(cls: str, field: str, value: Any) -> bool:
-    """Return whether an array field holds integers, or real numbers that are finite where it holds steps."""
+def _right_numbers(real: bool, value: Any) -> bool:
+    """Return whether an array field holds integers, or finite real numbers where it holds such."""
     if not isinstance(value, np.ndarray):
         return True
-    if (cls, field) in _REAL:
+    if real:
         return value.dtype.kind == "f" and bool(np.isfinite(value).all())
     return value.dtype.kind == "i"
 

@@ -8,11 +8,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..program.broadcast import fits
 from ..program.functions import FUNCTIONS
-from ..program.linear_maps import Shape
-from ..program.network import Concat, Decoding, Encoding, HostOp, MoveOp, Pad, Reshape, Slice, Take, Transpose
+from ..program.linear_maps import LinearMap, Pads, Shape, window_shape
+from ..program.network import (
+    Concat,
+    Decoding,
+    Encoding,
+    Gather,
+    HostOp,
+    Identity,
+    MoveOp,
+    Pad,
+    Reshape,
+    Slice,
+    SumPool,
+    Take,
+    Transpose,
+)
 from ..program.rounding import Rounding
 from .decode import conforms, damaged
+from .map_shapes import check_windows, map_shape
 
 Array = NDArray[Any]
 NUMBER_TYPES = frozenset({"float32", "float64", "float16", "uint8", "int8", "uint16", "int16", "uint32", "int32",
@@ -29,6 +45,8 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
     "arg_extreme": {"axis": int, "keepdims": bool, "smallest": bool, "last": bool},
     "grid": {"step": _NUMBER, "lo": int, "hi": int, "rounding": Rounding},
     "integer": {"scale": _NUMBER, "zero": _NUMBER, "dtype": str},
+    "max_pool": {"kernel": tuple[int, ...], "strides": tuple[int, ...], "pads": Pads, "dilations": tuple[int, ...]},
+    "linear": {"map": LinearMap}, "add": {}, "mul": {},
 }  # fmt: skip
 
 
@@ -37,7 +55,8 @@ def check_encoding(encoding: Encoding, at: str) -> None:
     _known_type(encoding.dtype, at)
     shape = _checked(encoding.model_shape, at)
     for op in encoding.host:
-        shape = host_shape(op, shape, at)
+        _require(not op.reads, at, "an input's operations read one another in a row")
+        shape = host_shape(op, [shape], at)
     if shape != encoding.shape:
         raise damaged(at, f"its codes have the shape {encoding.shape}, the host makes {shape}")
     _broadcasts(encoding.step, shape, at)
@@ -45,19 +64,24 @@ def check_encoding(encoding: Encoding, at: str) -> None:
         raise damaged(at, "a step is not above 0")
 
 
-def check_decoding(decoding: Decoding, value: Shape, at: str) -> None:
-    """Raise SFN503 where an output does not fit the ``value`` (its shape) that it is decoded from."""
+def check_decoding(decoding: Decoding, values: Sequence[Shape], at: str) -> None:
+    """Raise SFN503 where an output does not fit the values (their shapes) that it is decoded from."""
     _known_type(decoding.dtype, at)
-    if decoding.shape != value:
-        raise damaged(at, f"it decodes a value of shape {decoding.shape}, which has {value}")
-    _broadcasts(decoding.step, value, at)
-    shape = value
+    for part, value in zip(decoding.parts, values, strict=True):
+        if part.shape != value:
+            raise damaged(at, f"it decodes a value of shape {part.shape}, which has {value}")
+        _broadcasts(part.step, value, at)
+    known = list(values)
     for op in decoding.host:
-        shape = host_shape(op, shape, at)
+        read = op.sources(len(known))
+        _require(all(0 <= i < len(known) for i in read), at, f"an operation reads {read} of {len(known)} values")
+        known.append(host_shape(op, [known[i] for i in read], at))
+    _require(bool(decoding.host) or not decoding.joined, at, "several values and nothing that joins them")
 
 
-def host_shape(op: HostOp, shape: Shape, at: str) -> Shape:
-    """Return the shape of one sample behind a host operation. Raises SFN503 where the operation is none."""
+def host_shape(op: HostOp, shapes: Sequence[Shape], at: str) -> Shape:
+    """Return the shape of one sample behind a host operation on such samples. Raises SFN503 where it is none."""
+    shape = shapes[0]
     args, wanted = dict(op.args), _ARGUMENTS.get(op.kind)
     at = f"{at}, host operation {op.kind[:40]!r}"
     if wanted is None or args.keys() != wanted.keys() or len(args) != len(op.args):
@@ -68,12 +92,27 @@ def host_shape(op: HostOp, shape: Shape, at: str) -> Shape:
     for value in args.values():
         if isinstance(value, np.ndarray):
             _broadcasts(value, shape, at)
+    if op.kind == "move":
+        return moved_shape(args["op"], shapes, at)
+    if op.kind in ("add", "mul"):
+        return _together(shapes, at)
+    _require(len(shapes) == 1, at, f"it reads {len(shapes)} values")
     return _made_shape(op.kind, args, shape, at)
 
 
+def _together(shapes: Sequence[Shape], at: str) -> Shape:
+    ok = len(shapes) == 2 and len(shapes[0]) == len(shapes[1])
+    ok = ok and all(1 in (a, b) or a == b for a, b in zip(*shapes, strict=True))
+    _require(ok, at, f"samples of shapes {', '.join(map(str, shapes))} beside each other")
+    return tuple(max(pair) for pair in zip(*shapes, strict=True))
+
+
 def _made_shape(kind: str, args: dict[str, Any], shape: Shape, at: str) -> Shape:
-    if kind == "move":
-        return moved_shape(args["op"], [shape], at)
+    if kind == "max_pool":
+        check_windows(shape, args["kernel"], args["strides"], args["pads"], args["dilations"], at)
+        return (shape[0], *window_shape(shape[1:], args["kernel"], args["strides"], args["pads"], args["dilations"]))
+    if kind == "linear":
+        return _mapped_shape(args["map"], shape, at)
     if kind == "scalar":
         _check_steps(args["steps"], shape, at)
     if kind == "integer":
@@ -85,6 +124,13 @@ def _made_shape(kind: str, args: dict[str, Any], shape: Shape, at: str) -> Shape
         _check_axes((axis,), shape, at)
         return (*shape[:axis], *(1,) * args["keepdims"], *shape[axis + 1 :])
     return shape
+
+
+def _mapped_shape(one: LinearMap, shape: Shape, at: str) -> Shape:
+    made = map_shape(one, shape, at)
+    if isinstance(one, SumPool | Identity | Gather):
+        _broadcasts(one.weight, made, at)
+    return made
 
 
 def _check_steps(steps: tuple[tuple[str, tuple[Any, ...]], ...], shape: Shape, at: str) -> None:
@@ -143,9 +189,11 @@ def _check_axes(axes: Sequence[int], shape: Shape, at: str) -> None:
 
 
 def _broadcasts(array: Array, shape: Shape, at: str) -> None:
-    ends = zip(array.shape[::-1], shape[::-1], strict=False)
-    ok = array.ndim <= len(shape) and all(n in (1, m) for n, m in ends)
-    _require(ok and array.size > 0, at, f"an array of shape {array.shape} beside a sample of shape {shape}")
+    _require(
+        fits(array.shape, shape) and array.size > 0,
+        at,
+        f"an array of shape {array.shape} beside a sample of shape {shape}",
+    )
 
 
 def _known_type(dtype: str, at: str) -> None:

@@ -10,11 +10,10 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from ..program.broadcast import fits
 from ..program.linear_maps import Shape
 from ..program.network import (
     Array,
-    Conv,
-    Dense,
     Gather,
     Identity,
     Matmul,
@@ -39,9 +38,9 @@ from ..program.network import (
 from ..program.ranges import absolute_bound, check_population, norm_top, normalization_reach, product_bound, ratio_reach
 from . import host_shapes
 from .decode import check_types, damaged
+from .map_shapes import check_shape, check_windows, map_shape
 
 CODE_LIMIT = 1 << 31  # codes are int32
-SIZE_LIMIT = 1 << 32  # numbers of one value of one sample
 WEIGHT_LIMIT = 1 << 40
 NUMBER_LIMIT = 1 << 62  # thresholds, offsets and sums: twice of it still fits int64
 Values = Mapping[str, ValueInfo]
@@ -65,21 +64,14 @@ def check_program(program: Program) -> Program:
         _check_step(step, known, at)
         known[step.name] = value_info(step, known)
     for i, decoding in enumerate(program.outputs):
-        _require(decoding.value in known, f"outputs[{i}]", f"there is no value {decoding.value!r}")
-        host_shapes.check_decoding(decoding, known[decoding.value].shape, f"outputs[{i}]")
+        for value in decoding.values:
+            _require(value in known, f"outputs[{i}]", f"there is no value {value!r}")
+        host_shapes.check_decoding(decoding, [known[v].shape for v in decoding.values], f"outputs[{i}]")
     for names in ([e.name for e in program.inputs], [d.name for d in program.outputs]):
         _require(
             bool(names) and len(names) == len(set(names)), "program", f"inputs or outputs {names} are not distinct"
         )
     return program
-
-
-def check_shape(shape: Shape, at: str) -> None:
-    """Raise SFN503 for a shape with an axis below 1, or of more numbers than any value has."""
-    size = 1
-    for n in shape:
-        size *= n
-    _require(all(n >= 1 for n in shape) and size <= SIZE_LIMIT, at, f"the shape {shape} is none of a value")
 
 
 def _require(holds: bool, at: str, what: str) -> None:
@@ -94,7 +86,7 @@ def _check_step(step: Step, known: Values, at: str) -> None:
     elif isinstance(step, Normalization):
         _check_normalization(step, known, at)
     elif isinstance(step, MaxPool):
-        _windows(shapes[0], step.kernel, step.strides, step.pads, step.dilations, at)
+        check_windows(shapes[0], step.kernel, step.strides, step.pads, step.dilations, at)
         space = window_shape(shapes[0][1:], step.kernel, step.strides, step.pads, step.dilations)
         _same(step.shape, (shapes[0][0], *space), at)
     else:
@@ -108,10 +100,7 @@ def _same(stated: Shape, made: Shape, at: str) -> None:
 
 def _fits(array: Array, shape: Shape, at: str, limit: int = NUMBER_LIMIT) -> None:
     """Raise SFN503 unless the array broadcasts against a sample of ``shape`` and its integers are below the limit."""
-    broadcasts = array.ndim <= len(shape) and all(
-        n in (1, m) for n, m in zip(array.shape[::-1], shape[::-1], strict=False)
-    )
-    _require(broadcasts, at, f"an array of shape {array.shape} beside a sample of shape {shape}")
+    _require(fits(array.shape, shape), at, f"an array of shape {array.shape} beside a sample of shape {shape}")
     _small(array, at, limit)
 
 
@@ -217,43 +206,10 @@ def _map_shape(p: Projection, shape: Shape, at: str) -> Shape:
     """Return the accumulator's shape of a projection from a value of ``shape``."""
     at, one = f"{at} from {p.source!r}", p.map
     _small(one.weight, at, WEIGHT_LIMIT)
-    _require(one.weight.size > 0, at, "it has no weights")
-    if isinstance(one, Dense):
-        _require(one.weight.ndim == 2 and len(shape) > 0, at, f"weights of shape {one.weight.shape}")
-        _same((one.weight.shape[1],), shape[-1:], at)
-    elif isinstance(one, Conv):
-        _check_conv(one, shape, at)
-    elif isinstance(one, SumPool):
-        _windows(shape, one.kernel, one.strides, one.pads, (1,) * len(one.kernel), at)
-    elif isinstance(one, Gather):
-        ok = one.index.size > 0 and int(one.index.min()) >= -1 and int(one.index.max()) < int(np.prod(shape))
-        _require(ok, at, "an index reads beyond its source")
-    out = one.out_shape(shape)
+    out = map_shape(one, shape, at)
     if isinstance(one, SumPool | Identity | Gather):
         _fits(one.weight, out, at, WEIGHT_LIMIT)
     return out
-
-
-def _check_conv(conv: Conv, shape: Shape, at: str) -> None:
-    ok = conv.weight.ndim in (3, 4) and conv.weight.ndim == len(shape) + 1
-    _require(ok, at, f"a kernel of shape {conv.weight.shape} on a sample of shape {shape}")
-    n_out, n_in = conv.weight.shape[:2]
-    ok = conv.groups >= 1 and n_out % conv.groups == 0 and n_in * conv.groups == shape[0]
-    _require(ok, at, f"{conv.groups} groups of a kernel of shape {conv.weight.shape} on {shape[0]} channels")
-    _windows(shape, conv.weight.shape[2:], conv.strides, conv.pads, conv.dilations, at)
-
-
-def _windows(
-    shape: Shape, kernel: Shape, strides: Shape, pads: tuple[tuple[int, int], ...], dilations: Shape, at: str
-) -> None:
-    """Raise SFN503 unless windows can be cut from a sample of ``shape`` ``(c, *space)``."""
-    n = len(shape) - 1
-    ok = n >= 1 and all(len(x) == n for x in (kernel, strides, pads, dilations))
-    _require(ok, at, f"windows over {len(kernel)} axes of a sample of shape {shape}")
-    ok = all(x >= 1 for x in (*kernel, *strides, *dilations)) and all(x >= 0 for pair in pads for x in pair)
-    _require(ok, at, "a window, step or border below its least")
-    check_shape((shape[0], *(x + sum(p) for x, p in zip(shape[1:], pads, strict=True))), at)
-    check_shape(window_shape(shape[1:], kernel, strides, pads, dilations), at)
 
 
 def _product_shape(q: Product, known: Values, at: str) -> Shape:

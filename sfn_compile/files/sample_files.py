@@ -5,39 +5,47 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..foundation.diagnostics import fail
-from ..foundation.samples import ModelInput, Samples, n_samples, part
+from ..foundation.diagnostics import CompileError, fail
+from ..foundation.samples import ModelInput, Samples, n_samples
 from . import mapped_arrays
-from .mapped_arrays import release
+from .file_kinds import NUMPY, kind_of
+from .mapped_arrays import Stored, release, rows_of
 
 Array = NDArray[Any]
 GENERATED = "generated"  # the source of samples that no file was given for
 LABEL_NAMES = ("labels", "y")
+ENOUGH_TO_SPARE, MOST_SPARED = 128, 256  # samples: from how many on some are kept aside, and how many at most
 # What NumPy raises for files that are damaged, cut off, encrypted or no arrays at all.
 READ_ERRORS = (OSError, ValueError, EOFError, KeyError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Samples ``x`` by input, each ``(n, *shape)`` in the input's own type, optional integer ``labels`` ``(n,)``, and
-    their origin."""
+    """Samples ``x`` by input, each ``(n, *shape)`` in the input's own type, optional ``labels`` ``(n, ...)`` as they
+    stand in the file, and their origin."""
 
     x: Samples
     labels: Array | None
     source: str
     sha256: str
+    label_name: str = LABEL_NAMES[0]
 
     def __len__(self) -> int:
         """Return the number of samples."""
         return n_samples(self.x)
+
+    @property
+    def label_place(self) -> str:
+        """The file and the array of the labels, for messages."""
+        return f"{self.source} [{self.label_name}]"
 
 
 def file_sha256(path: Path) -> str:
@@ -49,19 +57,31 @@ def file_sha256(path: Path) -> str:
     return sha.hexdigest()
 
 
-def load_data(path: Path, inputs: Sequence[ModelInput]) -> Data:
-    """Return the samples of an ``.npz`` or ``.npy`` for the model's inputs. Raises SFN301 to SFN307."""
-    arrays = _read(path)
-    x = {i.name: _checked(_pick(arrays, i.name, len(inputs) == 1, path), i, f"{path} [{i.name}]") for i in inputs}
-    counts = {name: len(values) for name, values in x.items()}
+def load_data(
+    path: Path, inputs: Sequence[ModelInput], samples: int | None = None, seed: int = 0, needs_labels: bool = False
+) -> Data:
+    """Return samples of an ``.npz`` or ``.npy`` for the model's inputs: ``samples`` of them chosen by ``seed``, all
+    where None is asked for or fewer are there. Only those are read, converted and looked at.
+
+    Labels that cannot be read or are too many or too few are refused only where they are needed. Raises SFN301 to
+    SFN307.
+    """
+    arrays, alone = _opened(path), len(inputs) == 1
+    picked = {i.name: _pick(arrays, i.name, alone, path) for i in inputs}
+    for source in inputs:
+        _check_shape(arrays[picked[source.name]], source, f"{path} [{picked[source.name]}]")
+    counts = {name: arrays[key].shape[0] for name, key in picked.items()}
     if len(set(counts.values())) > 1:
         found = ", ".join(f"{n} of {name!r}" for name, n in counts.items())
         raise fail("SFN303", f"the inputs have different numbers of samples: {found}", str(path),
                    "sample i of every array must belong together")  # fmt: skip
-    labels = next((arrays[k] for k in LABEL_NAMES if k in arrays and k not in x), None)
-    if labels is not None:
-        labels = _checked_labels(np.asarray(labels), n_samples(x), str(path))
-    return Data(x, labels, path.name, file_sha256(path))
+    n = next(iter(counts.values()))
+    chosen = _choice(n, samples, seed)
+    x = {i.name: _converted(_read(arrays[picked[i.name]], chosen, path), i, f"{path} [{picked[i.name]}]")
+         for i in inputs}  # fmt: skip
+    label = next((k for k in LABEL_NAMES if k in arrays and k not in picked.values()), None)
+    labels = None if label is None else _labels(arrays[label], label, n, chosen, path, needs_labels)
+    return Data(x, labels, path.name, file_sha256(path), label or LABEL_NAMES[0])
 
 
 def generated(inputs: Sequence[ModelInput], n: int, seed: int) -> Data:
@@ -82,48 +102,110 @@ def _random(rng: np.random.Generator, source: ModelInput, n: int) -> Array:
 
 def subset(data: Data, samples: int | None, seed: int) -> Data:
     """Return ``samples`` of the data chosen by ``seed``, all of it where fewer are there or None is asked for."""
-    if samples is None or samples >= len(data):
-        return data
-    chosen = np.sort(np.random.default_rng(seed).choice(len(data), samples, replace=False))
-    labels = None if data.labels is None else data.labels[chosen]
-    return Data(part(data.x, chosen), labels, data.source, data.sha256)
+    chosen = _choice(len(data), samples, seed)
+    return data if chosen is None else rows_of_data(data, chosen)
 
 
-def _read(path: Path) -> dict[str, Array]:
+def _choice(n: int, samples: int | None, seed: int) -> Array | None:
+    """Return the places of the samples that are taken, ascending; None for all."""
+    if samples is None or samples >= n:
+        return None
+    return np.sort(np.random.default_rng(seed).choice(n, samples, replace=False))
+
+
+def rows_of_data(data: Data, places: Array) -> Data:
+    """Return the samples of some places; those of a mapped file stay there."""
+    x = {name: rows_of(values, places) for name, values in data.x.items()}
+    return replace(data, x=x, labels=None if data.labels is None else data.labels[places])
+
+
+def kept_aside(data: Data, seed: int) -> tuple[Data, Data | None]:
+    """Return the samples to calibrate on, and those to measure the finished network on: a tenth, at most 256, drawn by
+    ``seed``; None where the samples are too few to spare any, or were generated."""
+    n = len(data)
+    if n < ENOUGH_TO_SPARE or data.source == GENERATED:
+        return data, None
+    order = np.random.default_rng((seed, n)).permutation(n)
+    spared = min(n // 10, MOST_SPARED)
+    return rows_of_data(data, np.sort(order[:-spared])), rows_of_data(data, np.sort(order[-spared:]))
+
+
+def _opened(path: Path) -> dict[str, Stored]:
+    """Return the arrays of a file, not yet read. Raises SFN301, which says what kind of file it is."""
+    kind = kind_of(path) if path.exists() else None
     if not path.is_file():
-        raise fail("SFN301", "there is no such file", str(path))
+        what = "there is no such file" if kind is None else f"it is {kind.name}; a file is needed"
+        raise fail("SFN301", what, str(path), "" if kind is None else kind.data)
     try:
-        return mapped_arrays.read(path)
+        found = mapped_arrays.stored(path)
     except READ_ERRORS as error:
-        raise fail("SFN301", f"not a readable .npz or .npy: {error}", str(path)) from error
+        raise _unreadable(path, error) from error
+    if not found:
+        raise _unreadable(path, ValueError("there is no array in it"))
+    return found
 
 
-def _pick(arrays: dict[str, Array], name: str, alone: bool, path: Path) -> Array:
+def _read(array: Stored, chosen: Array | None, path: Path) -> Array:
+    try:
+        return array.read(chosen)
+    except READ_ERRORS as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> CompileError:
+    """Return SFN301: what kind of file it is where that is no NumPy file, else what NumPy says."""
+    kind = kind_of(path)
+    if kind is None or not kind.data:
+        reason, fix = str(error), f"save it again: {NUMPY}"
+        if "bject" in reason:
+            reason = "it holds Python objects (dtype object), which are never opened"
+            fix = "save numbers: np.savez(path, x=np.stack(samples).astype(np.float32))"
+        return fail("SFN301", f"not a readable .npz or .npy: {reason}", str(path), fix)
+    return fail("SFN301", f"it is {kind.name}, not a readable .npz or .npy", str(path), kind.data)
+
+
+def _pick(arrays: Mapping[str, Stored], name: str, alone: bool, path: Path) -> str:
     for key in (name, "x") if alone else (name,):
         if key in arrays:
-            return arrays[key]
+            return key
     have = ", ".join(repr(k) for k in arrays) or "none"
     wanted = f"{name!r} or 'x'" if alone else repr(name)
     raise fail("SFN302", f"no array named {wanted} (arrays there: {have})", str(path), f"name it {name!r}")
 
 
-def _checked(x: Array, source: ModelInput, where: str) -> Array:
-    shape, dtype = source.shape, source.dtype
+def _check_shape(x: Stored, source: ModelInput, where: str) -> None:
+    shape = source.shape
+    if x.dtype.hasobject:
+        return  # said where it is read
     if x.ndim == 0 or x.shape[0] == 0 or x.size == 0:
-        raise fail("SFN306", f"it holds no samples (shape {x.shape})", where)
+        raise fail("SFN306", f"it holds no samples (shape {x.shape})", where, "save at least one sample; 512 are good")
     if tuple(x.shape[1:]) != shape:
         fix = f"give an array of shape (n, {', '.join(map(str, shape))})"
         if x.shape == shape:
             fix = "add the sample axis: x[None]"
+        elif sorted(x.shape[1:]) == sorted(shape):
+            order = [list(x.shape[1:]).index(n) + 1 for n in shape]
+            fix += f": x.transpose(0, {', '.join(map(str, order))})" if len(set(order)) == len(order) else ""
         raise fail("SFN303", f"its samples have shape {x.shape[1:]}, the model takes {shape}", where, fix)
-    kind = x.dtype.kind
-    if kind not in "fiub" or (source.is_integer and x.dtype != dtype and not _fits(x, dtype)):
-        raise fail("SFN304", f"its type is {x.dtype}, the model takes {dtype}", where)
+    if x.dtype.kind not in "fiub":
+        raise _wrong_type(x.dtype, source, where)
+
+
+def _wrong_type(dtype: np.dtype[Any], source: ModelInput, where: str) -> CompileError:
+    return fail("SFN304", f"its type is {dtype}, the model takes {source.dtype}", where,
+                f"give numbers of that type: x.astype(np.{source.dtype})")  # fmt: skip
+
+
+def _converted(x: Array, source: ModelInput, where: str) -> Array:
+    dtype = source.dtype
+    if source.is_integer and x.dtype != dtype and not _fits(x, dtype):
+        raise _wrong_type(x.dtype, source, where)
     with np.errstate(over="ignore"):  # a number too large for the model's type becomes infinite
         x = x.astype(dtype, copy=False)
     bad = _not_finite(x) if x.dtype.kind == "f" else 0
     if bad:
-        raise fail("SFN305", f"{bad} of {len(x)} samples hold NaN or infinity as {dtype}", where)
+        raise fail("SFN305", f"{bad} of {len(x)} samples hold NaN or infinity as {dtype}", where,
+                   "leave them out or repair them: x[np.isfinite(x).all(axis=tuple(range(1, x.ndim)))]")  # fmt: skip
     return x
 
 
@@ -142,10 +224,15 @@ def _fits(x: Array, dtype: str) -> bool:
     return x.dtype.kind in "iu" and int(x.min()) >= limits.min and int(x.max()) <= limits.max
 
 
-def _checked_labels(labels: Array, n: int, where: str) -> Array:
-    labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if labels.shape != (n,) or labels.dtype.kind not in "iu":
-        raise fail(
-            "SFN307", f"labels have shape {labels.shape} and type {labels.dtype}; {n} integers are needed", where
-        )
-    return labels.astype(np.int64)
+def _labels(array: Stored, name: str, n: int, chosen: Array | None, path: Path, needed: bool) -> Array | None:
+    """Return the labels of the chosen samples, None where they cannot be had and are not needed. Raises SFN307."""
+    where, n_labels = f"{path} [{name}]", array.shape[0] if array.shape else 0
+    what, fix = "", "labels belong to samples one by one: save one label per sample, or leave the array out"
+    if array.dtype.kind not in "fiub":
+        what = f"its type is {array.dtype}"
+        fix = "give classes as integers (of names: np.unique(labels, return_inverse=True)[1]), or leave it out"
+    elif n_labels != n:
+        what = f"it holds {n_labels} labels (shape {array.shape}), the samples are {n}"
+    if what and needed:
+        raise fail("SFN307", what, where, fix)
+    return None if what else _read(array, chosen, path)

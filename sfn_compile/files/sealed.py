@@ -38,16 +38,19 @@ class Part:
 PARTS = (
     Part("program", ("program.json", "program.npz"), True),
     Part("model", ("model.onnx",), True),
+    Part("host head", ("host_head.onnx",), True),
     Part("host tail", ("host_tail.onnx",), True),
     Part("golden", ("golden.npz",), True),
     Part("scales", ("scales.npz",), True),
     Part("report", ("report.json",), True),
+    Part("targets", ("targets.json",), True),
     Part("page", ("report.html",), False),
     Part("timing", ("timing.json",), False),
     Part("proof", ("proof.json",), False),
     Part("evaluation", ("eval.json",), False),
     Part("bisection", ("bisect.json",), False),
 )
+OPTIONAL = ("host head", "host tail")  # which not every build has
 LIVING = frozenset(file for part in PARTS if not part.sealed for file in part.files)
 _PART_OF = {file: part.name for part in PARTS for file in part.files}
 
@@ -115,7 +118,7 @@ def changed(folder: Path, manifest: Mapping[str, Any], *parts: str) -> list[str]
     """Return the sealed files, of ``parts`` or of all, that are missing or no longer what compile wrote."""
     targets = held_targets(manifest)
     needed = [
-        part for part in PARTS if part.sealed and (part.name in parts or (not parts and part.name != "host tail"))
+        part for part in PARTS if part.sealed and (part.name in parts or (not parts and part.name not in OPTIONAL))
     ]
     wanted = {file: "" for part in needed for file in part.files}  # which the manifest must list
     wanted |= {f: h for f, h in manifest["files"].items() if not parts or part_of(f, targets) in parts}

@@ -123,7 +123,11 @@ CODES: dict[str, Code] = {
     "SFN307": Code(
         EXIT_INPUT,
         "labels are missing or do not fit",
-        "Accuracy needs one integer label per sample, as array `labels` or `y`, within the number of classes.",
+        "Labels (array `labels` or `y`) are needed for accuracy in `sfnc eval`, for --require-accuracy-drop and for "
+        "--objective accuracy; nothing else looks at them. One class per sample (whole numbers of any type, 0 and 1 "
+        "or bools for a single score), one-hot rows, a mask with a class per position of a map (255, -1 and -100 are "
+        "positions that nobody labelled), 0 and 1 for every number of the output, or, for a regression, real targets "
+        "in the shape of the output. The message names the array, what does not fit and the change.",
     ),
     "SFN308": Code(
         EXIT_OK,
@@ -180,8 +184,8 @@ CODES: dict[str, Code] = {
         EXIT_TARGET,
         "the target's files would be too large",
         "The predicted size of what the target writes passed its limit: the default form of NIR, for example, repeats "
-        "every neuron once per level so that stock readers run it exactly. Use fewer --levels, or the option of the "
-        "target that the message names.",
+        "every neuron once per level so that stock readers run it exactly. The message names only what makes this "
+        "network fit: other forms were tried, fewer --levels were estimated.",
     ),
     "SFN404": Code(
         EXIT_OK,
@@ -201,8 +205,19 @@ CODES: dict[str, Code] = {
     "SFN406": Code(
         EXIT_OK,
         "most codes are never used",
-        "More than half of the codes of this population never occurred on the measured samples: its step is too large. "
+        "More than half of the codes of this population never occurred on the measured samples, the upper half of the "
+        "range among them: its step is too large. "
         "Use a smaller one (`--site NAME:stretch=0.5`), another `--site NAME:method=...`, or fewer levels.",
+        severity="warning",
+    ),
+    "SFN407": Code(
+        EXIT_OK,
+        "the spiking network answers unlike the float network",
+        "From 128 calibration samples on a tenth is kept aside, at most 256: neither calibrated on nor learnt from. On "
+        "these an output of the finished network is bad: of a row of scores fewer than 95 % of the samples have the "
+        "same largest one (and 3 samples or more differ) or the signal to noise about the mean is below 6 dB; of other "
+        "numbers it is below 15 dB. The message names the next step: `sfnc bisect` finds the layer and the option to "
+        "change, or --levels gives more levels. No accuracy is known from this; `sfnc eval` measures it.",
         severity="warning",
     ),
     # -- proofs and artifacts ------------------------------------------------------------------------------------

@@ -186,6 +186,18 @@ class Options(Selection):
         choices=THRESHOLDS)
     timesteps: int = option(1, "Only 1 exists.", "hardware", metavar="N")
 
+    start: tuple[str, ...] = option(
+        (), "Tensors of the ONNX graph at which the network starts; what is before runs on the host.", "input",
+        flags=("--from",), metavar="NAME,...", read=read_names, accepts="str | Sequence[str]",
+        unset="at the inputs, or behind what only the host can compute",
+        note="Called `start` in Python. `host_head.onnx` holds what is before; any operator may, layers too.")
+    end: tuple[str, ...] = option(
+        (), "Tensors of the ONNX graph at which the network ends; what is behind runs on the host.", "input",
+        flags=("--to",), metavar="NAME,...", read=read_names, accepts="str | Sequence[str]",
+        unset="at the outputs, or before what only the host can compute",
+        note="Called `end` in Python. `host_tail.onnx` holds what is behind, so `run` and `eval` still answer with the "
+        "whole model's outputs.")
+
     targets: tuple[str, ...] = option(
         ("sim",), "Targets, separated by commas (see `sfnc targets`).", "targets", flags=("--target",),
         metavar="NAME,...", read=read_names, accepts="str | Sequence[str]",
@@ -240,7 +252,9 @@ class Options(Selection):
             for o in options_of(SiteOptions):
                 o.check(getattr(own, o.field), _of_site(site, o.name))
         if self.timesteps != 1:
-            raise fail("SFN605", f"--timesteps {self.timesteps}: only 1 exists", fix="leave the option out")
+            raise fail("SFN605", f"--timesteps {self.timesteps}: only 1 exists",
+                       fix="--timesteps 1: codes of several bits carry what spikes over several steps would; "
+                       "for more precision use more --levels")  # fmt: skip
         if not self.targets:
             raise fail("SFN605", "--target names no target")
         return self

@@ -19,7 +19,8 @@ class Layout:
     """Axis ``axis`` of the tensor counts ``outer * batch * inner``, in row-major order.
 
     Where ``outer`` and ``inner`` are 1 it is the batch alone, and no axis of the sample. Else it is the axis
-    ``outer * inner`` of the sample.
+    ``outer * inner`` of the sample. Axis -1 is none of the tensor's: the whole tensor is one sample, as it is in a
+    model that is made for a batch of one.
     """
 
     axis: int = 0
@@ -27,9 +28,14 @@ class Layout:
     inner: int = 1
 
     @property
+    def whole(self) -> bool:
+        """Whether no axis holds the batch."""
+        return self.axis < 0
+
+    @property
     def merged(self) -> bool:
-        """Whether the batch shares its axis with the sample."""
-        return self.outer * self.inner > 1
+        """Whether every axis is one of the sample: the batch shares one of them, or has none."""
+        return self.whole or self.outer * self.inner > 1
 
     def rank(self, shape: Shape) -> int:
         """Return the rank of the tensor of samples of ``shape``."""
@@ -37,17 +43,21 @@ class Layout:
 
     def dims(self, shape: Shape, batch: int = 1) -> Shape:
         """Return the tensor's shape for samples of ``shape``."""
+        if self.whole:
+            return shape
         alone = shape if self.merged else (*shape[: self.axis], 1, *shape[self.axis :])
         return (*alone[: self.axis], alone[self.axis] * batch, *alone[self.axis + 1 :])
 
     def sample_shape(self, dims: Sequence[int], batch: int = 1) -> Shape:
         """Return the shape of one sample of a tensor of shape ``dims``."""
+        if self.whole:
+            return tuple(dims)
         here = (dims[self.axis] // batch,) if self.merged else ()
         return (*dims[: self.axis], *here, *dims[self.axis + 1 :])
 
     def before(self, shape: Shape) -> int:
         """Return how many numbers of a sample of ``shape`` stand before the batch in row-major order."""
-        return math.prod(shape[: self.axis]) * self.outer
+        return 1 if self.whole else math.prod(shape[: self.axis]) * self.outer
 
     def sample_axis(self, axis: int) -> int | None:
         """Return the sample's axis that is axis ``axis`` of the tensor, None where that holds the batch."""
@@ -57,7 +67,7 @@ class Layout:
 
     def shifted(self, by: int) -> Layout:
         """Return the layout with ``by`` more axes before the batch."""
-        return replace(self, axis=self.axis + by)
+        return self if self.whole else replace(self, axis=self.axis + by)
 
     def says(self) -> str:
         """Return where the batch is, for messages."""
@@ -65,6 +75,7 @@ class Layout:
 
 
 FRONT = Layout()
+WHOLE = Layout(-1)
 
 
 def placements(dims: Sequence[int], before: int, batch: int) -> list[Layout]:

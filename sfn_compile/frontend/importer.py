@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import onnx_ir as ir
 
 from ..foundation.diagnostics import CompileError, Diagnostic
 from ..graph.graph import Graph, GraphInput, GraphOutput, TensorType, live_nodes
 from ..program.network import HostOp
+from .batch_layout import FRONT, WHOLE
 from .context import Context, Grid, Refusal, node_label
 from .fold import fold_constant
 from .inputs import TYPES, needed_values
 from .join import masked_readers, with_affine_norms
 from .load import LoadedModel
 from .onnx_node import OnnxNode
-from .operators import SEVERAL_OUTPUTS, TAKE_CONSTANTS, batch_of, importer_of, unsupported
+from .operators import SEVERAL_OUTPUTS, TAKE_CONSTANTS, Importer, batch_of, importer_of, unsupported
+from .relayout import read_as, readings, relaid
 from .stored_integers import integer_problem
+from .tail_cut import host_may
 
 _MISFITS = (ArithmeticError, IndexError, KeyError, TypeError, ValueError)
 
@@ -31,11 +36,11 @@ def import_model(loaded: LoadedModel) -> Graph:
 def survey(loaded: LoadedModel) -> tuple[Graph | None, list[Diagnostic], list[tuple[str, str]]]:
     """Return (graph or None, problems, [(node, "ok", "host", "behind" or the code of its refusal)]) without raising.
 
-    The graph ends where the model's tail begins, if it has one.
+    The graph starts where the model's head ends, and ends where its tail begins, if it has them.
     """
     ends = _ends(loaded)
-    needed = needed_values(loaded.model, ends)
-    sources = tuple(i for i in loaded.inputs if i.name in needed)
+    needed = needed_values(loaded.model, ends, frozenset(i.name for i in loaded.sources))
+    sources = tuple(i for i in loaded.sources if i.name in needed)
     context = Context(loaded.batch, loaded.model.opset_imports.get("", 1))
     _constants(loaded.model, context)
     for source in sources:
@@ -45,15 +50,16 @@ def survey(loaded: LoadedModel) -> tuple[Graph | None, list[Diagnostic], list[tu
             context.integers[source.name] = Grid(np.ones(()), np.zeros(()), source.dtype)
     problems: list[Diagnostic] = []
     states: list[tuple[str, str]] = []
+    on_host = loaded.on_host
     for node in loaded.model.graph:
-        if loaded.tail is not None and any(str(o.name) in loaded.tail.made for o in node.outputs):
+        if any(str(o.name) in on_host for o in node.outputs):
             states.append((node_label(node), "host"))
             continue
         problem = _import_node(node, context)
         if problem is not None:
             problems.append(problem)
         states.append((node_label(node), problem.code if problem else _state(node, context)))
-    outputs = _outputs(ends, context, problems)
+    outputs = _outputs(ends, context, problems, () if loaded.tail is None else loaded.tail.cuts)
     if problems:
         return None, problems, states
     nodes = with_affine_norms(live_nodes(context.nodes, [o.value for o in outputs]), {o.value for o in outputs})
@@ -89,6 +95,17 @@ def _import_node(node: ir.Node, context: Context) -> Diagnostic | None:
     problem = integer_problem(node, context)
     if problem is not None:
         return problem
+    refused = _tried(importer, node, context, key)
+    if refused is not None and refused.code == "SFN203":
+        for layout in readings(node, context, batch_of(key) != "front"):
+            with read_as(layout, node, context):
+                again = _tried(importer, node, context, key)
+            if again is None or again.code != "SFN203":
+                return again
+    return refused
+
+
+def _tried(importer: Importer, node: ir.Node, context: Context, key: str) -> Diagnostic | None:
     try:
         importer(OnnxNode(node, context, batch_of(key)))
     except Refusal as refusal:
@@ -145,10 +162,27 @@ def _made_by(value: ir.Value) -> str:
     return f"output {value.name!r}" if made is None else node_label(made)
 
 
-def _outputs(ends: list[ir.Value], context: Context, problems: list[Diagnostic]) -> list[GraphOutput]:
+def _in_front(out: ir.Value, context: Context, fed: Collection[str]) -> None:
+    """Give an output of a model of batch 1 as samples: with the batch in front, or whole where no axis is it.
+
+    A host tail is ``fed`` tensors of the file, which need the batch in front. What the host may make itself, it makes.
+    """
+    name, made = str(out.name), out.producer()
+    if context.batch != 1 or made is None or name not in context.layouts:
+        return
+    front = context.dims(name)[:1] == (1,)
+    if front or not (name in fed or host_may(made)):
+        context.values[name] = relaid(name, FRONT if front else WHOLE, made, context)
+        del context.layouts[name]
+
+
+def _outputs(
+    ends: list[ir.Value], context: Context, problems: list[Diagnostic], fed: Collection[str]
+) -> list[GraphOutput]:
     found = []
     for out in ends:
         name = str(out.name)
+        _in_front(out, context, fed)
         if name in context.layouts:
             what = f"it {context.layouts[name].says()}, and output {name!r} of the model is its result"
             problems.append(Diagnostic("SFN203", what, _made_by(out), "keep axis 0 for the samples"))

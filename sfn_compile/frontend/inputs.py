@@ -58,8 +58,13 @@ def read_inputs(
     return tuple(found), batch
 
 
-def needed_values(model: ir.Model, outputs: Sequence[ir.Value] | None = None) -> set[str]:
-    """Return the names of the values that some output of the model, or some of ``outputs``, depends on."""
+def needed_values(
+    model: ir.Model, outputs: Sequence[ir.Value] | None = None, given: frozenset[str] = frozenset()
+) -> set[str]:
+    """Return the names of the values that some output of the model, or some of ``outputs``, depends on.
+
+    What the values of ``given`` are computed from is not needed.
+    """
     found: set[str] = set()
     waiting = list(model.graph.outputs if outputs is None else outputs)
     while waiting:
@@ -67,18 +72,18 @@ def needed_values(model: ir.Model, outputs: Sequence[ir.Value] | None = None) ->
         if str(value.name) in found:
             continue
         found.add(str(value.name))
-        node = value.producer()
-        waiting += () if node is None else [v for v in _reads(node) if v is not None]
+        node = None if str(value.name) in given else value.producer()
+        waiting += () if node is None else [v for v in reads(node) if v is not None]
     return found
 
 
-def _reads(node: ir.Node) -> Iterator[ir.Value | None]:
+def reads(node: ir.Node) -> Iterator[ir.Value | None]:
     """Yield what a node reads, the values used inside its branches included."""
     yield from node.inputs
     for attribute in node.attributes.values():
         if attribute.type == ir.AttributeType.GRAPH:
             for inner in attribute.value:
-                yield from _reads(inner)
+                yield from reads(inner)
 
 
 def _check_names(input_shapes: Mapping[str, tuple[int, ...]], real: list[ir.Value]) -> None:

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
+from ..files.file_kinds import Kind, kind_of
 from ..files.sample_files import file_sha256
 from ..foundation.diagnostics import CompileError, Diagnostic, fail
 from ..foundation.samples import ModelInput
+from .head_cut import HostHead
 from .inputs import needed_values, read_inputs
 from .operators import unsupported
 from .size_limits import FoldBudget, check_input, numbers
@@ -49,11 +51,28 @@ class LoadedModel:
     batch: int | None
     n_nodes: int
     tail: HostTail | None = None
+    head: HostHead | None = None
 
     @property
     def input_names(self) -> tuple[str, ...]:
         """The names of the inputs."""
         return tuple(i.name for i in self.inputs)
+
+    @property
+    def sources(self) -> tuple[ModelInput, ...]:
+        """What network and tail may read: the inputs, and what the head hands over."""
+        return self.inputs if self.head is None else (*self.inputs, *self.head.cuts)
+
+    @property
+    def on_host(self) -> frozenset[str]:
+        """The names of the values that head and tail compute."""
+        return frozenset().union(*(part.made for part in (self.head, self.tail) if part is not None))
+
+    def coverage(self, unmapped: int = 0) -> dict[str, int]:
+        """Return how many nodes the file has, how many are mapped (constants are computed, which counts) and how many
+        head and tail hold; ``unmapped`` are refused, or read what is."""
+        host = sum(len(part.nodes) for part in (self.head, self.tail) if part is not None)
+        return {"nodes": self.n_nodes, "mapped": self.n_nodes - host - unmapped, "host": host}
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -93,8 +112,10 @@ def load_model(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = 
 
 
 def _read(path: Path) -> ir.Model:
+    kind = kind_of(path) if path.exists() else None
     if not path.is_file():
-        raise fail("SFN101", "there is no such file", str(path))
+        what = "there is no such file" if kind is None else f"it is {kind.name}; an .onnx file is needed"
+        raise fail("SFN101", what, str(path), "" if kind is None else kind.model)
     try:
         proto = onnx.load(path, load_external_data=False)
         check_proto(proto, str(path))
@@ -103,11 +124,18 @@ def _read(path: Path) -> ir.Model:
     except CompileError:
         raise
     except Exception as error:  # the parser raises many types; whichever, the file is not readable ONNX
-        what = f"not readable as ONNX ({_first_line(error)})"
-        raise fail("SFN101", what, str(path), "export the model again; a download may be incomplete") from error
+        raise _no_model(kind, path, _first_line(error)) from error
     if not any(True for _ in model.graph) or not model.graph.outputs:
-        raise fail("SFN101", "the file holds no network (no node or no output)", str(path), "export the model again")
+        raise _no_model(kind, path, "the file holds no network: no node or no output")
     return model
+
+
+def _no_model(kind: Kind | None, path: Path, reason: str) -> CompileError:
+    """Return SFN101: what kind of file it is where that is no ONNX file, else what the parser says."""
+    if kind is not None and kind.model:
+        return fail("SFN101", f"it is {kind.name}, not ONNX", str(path), kind.model)
+    again = "export the model again; a download may be incomplete"
+    return fail("SFN101", f"not readable as ONNX ({reason})", str(path), again)
 
 
 def _first_line(error: BaseException) -> str:

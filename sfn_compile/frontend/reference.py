@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from ..files.mapped_arrays import release
 from ..foundation.diagnostics import fail
 from ..foundation.samples import Samples, by_name, n_samples, part
-from . import qonnx
+from . import qonnx, wide_products
 
 if TYPE_CHECKING:
     import onnxruntime as ort
 
 Array = NDArray[Any]
 _BATCH = 32
+OPTIMIZATION = "disabled"  # of the reference's graph, by onnxruntime: the file is computed as it is written
 
 
 class FloatReference:
@@ -52,13 +53,14 @@ class FloatReference:
         """
         pieces = list(self.stream(x))
         return {
-            k: tuple(p[k] for p in pieces) if k in each else np.concatenate([p[k] for p in pieces])
+            k: tuple(p[k] for p in pieces) if k in each else np.concatenate([self._as_samples(p[k]) for p in pieces])
             for k in self.outputs
         }
 
     def stream(self, x: Samples | Array) -> Iterator[dict[str, Array]]:
         """Yield outputs and taps for consecutive pieces of the samples ``x``, batch axis first."""
-        x = by_name(x, self.inputs)
+        given = by_name(x, self.inputs)
+        x = {name: given[name] for name in self.inputs if name in given}
         n, size = n_samples(x), self.batch or self.piece
         for start in range(0, n, size):
             chosen: Any = slice(start, start + size)
@@ -75,6 +77,10 @@ class FloatReference:
             keep = slice(n - start) if isinstance(chosen, np.ndarray) else ...
             named = zip(self.outputs, found, strict=True)
             yield {name: self._in_front(name, np.asarray(value), n_samples(piece))[keep] for name, value in named}
+
+    def _as_samples(self, value: Array) -> Array:
+        """Return an output with an axis of samples: what a model of batch 1 gives without one is one sample."""
+        return value[None] if self.batch == 1 and value.shape[:1] != (1,) else value
 
     def _in_front(self, name: str, value: Array, n: int) -> Array:
         """Return the numbers of a value sample by sample: ``(n, ...)``. Raises SFN203 where it has none of its own."""
@@ -96,13 +102,24 @@ def _zeros(source: ort.NodeArg, n: int) -> Array:
     return np.zeros(shape, {"float": "float32", "double": "float64"}.get(kind, kind))
 
 
-def _session(path: Path, taps: Sequence[str], only_taps: bool, threads: int | None) -> ort.InferenceSession:
+def as_written(threads: int | None = None) -> ort.SessionOptions:
+    """Return the options of a session that computes the nodes of a file one by one, none of them fused or rewritten.
+
+    From its basic level on, onnxruntime drops quantisers and multiplies weights of eight bits by activations that it
+    rounds to eight bits as well.
+    """
     import onnxruntime as ort  # here, because `sfnc check` answers without it
 
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = threads or os.cpu_count() or 1
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = threads or 0
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _session(path: Path, taps: Sequence[str], only_taps: bool, threads: int | None) -> ort.InferenceSession:
+    options = as_written(threads or os.cpu_count() or 1)
     # onnxruntime reads weight data only from the model's folder, which it has to be told for a model in memory.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent.resolve()))
     try:
@@ -139,16 +156,17 @@ def _reason(error: Exception) -> str:
 
 
 def _prepared(path: Path, taps: Sequence[str], only_taps: bool) -> bytes | str:
-    """Return what onnxruntime is to load: the file, or in memory the model with more outputs, others, or in standard
-    operators.
+    """Return what onnxruntime is to load: the file, or in memory the model with more outputs, others, in standard
+    operators, or with weights that no processor saturates on.
 
     External weight data stays where it is.
     """
     model = onnx.load(str(path), load_external_data=False)
-    foreign = qonnx.has_quantisers(model)
-    if not taps and not foreign:
+    foreign, narrow = qonnx.has_quantisers(model), wide_products.saturates(model)
+    if not taps and not foreign and not narrow:
         return str(path)
     model = qonnx.standard(model) if foreign else model
+    model = wide_products.with_unsigned_weights(model, path.parent) if narrow else model
     if only_taps:
         del model.graph.output[:]
     have = {o.name for o in model.graph.output}

@@ -6,16 +6,16 @@ never a layer with weights. ``docs/adr/0018-host-tail.md`` says why these rules.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 
 from ..foundation.diagnostics import Diagnostic, fail
 from ..foundation.samples import ModelInput
 from .context import node_label
+from .cut_file import Dims, before, behind, constant, cut_file, dims_of, standard
 
 # Arithmetic on boxes and scores, moves, choices, and the shape arithmetic between them. What is not here stays in the
 # network or is refused: everything with weights, every pooling, and Relu, which stands directly behind layers.
@@ -33,6 +33,8 @@ SHAPES = "ConstantOfShape Range Shape Size"
 ALLOWED = frozenset(f"{ARITHMETIC} {MOVES} {CHOICES} {SUMS} {SHAPES}".split())
 # Functions of such a range that evenly spaced codes hold badly: box sizes.
 WIDE = frozenset({"Exp", "Pow"})
+# How long vectors are, and what divides by it: embeddings are compared by their last digits.
+SIZES = frozenset({"LpNormalization", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp"})
 ACTIVATIONS = frozenset({"Clip", "HardSigmoid", "Sigmoid", "Tanh"})
 
 
@@ -67,26 +69,27 @@ def tail_nodes(model: ir.Model, labels: Collection[str]) -> list[ir.Node]:
         node = waiting.pop()
         if node not in found:
             found.add(node)
-            waiting += [n for n in (*_before(node), *_behind(node)) if n in end]
-    first = {n for n in found if n.op_type in ACTIVATIONS and not any(b in end for b in _before(n))}
+            waiting += [n for n in (*before(node), *behind(node)) if n in end]
+    first = {n for n in found if n.op_type in ACTIVATIONS and not any(b in end for b in before(n))}
     return [n for n in model.graph if n in found and n not in first - set(asked)]
 
 
 def wide_nodes(model: ir.Model) -> set[str]:
-    """Return the labels of the Exp and Pow nodes in the end of the graph whose results go on into box arithmetic."""
+    """Return the labels of the Exp and Pow nodes in the end of the graph whose results go on into box arithmetic, and
+    of the reductions there that make sizes."""
     end = _end(model)
     alone: dict[ir.Node, bool] = {}  # whether everything behind a node reads a single computed value
     for node in end:  # the last of the graph first
-        alone[node] = all(_alone(u) and alone[u] for u in _behind(node))
-    return {node_label(n) for n in end if n.op_type in WIDE and not alone[n]}
+        alone[node] = all(_alone(u) and alone[u] for u in behind(node))
+    return {node_label(n) for n in end if n.op_type in SIZES or (n.op_type in WIDE and not alone[n])}
 
 
 def blockers(model: ir.Model) -> dict[str, str]:
     """Return for the label of every node that of one at or behind it that the host may not take, empty for none."""
     found: dict[ir.Node, str] = {}
     for node in reversed(list(model.graph)):
-        behind = (found[n] for n in _behind(node) if found.get(n))
-        found[node] = next(behind, "") if _allowed(node) else node_label(node)
+        others = (found[n] for n in behind(node) if found.get(n))
+        found[node] = next(others, "") if host_may(node) else node_label(node)
     return {node_label(n): other for n, other in found.items()}
 
 
@@ -98,17 +101,15 @@ def make_tail(model: ir.Model, nodes: list[ir.Node], inputs: Iterable[ModelInput
     inside, known = set(nodes), {i.name for i in inputs}
     made = {str(v.name) for n in nodes for v in n.outputs}
     read = dict.fromkeys(v for n in nodes for v in n.inputs if v is not None and v.producer() not in inside)
-    fed = [v for v in read if not _constant(v)]
+    fed = [v for v in read if not constant(v)]
     outputs = [v for v in model.graph.outputs if v.producer() in inside]
-    try:
-        text, stacked = _file(model, fed, outputs)
-    except Exception as error:  # damaged graphs break extraction and shape inference with errors of many types
-        what = f"the end of the graph cannot be cut off ({type(error).__name__}: {str(error).strip()[:200]})"
-        raise fail("SFN101", what, node_label(nodes[0]), "export the model again") from error
+    proto, inferred = cut_file(model, fed, outputs, nodes[0], "end")
+    shapes = dims_of(inferred)
+    stacked = {str(o.name): _stacks(shapes[str(o.name)]) for o in outputs}
     cuts = tuple(str(v.name) for v in fed if str(v.name) not in known)
     direct = tuple(str(v.name) for v in fed if str(v.name) in known)
     labels = tuple(node_label(n) for n in nodes)
-    return HostTail(labels, frozenset(made), cuts, direct, stacked, text)
+    return HostTail(labels, frozenset(made), cuts, direct, stacked, bytes(proto.SerializeToString()))
 
 
 def lasting(problem: Diagnostic, blocked: Mapping[str, str]) -> Diagnostic:
@@ -124,14 +125,14 @@ def _end(model: ir.Model) -> dict[ir.Node, None]:
     """Return the largest set of nodes of allowed kinds behind which there are no others."""
     end: dict[ir.Node, None] = {}
     for node in reversed(list(model.graph)):
-        if _allowed(node) and all(n in end for n in _behind(node)):
+        if host_may(node) and all(n in end for n in behind(node)):
             end[node] = None
     return end
 
 
-def _allowed(node: ir.Node) -> bool:
-    standard = node.domain in ("", "ai.onnx")
-    return standard and (node.op_type in ALLOWED or _mean_place(node))
+def host_may(node: ir.Node) -> bool:
+    """Return whether a node may be one of a host tail."""
+    return standard(node) and (node.op_type in ALLOWED or _mean_place(node))
 
 
 def _mean_place(node: ir.Node) -> bool:
@@ -148,43 +149,10 @@ def _mean_place(node: ir.Node) -> bool:
     return weight.size == max(weight.shape, default=0) and np.array_equal(weight.reshape(-1), np.arange(weight.size))
 
 
-def _before(node: ir.Node) -> Iterator[ir.Node]:
-    yield from (p for v in node.inputs if v is not None and (p := v.producer()) is not None)
-
-
-def _behind(node: ir.Node) -> Iterator[ir.Node]:
-    yield from (user for v in node.outputs for user, _ in v.uses())
-
-
 def _alone(node: ir.Node) -> bool:
     """Whether a node reads a single computed value."""
-    return sum(v is not None and not _constant(v) for v in node.inputs) == 1
+    return sum(v is not None and not constant(v) for v in node.inputs) == 1
 
 
-def _constant(value: ir.Value) -> bool:
-    made = value.producer()
-    return value.is_initializer() or (made is not None and made.op_type == "Constant")
-
-
-def _file(model: ir.Model, fed: list[ir.Value], outputs: list[ir.Value]) -> tuple[bytes, dict[str, bool]]:
-    """Return the tail as an ONNX file, and which of its outputs stack."""
-    graph = ir.convenience.extract(model.graph, fed, outputs)
-    for value in graph.initializers.values():
-        if isinstance(value.const_value, ir.ExternalTensor):  # the tail is one file, wherever the model kept its data
-            value.const_value = ir.tensor(value.const_value.numpy().copy(), name=value.name)
-    cut = ir.Model(graph, ir_version=min(model.ir_version, 10), producer_name="sfnc")
-    graph.opset_imports.update(model.opset_imports)
-    proto = ir.to_proto(cut)
-    for rows in (proto.graph.initializer, proto.graph.value_info):  # sets have no order, files do
-        rows.sort(key=lambda row: row.name)
-    try:
-        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
-    except onnx.shape_inference.InferenceError as error:
-        what = f"its shapes do not fit together ({' '.join(str(error).split())[:200]})"
-        raise fail("SFN101", what, f"output {outputs[0].name!r}", "export the model again") from error
-    shapes = {o.name: o.type.tensor_type.shape.dim for o in inferred.graph.output}
-    return bytes(proto.SerializeToString()), {n: _stacks([d.dim_value for d in dims]) for n, dims in shapes.items()}
-
-
-def _stacks(dims: list[int]) -> bool:
+def _stacks(dims: Dims) -> bool:
     return len(dims) > 0 and dims[0] == 1 and all(d > 0 for d in dims)

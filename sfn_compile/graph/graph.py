@@ -152,12 +152,39 @@ class GraphInput:
 
 @dataclass(frozen=True, eq=False)
 class GraphOutput:
-    """An output of the ONNX model: the value it is decoded from, the host operations after decoding, its type."""
+    """An output of the ONNX model: the value it is decoded from, the host operations after decoding, its type.
+
+    ``joined``: further values that the operations read (:class:`.network.HostOp` numbers all of them).
+    """
 
     name: str
     value: str
     host: tuple[HostOp, ...] = ()
     dtype: str = "float32"
+    joined: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Names of all values that it is decoded from."""
+        return (self.value, *self.joined)
+
+    def renamed(self, name: Callable[[str], str]) -> GraphOutput:
+        """Return the output with other names of the values that it is decoded from."""
+        return replace(self, value=name(self.value), joined=tuple(map(name, self.joined)))
+
+    def behind(self, value: str, source: str, op: HostOp) -> GraphOutput:
+        """Return the output with ``op`` of the value ``source`` in the place of ``value``."""
+        if value not in self.values:
+            return self
+        at, new = self.values.index(value), len(self.values)
+        numbers = [*range(new), *range(new + 1, new + 1 + len(self.host))]
+        numbers[at] = new
+        host = [replace(op, reads=() if at == new - 1 else (at,))]
+        for i, later in enumerate(self.host, new):
+            reads = tuple(numbers[n] for n in later.sources(i))
+            host.append(replace(later, reads=() if reads == (i,) else reads))
+        found = self.renamed(lambda name: source if name == value else name)
+        return replace(found, host=tuple(host))
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +225,11 @@ class Graph:
 
     def is_output(self, value: str) -> bool:
         """Return whether the value is decoded as a network output."""
-        return any(o.value == value for o in self.outputs)
+        return any(value in o.values for o in self.outputs)
+
+    def decoded(self) -> list[str]:
+        """Return the names of the values that outputs are decoded from, each once."""
+        return list(dict.fromkeys(v for o in self.outputs for v in o.values))
 
     def evaluate(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return every value ``(n, *shape)`` in float64 for batches of encoded-side inputs, by name."""
@@ -232,8 +263,8 @@ def rebuild(graph: Graph, nodes: Iterable[Node], renamed: Mapping[str, str] | No
         fresh = make_node(node.name, node.op, map(real, node.inputs), types, node.origin, node.tap, node.type.kind)
         types[node.name] = fresh.type
         made.append(fresh)
-    outputs = tuple(replace(o, value=real(o.value)) for o in graph.outputs)
-    return replace(graph, nodes=live_nodes(made, [o.value for o in outputs]), outputs=outputs)
+    changed = replace(graph, outputs=tuple(o.renamed(real) for o in graph.outputs))
+    return replace(changed, nodes=live_nodes(made, changed.decoded()))
 
 
 def live_nodes(nodes: Iterable[Node], roots: Iterable[str]) -> tuple[Node, ...]:

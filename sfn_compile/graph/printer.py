@@ -25,7 +25,7 @@ def print_graph(graph: Graph, origins: bool = False) -> str:
     """Return the graph as text, one line per node; ``origins`` adds the ONNX nodes and passes behind each."""
     lines = [f"input %{i.name} : {_shape(i.type.shape)}{_hosts(i.host)}{_levels(i.levels)}" for i in graph.inputs]
     lines += [_node(n, origins) for n in graph.nodes]
-    lines += [f"output {o.name} = %{o.value}{_hosts(o.host)}" for o in graph.outputs]
+    lines += [f"output {o.name} = {', '.join(f'%{v}' for v in o.values)}{_hosts(o.host)}" for o in graph.outputs]
     return "\n".join(lines) + "\n"
 
 
@@ -37,7 +37,8 @@ def print_program(program: Program, origins: bool = False) -> str:
     for step in program.steps:
         lines.append(_step(step) + (f"  # {', '.join(step.origin.nodes)}" if origins else ""))
     for d in program.outputs:
-        lines.append(f"output {d.name} = %{d.value} step {_array(d.step)}{_hosts(d.host)}")
+        parts = ", ".join(f"%{p.value} step {_array(p.step)}" for p in d.parts)
+        lines.append(f"output {d.name} = {parts}{_hosts(d.host)}")
     return "\n".join(lines) + "\n"
 
 
@@ -134,7 +135,8 @@ def _hosts(host: tuple[HostOp, ...]) -> str:
 def _host(op: HostOp) -> str:
     if op.kind == "scalar":
         return f"scalar({Expression(dict(op.args)['steps'])})"
-    return f"{op.kind}({', '.join(f'{k}={_value(v)}' for k, v in op.args)})"
+    read = f" of {', '.join(map(str, op.reads))}" if op.reads else ""
+    return f"{op.kind}({', '.join(f'{k}={_value(v)}' for k, v in op.args)}){read}"
 
 
 def _levels(levels: Any) -> str:

@@ -36,7 +36,7 @@ Array = NDArray[Any]
 def moved_step(node: Node, steps: dict[str, Array], shapes: dict[str, Shape]) -> Array:
     """Return the step of a move or max pool from the steps of its sources."""
     if isinstance(node.op, MaxPool):
-        return steps[node.inputs[0]]
+        return compress(steps[node.inputs[0]])  # equal where windows reach, and the map is smaller behind it
     assert isinstance(node.op, Moved)
     if len(node.inputs) == 1:
         filled = np.broadcast_to(steps[node.inputs[0]], shapes[node.inputs[0]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,20 +11,27 @@ from typing_extensions import assert_never
 
 from ..foundation.samples import Samples
 from ..graph.graph import Graph
-from ..graph.ops import Activation, ArgExtreme, Expression, Softmax
+from ..graph.ops import Activation, ArgExtreme, Expression, MaxPool, Softmax
 from ..program.network import Decoding, Encoding, HostOp, Program
 from ..program.rounding import to_codes
 
 Array = NDArray[Any]
 
 
-def apply_host(op: HostOp, x: Array) -> Array:
-    """Return a host operation's result on a batch ``(n, *shape)``, in float64."""
+def apply_host(op: HostOp, *xs: Array) -> Array:
+    """Return a host operation's result on batches ``(n, *shape)``, in float64: one, but for a Concat, add and mul."""
     args: dict[str, Any] = dict(op.args)
+    x = xs[0]
+    if op.kind == "move":
+        return np.asarray(args["op"].apply(*xs))
+    if op.kind == "add" or op.kind == "mul":
+        return np.asarray(x + xs[1] if op.kind == "add" else x * xs[1])
     if op.kind == "affine":
         return np.asarray(x * args["scale"] + args["bias"])
-    if op.kind == "move":
-        return np.asarray(args["op"].apply(x))
+    if op.kind == "max_pool":
+        return MaxPool(**args).evaluate(x)
+    if op.kind == "linear":
+        return np.asarray(args["map"].apply(x, np.float64))
     if op.kind == "softmax" or op.kind == "log_softmax":
         return Softmax(tuple(args["axes"]), op.kind == "log_softmax").evaluate(x)
     if op.kind == "grid":
@@ -44,8 +52,23 @@ def apply_host(op: HostOp, x: Array) -> Array:
     assert_never(op.kind)
 
 
+def applied(host: Sequence[HostOp], parts: Iterable[Array]) -> list[Array]:
+    """Return the values of an output by number: its parts ``(n, *shape)``, then what every operation makes of them."""
+    values = list(parts)
+    for op in host:
+        values.append(apply_host(op, *(values[i] for i in op.sources(len(values)))))
+    return values
+
+
 def prepare(encoding: Encoding | Any, x: Array) -> Array:
-    """Return a model input ``(n, *model_shape)`` after the host operations that stand before the network."""
+    """Return a model input ``(n, *model_shape)`` after the host operations that stand before the network.
+
+    Like those of :func:`decode` they begin with an array in C order: the order in which a sum adds its terms, and so
+    its last digit, depends on how an array lies in memory.
+    """
+    x = np.asarray(x)  # of samples that stay in their file
+    if encoding.host:
+        x = np.ascontiguousarray(x)
     for op in encoding.host:
         x = apply_host(op, x if op.kind == "move" else x.astype(np.float64))
     return x
@@ -70,15 +93,23 @@ def encode_all(program: Program, x: Samples) -> dict[str, Array]:
     return {e.value: encode(e, x[e.name]) for e in program.inputs}
 
 
-def answer(decoding: Decoding, integers: Array) -> Array:
+def answer(decoding: Decoding, *integers: Array) -> Array:
     """Return the model's output ``(n, ...)`` in its own type."""
-    real = decode(decoding, integers)
+    real = decode(decoding, *integers)
     return (np.rint(real) if decoding.is_integer else real).astype(decoding.dtype)
 
 
-def decode(decoding: Decoding, integers: Array) -> Array:
-    """Return the model's output ``(n, ...)`` in float64 from the integers of the value it is decoded from."""
-    real: Array = integers * decoding.step
-    for op in decoding.host:
-        real = apply_host(op, real)
-    return np.asarray(real)
+def decode(decoding: Decoding, *integers: Array) -> Array:
+    """Return the model's output ``(n, ...)`` in float64 from the integers of every value it is decoded from."""
+    real = (np.ascontiguousarray(x * p.step) for x, p in zip(integers, decoding.parts, strict=True))
+    return np.asarray(applied(decoding.host, real)[-1])
+
+
+def decoded(decoding: Decoding, values: Mapping[str, Array]) -> Array:
+    """Return the model's output ``(n, ...)`` in float64 from integers by the names of their values."""
+    return decode(decoding, *(values[name] for name in decoding.values))
+
+
+def answered(decoding: Decoding, values: Mapping[str, Array]) -> Array:
+    """Return the model's output ``(n, ...)`` in its own type from integers by the names of their values."""
+    return answer(decoding, *(values[name] for name in decoding.values))

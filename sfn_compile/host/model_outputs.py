@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from ..files import sealed
+from ..files.build_folder import head_cuts
 from ..foundation.diagnostics import fail
 from ..foundation.samples import Samples
 from ..frontend.tail_cut import HostTail
@@ -63,6 +64,7 @@ def open_ending(folder: Path, manifest: Mapping[str, Any], program: Program) -> 
 
     runner = TailRunner((folder / FILE).read_bytes(), stacks)
     known = {d.name for d in program.outputs} | {i["name"] for i in manifest["model"]["inputs"]}
+    known |= {c.name for c in head_cuts(manifest)}
     strange = sorted((set(runner.inputs) - known) | (stacks.keys() - runner.kinds.keys()))
     if strange:
         raise fail("SFN503", f"{FILE} and the network do not meet at {strange[0]!r}", str(folder), "compile again")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..foundation.diagnostics import fail
 from ..foundation.samples import Samples
+from ..frontend.reference import as_written
 
 Array = NDArray[Any]
 Answers = dict[str, Any]
@@ -22,11 +23,8 @@ class TailRunner:
         import onnxruntime as ort  # here, because `sfnc check` answers without it
 
         self.stacks = dict(stacks)
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self.session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self.session = ort.InferenceSession(model, as_written(), providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise fail("SFN106", f"onnxruntime: {str(error).strip()[:300]}", "host_tail.onnx") from error
         self.inputs = [i.name for i in self.session.get_inputs()]

@@ -81,7 +81,7 @@ class Loss:
     @property
     def outputs(self) -> list[str]:
         """Names of the values that leave the network."""
-        return list(dict.fromkeys(o.value for o in self.student.graph.outputs))
+        return self.student.graph.decoded()
 
     def shares(self) -> dict[str, float]:
         """Return what the error of each value counts."""

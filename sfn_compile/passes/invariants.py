@@ -59,7 +59,7 @@ def typed(graph: Graph) -> list[str]:
         if not node.origin.nodes:
             problems.append(f"{node.name} has no origin")
         known[node.name] = node.type
-    return problems + [f"output {o.name} reads {o.value}" for o in graph.outputs if o.value not in known]
+    return problems + [f"output {o.name} reads {v}" for o in graph.outputs for v in o.values if v not in known]
 
 
 def host_split(graph: Graph) -> list[str]:

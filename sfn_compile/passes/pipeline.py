@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..foundation.options import Options
-from ..graph.graph import Graph, Op
-from ..host.codec import apply_host
-from ..program.network import HostOp
+from ..graph.graph import Graph, GraphOutput, Op
+from ..graph.ops import Layer
+from ..graph.rounding_error import DOUBLE, bounds
+from ..host.codec import applied
 from .base import Pass
 from .invariants import INVARIANTS
 from .structure.compose_linear import ComposeLinear
@@ -103,21 +104,37 @@ def check(graph: Graph, by: str) -> None:
             raise BrokenPass(f"after {by}: invariant {name!r} does not hold: {'; '.join(problems[:5])}")
 
 
-def _moved(value: Array, host: tuple[HostOp, ...]) -> Array:
-    """Return a value after the moves that the decoder starts with: a pass may hand it one."""
-    for op in takewhile(lambda op: op.kind == "move", host):
-        value = apply_host(op, value)
-    return value
+def _moved(out: GraphOutput, values: Mapping[str, Array]) -> list[Array]:
+    """Return what the decoder reads after the moves of one value that it starts with: a pass may hand it such a move.
+
+    In the order in which its other operations read it; without such operations, the output.
+    """
+    first = tuple(takewhile(lambda op: op.kind == "move" and len(op.reads) < 2, out.host))
+    known = applied(first, (values[name] for name in out.values))
+    rest = enumerate(out.host[len(first) :], len(known))
+    return [known[i] for at, op in rest for i in op.sources(at) if i < len(known)] or known[-1:]
 
 
 def _compare(before: Graph, after: Graph, probe: _Probe, by: str) -> None:
     old, new = probe.evaluate(before), probe.evaluate(after)
     for a, b in zip(before.outputs, after.outputs, strict=True):
-        x, y = _moved(old[a.value], a.host), _moved(new[b.value], b.host)
-        scale = max(float(np.abs(x).max(initial=0.0)), 1e-30)
-        worst = float(np.abs(x - y).max(initial=0.0))
-        if worst > PROBE_TOLERANCE * scale * max(len(before.nodes), 64):
-            raise BrokenPass(f"{by} is exact but changed output {a.name} by {worst} (largest value {scale})")
+        for i, (x, y) in enumerate(zip(_moved(a, old), _moved(b, new), strict=True)):
+            scale = max(float(np.abs(x).max(initial=0.0)), 1e-30)
+            worst = float(np.abs(x - y).max(initial=0.0))
+            wrong = worst > PROBE_TOLERANCE * scale * max(len(before.nodes), 64)
+            if wrong and not _explained(before, a, np.abs(x - y), i, probe):
+                raise BrokenPass(f"{by} is exact but changed output {a.name} by {worst} (largest value {scale})")
+
+
+def _explained(graph: Graph, output: GraphOutput, error: Array, i: int, probe: _Probe) -> bool:
+    """Whether the rounding of float64 explains the error of what the decoder reads i-th of an output.
+
+    Large numbers may cancel on the way to it.
+    """
+    if any(isinstance(n.op, Layer) for n in graph.nodes):
+        return False
+    allowed = _moved(output, bounds(graph, probe.inputs, DOUBLE))[i]
+    return bool((error <= 2 * allowed).all())  # of the graph before, and of that after
 
 
 class _Probe:

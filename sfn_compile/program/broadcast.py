@@ -23,6 +23,16 @@ def axes_of(axis: Axis, rank: int) -> tuple[int, ...]:
     return tuple(sorted(a % rank for a in (axis if isinstance(axis, tuple) else (axis,))))
 
 
+def fits(inner: Shape, outer: Shape) -> bool:
+    """Return whether an array of shape ``inner`` broadcasts against one of shape ``outer`` without making it larger.
+
+    >>> fits((3, 1), (2, 3, 4)), fits((5,), (4,)), fits((1, 4), (4,))
+    (True, False, False)
+    """
+    widened = (1,) * (len(outer) - len(inner)) + tuple(inner)
+    return len(widened) == len(outer) and all(n in (1, m) for n, m in zip(widened, outer, strict=True))
+
+
 def compress(array: Array, tolerance: float = 0.0) -> Array:
     """Return the array with every axis along which it is constant cut to length 1.
 

@@ -7,8 +7,8 @@ inputs and the decoding of the outputs. Meaning of every class: ``docs/spec/prog
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -27,7 +27,7 @@ from .rounding import Rounding
 __all__ = [
     "ADAPTIVE", "MOVES", "AdaptiveName", "Carries", "Concat", "Conv", "CopyOf", "Decoding", "Dense", "Elementwise",
     "Encoding", "Exponentials", "FormName", "Gather", "HostKind", "HostOp", "Identity", "Ladder", "LinearMap",
-    "MapName", "Matmul", "MaxPool", "Move", "MoveName", "MoveOp", "Normalization", "Pad", "Pads", "Population",
+    "MapName", "Matmul", "MaxPool", "Move", "MoveName", "MoveOp", "Normalization", "Pad", "Pads", "Part", "Population",
     "Product", "ProductForm", "Program", "Projection", "Ratio", "Readout", "Relation", "RelayOf", "Reshape", "Role",
     "RowSum", "RowTable", "SecondDigit", "Shape", "Slice", "Step", "SumPool", "Table", "Take", "Transpose", "Uniform",
     "ValueInfo", "stands_for", "window_shape",
@@ -149,7 +149,7 @@ Step: TypeAlias = Population | Normalization | MaxPool | Move
 # -- the host's side: floats in, floats out -----------------------------------------------------------------------
 HostKind: TypeAlias = Literal[
     "affine", "move", "relu", "clip", "leaky_relu", "sigmoid", "tanh", "scalar", "softmax", "log_softmax",
-    "arg_extreme", "grid", "integer",
+    "arg_extreme", "grid", "integer", "max_pool", "linear", "add", "mul",
 ]  # fmt: skip
 
 
@@ -160,12 +160,21 @@ class HostOp:
     ``kind`` is one of affine (scale, bias), move (op), relu, clip (lo, hi; None: no bound), leaky_relu (slope),
     sigmoid, tanh, scalar (steps of an :class:`~.ops.expression.Expression`), softmax (axes), log_softmax (axes),
     arg_extreme (axis, keepdims, smallest, last), grid (step, lo, hi, rounding: rounded to codes, still real), integer
-    (scale, zero, dtype: the stored integers of a real value on a grid); ``args`` holds what stands in the parentheses,
-    axes counted in one sample.
+    (scale, zero, dtype: the stored integers of a real value on a grid), max_pool (kernel, strides, pads, dilations),
+    linear (map: a linear map with real weights), add, mul; ``args`` holds what stands in the parentheses, axes counted
+    in one sample.
+
+    ``reads``: numbers of the values it is applied to. An output's parts are numbered from 0, the results of its
+    operations go on from there. Empty: the one value numbered before its own result.
     """
 
     kind: HostKind
     args: tuple[tuple[str, Any], ...] = ()
+    reads: tuple[int, ...] = ()
+
+    def sources(self, number: int) -> tuple[int, ...]:
+        """Return the numbers of the values that it is applied to, where its own result has this ``number``."""
+        return self.reads or (number - 1,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,8 +198,21 @@ class Encoding:
 
 
 @dataclass(frozen=True, eq=False)
+class Part:
+    """A value that an output is decoded from: ``real = step * integer``; ``step`` broadcasts against ``shape``."""
+
+    value: str
+    step: Array
+    shape: Shape
+
+
+@dataclass(frozen=True, eq=False)
 class Decoding:
-    """``real = step * integer``, then ``host`` operations, is the model's output ``name`` of type ``dtype``."""
+    """``real = step * integer``, then ``host`` operations, is the model's output ``name`` of type ``dtype``.
+
+    ``joined``: further values that the operations read, each with a step of its own (a Concat of several heads). The
+    output is the result of the last operation.
+    """
 
     name: str
     value: str
@@ -198,6 +220,22 @@ class Decoding:
     host: tuple[HostOp, ...]
     shape: Shape
     dtype: str = "float32"
+    joined: tuple[Part, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All values that it is decoded from, as operations number them."""
+        return (Part(self.value, self.step, self.shape), *self.joined)
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Names of the values of its parts."""
+        return (self.value, *(p.value for p in self.joined))
+
+    def renamed(self, name: Callable[[str], str]) -> Decoding:
+        """Return the output with other names of the values that it is decoded from."""
+        joined = tuple(replace(p, value=name(p.value)) for p in self.joined)
+        return replace(self, value=name(self.value), joined=joined)
 
     @property
     def is_integer(self) -> bool:
@@ -234,6 +272,10 @@ class Program:
         for step in self.steps:
             known[step.name] = value_info(step, known)
         return known
+
+    def decoded(self) -> list[str]:
+        """Return the names of the values that outputs are decoded from, each once."""
+        return list(dict.fromkeys(v for o in self.outputs for v in o.values))
 
     def populations(self) -> Iterator[Population]:
         """Yield the populations in execution order."""

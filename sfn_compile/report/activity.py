@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from typing_extensions import assert_never
 
 from ..calibration.collect import FloatRunner
-from ..foundation.decibel import decibel
+from ..foundation.decibel import Varying, decibel, squares, why_none
 from ..foundation.samples import Samples, n_samples, part
 from ..graph.graph import Graph, Levels, Node
 from ..graph.ops import Layer, Normalize, stages
@@ -31,7 +31,10 @@ from .fanout import classes, fan_out
 Array = NDArray[Any]
 AT_A_TIME = 8  # samples that the simulator computes together, where the float network runs fewer
 BLOCK = 4096  # numbers whose squares are added in their own type
-MOST_CODES = 1024  # of a value with more (a readout) codes are not counted one by one
+MOST_CODES = 1024  # of a value with more codes they are not counted per class of elements
+MOST_TOGETHER = 2**17  # of a value with more (a readout; stored integers have 16 bits) they are not counted one by one
+NO_LEVELS = "it has no levels"
+NO_NUMBERS = "the float network has no such numbers"
 HALF = 0.5 * (1 + 1e-9)  # of a step, and what float64 rounds
 MEASURES = ("events", "spikes", "set_bits")
 
@@ -60,26 +63,44 @@ def measures(codes: Array) -> tuple[Array, Array, Array]:
 
 
 class Counter:
-    """Counts the codes of one value per class of elements; ``fans``: how often each reader reads an element."""
+    """Counts the codes of one value per class of elements; ``fans``: how often each reader reads an element.
+
+    Of a value of more than ``MOST_CODES`` codes the measures are added up per class, and codes are counted over all
+    elements together, up to ``MOST_TOGETHER``; those of a wider one (a readout) are not counted one by one.
+    """
 
     def __init__(self, info: ValueInfo, fans: Mapping[Any, Array]):
         self.info, self.n, self.nonzero, self.size = info, 0, 0, 0
         of, per_class = classes(list(fans.values()), info.shape)
         self.fans = dict(zip(fans, per_class, strict=True))
         self.levels = info.hi - info.lo + 1
-        self.counted = self.levels <= MOST_CODES
-        self.offset = (of * self.levels - info.lo).astype(np.int32)
-        self.counts = np.zeros((int(of.max(initial=0)) + 1, self.levels if self.counted else 0), np.int64)
+        self.counted, self.each = self.levels <= MOST_TOGETHER, self.levels <= MOST_CODES
+        self.of = np.broadcast_to(of, info.shape)
+        n_classes = int(of.max(initial=0)) + 1
+        self.sizes = np.bincount(self.of.ravel(), minlength=n_classes)  # elements of each class, of one sample
+        self.offset = (of * self.levels - info.lo).astype(np.int32) if self.each else np.array(-info.lo)
+        rows = n_classes if self.each else 1
+        self.counts = np.zeros((rows, self.levels if self.counted else 0), np.int64)
+        self.sums = np.zeros((n_classes, len(MEASURES)))  # of the measures, where codes are not counted per class
 
     def add(self, codes: Array) -> None:
         """Count the codes ``(n, *shape)`` of some samples."""
         self.n += len(codes)
         self.size += codes.size
+        if not self.each:
+            self._add_sums(codes)
         if not self.counted:
-            self.nonzero += int(np.count_nonzero(codes))
             return
         index = codes if self.offset.size == 1 and not self.offset.flat[0] else codes + self.offset
         self.counts += np.bincount(index.ravel(order="K"), minlength=self.counts.size).reshape(self.counts.shape)
+
+    def _add_sums(self, codes: Array) -> None:
+        self.nonzero += int(np.count_nonzero(codes))
+        if not self.counted:
+            return
+        for k, measure in enumerate(measures(codes)):
+            each = measure.sum(axis=0, dtype=np.float64)
+            self.sums[:, k] += np.bincount(self.of.ravel(), each.ravel(), len(self.sums))
 
     @property
     def codes(self) -> Array:
@@ -90,6 +111,13 @@ class Counter:
     def histogram(self) -> Array:
         """How often each code occurred."""
         return self.counts.sum(axis=0)
+
+    def over(self, lo: int, hi: int) -> Array:
+        """Return how often each of the codes ``lo..hi`` occurred, which may be more or fewer than the ladder makes."""
+        found = np.zeros(hi - lo + 1, np.int64)
+        inside = (self.codes >= lo) & (self.codes <= hi)
+        found[self.codes[inside] - lo] = self.histogram[inside]
+        return found
 
     @property
     def density(self) -> float:
@@ -103,12 +131,12 @@ class Counter:
         return float(self.histogram[np.isin(self.codes, codes)].sum()) / max(self.size, 1)
 
     def unused(self, codes: Sequence[int]) -> float:
-        """Return the share of these codes that never occurred."""
-        return float((self.histogram[np.asarray(codes) - self.info.lo] == 0).mean())
+        """Return the share of these codes that never occurred, those that the ladder cannot make among them."""
+        return float(1 - np.isin(codes, self.codes[self.histogram > 0]).mean())
 
     def neurons(self) -> Activity:
         """Return what the neurons of one sample emit, on average."""
-        return self._activity(np.ones(len(self.counts)))
+        return self._activity(np.ones(len(self.sums)))
 
     def synapses(self, reader: Any) -> Activity:
         """Return what passes through the synapses of one reader per sample, on average."""
@@ -116,39 +144,44 @@ class Counter:
 
     def synapse_count(self, reader: Any) -> float:
         """Return how many synapses of one sample a reader has on this value."""
-        return float(self.fans[reader] @ self.counts.sum(axis=1)) / max(self.n, 1)
+        return float(self.fans[reader] @ self.sizes)
 
     def _activity(self, weights: Array) -> Activity:
+        if not self.each:
+            return Activity(*(float(s) for s in weights @ self.sums / max(self.n, 1)))
         per_code = weights @ self.counts / max(self.n, 1)
         return Activity(*(float((per_code * m).sum()) for m in measures(self.codes)))
 
 
 @dataclass
 class Error:
-    """Sums of squares of one value: its signal, the error of its own levels, that of its integers in the network.
+    """Sums of squares of one value: its signal about the mean, the error of its own levels, that of its integers in the
+    network.
 
     ``beyond``: values past the last code by more than half a step, of ``n``.
     """
 
-    signal: float = 0.0
+    signal: Varying = field(default_factory=Varying)
     here: float = 0.0
     accumulated: float = 0.0
     beyond: int = 0
     n: int = 0
+    has_levels: bool = False
 
     def add(self, real: Array, codes: Array, step: Array, levels: Levels | None) -> None:
         """Add some samples: real values, the network's integers, real units per integer."""
         if levels is None or levels.imported:  # there an error may be as small as the rounding of float32
             real = real.astype(np.float64)
         step = np.asarray(step, real.dtype)
-        self.signal += _squares(real)
-        self.accumulated += _squares(np.multiply(codes, step, dtype=real.dtype) - real)
+        self.signal.add(real.reshape(len(real), 1, -1))
+        self.accumulated += squares(np.multiply(codes, step, dtype=real.dtype) - real)
+        self.has_levels = levels is not None
         if levels is None or levels.imported:  # stated levels are the network, not an error
             return
         ideal = levels.nearest(real / step)
         error = ideal * step
         error -= real
-        self.here += _squares(error)
+        self.here += squares(error)
         self.n += real.size
         half = step * step.dtype.type(HALF)
         self.beyond += int(np.count_nonzero((error < -half) & (ideal == levels.hi)))
@@ -157,18 +190,15 @@ class Error:
 
     def row(self) -> dict[str, Any]:
         """Return what is reported."""
-        return {
-            "sqnr_db": decibel(self.signal, self.here), "sqnr_accumulated_db": decibel(self.signal, self.accumulated),
-            "beyond": self.beyond / self.n if self.n else 0.0,
-        }  # fmt: skip
-
-
-def _squares(x: Array) -> float:
-    """Return the sum of squares; of float32 numbers by BLAS, some thousand in float32 at a time."""
-    flat = x.reshape(-1)
-    blocks = flat[: len(flat) // BLOCK * BLOCK].reshape(-1, BLOCK)
-    rest = flat[blocks.size :]
-    return float(np.einsum("ij,ij->i", blocks, blocks).sum(dtype=np.float64) + np.dot(rest, rest))
+        signal = self.signal.signal
+        noises = {"sqnr_db": self.here, "sqnr_accumulated_db": self.accumulated}
+        why = {name: why_none(signal, noise) for name, noise in noises.items() if why_none(signal, noise)}
+        if not self.has_levels:  # a readout rounds nothing
+            why["sqnr_db"] = NO_LEVELS
+        if not self.signal.n:
+            why = dict.fromkeys(noises, NO_NUMBERS)
+        found = {name: decibel(signal, noise) for name, noise in noises.items()}
+        return {**found, "beyond": self.beyond / self.n if self.n else 0.0, **({"reasons": why} if why else {})}
 
 
 @dataclass
@@ -187,8 +217,9 @@ class Seen:
         return {
             **self.errors[name].row(), "density": counter.density,
             "saturation": counter.share(*at_end) if at_end and counter.counted else 0.0,
-            "histogram": counter.histogram.tolist() if levels is not None else [],
+            "histogram": counter.over(levels.lo, levels.hi).tolist() if levels is not None else [],
             "unused": 0.0 if levels is None else counter.unused(levels.codes),
+            "stated": levels is not None and levels.imported,
             **(counter.neurons().as_dict() if levels is not None else dict.fromkeys(MEASURES, 0.0)),
         }  # fmt: skip
 

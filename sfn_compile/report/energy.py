@@ -134,6 +134,9 @@ def _terms(step: Step, row: Mapping[str, Any], counted: Counted) -> list[Term]:
     return found
 
 
+NOBODY: dict[str, Any] = {"shape": (0,), "levels": None, "acc_bits": 0}  # the row of a population without neurons
+
+
 def price(terms: Iterable[Term], row: Mapping[str, Any]) -> dict[str, Any]:
     """Return counts and prices of one population, whose ``row`` says its shape, levels and accumulator's bits."""
     terms, bits = list(terms), row["acc_bits"]
@@ -180,12 +183,15 @@ def addition(bits: int) -> float:
 
 
 def totals(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the sums over all populations, and the ratios of what is to be compared (None: nothing to compare)."""
-    layers = list(layers)
-    plain = [k for k, v in layers[0].items() if not isinstance(v, str | dict)] if layers else []
+    """Return the sums over all populations, and the ratios of what is to be compared (None: nothing to compare).
+
+    Every sum is there and 0 where a network has no population: pools and moves alone.
+    """
+    layers = [price((), NOBODY), *layers]
+    plain = [k for k, v in layers[0].items() if not isinstance(v, str | dict)]
     found: dict[str, Any] = {name: sum(row[name] for row in layers) for name in plain}
     for column in ("literature", "integer"):
-        found[column] = {p: sum(r[column][p] for r in layers) for p in (layers[0][column] if layers else ())}
+        found[column] = {p: sum(r[column][p] for r in layers) for p in layers[0][column]}
     found["to_float"] = {p: ratio(v, found["float"]) for p, v in found["literature"].items()}
     found["to_matched"] = {p: ratio(v, found["matched"]) for p, v in found["integer"].items()}
     found["matched_to_float"] = ratio(found["matched"], found["float"])

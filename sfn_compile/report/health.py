@@ -16,11 +16,23 @@ OF_ONE_RULE = ("input", "exponential", "readout")  # their codes follow from the
 
 def warnings(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return ``{code, value, limit}`` for everything that a layer's row of the report passes (SFN404 to SFN406)."""
-    if not row["levels"]:
+    if not row["levels"] or row["stated"]:
         return []
     limits = [
         ("SFN404", row["beyond"], max(BEYOND, BEYOND_OF_FEW / (row["levels"] + 1))),
         ("SFN405", row["dead"] / max(row["channels"], 1), DEAD if row["channels"] > 1 else 1.0),
-        ("SFN406", row["unused"], UNUSED if row["levels"] >= FEW_LEVELS and row["kind"] not in OF_ONE_RULE else 1.0),
+        ("SFN406", row["unused"], UNUSED if _may_be_finer(row) else 1.0),
     ]
     return [{"code": code, "value": value, "limit": limit} for code, value, limit in limits if value > limit]
+
+
+def _may_be_finer(row: Mapping[str, Any]) -> bool:
+    """Return whether a smaller step would use more codes: there are many, and those of the largest size never occur.
+
+    Where they occur and codes between them do not, the values are few, and a smaller step would cut them off.
+    """
+    if row["levels"] < FEW_LEVELS or row["kind"] in OF_ONE_RULE:
+        return False
+    seen = [row["lo"] + i for i, n in enumerate(row["histogram"]) if n]
+    reach = max(abs(seen[0]), abs(seen[-1])) if seen else 0
+    return 2 * reach <= max(abs(row["lo"]), abs(row["hi"]))

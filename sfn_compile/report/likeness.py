@@ -117,7 +117,10 @@ def data_warnings(folder: Path, program: Program, x: Samples) -> list[Diagnostic
     report = read_report(folder)
     if "calibration" not in report or n_samples(x) < ENOUGH:
         return []
-    unlike = unlike_inputs(report["calibration"]["inputs"], input_facts(program, x))
+    then = report["calibration"]["inputs"]
+    if not then:  # a network that states its own levels: nothing was chosen on any samples
+        return []
+    unlike = unlike_inputs(then, input_facts(program, x))
     return unlike + unlike_layers(report["layers"], at_ends(program, x))
 
 

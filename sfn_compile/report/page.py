@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..foundation.codes import CODES
 from ..foundation.diagnostics import fail
 from . import charts
 from .likeness import read_report
-from .units import decibel, energy, number, percent, ratio
+from .units import decibel, energy, gained, number, percent, ratio
 
 FILE = "report.html"
 LATER = ("eval", "proof", "bisect")  # commands whose documents are shown once they are there
@@ -71,6 +72,7 @@ def render(
     )  # fmt: skip
 
 
+@cache
 def _environment() -> Environment:
     made = Environment(
         loader=PackageLoader("sfn_compile", "report/templates"),
@@ -80,7 +82,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
     )
     made.filters |= {"energy": energy, "number": number, "percent": percent, "decibel": decibel, "ratio": ratio,
-                     "bar": lambda share: Markup(charts.bar(share))}  # fmt: skip
+                     "gained": gained, "bar": lambda share: Markup(charts.bar(share))}  # fmt: skip
     return made
 
 

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from ..calibration.collect import FloatRunner, RealValues, Seen
 from ..compiler.compilation import Prepared, mapped, recalibrated
 from ..evaluation.agreement import Agreement
-from ..evaluation.side_by_side import PIECE, cuts, hits, reference_of
+from ..evaluation.labels import Judged, Labels, read_labels
+from ..evaluation.side_by_side import PIECE, cuts, reference_of
 from ..files.sample_files import Data
 from ..foundation.diagnostics import CompileError, fail
 from ..foundation.options import Options
 from ..foundation.samples import Samples, n_samples, part
 from ..frontend import LoadedModel
-from ..host.codec import decode, encode_all
+from ..host.codec import decoded, encode_all
 from ..host.model_outputs import ending_of
 from ..passes.mapping.correct_bias import MAX_SAMPLES
 from ..program.network import Decoding, Program
@@ -71,13 +72,13 @@ def _small(values: Mapping[str, Array]) -> dict[str, Array]:
 class Held:
     """Held-out samples, and what the float network answers: ``want`` by the name of a Program's output.
 
-    ``classes``: the first of ``names`` is a row of scores of classes; ``divergence``: the loss is that of classes.
+    ``labels``: classes that the first of ``names`` tells; ``divergence``: the loss is that of classes.
     """
 
     data: Data
     want: Mapping[str, Array]
     names: tuple[str, ...]
-    classes: bool
+    labels: Labels | None
     divergence: bool
 
 
@@ -117,7 +118,7 @@ def evaluator_of(prepared: Prepared, search: Search, seed: int) -> Evaluator:
     few = replace(fit, x=part(fit.x, slice(_corrected(prepared))), labels=None)
     runner = Remembered(again.runner, few.x)
     loaded = cast(LoadedModel, None)  # a trial reads no file
-    light = replace(again, loaded=loaded, runner=runner, calibration=few, seconds={})
+    light = replace(again, loaded=loaded, runner=runner, calibration=few, seconds={}, given=few, aside=None)
     return Evaluator(light, held_of(prepared, kept, search), len(fit))
 
 
@@ -155,38 +156,59 @@ def held_of(prepared: Prepared, data: Data, search: Search) -> Held:
         raise fail("SFN307", what, fix="--objective error")
     rows = want[names[0]][0].size > 1 and want[names[0]].ndim == 2
     place = any(o.name == names[0] and "int" in o.dtype for o in prepared.graph.outputs)
-    classes = rows or search.objective == "accuracy"
-    return Held(data, want, names, classes, rows and not place and search.objective != "error")
+    labels = _labels(data, want[names[0]].shape[1:], names[0], place, search)
+    return Held(data, want, names, labels, rows and not place and search.objective != "error")
+
+
+def _labels(data: Data, shape: tuple[int, ...], name: str, is_place: bool, search: Search) -> Labels | None:
+    """Return the labels where they are classes. Raises SFN307 where they are none and the objective needs them."""
+    if data.labels is None:
+        return None
+    try:
+        found = read_labels(data.labels, shape, name, is_place, data.label_place)
+    except CompileError:
+        if search.objective != "accuracy":
+            return None
+        raise
+    if found.kind == "targets" and search.objective == "accuracy":
+        raise fail("SFN307", "they are targets of a regression, which has no accuracy", data.label_place,
+                   "--objective error")  # fmt: skip
+    return None if found.kind == "targets" else found
 
 
 def measured(program: Program, held: Held, threads: int | None = None) -> Measured:
     """Return scores and costs of a network on the held-out samples, all from its integers."""
     sums = {d.name: Agreement(places=d.is_place) for d in program.outputs if d.name in held.want}
     first = next(d for d in program.outputs if d.name == held.names[0])
-    n, right, divergence, fired, operations = len(held.data), 0, 0.0, 0, 0.0
+    n, divergence, fired, operations = len(held.data), 0.0, 0, 0.0
+    judged = None if held.labels is None else Judged(held.labels.kind)
     size = sum(int(np.prod(v.shape)) for v in program.values().values())
     for piece in cuts(n, max(1, min(PIECE, INTEGERS_AT_A_TIME // size))):
         values = run_codes(program, encode_all(program, part(held.data.x, piece)), threads=threads)
         fired += cost.spikes(program, values)
         operations += cost.synops(program, values)
-        got = {d.name: decode(d, values[d.value]) for d in program.outputs}
+        got = {d.name: decoded(d, values) for d in program.outputs}
         for name, score in sums.items():
             score.add(held.want[name][piece], got[name])
         want = held.want[first.name][piece]
-        if held.data.labels is not None and held.classes:
-            right += hits(held.data.labels[piece], want, got[first.name], sums[first.name], first.name)[1]
+        if judged is not None and held.labels is not None:
+            judged.add(held.labels[piece], *(_as_answered(first, y) for y in (want, got[first.name])))
         if held.divergence:
             divergence += kl(_shares(first, want), _shares(first, got[first.name]))
     scores = {"error": float(np.mean([_error(s) for s in sums.values()])), "agreement": sums[first.name].agree / n}
     scores["loss"] = divergence / n if held.divergence else scores["error"]
-    if held.data.labels is not None and held.classes:
-        scores["accuracy"] = right / n
+    if judged is not None:
+        scores["accuracy"] = judged.row()["accuracy"]["snn_top1"]
     return Measured(scores, {"spikes": fired / n, "synops": operations / n, "memory": cost.memory(program)})
 
 
+def _as_answered(output: Decoding, y: Array) -> Array:
+    return np.rint(y).astype(np.int64) if output.is_place else y
+
+
 def _error(score: Agreement) -> float:
-    """Return the squared error as a share of the squared signal; of whole numbers, how often they differ."""
-    return 1.0 - score.agree / score.n if score.places else score.noise / (score.signal or 1.0)
+    """Return the squared error as a share of what varies in the output; of whole numbers, how often they differ."""
+    return 1.0 - score.agree / score.n if score.places else score.noise / (score.signal.signal or 1.0)
 
 
 def _shares(output: Decoding, y: Array) -> Array:

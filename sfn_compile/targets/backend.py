@@ -6,12 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
 from ..foundation.diagnostics import fail
 from ..program.network import AdaptiveName, FormName, MapName, MoveName, Program
+from .placement import Placed, Placement, Shard
+
+__all__ = [
+    "GROUP", "Backend", "Capabilities", "Placed", "Placement", "Placing", "RunRequest", "RunResult", "Shard", "load",
+    "names",
+]  # fmt: skip
 
 Array = NDArray[Any]
 GROUP = "sfnc.backends"
@@ -81,9 +87,9 @@ class Backend(Protocol):
     def emit(self, program: Program, folder: Path, options: Mapping[str, Any]) -> None:
         """Write the target's files into the existing empty ``folder``, deterministically.
 
-        ``program`` is already legalised for :attr:`capabilities`. ``options``: the value of each option that the
-        target declares (:mod:`.target_options`), by its name. Raises CompileError (SFN401, SFN402, SFN403)
-        where the network does not fit.
+        ``program`` is legalised for :attr:`capabilities` and within their widths. ``options``: the value of each
+        option that the target declares (:mod:`.target_options`), by its name. Raises CompileError (SFN401, SFN402,
+        SFN403) where the network does not fit.
         """
 
     def reload(self, folder: Path) -> Program:
@@ -91,6 +97,22 @@ class Backend(Protocol):
 
     def run(self, folder: Path, request: RunRequest) -> RunResult:
         """Execute the emitted files, and nothing else, on input codes. Raises CompileError (SFN601, SFN603)."""
+
+
+@runtime_checkable
+class Placing(Backend, Protocol):
+    """A target with cores: it says where neurons stand, and is told so again when it writes. Others have one core."""
+
+    def place(self, program: Program, options: Mapping[str, Any]) -> Placement:
+        """Return the shards of every population, normalisation and max pool of the legal ``program``, in its order.
+
+        Deterministic. Raises CompileError (SFN401, SFN402, SFN403) where the cores do not hold the network.
+        """
+
+    def emit(
+        self, program: Program, folder: Path, options: Mapping[str, Any], placement: Placement | None = None
+    ) -> None:
+        """Write the files as :meth:`Backend.emit` does, for what :meth:`place` returned, which is always given."""
 
 
 def names() -> list[str]:

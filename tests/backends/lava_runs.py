@@ -21,7 +21,7 @@ from sfn_compile.program.network import (
 )
 from sfn_compile.simulator.run import run_codes
 from sfn_compile.targets.backend import RunRequest
-from sfn_compile.targets.legalize import legalize
+from sfn_compile.targets.target_build import emit_target, place_target
 from sfn_compile.testing.conformance import edge_inputs
 
 PYTHON, PROBLEM = interpreter.find()
@@ -30,9 +30,9 @@ needs_lava = pytest.mark.skipif(PYTHON is None, reason=f"lava-nc: {PROBLEM}. {in
 
 def emit(program: Program, folder: Path) -> Program:
     folder.mkdir(parents=True, exist_ok=True)
-    legal = legalize(program, "lava", LavaBackend.capabilities)
-    LavaBackend().emit(legal, folder, {})
-    return legal
+    made = place_target(program, LavaBackend(), {})
+    emit_target(made, LavaBackend(), {}, folder)
+    return made.program
 
 
 def request_for(program: Program, time_limit: float = 60.0) -> RunRequest:

@@ -17,13 +17,14 @@ from sfn_compile.program.network import (
     Product,
     Projection,
     Ratio,
+    Reshape,
     Slice,
     SumPool,
     Table,
     Transpose,
     Uniform,
 )
-from sfn_compile.testing.conformance import Builder
+from sfn_compile.testing.builder import Builder
 
 ONE = np.ones((1, 1, 1), np.int64)
 
@@ -283,6 +284,52 @@ def floats():
     return b.build(b.share("y", Product("e", "e", Elementwise(ONE[0])), norm="e", axis=1, lo=2, hi=9))
 
 
+def four_axes():
+    """Element by element on a sample of four axes: one kernel over channels and all places."""
+    b = Builder((2, 1, 3, 2), lo=-8, hi=7)
+    b.fire("a", Projection("x", Identity(b.weights(2, 1, 1, 1))), hi=31)
+    b.fire(
+        "b", Projection("a", Identity(b.weights(2, 1, 1, 1))), Projection("x", Identity(b.weights(2, 1, 1, 1))), hi=31
+    )
+    return b.build(b.fire("y", Projection("b", Identity(b.weights(2, 1, 3, 2))), lo=-1, hi=0))
+
+
+def no_thresholds():
+    """Populations of a single code, as constant functions make: of a map, of a vector, in front of a convolution."""
+    b = Builder((2, 3, 3), lo=-8, hi=7)
+    for name, code in (("a", 3), ("b", -2), ("c", 0)):
+        b.fire(name, Projection("x", Identity(b.weights(2, 1, 1))))
+        redo(b, ladder=Table(np.zeros((1, 1, 1, 0), np.int64), np.array([code])))
+    b.fire("d", *(Projection(s, conv(b.weights(2, 2, 1, 1))) for s in "abcx"), hi=31)
+    b.fire("e", Projection(b.move("f", Reshape((18,)), "d"), Dense(b.weights(3, 18))))
+    redo(b, ladder=Table(np.zeros((3, 0), np.int64), np.array([200])))
+    return b.build(b.fire("y", Projection("e", Dense(b.weights(2, 3))), kind="readout"))
+
+
+def grown_by_padding():
+    """A kernel whose padding makes the map wider, beside skips: they are no columns of what it reads."""
+    b = Builder((4, 4, 4), lo=-8, hi=7)
+    wide = Conv(b.weights(6, 4, 1, 2), (1, 1), ((0, 0), (1, 1)), (1, 1))
+    b.fire("a", Projection("x", wide), lo=-8, hi=7)
+    skip = Projection("a", Identity(b.weights(6, 1, 1)))
+    return b.build(b.fire("y", Projection("x", wide), skip, lo=-8, hi=7))
+
+
+def windows_of_two_maps():
+    """Strided kernels that are alike on maps of eight and of nine columns."""
+    b = Builder((4, 3, 9), lo=-8, hi=7)
+    b.fire("a", Projection("x", Conv(b.weights(4, 4, 1, 2), (1, 1), ((0, 0), (0, 0)), (1, 1))), lo=-8, hi=7)
+    pair = (Projection(s, Conv(b.weights(5, 4, 1, 2), (1, 2), ((0, 0), (0, 0)), (1, 1))) for s in "ax")
+    return b.build(b.fire("y", *pair, lo=-8, hi=7))
+
+
+def pool_of_one_channel():
+    """A sum of one channel of eight bits: a plain kernel, whose pairs of products must not saturate."""
+    b = Builder((1, 8, 3), lo=-128, hi=127)
+    pool = SumPool((8, 3), (8, 3), ((0, 0), (0, 0)), weight=np.full((1, 1, 1), 104))
+    return b.build(b.fire("y", Projection("x", pool), lo=-128, hi=127))
+
+
 MORE = {
     wide_rows: {"ReduceMax": 1, "ReduceSum": 2, "Div": 3, "Floor": 1, "GreaterOrEqual": 8},
     doubles: {"ReduceMax": 1, "ReduceSum": 3, "Sqrt": 1, "Floor": 4, "MatMul": 4},
@@ -295,6 +342,11 @@ MORE = {
     even_block: {"QLinearConv": 2, "Gather": 1, "Slice": 0},
     small_images: {"QLinearConv": 1, "Gather": 1, "Concat": 0},
     bottleneck: {"QLinearConv": 2, "Concat": 1},
+    four_axes: {"QLinearConv": 2},
+    no_thresholds: {"QLinearConv": 1, "GreaterOrEqual": 4},
+    grown_by_padding: {"QLinearConv": 2},
+    windows_of_two_maps: {"QLinearConv": 2},
+    pool_of_one_channel: {"QLinearConv": 1},
     one_axis_block: {"QLinearConv": 2},
     rows_of_features: {"QLinearConv": 2, "MatMul": 0},
     even_thetas: {"Conv": 0, "QLinearConv": 3},

@@ -213,7 +213,7 @@ def test_a_foreign_or_missing_file_is_refused(tmp_path):
 
 # -- refusals ---------------------------------------------------------------------
 def test_a_network_above_the_limits_is_refused_with_the_numbers(tmp_path, monkeypatch):
-    monkeypatch.setattr(limits, "MAX_BYTES", 1000)
+    monkeypatch.setattr(limits, "MAX_BYTES", 40_000)
     with pytest.raises(CompileError, match=r"needs 208 kB of arrays.*\n.*--nir-form sar") as caught:
         emitted(BY_NAME["residual"].make(), tmp_path)
     assert caught.value.diagnostics[0].code == "SFN403"

@@ -20,9 +20,12 @@ from sfn_compile.program.network import (
     Dense,
     Projection,
 )
+from sfn_compile.simulator.edge_inputs import edge_inputs
 from sfn_compile.simulator.run import run_codes
 from sfn_compile.targets.backend import RunRequest
-from sfn_compile.testing.conformance import CASES, Builder, Case, check, edge_inputs, root_mean_square
+from sfn_compile.testing.builder import Builder
+from sfn_compile.testing.cases_products import root_mean_square
+from sfn_compile.testing.conformance import CASES, Case, check
 
 from .onnx_programs import (
     MORE,

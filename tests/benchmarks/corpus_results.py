@@ -174,6 +174,22 @@ def proof_rows(name: str, found: dict[str, Any]) -> list[str]:
     return rows + [f"| {name} | {mapped} | {k} | refused: {v} | | | | |" for k, v in found["refused"].items()]
 
 
+TABLES = ("scores", "transformers", "mobile", "quantised", "regression", "proofs")
+
+
+def jobs() -> list[tuple[str, str, Callable[[str, Path], str]]]:
+    """Return (table, network, what measures its rows)."""
+    return [
+        *(("scores", n, lambda name, folder: accuracy_row(name, accuracy(name, folder))) for n in corpus_data.PROMISED),
+        *(("transformers", n, lambda name, folder: "\n".join(transformer(name, folder, k) for k in (255, 31)))
+          for n in corpus_data.TRANSFORMERS),
+        *(("mobile", n, lambda name, folder: "\n".join(before_softmax(name, folder, levels) for levels in (63, 31)))
+          for n in corpus_data.MOBILENETS),
+        *(("quantised", n, against_itself) for n in corpus_data.QUANTISED),
+        *(("regression", n, regression) for n in REGRESSION),
+    ]  # fmt: skip
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -183,24 +199,8 @@ def main() -> None:
     args = parser.parse_args()
     if not corpus_data.present():
         sys.exit(corpus_data.MISSING)
-    tables: dict[str, list[str]] = {
-        "scores": [],
-        "transformers": [],
-        "mobile": [],
-        "quantised": [],
-        "regression": [],
-        "proofs": [],
-    }
-    jobs: list[tuple[str, str, Callable[[str, Path], str]]] = [
-        *(("scores", n, lambda name, folder: accuracy_row(name, accuracy(name, folder))) for n in corpus_data.PROMISED),
-        *(("transformers", n, lambda name, folder: "\n".join(transformer(name, folder, k) for k in (255, 31)))
-          for n in corpus_data.TRANSFORMERS),
-        *(("mobile", n, lambda name, folder: "\n".join(before_softmax(name, folder, levels) for levels in (63, 31)))
-          for n in corpus_data.MOBILENETS),
-        *(("quantised", n, against_itself) for n in corpus_data.QUANTISED),
-        *(("regression", n, regression) for n in REGRESSION),
-    ]  # fmt: skip
-    for table, name, measure in jobs:
+    tables: dict[str, list[str]] = {name: [] for name in TABLES}
+    for table, name, measure in jobs():
         if args.only and name not in args.only:
             continue
         with tempfile.TemporaryDirectory(prefix="sfnc-") as folder:

@@ -68,9 +68,9 @@ def test_of_two_broken_layers_the_first_is_named(tmp_path):
 
 
 def test_where_no_layer_is_alone_the_levels_of_all_are_said(tmp_path):
-    found = broken(tmp_path, "--levels", "4", "--no-reconstruct")
+    found = broken(tmp_path, "--levels", "5", "--no-reconstruct")
     assert found["cause"] == "accumulated"
-    assert found["try"][0] == "--levels 19 (it is 4)"
+    assert found["try"][0] == "--levels 23 (it is 5)"
 
 
 def test_calibration_data_ten_times_too_small_is_the_cause(tmp_path):

@@ -190,8 +190,6 @@ DATA = {
     "numbers too large for the model": ("SFN305", {"image": np.full((4, 1, 8, 8), 1e300)}),
     "nothing": ("SFN306", {"image": X[:0]}),
     "a scalar": ("SFN306", {"image": np.float32(1)}),
-    "fewer labels": ("SFN307", {"image": X, "labels": np.arange(3)}),
-    "labels that are no integers": ("SFN307", {"image": X, "y": np.ones(4)}),
     "pickled objects": ("SFN301", {"image": np.array([None] * 4)}),
 }
 
@@ -203,6 +201,29 @@ def test_data_is_refused_with_its_code(fault, made, tmp_path):
     refused(code, 3, DIGITS, "--calib", tmp_path / "d.npz", "-o", tmp_path / "o")
     refused(code, 3, "eval", made, "--data", tmp_path / "d.npz")
     assert not (tmp_path / "o").exists()
+
+
+LABELS = {
+    "fewer than samples": np.arange(3),
+    "no whole numbers": np.linspace(0, 1, 4),
+    "names": np.array(["a", "b", "c", "d"]),
+    "objects": np.array([None] * 4),
+    "not finite": np.full(4, np.nan),
+    "outside the classes": np.full(4, 10),
+}
+
+
+@pytest.mark.parametrize("fault", list(LABELS))
+def test_labels_are_looked_at_only_where_they_are_needed(fault, made, tmp_path):
+    np.savez(tmp_path / "d.npz", image=X, labels=LABELS[fault])
+    said = refused("SFN307", 3, "eval", made, "--data", tmp_path / "d.npz")
+    assert "d.npz [labels]" in said
+    assert "fix: " in said
+    options = "--calib", tmp_path / "d.npz", "-o", tmp_path / "o", "-q"
+    refused("SFN307", 3, DIGITS, *options, "--require-accuracy-drop", 5)
+    succeeds(DIGITS, *options)
+    succeeds("verify", tmp_path / "o", "--data", tmp_path / "d.npz", "-q")
+    succeeds("run", tmp_path / "o", "--input", tmp_path / "d.npz", "-o", tmp_path / "y.npz", "-q")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"text", b"PK\x03\x04 broken", b"\x93NUMPY\x01\x00"])

@@ -9,7 +9,7 @@ import pytest
 
 from sfn_compile.evaluation.agreement import Agreement
 from sfn_compile.files import build_folder
-from sfn_compile.foundation.decibel import decibel
+from sfn_compile.foundation.decibel import NO_RANGE, NO_SIGNAL, decibel
 
 from ..frontend.tiny_onnx import by_onnxruntime, noise, saved, tiny
 from .cli_helpers import document, succeeds
@@ -50,16 +50,18 @@ def test_with_no_finite_sample_there_is_no_error_to_tell():
 
 
 def test_no_error_stands_beside_no_error_only():
-    assert scored([[1, 2]], [[1, 2]])["reasons"] == {"sqnr_db": "no error"}
-    assert scored([[0, 0]], [[1, 2]])["reasons"] == {"sqnr_db": "the squares of the float output are 0"}
-    assert scored([[1e-200, 0]], [[0, 0]])["reasons"] == {"sqnr_db": "the squares of the float output are 0"}
-    assert scored([[1, 1]], [[1 + 1e-16, 1]])["reasons"] == {"sqnr_db": "no error"}
-    assert scored([[1, 0]], [[1, 1e-200]])["reasons"] == {"sqnr_db": "squares leave the range of float64"}
-    assert scored([[1e200, 0]], [[0, 0]])["reasons"] == {"sqnr_db": "squares leave the range of float64"}
+    zero = [0.0, 0.0]
+    assert scored([[1, 2], zero], [[1, 2], zero])["reasons"] == {"sqnr_db": "no error"}
+    assert scored([zero, zero], [[1, 2], zero])["reasons"] == {"sqnr_db": NO_SIGNAL}
+    assert scored([[1e-200, 0], zero], [zero, zero])["reasons"] == {"sqnr_db": NO_SIGNAL}
+    assert scored([[1, 1], zero], [[1 + 1e-16, 1], zero])["reasons"] == {"sqnr_db": "no error"}
+    assert scored([[1, 0], zero], [[1, 1e-200], zero])["reasons"] == {"sqnr_db": NO_RANGE}
+    assert scored([[1e200, 0], zero], [zero, zero])["reasons"] == {"sqnr_db": NO_RANGE}
+    assert scored([[1, 2]], [[1, 2.5]])["reasons"] == {"sqnr_db": NO_SIGNAL}  # of one sample nothing varies
     each = Agreement(each=True)
     each.add([np.ones((2, 3)), np.ones((2, 3))], [np.ones((2, 3)), np.ones((3, 3))])
     assert each.row()["reasons"]["sqnr_db"] == "no error in the samples that could be compared"
-    assert "reasons" not in scored([[1, 2]], [[1, 2.5]])
+    assert "reasons" not in scored([[1, 2], zero], [[1, 2.5], zero])
 
 
 def test_tallies_that_are_merged_say_the_same_as_one():

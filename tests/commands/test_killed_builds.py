@@ -21,7 +21,7 @@ SFNC = (sys.executable, "-m", "sfn_compile.cli.main")
 KILLS = """
 import os, signal, sys
 from pathlib import Path
-from sfn_compile import cli
+from sfn_compile.cli.main import main
 name, number, after = sys.argv.pop(1), int(sys.argv.pop(1)), sys.argv.pop(1) == "after"
 calls, real = 0, getattr(Path, name)
 def killed(self, *args, **kwargs):
@@ -35,7 +35,7 @@ def killed(self, *args, **kwargs):
         os.kill(os.getpid(), signal.SIGKILL)
     return result
 setattr(Path, name, killed)
-cli.main()
+main()
 """
 
 

@@ -122,12 +122,20 @@ def test_a_build_of_an_older_version_is_compiled_again(out):
 
 @pytest.mark.parametrize(
     ("facts", "said"),
-    [({"format": 99}, "states format 99"), ({"options": {"targets": ["sim"], "levels": 3}}, "other options"),
-     ({"host_tail": {"nodes": []}}, "other host_tail"), ({"model": {"sha256": "0"}}, "another sha256 of the model")],
+    [({"format": 99}, "states format 99"), ({"options": {"levels": 3}}, "other options"),
+     ({"model": {"sha256": "0"}}, "another sha256 of the model")],
 )  # fmt: skip
 def test_a_sealed_manifest_that_contradicts_its_files_is_no_proof(facts, said, out):
-    reseal(out, **facts)
+    manifest = document(out / "manifest.json")
+    changed = {k: {**(manifest[k] or {}), **v} if isinstance(v, dict) else v for k, v in facts.items()}
+    reseal(out, **changed)
     assert said in refused("SFN506", 1, "verify", out)
+
+
+def test_a_sealed_host_tail_that_the_build_does_not_have_is_refused(out):
+    tail = {"nodes": [], "cut": [], "inputs": [], "outputs": {}, "model_outputs": []}
+    reseal(out, host_tail=tail)
+    assert "nothing makes the outputs" in refused("SFN503", 3, "verify", out)
 
 
 def test_the_model_that_eval_and_bisect_read_is_the_one_that_was_compiled(out):

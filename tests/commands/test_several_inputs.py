@@ -136,7 +136,7 @@ def test_labels_for_a_map_of_classes_are_refused(tmp_path):
     np.savez(tmp_path / "d.npz", x=noise(8, 3, 6, 6), labels=np.zeros(8, int))
     succeeds(saved(model, tmp_path), "--calib", tmp_path / "d.npz", "-o", tmp_path / "out")
     said = refused("SFN307", 3, "eval", tmp_path / "out", "--data", tmp_path / "d.npz")
-    assert "output 'y' is not one class or one row of scores per sample" in said
+    assert "output 'y' holds whole numbers, (4, 4) of them per sample; the labels are no classes" in said
 
 
 OUTPUTS = {

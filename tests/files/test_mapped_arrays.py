@@ -70,13 +70,14 @@ def test_a_changed_byte_in_a_large_array_is_refused(tmp_path):
     assert "not a readable" in refused("SFN301", 3, DIGITS, "--calib", path, "-o", tmp_path / "out")
 
 
-def test_a_build_from_mapped_samples_is_the_build_from_read_ones(tmp_path, monkeypatch):
+@pytest.mark.parametrize("options", [(), ("--levels", 3, "--epochs", 1)])
+def test_a_build_from_mapped_samples_is_the_build_from_read_ones(options, tmp_path, monkeypatch):
     with np.load(CALIB) as npz:
-        np.savez(tmp_path / "calib.npz", **{k: npz[k][:100] for k in npz.files})
+        np.savez(tmp_path / "calib.npz", **{k: npz[k][:150] for k in npz.files})
     found = []
     for large in (mapped_arrays.LARGE, 1):
         monkeypatch.setattr(mapped_arrays, "LARGE", large)
-        succeeds("compile", DIGITS, "--calib", tmp_path / "calib.npz", "-o", tmp_path / str(large), "--quiet")
+        succeeds("compile", DIGITS, "--calib", tmp_path / "calib.npz", "-o", tmp_path / str(large), "--quiet", *options)
         files = contents(tmp_path / str(large))
         found.append({k: v for k, v in files.items() if k != "timing.json"})
     assert found[0] == found[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .parity_places import PLACES
 from .parity_weights import BN, W1, W
 from .tiny_onnx import ints, noise
 
@@ -298,6 +299,7 @@ CASES: dict[str, tuple[str, dict]] = {
         "y, z = Split<axis=2>(x, s)", {"outputs": ("z", "y"), "s": ints(4, 2), "opset": 13}),
     "Split by number of pieces, the last one smaller": (
         "y, z, u, v = Split<axis=3, num_outputs=4>(x)", {"x": (1, 2, 7), "outputs": ("y", "v"), "opset": 18}),
+    **PLACES,
     "Gather of one index": ("y = Gather<axis=1>(x, i)", {"i": np.array(1)}),
     "Gather of one index from the end": ("y = Gather<axis=-1>(x, i)", {"i": np.array(-2)}),
     "Gather of indices that rise in equal steps": ("y = Gather<axis=2>(x, i)", {"i": ints(1, 3, 5)}),
@@ -348,6 +350,8 @@ CASES: dict[str, tuple[str, dict]] = {
         {"s": ints(-1, 4), "e": ints(-(2**62), 1), "a": ints(1, 3), "t": ints(-1, -2)}),
     "Slice backwards and forwards": (
         "y = Slice(x, s, e, a, t)", {"s": ints(5, 1), "e": ints(0, 6), "a": ints(2, 3), "t": ints(-2, 2)}),
+    "Slice backwards and cut at the end": (
+        "y = Slice(x, s, e, a, t)", {"s": ints(0, -1), "e": ints(2, -9), "a": ints(1, 2), "t": ints(1, -1)}),
     "Slice that keeps the batch": ("y = Slice(x, s, e)", {"s": ints(0, 1), "e": ints(2**62, 3)}),
     "Pad by attributes": ('y = Pad<mode="constant", pads=[0,1,2,0,0,0,1,3]>(x)', {"opset": 2}),
     "Pad by inputs": ("y = Pad(x, p)", {"p": ints(0, 0, 1, 2, 0, 0, 3, 4), "opset": 11}),

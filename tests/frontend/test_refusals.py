@@ -18,6 +18,13 @@ HALF = np.array([1.0, 1, 0.5, 0.5])
 
 # sentence -> (body with the node [bad], keywords, code, words of the message)
 CASES: dict[str, tuple[str, dict, str, str]] = {
+    # -- BatchNormalization
+    "a variance and an epsilon of 0": (
+        "[bad] y = BatchNormalization<epsilon=0.0>(x, g, h, m, v)", {**BN, "v": np.array([1.0, 0, 1])}, "SFN202",
+        "variance plus epsilon of channel 1 is 0"),
+    "a variance below 0": (
+        "[bad] y = BatchNormalization(x, g, h, m, v)", {**BN, "v": np.array([1.0, 1, -1])}, "SFN202",
+        "variance plus epsilon of channel 2 is -1"),
     # -- Conv and windows
     "a Conv over three space axes": (
         "[bad] y = Conv(x, w)", {"x": (1, 3, 3, 3), "w": noise(1, 1, 2, 2, 2)}, "SFN202", "3 space axes"),

@@ -93,7 +93,10 @@ def test_what_lies_inside_a_loop_is_named(tmp_path):
     ("body", "keywords", "words"),
     [("[bad] y = Conv(x, w)", {"x": (2, 4, 4, 4), "w": noise(2, 2, 2, 2, 2)}, "3 space axes"),
      ("[bad] y = AveragePool<kernel_shape=[1,1,1]>(x)", {"x": (1, 2, 2, 2)}, "window over 3 axes"),
-     ("[bad] y = CumSum(x, i)", {"i": ints(1)}, "running sums")],
+     ("i = ArgMax<axis=1>(x) [bad] y = GatherElements<axis=1>(x, i) z = Conv(y, w)",
+      {"w": noise(2, 3, 1, 1), "outputs": ("z",)}, "where it reads depends on computed values"),
+     ("[bad] y = LpNormalization<p=1>(x) z = Conv(y, w)", {"w": noise(2, 3, 1, 1), "outputs": ("z",)},
+      "sum of sizes")],
 )  # fmt: skip
 def test_what_is_refused_for_its_shape_says_so(body, keywords, words, tmp_path):
     with pytest.raises(CompileError, match=words) as caught:
@@ -103,8 +106,8 @@ def test_what_is_refused_for_its_shape_says_so(body, keywords, words, tmp_path):
 
 
 def test_all_states_of_the_nodes_are_told(tmp_path):
-    model = tiny("[one] a = Relu(x) [two] b = CumSum(a, i) [three] c = Relu(b) [four] y = Det(c)", i=ints(1))
+    model = tiny("[one] a = Relu(x) [two] b = ReduceProd(a) [three] c = Relu(b) [four] y = Det(c)", i=ints(1))
     found = check(saved(model, tmp_path))
-    assert found.nodes == [("one (Relu)", "ok"), ("two (CumSum)", "SFN201"), ("three (Relu)", "behind"),
+    assert found.nodes == [("one (Relu)", "ok"), ("two (ReduceProd)", "SFN201"), ("three (Relu)", "behind"),
                            ("four (Det)", "SFN201")]  # fmt: skip
     assert found.exit_code == 3

@@ -246,8 +246,8 @@ def test_a_tail_that_computes_something_else_is_seen(name, tmp_path):
 
 
 def test_a_tail_that_computes_something_else_is_never_written(tmp_path, monkeypatch):
-    def misread(loaded: LoadedModel) -> tuple[LoadedModel, Graph]:
-        loaded, graph = read_network(loaded)
+    def misread(loaded: LoadedModel, *ends) -> tuple[LoadedModel, Graph]:
+        loaded, graph = read_network(loaded, *ends)
         return with_another_tail(loaded, "grid"), graph
 
     monkeypatch.setattr(compilation, "read_network", misread)
@@ -263,7 +263,7 @@ def test_every_node_has_a_state(tmp_path):
 
 
 def test_an_end_that_cannot_be_cut_off_is_a_refusal_and_no_traceback(tmp_path, monkeypatch):
-    from sfn_compile.frontend import tail_cut as module
+    from sfn_compile.frontend import cut_file as module
 
     def broken(*_, **__):
         raise RuntimeError("no shape")

@@ -88,46 +88,66 @@ def worker(pipe: Connection, memory: int) -> None:
             pipe.send(outcome(path))
 
 
-def main() -> int:
-    """Run the campaign; print a table of outcomes and every case that is not a diagnostic."""
+class Cases:
+    """Runs one case after the other in a process of its own, which is made anew where a case takes it down."""
+
+    def __init__(self, memory: int, seconds: float):
+        self.memory, self.seconds = memory, seconds
+        self.process: multiprocessing.Process | None = None
+
+    def outcome(self, number: int) -> str:
+        """Return what became of a case: ``CRASH ...`` where that is no diagnostic."""
+        if self.process is None:
+            self.pipe, theirs = multiprocessing.Pipe()
+            self.process = multiprocessing.Process(target=worker, args=(theirs, self.memory), daemon=True)
+            self.process.start()
+            theirs.close()
+        self.pipe.send(number)
+        try:
+            found = str(self.pipe.recv()) if self.pipe.poll(self.seconds) else "CRASH took too long"
+        except EOFError:
+            self.process.join()
+            found = f"CRASH died with status {self.process.exitcode}"
+        if found.startswith(("CRASH took too long", "CRASH died")):
+            self.process.kill()
+            self.process = None
+        return found
+
+    def close(self) -> None:
+        """Let the process end."""
+        if self.process is not None:
+            self.pipe.send(None)
+
+
+def arguments() -> argparse.Namespace:
+    """Return what was asked for on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--memory-gb", type=float, default=6)
     parser.add_argument("--seconds", type=float, default=30, help="a case may take")
     parser.add_argument("--save", type=Path, help="write the files of bad cases here")
-    given = parser.parse_args()
-    table: Counter[str] = Counter()
-    bad: list[int] = []
-    slowest, process, pipe = (0.0, -1), None, None
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the campaign; print a table of outcomes and every case that is not a diagnostic."""
+    given, table, bad, slowest = arguments(), Counter[str](), list[int](), (0.0, -1)
+    cases = Cases(int(given.memory_gb * 2**30), given.seconds)
     for number in range(given.first, given.first + given.cases):
-        if process is None:
-            pipe, theirs = multiprocessing.Pipe()
-            process = multiprocessing.Process(target=worker, args=(theirs, int(given.memory_gb * 2**30)), daemon=True)
-            process.start()
-            theirs.close()
         start = time.perf_counter()
-        pipe.send(number)
-        try:
-            found = pipe.recv() if pipe.poll(given.seconds) else "CRASH took too long"
-        except EOFError:
-            process.join()
-            found = f"CRASH died with status {process.exitcode}"
+        found = cases.outcome(number)
         slowest = max(slowest, (time.perf_counter() - start, number))
         if found.startswith("NET"):
             print(f"case {number}: {found[:300]}", flush=True)
         if found.startswith("CRASH"):
-            if "took too long" in found or "died" in found:
-                process.kill()
-                process = None
             bad.append(number)
             print(f"case {number}: {found}", flush=True)
             if given.save:
                 given.save.mkdir(parents=True, exist_ok=True)
                 (given.save / f"{number}.onnx").write_bytes(case(number))
         table[found.split(" at")[0][:60]] += 1
-    if process is not None:
-        pipe.send(None)
+    cases.close()
     for what, count in table.most_common():
         print(f"{count:7} {what}")
     print(f"{given.cases} cases, {len(bad)} bad; slowest {slowest[0]:.1f} s (case {slowest[1]})")

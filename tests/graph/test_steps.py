@@ -135,6 +135,27 @@ def test_codes_that_meet_in_one_window_mean_the_same_step(body, tmp_path):
     assert_the_program_follows_the_float_graph(graph, samples(original, 32), 15.0)
 
 
+def test_a_max_pool_behind_steps_that_are_one_for_all_places_of_an_axis(tmp_path):
+    body = "m = LayerNormalization(x, s) p = MaxPool<kernel_shape=[2,2]>(m) f = Flatten(p) y = Gemm(f, w)"
+    model = tiny(body, s=np.array([1.0, 2, 30, 4, 5, 600]), w=noise(75, 3))
+    original = imported(model, tmp_path)
+    graph = mapped(structured(original), samples(original, 8))
+    shapes = graph.types()
+    for name, step in all_steps(graph).items():
+        assert np.broadcast_shapes(step.shape, shapes[name].shape) == shapes[name].shape
+    assert_the_program_follows_the_float_graph(graph, samples(original, 8), 20)
+
+
+def test_channels_of_attention_that_share_one_step_keep_it(tmp_path):
+    body = """q = MatMul(x, a) k = MatMul(x, b) v = MatMul(x, c) t = Transpose<perm=[0,2,1]>(k) s = MatMul(q, t)
+              p = Softmax<axis=2>(s) o = MatMul(p, v) y = Conv<dilations=[2], group=3, strides=[2]>(o, w)"""
+    model = tiny(body, x=(3, 7), a=noise(7, 7), b=noise(7, 7, seed=1), c=noise(7, 7, seed=2), w=noise(6, 1, 2))
+    original = imported(model, tmp_path)
+    graph = mapped(structured(original), samples(original, 8))  # the search for steps ended never
+    assert len(np.unique(all_steps(graph)["o"])) == 1
+    assert_the_program_follows_the_float_graph(graph, samples(original, 8), 20)
+
+
 def test_a_pixel_shuffle_ties_the_phases_of_a_channel_and_no_others(tmp_path):
     body = "a = Conv(x, w) r = Relu(a) d = DepthToSpace<blocksize=2>(r) y = Conv(d, u)"
     model = tiny(body, w=noise(8, 3, 3, 3) * np.arange(1, 9).reshape(8, 1, 1, 1), u=noise(3, 2, 3, 3), opset=13)

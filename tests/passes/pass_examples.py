@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sfn_compile.calibration.collect import RealValues, collect
@@ -369,79 +368,3 @@ def mapped_at(graph: Graph, steps: Callable[[str], float], hi: int = 31, options
 def program_of(graph: Graph) -> Program:
     """The Program of a mapped graph."""
     return lower(graph)
-
-
-@st.composite
-def random_networks(draw: st.DrawFn) -> Any:
-    """A chain of up to eight operators with branches, on 4 channels, as an ONNX model."""
-    lines, constants, shape, last, free = [], {}, [4, 6, 6], "x", ["x"]
-    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
-    kinds = ["conv", "padded conv", "depthwise", "bn", "scale", "relu", "clip", "leaky", "tanh", "max", "average",
-             "pad", "residual", "concat", "flip", "gate", "excite", "square", "larger", "upsample", "transposed",
-             "shuffle", "gather", "reflect"]  # fmt: skip
-    for i in range(draw(st.integers(2, 8))):
-        kind, name = draw(st.sampled_from(kinds)), f"v{i}"
-        c, h, w = shape
-        if kind == "residual":
-            line = f"{name}b = Relu({last}) {name} = Add({last}, {name}b)"
-        elif kind == "gate":
-            line = f"{name}b = Sigmoid({last}) {name} = Mul({last}, {name}b)"
-        elif kind == "excite":
-            line = f"{name}b = GlobalAveragePool({last}) {name}c = Tanh({name}b) {name} = Mul({last}, {name}c)"
-        elif kind == "square":
-            line = f"{name} = Mul({last}, {last})"
-        elif kind == "larger":
-            line = f"{name}b = Tanh({last}) {name} = Max({last}, {name}b)"
-        elif kind == "concat" and c <= 8:
-            line = f"{name}b = Tanh({last}) {name} = Concat<axis=1>({last}, {name}b)"
-            shape = [2 * c, h, w]
-        elif kind in ("conv", "padded conv", "depthwise"):
-            groups, p = (c, 1) if kind == "depthwise" else (1, int(kind == "padded conv" or min(h, w) < 3))
-            constants[f"w{i}"], constants[f"b{i}"] = rng.standard_normal((c, c // groups, 3, 3)), rng.standard_normal(c)
-            line = f"{name} = Conv<pads=[{p},{p},{p},{p}], group={groups}>({last}, w{i}, b{i})"
-            shape = [c, h - 2 + 2 * p, w - 2 + 2 * p]
-        elif kind == "bn":
-            for k in "ghm":
-                constants[f"{k}{i}"] = rng.standard_normal(c)
-            constants[f"s{i}"] = rng.random(c) + 0.5
-            line = f"{name} = BatchNormalization({last}, g{i}, h{i}, m{i}, s{i})"
-        elif kind == "scale":
-            constants[f"w{i}"] = rng.standard_normal(draw(st.sampled_from([(1,), (c, 1, 1), (w,), (c, h, w)])))
-            line = f"{name} = {draw(st.sampled_from(['Mul', 'Add', 'Sub']))}({last}, w{i})"
-        elif kind in ("max", "average") and min(h, w) >= 2:
-            p = draw(st.integers(0, 1))
-            op = "MaxPool" if kind == "max" else f"AveragePool<count_include_pad={draw(st.integers(0, 1))},"
-            line = f"{name} = {op}<kernel_shape=[2,2], strides=[2,1], pads=[{p},0,0,{p}]>({last})".replace(",<", ",")
-            shape = [c, (h + p - 2) // 2 + 1, w + p - 1]
-        elif kind == "pad":
-            constants[f"w{i}"] = np.array([0, 0, 1, 0, 0, 0, 0, 1])
-            line, shape = f"{name} = Pad({last}, w{i})", [c, h + 1, w + 1]
-        elif kind == "upsample" and max(h, w) <= 12:
-            constants[f"w{i}"] = np.array([1.0, 1.0, 2.0, 1.0])
-            mode = draw(st.sampled_from(["nearest", "linear"]))
-            line, shape = f'{name} = Resize<mode="{mode}">({last}, , w{i})', [c, 2 * h, w]
-        elif kind == "transposed" and max(h, w) <= 8:
-            constants[f"w{i}"] = rng.standard_normal((c, c, 3, 2))
-            line = f"{name} = ConvTranspose<strides=[2,1], pads=[1,0,0,0]>({last}, w{i})"
-            shape = [c, 2 * h, w + 1]
-        elif kind == "shuffle" and c % 4 == 0:
-            line, shape = f"{name} = DepthToSpace<blocksize=2>({last})", [c // 4, 2 * h, 2 * w]
-        elif kind == "gather":
-            constants[f"w{i}"] = rng.integers(0, c, 3)
-            line, shape = f"{name} = Gather<axis=1>({last}, w{i})", [3, h, w]
-        elif kind == "reflect" and h > 1:
-            constants[f"w{i}"] = np.array([0, 0, 1, 0, 0, 0, 1, 0])
-            line, shape = f'{name} = Pad<mode="reflect">({last}, w{i})', [c, h + 2, w]
-        elif kind == "flip":
-            line, shape = f"{name} = Transpose<perm=[0,1,3,2]>({last})", [c, w, h]
-        else:
-            act = {"clip": "Clip", "leaky": "LeakyRelu<alpha=0.25>", "tanh": "Tanh"}.get(kind, "Relu")
-            constants["lo"], constants["hi"] = np.float32(-0.5), np.float32(1.5)
-            line = f"{name} = {act}({last}{', lo, hi' if act == 'Clip' else ''})"
-        lines.append(line)
-        last = name
-        free.append(name)
-    constants["kk"] = rng.standard_normal((int(np.prod(shape)), 3))
-    lines.append(f"ff = Flatten({last}) y = Gemm(ff, kk)")
-    outputs = ["y", *draw(st.lists(st.sampled_from(free[1:]), max_size=1))]
-    return tiny(" ".join(lines), x=(4, 6, 6), outputs=outputs, **constants)

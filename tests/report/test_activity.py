@@ -71,8 +71,45 @@ def test_codes_that_a_book_does_not_have_are_not_unused():
     assert counter.unused(range(8)) == 5 / 8
 
 
+def test_codes_that_the_ladder_never_makes_are_unused():
+    counter = Counter(ValueInfo((4,), 0, 2), {})  # a staircase of three steps at a site of eight codes
+    counter.add(np.array([[0, 1, 2, 2]]))
+    assert counter.unused(range(-1, 7)) == 5 / 8
+    assert counter.over(-1, 6).tolist() == [0, 1, 1, 2, 0, 0, 0, 0]
+    assert counter.over(1, 2).tolist() == [1, 2]
+
+
+def test_values_of_sixteen_bits_are_counted():
+    codes = np.random.default_rng(0).integers(-(2**15), 2**15, (5, 2, 3))
+    codes[0, 0] = 0
+    counter = Counter(ValueInfo((2, 3), -(2**15), 2**15 - 1), {"r": np.array([[1, 2, 2]])})
+    counter.add(codes[:2])
+    counter.add(codes[2:])
+    bits = np.array([[[bin(abs(int(k))).count("1") for k in row] for row in one] for one in codes])
+    assert counter.density == (codes != 0).mean()
+    assert counter.neurons().spikes == pytest.approx(np.abs(codes).sum() / 5)
+    assert counter.synapses("r").events == pytest.approx(((codes != 0) * [1, 2, 2]).sum() / 5)
+    assert counter.synapses("r").set_bits == pytest.approx((bits * [1, 2, 2]).sum() / 5)
+    assert counter.synapse_count("r") == 10
+    assert counter.over(-(2**15), 2**15 - 1).sum() == 30
+    assert counter.share(0) == (codes == 0).mean()
+    assert counter.unused(range(-(2**15), 2**15)) == 1 - len(np.unique(codes)) / 2**16
+
+
 def healthy(**changes):
-    return {"levels": 31, "beyond": 0.004, "dead": 3, "channels": 16, "unused": 0.1, "kind": "uniform", **changes}
+    return {
+        "levels": 31,
+        "beyond": 0.004,
+        "dead": 3,
+        "channels": 16,
+        "unused": 0.1,
+        "kind": "uniform",
+        "lo": 0,
+        "hi": 31,
+        "histogram": [9] * 12 + [0] * 20,
+        "stated": False,
+        **changes,
+    }
 
 
 def test_a_healthy_layer_is_not_warned_of():
@@ -90,7 +127,9 @@ def test_each_sign_has_its_code(changes, code):
 
 
 @pytest.mark.parametrize("changes", [{"levels": None}, {"kind": "input", "unused": 0.9}, {"levels": 3, "unused": 0.6},
-                                     {"levels": 3, "beyond": 0.05}, {"dead": 1, "channels": 1}])  # fmt: skip
+                                     {"levels": 3, "beyond": 0.05}, {"dead": 1, "channels": 1},
+                                     {"unused": 0.6, "histogram": [9, 0, 0] * 10 + [9, 1]},  # few values, all in use
+                                     {"unused": 0.6, "stated": True}, {"dead": 9, "stated": True}])  # fmt: skip
 def test_what_is_no_sign(changes):
     assert health.warnings(healthy(**changes)) == []
 

@@ -44,6 +44,15 @@ def test_totals_are_the_sums_of_the_layers_and_their_ratios():
     assert total["per_synapse"]["spikes"] == pytest.approx(total["spikes"] / spiking)
 
 
+def test_a_network_of_pools_and_moves_alone_has_every_total_and_nothing_to_compare():
+    full, total = compiled()[1].energy["totals"], energy.totals(())
+    assert total.keys() == full.keys()
+    assert total["synapses"] == total["float"] == total["matched"] == 0
+    assert total["integer"] == dict.fromkeys(("E1", "E2", "E3", "E4"), 0)
+    assert total["to_float"] == dict.fromkeys(("E1", "E2", "E3"))
+    assert total["per_synapse"] == dict.fromkeys(("events", "spikes", "set_bits"))
+
+
 def test_events_are_fewer_than_set_bits_and_these_fewer_than_unary_spikes():
     total = compiled()[1].energy["totals"]
     assert total["events"] < total["set_bits"] < total["spikes"]

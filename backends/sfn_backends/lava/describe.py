@@ -38,7 +38,7 @@ def describe(program: Program) -> tuple[Json, Tensors]:
     ]
     describer = _Describer(program)
     layers = [describer.layer(i, step) for i, step in enumerate(program.steps)]
-    outputs = [d.value for d in program.outputs]
+    outputs = program.decoded()
     latency = max(describer.depth.values())
     network = {"inputs": inputs, "layers": layers, "outputs": outputs, "latency": latency}
     return network, describer.tensors

@@ -11,7 +11,6 @@ from sfn_compile.foundation.diagnostics import fail
 from sfn_compile.program.network import ADAPTIVE, Move, Population, Program, Reshape, Step, ValueInfo
 from sfn_compile.program.ranges import largest, norm_top, product_reach, reach
 from sfn_compile.targets.backend import Capabilities
-from sfn_compile.targets.legalize import check_widths
 
 Array = NDArray[Any]
 
@@ -29,8 +28,7 @@ CAPABILITIES = Capabilities(
 
 
 def check_fits(program: Program) -> None:
-    """Raise SFN401 or SFN402 where the network is too wide, or not legalised, for Lava."""
-    check_widths(program, "lava", CAPABILITIES)
+    """Raise SFN401 or SFN402 where the network has what no capability says: a connection too wide alone, a port."""
     info = program.values()
     for step in program.steps:
         where = ", ".join(step.origin.nodes) or step.name

@@ -55,7 +55,8 @@ class NirBackend:
         FORM.check(form)
         self._need()
         small, build = compact.compact(program), _builder(form)
-        limits.check(build(small, None, dry=True), form)
+        dry = build(small, None, dry=True)
+        limits.check(dry, form, _most_levels(program), lambda name: _builder(name)(small, None, dry=True))
         net = build(small, None)
         arrays = net.arrays()
         text = meta.describe(program, small, net, arrays, form, build)
@@ -97,6 +98,12 @@ class NirBackend:
         missing = self.available()
         if missing:
             raise fail("SFN601", missing)
+
+
+def _most_levels(program: Program) -> int:
+    """Return the most codes, less one, of anything that is fired."""
+    read = {p.source for step in program.populations() for p in step.projections}
+    return max(info.hi - info.lo for name, info in program.values().items() if name in read)
 
 
 def _evaluated(path: Path, values: Mapping[str, Any], request: RunRequest) -> dict[str, Array]:

@@ -39,7 +39,7 @@ class _Chain:
         entry = program.inputs[0]
         ops = lower(program)
         net.thresholds = {op.name: op.groups[0].thresholds for op in ops if len(op.groups) == 1}
-        results = dict.fromkeys(o.value for o in program.outputs)
+        results = dict.fromkeys(program.decoded())
         readouts = {op.name: op for op in ops if op.offset is not None}
         self.pending = [op for op in ops if op.offset is None]
         _refuse_read_readouts(ops, readouts)

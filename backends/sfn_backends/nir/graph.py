@@ -27,7 +27,7 @@ ONE = np.ones(1, np.int64)
 def build(program: Program, charges: Any = None, dry: bool = False, form: str = "sar") -> Net:
     """Return the graph; ``charges`` is not used. Raises SFN402 where NIR has no node for a layer, SFN401."""
     one_input(program, form)
-    if len({o.value for o in program.outputs}) != 1:
+    if len(program.decoded()) != 1:
         raise fail("SFN402", f"the NIR form {form} takes one output")
     return _Graph(program, Net(dry), form).run(program.outputs[0].value)
 

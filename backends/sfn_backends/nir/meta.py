@@ -129,7 +129,9 @@ def _uniform(ladder: Uniform, tau: Array) -> None:
 
 
 def _names(tree: Any) -> Iterator[str]:
-    """Yield the names of the arrays that stand in nodes."""
+    """Yield the names of the arrays that stand in nodes: of none that the host applies."""
+    if isinstance(tree, dict) and tree.get("class") == "HostOp":
+        return
     for item in tree if isinstance(tree, list) else tree.values() if isinstance(tree, dict) else ():
         yield from _names(item)
     if isinstance(tree, dict):

@@ -86,7 +86,7 @@ def _tapped(every: Mapping[str, Array], outputs: Mapping[str, Array], golden: Ma
     pairs = [(every[name], golden[name]) for name in outputs]
     different = sum(int((a != b).sum()) for a, b in pairs)
     return {
-        "name": "onnxruntime, every layer an output", "version": ort.__version__, "file": FILE,
+        "name": "onnxruntime, outputs of the run that taps layers", "version": ort.__version__, "file": FILE,
         "samples": len(next(iter(golden.values()))), "compared": sum(b.size for _, b in pairs), "different": different,
         "layers": len(pairs), "error": None,
     }  # fmt: skip

@@ -6,6 +6,7 @@ the proof in ``docs/spec/targets.md``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -139,8 +140,8 @@ def _fits(parts: list[Part], neuron: Neuron) -> bool:
 
 
 def _plane(shape: Shape) -> Shape:
-    """Return ``(c, h, w)`` for a sample with one or two space axes."""
-    return shape if len(shape) == 3 else (shape[0], 1, *shape[1:])
+    """Return ``(c, h, w)`` for a sample with two space axes, ``(c, 1, places)`` for one with fewer or more."""
+    return shape if len(shape) == 3 else (shape[0], 1, math.prod(shape[1:]))
 
 
 def _lay_out(net: Net, tensor: str, part: Part, rows: bool) -> str:

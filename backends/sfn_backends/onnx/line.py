@@ -73,7 +73,7 @@ class Rows:
 
 
 def rows_of(step: Population) -> Rows | None:
-    """Return the thresholds of a population whose codes are consecutive; None for other ladders or too many."""
+    """Return the thresholds of a population whose codes are consecutive; None for other ladders, none and too many."""
     ladder = step.ladder
     if isinstance(ladder, RowTable | Ratio | Readout):
         return None
@@ -82,7 +82,7 @@ def rows_of(step: Population) -> Rows | None:
     if not (np.diff(ladder.code_values) == 1).all():
         return None
     tau = ladder.thresholds()
-    if tau.size > _MOST:
+    if not 0 < tau.size <= _MOST:  # a ladder without thresholds has a single code, which is no line
         return None
     cut = np.clip(tau.reshape(-1, tau.shape[-1]), step.acc_min, step.acc_max + 1)
     return Rows(cut, ladder.lo, step.acc_min, step.acc_max, tau.shape[:-1])

@@ -18,9 +18,11 @@ _CELLS = 2**20  # of all rows together; a cell takes six bytes
 
 def write(net: Net, step: Population, ladder: Table, acc: Sum, kind: str, zero: int) -> str:
     """Return ``codes + zero`` of the accumulator as a tensor of type ``kind``."""
-    n = ladder.table.shape[-1]
-    tau = np.clip(ladder.table.reshape(-1, n).astype(np.int64), step.acc_min, step.acc_max + 1)
-    codes, rows = ladder.codes.astype(np.int64) + zero, ladder.table.shape[:-1]
+    rows, codes = ladder.table.shape[:-1], ladder.codes.astype(np.int64) + zero
+    table = ladder.table.astype(np.int64)
+    if len(codes) == 1:  # no threshold at all: one that is never reached changes no code
+        table, codes = np.full((*rows, 1), step.acc_max + 1), np.repeat(codes, 2)
+    tau = np.clip(table.reshape(-1, table.shape[-1]), step.acc_min, step.acc_max + 1)
     if acc.kind == "float32":
         gaps = np.diff(tau, axis=1)
         shift = int(gaps[gaps > 0].min(initial=2**20)).bit_length() - 1

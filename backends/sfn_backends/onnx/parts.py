@@ -52,8 +52,11 @@ class Part:
 
     @property
     def bound(self) -> int:
-        """The largest weight with which no pair of products saturates; depthwise kernels add in 32 bits."""
-        if self.lone and self.conv.groups == self.shape[0] == len(self.conv.weight):
+        """The largest weight with which no pair of products saturates; depthwise kernels add in 32 bits.
+
+        A kernel of one channel is no depthwise one.
+        """
+        if self.lone and 1 < self.conv.groups == self.shape[0] == len(self.conv.weight):
             return LARGEST_WEIGHT
         return min(LARGEST_WEIGHT, PAIR // max(2 * self.top, 1))
 
@@ -98,7 +101,10 @@ class Joined:
 
 
 def as_conv(linear: LinearMap, source: Shape) -> Conv | None:
-    """Return a map of ``(c, *space)`` as a convolution with two space axes (one put in front); None if it is none."""
+    """Return a map of ``(c, *space)`` as a convolution with two space axes (one put in front); None if it is none.
+
+    More than two space axes, which only an Identity has, count as one.
+    """
     conv = _spread(linear, source)
     if conv is None or len(conv.strides) == 2:
         return conv
@@ -112,7 +118,7 @@ def _spread(linear: LinearMap, source: Shape) -> Conv | None:
         return None
     if not isinstance(linear, Identity | SumPool):
         assert_never(linear)
-    ones = (1,) * (len(source) - 1)
+    ones = (1,) * min(len(source) - 1, 2)
     per_channel = channel_vector(linear.weight, linear.out_shape(source), 0)
     if per_channel is None:
         return None
@@ -151,7 +157,7 @@ def join(net: Net, parts: list[Part], out: Shape) -> Joined:
     first = parts[0]
     broad = max(p.shape[0] for p in parts) >= BROAD and any(p.taps > 1 for p in parts)
     if len(parts) > 1:
-        return (_join_elements if broad or not _share_columns(parts) else _join_rows)(net, parts, out)
+        return (_join_elements if broad or not _share_columns(parts, out[2]) else _join_rows)(net, parts, out)
     if broad and first.conv.groups == 1 and out[1] * out[2] < SMALL:
         return _join_elements(net, parts, out)
     if first.shape[0] >= THIN or first.conv.groups > 1 or first.conv.weight.shape[2] == 1:
@@ -176,12 +182,19 @@ def _shares(parts: list[Part]) -> list[list[Array]]:
     return [[w] if weight_zero(parts) else p.split(w) for p, w in zip(parts, weights, strict=True)]
 
 
-def _share_columns(parts: list[Part]) -> bool:
-    """Whether one kernel row can serve all parts: those of several columns are alike, the others have a place in it."""
+def _share_columns(parts: list[Part], columns: int) -> bool:
+    """Whether one kernel row can serve all parts of a population of so many columns.
+
+    Parts of several columns are alike, and what they read is; the others, which are cut to the population's columns,
+    have a place in the kernel and stand beside a tensor of as many.
+    """
     wide = [p for p in parts if p.width > 1]
-    alike = {(p.width, p.home, p.conv.strides[1], p.conv.pads[1], p.conv.dilations[1], p.zero) for p in wide}
+    alike = {
+        (p.shape[2], p.width, p.home, p.conv.strides[1], p.conv.pads[1], p.conv.dilations[1], p.zero) for p in wide
+    }
     alone = len(wide) == len(parts)
-    return len(alike) <= 1 and (alone or all(p.conv.strides[1] == 1 and p.home < p.width for p in wide))
+    fits = all(p.conv.strides[1] == 1 and p.home < p.width and p.shape[2] == columns for p in wide)
+    return len(alike) <= 1 and (alone or fits)
 
 
 def _join_rows(net: Net, parts: list[Part], out: Shape) -> Joined:

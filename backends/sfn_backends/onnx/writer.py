@@ -46,9 +46,7 @@ def write(program: Program) -> onnx.ModelProto:
             assert_never(step)
         elif not kernel.write(net, values, step):
             firing.fire(net, values, step, accumulate(net, values, step, firing.room(step.ladder)))
-    outputs = [
-        _output(values, name) for name in dict.fromkeys(d.value for d in program.outputs) if _computed(program, name)
-    ]
+    outputs = [_output(values, name) for name in program.decoded() if _computed(program, name)]
     _check_size(net)
     return net.model(inputs, outputs, {"sfnc": _places(values)})
 

@@ -19,11 +19,13 @@ from . import (
     moves,
     norms,
     picks,
+    places,
     pools,
     products,
     qonnx,
     qoperator,
     quantized,
+    reductions,
     resize,
     scalars,
     transposed,
@@ -45,20 +47,26 @@ IMPORTERS: dict[str, Importer] = {
     **qoperator.IMPORTERS,
     **qonnx.IMPORTERS,
     **picks.IMPORTERS,
+    **places.IMPORTERS,
+    **reductions.IMPORTERS,
     **resize.IMPORTERS,
     **transposed.IMPORTERS,
     **norms.IMPORTERS,
     **products.IMPORTERS,
 }
 
+# Operators that find the batch themselves, wherever each of their operands has it.
+_OWN = frozenset({"Einsum", "GatherND", "ScatterND"})
+
 # Operators that leave the batch where it is in the tensor: computed number by number, along axes that they name, or
 # saying themselves where it goes. Any other needs it alone in front.
 ANYWHERE = frozenset({
     *arithmetic.IMPORTERS, *branches.IMPORTERS, *choices.IMPORTERS, *scalars.IMPORTERS, *moves.IMPORTERS,
-    *linear.IMPORTERS, "Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Gather", "Slice",
+    *linear.IMPORTERS, *reductions.IMPORTERS, *places.IMPORTERS,
+    "Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Gather", "Slice",
     "Tile", "Expand", "Pad", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "LayerNormalization",
     "RMSNormalization", "SimplifiedLayerNormalization",
-}) - {"Conv"}  # fmt: skip
+}) - {"Conv", *_OWN}  # fmt: skip
 
 # Operators that import constants as well as computed values: quantisers remember what a weight is a multiple of.
 TAKE_CONSTANTS = frozenset({*quantized.IMPORTERS, *qonnx.IMPORTERS})
@@ -72,7 +80,7 @@ _SHAPE_ARITHMETIC = {"Shape", "Size", "Gather", "ConstantOfShape", "Range", "Exp
 
 def batch_of(operator: str) -> Literal["front", "anywhere", "own"]:
     """Return where the importer of an operator takes the batch of its operands."""
-    if operator == "Einsum":
+    if operator in _OWN:
         return "own"
     return "anywhere" if operator in ANYWHERE else "front"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -201,10 +202,16 @@ def batch_normalization(node: OnnxNode) -> None:
     axis = node.sample_axis(1, node.rank())
     if any(a.shape != (shape[axis],) for a in (gamma, beta, mean, var)):
         raise node.refuse(f"its parameters of shape {gamma.shape} do not fit {shape[axis]} channels")
-    scale = gamma / np.sqrt(var + float(node.attr("epsilon", 1e-5)))
+    wide = var + float(node.attr("epsilon", 1e-5))
+    if not (wide > 0).all():
+        worst = int(np.argmin(np.where(np.isnan(wide), -np.inf, wide)))
+        what = f"variance plus epsilon of channel {worst} is {wide[worst]:.3g}, and its root is divided by"
+        raise node.refuse(what, "give it an epsilon, or variances above 0")
+    scale = gamma / np.sqrt(wide)
     column = tuple(-1 if a == axis else 1 for a in range(len(shape)))
-    offset = (beta - mean * scale).reshape(column)
-    node.result(node.affine(node.value(), scale.reshape(column), offset), node.value())
+    offset, terms = beta - mean * scale, np.abs(beta) + np.abs(mean * scale)
+    line = node.affine(node.value(), scale.reshape(column), offset.reshape(column))
+    node.result(replace(line, terms=terms.reshape(column)), node.value())
 
 
 IMPORTERS = {"Conv": conv, "Gemm": gemm, "MatMul": matmul, "BatchNormalization": batch_normalization}

@@ -95,7 +95,8 @@ def _samples(batch: int) -> str:
 def _behind(node: OnnxNode) -> int | None:
     """Return the length of the axis right behind the batch; None where the batch is merged with what is behind it."""
     layout, dims = node.layout, node.layout.dims(node.shape())
-    return dims[layout.axis + 1] if layout.inner == 1 and layout.axis + 1 < len(dims) else None
+    apart = layout.inner == 1 and not layout.whole and layout.axis + 1 < len(dims)
+    return dims[layout.axis + 1] if apart else None
 
 
 def transpose(node: OnnxNode) -> None:
@@ -104,7 +105,7 @@ def transpose(node: OnnxNode) -> None:
     perm = [int(p) for p in node.attr("perm", tuple(reversed(range(rank))))]
     if sorted(perm) != list(range(rank)):
         raise node.refuse(f"perm = {perm} is not a permutation of {rank} axes")
-    moved = replace(layout, axis=perm.index(layout.axis))
+    moved = layout if layout.whole else replace(layout, axis=perm.index(layout.axis))
     if layout.merged:
         return _permuted(node, tuple(perm), moved)
     return _permuted(node, tuple(a for p in perm if (a := layout.sample_axis(p)) is not None), moved)
@@ -143,7 +144,7 @@ def unsqueeze(node: OnnxNode) -> None:
     rest = iter(range(old.rank(shape)))
     where = [None if a in new else next(rest) for a in range(rank)]
     dims = [1 if a is None else old.dims(shape)[a] for a in where]
-    layout = replace(old, axis=where.index(old.axis))
+    layout = old if old.whole else replace(old, axis=where.index(old.axis))
     node.reshape(layout.sample_shape(dims), layout)
 
 

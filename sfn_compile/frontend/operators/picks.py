@@ -9,7 +9,7 @@ import numpy as np
 
 from ...graph.ops import Linear, Moved
 from ...program.network import Identity, MoveOp, Pad, Pads, Reshape, Shape, Slice, Take, Transpose
-from ..batch_layout import FRONT
+from ..batch_layout import FRONT, Layout
 from ..onnx_node import OnnxNode
 
 
@@ -17,12 +17,12 @@ def gather(node: OnnxNode) -> None:
     """Any constant indices of one axis; also what undoes dynamo's flat views."""
     index = np.asarray(node.need_constant(1, "indices"))
     given, rank, shape = int(node.attr("axis", 0)), node.rank(), node.shape()
-    if rank == 1 and node.layout.merged and node.movable:
+    if rank == 1 and node.layout.merged and node.movable and not node.layout.whole:
         return _gather_flat(node, index)
     axis = node.sample_axis(given, rank)
     if index.size == 0 or index.min() < -shape[axis] or index.max() >= shape[axis]:
         raise node.refuse(f"its indices {_few(index)} are not inside axis {given % rank} of length {shape[axis]}")
-    picked = _pick(axis, (index.reshape(-1) % shape[axis]).tolist(), shape)
+    picked = pick(axis, (index.reshape(-1) % shape[axis]).tolist(), shape)
     if index.ndim == 1:
         return node.move(picked, node.value())
     piece = node.emit(Moved(picked), node.value())
@@ -35,7 +35,7 @@ def _few(index: np.ndarray) -> str:
     return str(flat[:8])[:-1] + (", ...]" if len(flat) > 8 else "]")
 
 
-def _pick(axis: int, chosen: list[int], shape: Shape) -> Slice | Take:
+def pick(axis: int, chosen: list[int], shape: Shape) -> Slice | Take:
     """Return the move that reads ``chosen`` along ``axis``: a Slice where they rise in equal steps."""
     gaps = set(np.diff(chosen).tolist()) or {1}
     if len(gaps) > 1 or min(gaps) < 1:
@@ -70,13 +70,12 @@ def slice_(node: OnnxNode) -> None:
         ranges[axis] = slice(start, end, step).indices(shape[axis]) if step else (0, 0, 1)
         if not len(range(*ranges[axis])):
             raise node.refuse(f"[{start}:{end}:{step}] leaves nothing of axis {raw % rank} of length {shape[axis]}")
-    picked: list[MoveOp] = []
-    for axis, bounds in enumerate(ranges):
-        if bounds[2] < 0:
-            picked.append(Take(axis, tuple(range(*bounds))))
-            ranges[axis] = (0, len(range(*bounds)), 1)
-    if not picked or tuple(ranges) != tuple((0, len(range(*r)), 1) for r in ranges):
-        picked.append(Slice(tuple(ranges)))
+    backwards = {axis: tuple(range(*bounds)) for axis, bounds in enumerate(ranges) if bounds[2] < 0}
+    picked: list[MoveOp] = [Take(axis, places) for axis, places in backwards.items()]
+    whole = [(0, len(backwards.get(axis, range(d))), 1) for axis, d in enumerate(shape)]  # of what is left to cut
+    cut = [whole[axis] if axis in backwards else bounds for axis, bounds in enumerate(ranges)]
+    if not picked or cut != whole:
+        picked.append(Slice(tuple(cut)))
     chain(node, node.value(), picked)
 
 
@@ -92,7 +91,7 @@ def tile(node: OnnxNode) -> None:
     if len(repeats) != node.rank() or min(repeats) < 1:
         raise node.refuse(f"repeats {repeats} do not fit the {node.rank()} axes of its input")
     own = [repeats[a] for a in range(len(repeats)) if a != node.layout.axis or node.layout.merged]
-    if repeats[node.layout.axis] != 1:
+    if repeats[node.layout.axis] != 1 and not node.layout.whole:
         raise node.refuse("it repeats the batch", "keep axis 0 for the samples", "SFN203")
     node.check_size([d * r for d, r in zip(shape, own, strict=True)])
     each = enumerate(zip(shape, own, strict=True))
@@ -104,7 +103,8 @@ def expand(node: OnnxNode) -> None:
     shape, rank = node.shape(), node.rank()
     target = [int(d) for d in node.need_constant(1, "shape").reshape(-1)]
     wide = [1] * (rank - len(target)) + target
-    if len(target) > rank or wide[node.layout.axis] not in (1, _length(node)):
+    batch = 1 if node.layout.whole else wide[node.layout.axis]
+    if len(target) > rank or batch not in (1, _length(node)):
         raise node.refuse(f"its shape {target} enlarges the batch axis or puts axes before it", code="SFN203")
     wanted = tuple(d for a, d in enumerate(wide) if node.layout.sample_axis(a) is not None or node.layout.merged)
     if node.layout.merged:
@@ -128,14 +128,14 @@ def _repeats(shape: Shape, out: Shape) -> list[MoveOp]:
     return [Take(a, (0,) * n) for a, (d, n) in enumerate(zip(shape, out, strict=True)) if d != n]
 
 
-def chain(node: OnnxNode, value: str, ops: Sequence[MoveOp]) -> None:
+def chain(node: OnnxNode, value: str, ops: Sequence[MoveOp], layout: Layout | None = None) -> None:
     """Let the node's output be ``value`` after moves of one source, or ``value`` itself."""
     for op in ops[:-1]:
         value = node.emit(Moved(op), value)
     if ops:
-        node.move(ops[-1], value)
+        node.move(ops[-1], value, layout=layout)
     else:
-        node.alias(value)
+        node.alias(value, layout)
 
 
 def depth_to_space(node: OnnxNode) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from ...graph.graph import Op
-from ...graph.ops import Linear, MaxPool, Moved
+from ...graph.ops import Activation, Linear, MaxPool, Moved
 from ...program.arithmetic import windows
 from ...program.network import Conv, Reshape, SumPool
 from ..onnx_node import OnnxNode
 from ..windows import spread, window_pads
+
+Step = Callable[[OnnxNode, str], Op]  # the op that is applied to a value
 
 
 def _kernel(node: OnnxNode) -> tuple[int, ...]:
@@ -107,39 +110,54 @@ def reduce_max(node: OnnxNode) -> None:
 
 def reduce_min(node: OnnxNode) -> None:
     """The minimum over any axes but the batch, keepdims both ways: minus the maximum of minus x."""
-    _reduce(node, _whole_max, sign=-1.0)
+    _reduce(node, _whole_max, _minus, _minus)
 
 
-def _reduce(node: OnnxNode, pool: Callable[[tuple[int, ...]], Op], sign: float = 1.0) -> None:
+def reduce_sum_of(node: OnnxNode, inner: Activation | None, outer: Activation | None) -> None:
+    """Let the node's output be ``outer`` of the sum, over the node's axes, of ``inner`` of its input."""
+    if node.attr("noop_with_empty_axes", 0) and not node.attr_or_input("axes", 1):
+        raise node.refuse("it reduces no axis", "give the axes to reduce, or use the function alone")
+    _reduce(node, _sum_pool, *(None if f is None else lambda *_, f=f: f for f in (inner, outer)))
+
+
+def _reduce(
+    node: OnnxNode, pool: Callable[[tuple[int, ...]], Op], before: Step | None = None, after: Step | None = None
+) -> None:
     """Reduce by the global ``pool`` of the given space: over all space axes as they are, else over one joined axis.
 
-    ``sign`` scales what is pooled, and once more the result.
+    ``before`` makes the op that is applied to what is pooled, ``after`` that of the result.
     """
     shape, rank = node.shape(), node.rank()
     given = node.attr_or_input("axes", 1)
     if not given:
         if node.attr("noop_with_empty_axes", 0):
             return node.alias(node.value())
-        raise node.refuse("it reduces all axes, the batch included", "give the axes to reduce", "SFN203")
+        given = tuple(range(rank))
+        if not node.layout.whole:
+            raise node.refuse("it reduces all axes, the batch included", "give the axes to reduce", "SFN203")
     axes = sorted(set(node.sample_axes(given, rank)))
-    gone = 0 if node.attr("keepdims", 1) else sum(a % rank < node.layout.axis for a in set(given))
-    layout = node.layout.shifted(-gone)
-    kept = [a for a in range(len(shape)) if a not in axes]
-    value = node.value() if sign == 1 else node.emit(_scaled(node, node.value(), sign), node.value())
-    if kept == [0] and len(axes) in (1, 2):
-        if node.attr("keepdims", 1) and sign == 1:
-            return node.result(pool(shape[1:]), value, layout=layout)
-        reduced = node.emit(pool(shape[1:]), value)
-    else:
-        turned = node.transpose(value, (*kept, *axes))
-        n_kept, n_reduced = int(np.prod([shape[a] for a in kept])), int(np.prod([shape[a] for a in axes]))
-        reduced = node.emit(pool((n_reduced,)), node.emit(Moved(Reshape((n_kept, n_reduced))), turned))
     keep = bool(node.attr("keepdims", 1))
+    gone = 0 if keep else sum(a % rank < node.layout.axis for a in set(given))
+    layout = node.layout.shifted(-gone)
+    value = node.value() if before is None else node.emit(before(node, node.value()), node.value())
+    kept = [a for a in range(len(shape)) if a not in axes]
+    steps: list[Op] = []
+    if kept == [0] and len(axes) in (1, 2):
+        steps.append(pool(shape[1:]))
+    else:
+        value = node.transpose(value, (*kept, *axes))
+        n_kept, n_reduced = (math.prod(shape[a] for a in group) for group in (kept, axes))
+        value, steps = node.emit(Moved(Reshape((n_kept, n_reduced))), value), [pool((n_reduced,))]
     out = tuple(1 if a in axes else shape[a] for a in range(len(shape)) if keep or a not in axes)
-    if sign == 1:
-        return node.result(Moved(Reshape(out)), reduced, layout=layout)
-    moved = node.emit(Moved(Reshape(out)), reduced)
-    return node.result(_scaled(node, moved, sign), moved, layout=layout)
+    if kept != [0] or len(axes) not in (1, 2) or not keep:
+        steps.append(Moved(Reshape(out)))
+    for op in steps[: len(steps) - (after is None)]:
+        value = node.emit(op, value)
+    return node.result(steps[-1] if after is None else after(node, value), value, layout=layout)
+
+
+def _minus(node: OnnxNode, value: str) -> Op:
+    return _scaled(node, value, -1.0)
 
 
 def _scaled(node: OnnxNode, value: str, factor: float) -> Linear:

@@ -11,7 +11,7 @@ import numpy as np
 from ...graph.graph import Op
 from ...graph.ops import Linear, MatMul, Moved, Mul, Softmax
 from ...program.network import Dense, Reshape, Shape, Transpose
-from ..batch_layout import Layout
+from ..batch_layout import WHOLE, Layout
 from ..context import Array
 from ..onnx_node import OnnxNode
 from .linear import grouped
@@ -34,6 +34,8 @@ def einsum(node: OnnxNode) -> None:
     """Of one or two operands, each letter once in each: matrix products, also batched, and products with a constant."""
     terms, out = _letters(node)
     computed = [i for i in range(len(terms)) if node.constant(i) is None]
+    if all(node.layout_of(i).whole for i in computed):
+        return _einsum_of(node, terms, out, computed, WHOLE)
     batch = {terms[i][node.layout_of(i).axis] for i in computed}
     if any(node.layout_of(i).merged for i in computed) or len(batch) != 1:
         raise node.refuse("its operands have the batch merged, or on axes of different letters", code="SFN203")
@@ -41,10 +43,15 @@ def einsum(node: OnnxNode) -> None:
     if letter not in out or any(letter in terms[i] for i in range(len(terms)) if i not in computed):
         what = f"its equation sums over the batch, {letter!r}, or has a constant along it"
         raise node.refuse(what, "keep axis 0 for the samples", "SFN203")
-    layout, wanted = Layout(out.index(letter)), out.replace(letter, "")
+    own = [t.replace(letter, "") if i in computed else t for i, t in enumerate(terms)]
+    return _einsum_of(node, own, out.replace(letter, ""), computed, Layout(out.index(letter)))
+
+
+def _einsum_of(node: OnnxNode, terms: list[str], wanted: str, computed: list[int], layout: Layout) -> None:
+    """Let the node's output be the products and sums of samples with the axes ``terms``."""
     parts = [
-        _summed(node, _Term(t.replace(letter, ""), node.value(i)), _others(terms, i) + out) if i in computed
-        else _summed_constant(_Term(t, array=np.asarray(node.constant(i), np.float64)), _others(terms, i) + out)
+        _summed(node, _Term(t, node.value(i)), _others(terms, i) + wanted) if i in computed
+        else _summed_constant(_Term(t, array=np.asarray(node.constant(i), np.float64)), _others(terms, i) + wanted)
         for i, t in enumerate(terms)
     ]  # fmt: skip
     if len(parts) == 1:

@@ -16,10 +16,6 @@ _LOOP = (
     "how often it runs is known only at run time",
     "export the loop unrolled: a traced torch model, or a fixed number of steps written out",
 )
-_NORM = (
-    "it divides by a deviation of computed values, which no fixed threshold can say",
-    "train with BatchNormalization: it folds into the weights",
-)
 _ROTARY = (
     "only rotations that are written out are read",
     "export with Mul by constant cosines and sines, Neg and Concat (an opset below 23)",
@@ -60,20 +56,18 @@ REFUSED: dict[str, Reason] = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _STATE),
     "If": _BRANCH,
     **dict.fromkeys(("Loop", "Scan"), _LOOP),
-    **dict.fromkeys(("MeanVarianceNormalization", "LpNormalization"), _NORM),
     "LRN": ("it divides by squares of computed values", "train with BatchNormalization, or remove it and train on"),
     "RotaryEmbedding": _ROTARY,
     **dict.fromkeys(
-        ("GridSample", "AffineGrid", "RoiAlign", "MaxRoiPool", "DeformConv", "MaxUnpool", "GatherND",
-         "GatherElements", "CenterCropPad", "TensorScatter"), _POSITIONS),
+        ("GridSample", "AffineGrid", "RoiAlign", "MaxRoiPool", "DeformConv", "MaxUnpool", "TensorScatter"),
+        _POSITIONS),
+    "CenterCropPad": ("it cuts or pads by a shape of its own", "write it as Slice and Pad"),
     **dict.fromkeys(
-        ("Scatter", "ScatterElements", "ScatterND", "Unique", "NonZero", "Compress", "TopK", "OneHot",
-         "NonMaxSuppression", "Col2Im", "ReverseSequence", "Hardmax"), _PLACES),
-    **dict.fromkeys(
-        ("LpPool", "GlobalLpPool", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd"),
-        _POWERS),
-    **dict.fromkeys(("CumSum", "CumProd"), (
-        "running sums are not a window of fixed size", "multiply by a triangular matrix of ones instead (MatMul)")),
+        ("Unique", "NonZero", "TopK", "OneHot", "NonMaxSuppression", "ReverseSequence", "Hardmax"), _PLACES),
+    "Col2Im": ("it adds overlapping blocks", "write it as ConvTranspose with a weight of ones and zeros"),
+    **dict.fromkeys(("LpPool", "GlobalLpPool"), _POWERS),
+    **dict.fromkeys(("ReduceProd", "CumProd"), (
+        "a product of many computed values outgrows every integer", "write it as Mul of two values at a time")),
     **dict.fromkeys(
         ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul",
          "MatMulIntegerToFloat"), _DYNAMIC),
@@ -91,7 +85,7 @@ REFUSED: dict[str, Reason] = {
         ("And", "Or", "Xor", "IsInf", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "BitShift"),
         _LOGIC),
     **dict.fromkeys(("DFT", "STFT", "MelWeightMatrix"), _SPECTRUM),
-    **dict.fromkeys(("Det", "EyeLike", "Trilu"), ("matrices of computed values are not decomposed or cut", "")),
+    **dict.fromkeys(("Det", "EyeLike"), ("matrices of computed values are not decomposed", "")),
 }  # fmt: skip
 
 # Domains whose operators share a reason: longest prefix first.

@@ -42,6 +42,9 @@ def resize(node: OnnxNode) -> None:
         return chain(node, node.value(), ops)
     if mode not in ("linear", "cubic"):
         raise node.refuse(f"mode = {mode!r}; nearest, linear and cubic are supported")
+    if node.grid() is not None:
+        what = "it interpolates stored integers, which onnxruntime cuts off where the format rounds"
+        raise node.refuse(what, "put it between a DequantizeLinear and a QuantizeLinear")
     cubic = float(node.attr("cubic_coeff_a", -0.75)) if mode == "cubic" else None
     changed = [i for i, a in enumerate(axes) if a.scale != 1]
     if len(changed) > 2:

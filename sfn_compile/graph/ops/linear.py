@@ -19,11 +19,13 @@ class Linear:
 
     ``unit``, where it is there, is the positive number per output channel (broadcasting against one output sample) of
     which the weights are integer multiples: they come from a quantised network and are not to be rounded again.
+    ``terms``: how large the numbers are whose sum the bias is, where the file holds them one by one; they may cancel.
     """
 
     map: LinearMap
     bias: Array
     unit: Array | None = None
+    terms: Array | None = None
 
     def infer(self, *shapes: Shape) -> Shape:
         """Return the map's output shape."""

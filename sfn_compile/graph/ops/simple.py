@@ -82,6 +82,11 @@ class MaxPool:
     pads: Pads
     dilations: tuple[int, ...]
 
+    def as_host(self) -> HostOp:
+        """Return the same maxima as a host operation after decoding."""
+        args = (("kernel", self.kernel), ("strides", self.strides), ("pads", self.pads), ("dilations", self.dilations))
+        return HostOp("max_pool", args)
+
     def infer(self, *shapes: Shape) -> Shape:
         """Return ``(c, *windows)``."""
         return (shapes[0][0], *window_shape(shapes[0][1:], self.kernel, self.strides, self.pads, self.dilations))

@@ -275,7 +275,9 @@ class _Chooser:
             terms = on_codes(node, layer, steps, infos)
             term: LinearMap | ProductForm = terms[1][0].form if terms[1] else terms[0][0].map
             unit = np.abs(rows_of(term, node.type.shape, layer.axis)).max(axis=1)
-            step = ratio_step(step, unit, ratio_weight(terms, infos, options))
+            whole = ratio_step(step, unit, ratio_weight(terms, infos, options))
+            # Channels that share one step, of terms that do not, keep it: their weights are rounded like any others.
+            step = whole if np.array_equal(ties.tied(node.name, whole), whole) else step
         axis, shape, said = layer.axis, node.type.shape, self._said(node.name, reason, follows)
         return Levels(spread(axis, shape, step), lo, hi, spread(axis, shape, dead), said, book=found.book,
                       offset=found.offset)  # fmt: skip

@@ -31,6 +31,7 @@ from ...program.network import (
     Move,
     Normalization,
     Pad,
+    Part,
     Population,
     Program,
     Projection,
@@ -55,10 +56,16 @@ def lower(graph: Graph) -> Program:
     nodes = graph.by_name()
     outputs = []
     for out in graph.outputs:
-        readout = unit_of(nodes[out.value].op)
-        step = compress(readout if readout is not None else steps[out.value])
-        outputs.append(Decoding(out.name, out.value, step, out.host, nodes[out.value].type.shape, out.dtype))
+        first, *joined = (_part(nodes[name], steps) for name in out.values)
+        decoding = Decoding(out.name, first.value, first.step, out.host, first.shape, out.dtype, tuple(joined))
+        outputs.append(decoding)
     return Program(tuple(inputs), program_steps, tuple(outputs))
+
+
+def _part(node: Node, steps: Mapping[str, Array]) -> Part:
+    """Return a node's value as an output is decoded from it: in units of its readout, or with the step of its codes."""
+    readout = unit_of(node.op)
+    return Part(node.name, compress(readout if readout is not None else steps[node.name]), node.type.shape)
 
 
 def _step(node: Node) -> Step:

@@ -169,7 +169,7 @@ def divisible(graph: Graph, at_these_levels: bool = False) -> dict[str, Division
     is divided, a clip's levels must not end above its bound: then the highest code is fired with and without it.
     """
     users, types = graph.users(), graph.types()
-    outputs = {o.value for o in graph.outputs}
+    outputs = set(graph.decoded())
     found = {}
     for node in graph.nodes:
         readers = list(_readers(node.name, users))

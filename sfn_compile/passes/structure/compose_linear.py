@@ -8,6 +8,8 @@ The product is computed through the adjoint of the pool: every row of W is sprea
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -37,15 +39,17 @@ class ComposeLinear:
 
     def run(self, graph: Graph) -> PassResult:
         """Return the graph with every small enough chain composed."""
-        while (chain := next(iter(chains(graph)), None)) is not None:
+        while (chain := next(chains(graph), None)) is not None:
             graph = _compose(graph, chain)
         return PassResult(graph)
 
 
-def chains(graph: Graph) -> list[tuple[Node, ...]]:
-    """Return the composable chains (inner linear, moves ..., Dense)."""
+def chains(graph: Graph) -> Iterator[tuple[Node, ...]]:
+    """Yield the composable chains (inner linear, moves ..., Dense), in the order of the graph.
+
+    One after the other: of thousands in a row the first is composed before the next one is looked for.
+    """
     users, nodes, types = graph.users(), graph.by_name(), graph.types()
-    found = []
     for node in graph.nodes:
         if (
             not isinstance(node.op, Linear)
@@ -62,10 +66,9 @@ def chains(graph: Graph) -> list[tuple[Node, ...]]:
             chain.insert(0, before)
             if not (isinstance(before.op, Moved) and isinstance(before.op.op, Reshape | Transpose)):
                 break
-        inner, size = chain[0].op, int(np.prod(types[chain[0].inputs[0]].shape))
+        inner, size = chain[0].op, math.prod(types[chain[0].inputs[0]].shape)
         if len(chain) > 1 and isinstance(inner, Linear) and _pays(inner, node.op.map, size):
-            found.append(tuple(chain))
-    return found
+            yield tuple(chain)
 
 
 def _pays(inner: Linear, outer: Dense, size: int) -> bool:

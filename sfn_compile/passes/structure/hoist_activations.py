@@ -62,7 +62,11 @@ def _before(op: Activation | Quantize, before: Node, graph: Graph) -> Activation
     """Return the activation as it stands in front of a move or max pool, None where they do not change places."""
     if isinstance(op, Quantize):
         inner = None if op.levels.step.size > 1 else _before(op.activation, before, graph)
-        return replace(op, activation=inner) if isinstance(inner, Activation) else None
+        if not isinstance(inner, Activation):
+            return None
+        ones = (1,) * len(graph.types()[before.inputs[0]].shape)  # the move may have added or removed axes
+        levels = replace(op.levels, step=op.levels.step.reshape(ones), dead=op.levels.dead.reshape(ones))
+        return replace(op, levels=levels, activation=inner)
     constants = [] if op.body is None else op.body.constants()
     if isinstance(before.op, MaxPool):
         per_channel = all(c.ndim == len(before.type.shape) and c.size == c.shape[0] for c in constants)

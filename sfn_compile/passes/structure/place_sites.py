@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...foundation.diagnostics import Origin
-from ...graph.graph import Graph, GraphOutput, Levels, Node, TensorType, unique_name
+from ...graph.graph import Graph, Levels, Node, TensorType, unique_name
 from ...graph.ops import Activation, Add, Layer, Linear, MatMul, Moved, Mul, Normalize, Quantize, Softmax, Term
 from ...graph.ops.layer import n_channels, with_roles
 from ...graph.ops.stages import at_levels
@@ -110,7 +110,7 @@ class _Placer:
         self.spikes = {i.name: i.name for i in self.graph.inputs}
         for node in self.graph.nodes:
             self._place(node)
-        outputs = tuple(self._output(o) for o in self.graph.outputs)
+        outputs = tuple(o.renamed(self._readout) for o in self.graph.outputs)
         return replace(self.graph, nodes=tuple(self.nodes), outputs=outputs)
 
     def _place(self, node: Node) -> None:
@@ -361,17 +361,16 @@ class _Placer:
         varying = tuple(a for a, d in enumerate(labels.shape) if d > 1)
         return varying[0] if len(varying) == 1 else None
 
-    def _output(self, out: GraphOutput) -> GraphOutput:
-        if out.value in self.forms and self.forms[out.value].norm is not None:
-            self._codes(out.value)
-        if out.value not in self.forms or self.forms[out.value].norm is not None:
-            return replace(out, value=self.spikes[out.value])
-        if out.value not in self.readouts:
-            form = self.forms[out.value]
-            site = self.spikes.get(out.value)
-            name, relation = (out.value, None) if site is None else (self._fresh(f"{out.value}/readout"), CopyOf(site))
-            self.readouts[out.value] = self._add(name, form, None, form.origin, form.tap, relation=relation)
-        return replace(out, value=self.readouts[out.value])
+    def _readout(self, value: str) -> str:
+        """Return the name of what an output is decoded from in the place of a value: accumulators, codes if need be."""
+        form = self.forms.get(value)
+        if form is None or form.norm is not None:
+            return self._codes(value)
+        if value not in self.readouts:
+            site = self.spikes.get(value)
+            name, relation = (value, None) if site is None else (self._fresh(f"{value}/readout"), CopyOf(site))
+            self.readouts[value] = self._add(name, form, None, form.origin, form.tap, relation=relation)
+        return self.readouts[value]
 
 
 def _plain(weights: _Form, axis: int) -> bool:

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...foundation.diagnostics import Origin
-from ...graph.graph import Graph, GraphOutput, Node, TensorType, rebuild, unique_name
+from ...graph.graph import Graph, Node, TensorType, rebuild, unique_name
 from ...graph.ops import Add, Linear, Moved
 from ...program.network import HostOp, MoveOp, Reshape, Shape, Transpose
 from ..base import PassResult, only_user
@@ -40,10 +40,12 @@ class SinkMoves:
 
 def sinkable(graph: Graph) -> list[tuple[Node, int]]:
     """Return the sums with the number of the operand whose move can go behind them."""
-    users, nodes = graph.users(), graph.by_name()
+    users, nodes, types = graph.users(), graph.by_name(), graph.types()
     found = []
     for node in graph.nodes:
         if not isinstance(node.op, Add) or (graph.is_output(node.name) and users[node.name]):
+            continue
+        if len({types[s].shape for s in node.inputs}) > 1:  # a move cannot be undone on an operand that is repeated
             continue
         for side, source in enumerate(node.inputs):
             if _linear_behind_moves(source, graph, users, nodes) and _fired(node.inputs[1 - side], graph, users, nodes):
@@ -87,7 +89,7 @@ def _sink(graph: Graph, total: Node, side: int) -> Graph:
     changed: dict[str, tuple[Node, ...]] = {moved.name: (), total.name: (*first, inner, last)}
     made = [new for node in graph.nodes for new in changed.get(node.name, (node,))]
     host = HostOp("move", (("op", moved.op.op),))
-    outputs = tuple(GraphOutput(o.name, name, (host, *o.host)) if o.value == total.name else o for o in graph.outputs)
+    outputs = tuple(o.behind(total.name, name, host) for o in graph.outputs)
     return rebuild(replace(graph, outputs=outputs), made)
 
 

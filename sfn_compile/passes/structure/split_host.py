@@ -10,13 +10,11 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ...foundation.diagnostics import CompileError, Diagnostic
-from ...graph.graph import Graph, GraphInput, Node, live_nodes
+from ...graph.graph import Graph, GraphInput
 from ...graph.ops import Activation, ArgExtreme, Linear, Moved, Quantize, Softmax
 from ...program.network import Concat, HostOp, Identity, Pad
 from ..base import PassResult, only_user
-
-# At the end of a network the decoder computes them.
-HOST = (Softmax, ArgExtreme)
+from .host_end import split_outputs
 
 
 def host_only(op: object) -> bool:
@@ -36,7 +34,7 @@ class SplitHost:
 
     def run(self, graph: Graph) -> PassResult:
         """Return the graph between encoder and decoder. Raises SFN202 for what only the host can and is not there."""
-        graph = _split_outputs(graph)
+        graph = split_outputs(graph)
         for i in range(len(graph.inputs)):
             graph = _split_input(graph, i)
         problems = [
@@ -44,65 +42,11 @@ class SplitHost:
                        "it is supported at the end of the network")
             for n in graph.nodes if host_only(n.op)
         ]  # fmt: skip
-        if not graph.nodes or any(i.name == o.value for i in graph.inputs for o in graph.outputs):
+        if not graph.nodes or any(i.name in o.values for i in graph.inputs for o in graph.outputs):
             problems.append(Diagnostic("SFN105", "an output is the input itself: there is no layer to map"))
         if problems:
             raise CompileError(problems)
         return PassResult(graph)
-
-
-def _split_outputs(graph: Graph) -> Graph:
-    nodes, tails, users = graph.by_name(), _tails(graph), graph.users()
-    outputs = []
-    for out in graph.outputs:
-        value, host = out.value, out.host
-        while value in tails:
-            node = nodes[value]
-            alone = isinstance(node.op, (*HOST, Quantize))
-            if not alone and any(u.name not in tails for u in users[node.inputs[0]]):
-                break  # others need its source in the network: one population serves them and this output
-            value, host = node.inputs[0], (tails[value], *host)
-        outputs.append(replace(out, value=value, host=host))
-    return replace(graph, outputs=tuple(outputs), nodes=live_nodes(graph.nodes, [o.value for o in outputs]))
-
-
-def _tails(graph: Graph) -> dict[str, HostOp]:
-    """Return the host operation of every node that the host can compute and that nothing in the network reads."""
-    nodes, users = graph.by_name(), graph.users()
-    tails: dict[str, HostOp] = {}
-    behind, scaled = _behind_softmax(graph), _functions(graph)
-    for node in reversed(graph.nodes):
-        op = node.op.as_host() if isinstance(node.op, Quantize) and node.name in behind else _host_op(node, scaled)
-        if op is not None and node.inputs[0] in nodes and all(u.name in tails for u in users[node.name]):
-            tails[node.name] = op
-    return tails
-
-
-def _behind_softmax(graph: Graph) -> set[str]:
-    """Return the values that a Softmax reaches without a layer in between: a quantiser there is the decoder's."""
-    found: set[str] = set()
-    for node in graph.nodes:
-        if isinstance(node.op, Softmax) or (isinstance(node.op, Moved | Quantize) and found.issuperset(node.inputs)):
-            found.add(node.name)
-    return found
-
-
-def _functions(graph: Graph) -> set[str]:
-    """Return the results of functions, and what only constant arithmetic and moves stand between it and a function."""
-    found: set[str] = set()
-    for node in graph.nodes:
-        moved = _encoder_op(node.op) is not None and node.inputs[0] in found
-        if isinstance(node.op, Softmax | Activation) or moved:
-            found.add(node.name)
-    return found
-
-
-def _host_op(node: Node, functions: set[str]) -> HostOp | None:
-    if isinstance(node.op, Softmax | ArgExtreme | Activation):
-        return node.op.as_host()
-    if isinstance(node.op, Linear) and node.inputs[0] not in functions:
-        return None  # behind a function the host scales, behind a layer the scale is the layer's
-    return _encoder_op(node.op)
 
 
 def _split_input(graph: Graph, i: int) -> Graph:

@@ -82,10 +82,10 @@ class _Rewriter:
                 self.steps.append(self._population(step))
             else:
                 assert_never(step)
-        for out in self.program.outputs:
-            if out.value in self.views:
-                self._concrete(out.value)
-        outputs = tuple(replace(o, value=self._name(o.value)) for o in self.program.outputs)
+        for value in self.program.decoded():
+            if value in self.views:
+                self._concrete(value)
+        outputs = tuple(o.renamed(self._name) for o in self.program.outputs)
         return replace(self.program, steps=tuple(self.steps), outputs=outputs)
 
     def _population(self, step: Population) -> Population:

@@ -24,7 +24,8 @@ from sfn_compile.program.network import Dense, Identity, Table, Uniform
 from sfn_compile.simulator.run import run_codes
 
 from ...frontend.tiny_onnx import imported, noise, samples, tiny
-from ..pass_examples import NETWORKS, fixed, mapped, mapped_at, network, program_of, random_networks, structured
+from ..pass_examples import NETWORKS, fixed, mapped, mapped_at, network, program_of, structured
+from ..random_networks import random_networks
 from .mapped_layers import assert_the_program_follows_the_float_graph, check_choices, ladder_of, layer
 
 getcontext().prec = 60

@@ -21,7 +21,8 @@ from sfn_compile.passes.structure.split_host import SplitHost
 from sfn_compile.program.network import Concat, Dense, Identity, Pad, SumPool
 
 from ...frontend.tiny_onnx import imported, noise, samples, tiny
-from ..pass_examples import NETWORKS, fixed, network, random_networks, stages, structured, worst_lie
+from ..pass_examples import NETWORKS, fixed, network, stages, structured, worst_lie
+from ..random_networks import random_networks
 
 # A pass reorders float64 sums of at most a few hundred terms: 2**-53 each, times what a batch norm cancels.
 EXACT = PROBE_TOLERANCE
