@@ -25,7 +25,7 @@ def compile(
     attention_levels: int = 255,
     attention: Literal["quotient", "fired"] = "quotient",
     carry: bool = True,
-    input_levels: int = 255,
+    input_levels: int | str | None = None,
     method: Literal["mse", "minmax", "percentile", "kl", "sfn", "qcfs", "pmsm", "opi"] = "mse",
     method_options: Mapping[str, object] = ...,
     granularity: Literal["channel", "tensor"] = "channel",

@@ -36,7 +36,7 @@ JOINED_NUMBERS = 4_000_000  # short runs of the model are put together up to her
 
 def sites(graph: Graph) -> dict[str, Axis]:
     """Return the channel axis (of one sample) of every value that needs statistics, by name: not of stated levels."""
-    found: dict[str, Axis] = {i.name: 0 for i in graph.inputs if i.levels is None}
+    found: dict[str, Axis] = {i.name: i.axis for i in graph.inputs if i.levels is None}
     for node in graph.nodes:
         if needs_statistics(node.op):
             found[node.name] = node.op.axis

@@ -180,4 +180,4 @@ def _type(o: Option) -> Any:
         return click.Choice(o.choices)
     if o.scalar is Path:
         return click.Path(path_type=Path)
-    return o.scalar or str
+    return str if o.read is not None or o.scalar is None else o.scalar

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..calibration.collect import FloatRunner
 from ..compiler.compilation import structured
+from ..compiler.input_encoding import encoded_as
 from ..compiler.tail_survey import read_network
 from ..evaluation import causes
 from ..evaluation.half_network import Halves, Piece
@@ -79,6 +80,7 @@ def bisect(
 
 def _halves(folder: Path, manifest: Mapping[str, Any], program: Program, data: Data) -> Halves:
     loaded, plain = _float_network(folder, manifest)
+    plain = encoded_as(plain, program)
     graph = SplitDigits({first: radix for first, (_, radix) in program.second_digits().items()}).run(plain).graph
     unit = build_folder.load_scales(folder, manifest)
     check_scales(unit, program)

@@ -34,6 +34,8 @@ from .corrections import corrected
 from .draft import After, Progress, Work
 from .gauge import Gauge
 from .import_check import check_import
+from .input_encoding import with_encoders
+from .input_warnings import input_warnings
 from .tail_survey import check_head, check_tail, read_network
 
 GENERATED_SAMPLES = 64
@@ -108,7 +110,8 @@ def compile_model(
     with single_threaded_blas():  # of many small matrices; threads that wait for each other cost more than they bring
         prepared = prepare(model, options, calib, input_shapes, progress, after)
         made = mapped(prepared, options, after, progress, measured=True)
-    return compilation_of(prepared, options, made, data_warnings(prepared) if prepared.statistics else [])
+    warnings = [*data_warnings(prepared), *input_warnings(made.graph, prepared.statistics)]
+    return compilation_of(prepared, options, made, warnings if prepared.statistics else [])
 
 
 def compilation_of(prepared: Prepared, options: Options, made: Mapped, warnings: list[Diagnostic]) -> Compilation:
@@ -166,6 +169,7 @@ def read_data(
         graph = structured(graph, options, after)
         # Again after the passes: calibration trusts that a tap holds the numbers of the node that names it.
         ties = check_import(graph, loaded, part(data.x, slice(2)), imported)
+        graph = with_encoders(graph, data.x, options, after)
     runner = FloatRunner(graph, loaded.path, loaded.batch, loaded.input_names)
     return Prepared(loaded, graph, runner, {}, data, seconds, given, aside, ties)
 

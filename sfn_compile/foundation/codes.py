@@ -159,6 +159,15 @@ CODES: dict[str, Code] = {
         "Prepare both alike, or calibrate on such data.",
         severity="warning",
     ),
+    "SFN312": Code(
+        EXIT_OK,
+        "an input channel with too few codes",
+        "Nine tenths of the values of this channel fall into a few codes: an outlier makes its step long, it shares "
+        "the step with a channel of another scale where a layer needs one step for both, or it is far from 0 and the "
+        "layer behind it takes no offset. What the network reads from this channel is lost. Take out the outliers, "
+        "scale the channels alike in front of the first layer, or ask for more `--input-levels`.",
+        severity="warning",
+    ),
     # -- mapping -------------------------------------------------------------------------------------------------
     "SFN401": Code(
         EXIT_TARGET,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,22 @@ def read_names(given: str | Iterable[str]) -> tuple[str, ...]:
     """
     parts = given.split(",") if isinstance(given, str) else [str(name) for name in given]
     return tuple(part.strip() for part in parts if part.strip())
+
+
+def read_input_levels(given: Any) -> Any:
+    """Return the number that a text is; None for ``auto``. What is neither stays for the check. Raises SFN605.
+
+    >>> read_input_levels("auto"), read_input_levels("1023")
+    (None, 1023)
+    """
+    if given == "auto":
+        return None
+    if isinstance(given, str):
+        try:
+            return int(given)
+        except ValueError:
+            raise fail("SFN605", f"--input-levels {given!r}; an integer or auto is needed") from None
+    return int(given) if isinstance(given, Integral) and not isinstance(given, bool) else given
 
 
 def read_path(given: str | Path | None) -> Path | None:

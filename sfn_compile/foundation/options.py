@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from .declaration import as_json, check_options, option, options_of, read_all, unknown
 from .diagnostics import fail
-from .option_values import pairs_of, read_names
+from .option_values import pairs_of, read_input_levels, read_names
 
 METHOD_NAMES = ("mse", "minmax", "percentile", "kl", "sfn", "qcfs", "pmsm", "opi")
 GRANULARITIES = ("channel", "tensor")
@@ -137,7 +137,11 @@ class Options(Selection):
         note="`quotient` divides by the sum of a softmax; `fired` rounds the weights of attention, as SFormer does.")
     carry: bool = option(
         True, "Carry on what rounding left of a residual stream, in populations of its own.", "accuracy")
-    input_levels: int = option(255, "Highest code of the input.", "accuracy", **LEVELS)
+    input_levels: int | None = option(
+        None, "Highest code of the input.", "accuracy", lowest=1, highest=4095, metavar="auto|1..4095",
+        read=read_input_levels, unset="auto", accepts="int | str | None",
+        note="`auto`: 255, or fewer where the samples lie on a grid of so few values (counts, 8-bit images): then the "
+        "codes are these values, exactly. Above 255 not every target takes them.")
     method: str = option(
         "mse", "Chooses thresholds.", "accuracy", choices=METHOD_NAMES, metavar="METHOD",
         note="[Each in the reading stated here](spec/mapping.md#1-levels-of-a-site).")
@@ -208,6 +212,11 @@ class Options(Selection):
         """Whether weights and steps are learnt: as asked, else where levels or weight bits are few."""
         few = self.levels < FINE_LEVELS or self.weight_bits < FINE_WEIGHT_BITS
         return few if self.reconstruct is None else self.reconstruct
+
+    @property
+    def most_input_levels(self) -> int:
+        """The levels of an input whose values lie on no grid."""
+        return 255 if self.input_levels is None else self.input_levels
 
     @property
     def share_of_fine(self) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..foundation.diagnostics import Origin
+from ..program.broadcast import Axis
 from ..program.network import HostOp, Shape
 from ..program.rounding import Rounding, due, nearest, ranks, to_codes, to_ranks
 
@@ -107,8 +108,23 @@ class Node:
 
 
 @dataclass(frozen=True, eq=False)
+class InputGrid:
+    """What samples show: the ``step`` of each channel ``(c,)`` of which values are integer multiples, NaN where not.
+
+    ``lo``, ``hi``: the range of codes that these multiples have.
+    """
+
+    step: Array
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True, eq=False)
 class GraphInput:
-    """The network's input after the host's own operations (``host``); ``levels`` once they are chosen."""
+    """The network's input after the host's own operations (``host``); ``levels`` once they are chosen.
+
+    ``axis``: the channel axis of a sample, along which steps may differ. ``grid``: where values lie on one.
+    """
 
     name: str
     model_name: str
@@ -117,6 +133,13 @@ class GraphInput:
     type: TensorType
     host: tuple[HostOp, ...] = ()
     levels: Levels | None = None
+    axis: Axis = 0
+    grid: InputGrid | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is an integer image of 8 bits that enters as it is, moved at most."""
+        return self.dtype in ("uint8", "int8") and all(op.kind == "move" for op in self.host)
 
     @property
     def chosen(self) -> Levels:

@@ -74,8 +74,17 @@ def _input(source: GraphInput) -> dict[str, Any]:
         "levels": len(levels.codes) - 1, "reason": levels.reason, "shape": list(source.type.shape),
         "dead": int(levels.dead.sum()), "channels": int(levels.dead.size), "synops": 0, "macs": 0,
         "weight_bits": None, "acc_bits": None, "acc_min": None,
-        "acc_max": None,
+        "acc_max": None, "axis": source.axis, "subtracted": _subtracted(source),
+        "grid": source.grid is not None and not np.isnan(source.grid.step).any(),
     }  # fmt: skip
+
+
+def _subtracted(source: GraphInput) -> list[float] | None:
+    """Return the offset per channel that the encoder subtracts last, None where it only scales or does neither."""
+    last = source.host[-1] if source.host else None
+    if last is None or last.kind != "affine" or not (np.asarray(dict(last.args)["scale"]) == 1).all():
+        return None
+    return [float(-v) for v in np.ravel(dict(last.args)["bias"])]
 
 
 def totals(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ..compiler.compilation import (
     timed,
 )
 from ..compiler.draft import Progress
+from ..compiler.input_warnings import input_warnings
 from ..foundation.diagnostics import fail
 from ..foundation.options import Options
 from ..foundation.version import __version__
@@ -71,6 +72,7 @@ def search_model(
         goal = goal_of(search, trials[0].measured)
         made = _best(prepared, evaluator, goal, trials, progress)
     warnings = [*search.warnings, *data_warnings(prepared)]
+    warnings += input_warnings(made.mapped.graph, prepared.statistics)
     done = compilation_of(prepared, made.trial.options, made.mapped, warnings)
     return done, _report(task, goal, trials, made, evaluator)
 

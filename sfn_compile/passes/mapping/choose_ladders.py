@@ -25,15 +25,16 @@ from ...graph.ops import Activation, Layer, MaxPool, Normalize, Site, is_row_exp
 from ...graph.ops.layer import channel_rows
 from ...graph.ops.stages import at_levels, normal_at_levels
 from ...graph.steps import contracted, effective, moved_step, on_codes, rows_of, top_code
-from ...program.broadcast import Axis, along, channel_vector, spread
+from ...program.broadcast import Axis, channel_vector, spread
 from ...program.network import Conv, Dense, LinearMap, ProductForm, Shape, ValueInfo
 from ...program.ranges import largest
 from ..base import PassResult
 from .decisions import NO_DECISIONS, Decisions
+from .input_levels import input_levels
 from .lower import info_behind
 from .row_forms import ratio_step, ratio_weight
 from .shift_steps import moved_steps, power_of, weighted
-from .site_methods import Method, by_groups, input_step, of_largest, of_site, plain
+from .site_methods import Method, by_groups, of_largest, of_site, plain
 from .site_roles import fine_sites, plain_sites
 from .ties import Ties
 
@@ -100,8 +101,8 @@ class _Chooser:
         shapes: dict[str, Shape] = {name: t.shape for name, t in graph.types().items()}
         fine, plain = fine_sites(graph), plain_sites(graph)
         inputs = tuple(self._input(source, ties) for source in graph.inputs)
-        steps: dict[str, Array] = {i.name: i.levels.step for i in inputs if i.levels is not None}
-        infos = {i.name: ValueInfo(i.type.shape, i.levels.lo, i.levels.hi) for i in inputs if i.levels is not None}
+        steps: dict[str, Array] = {i.name: i.chosen.step for i in inputs}
+        infos = {i.name: ValueInfo(i.type.shape, i.chosen.lo, i.chosen.hi) for i in inputs}
         nodes = []
         for node in graph.nodes:
             if isinstance(node.op, Layer):
@@ -140,18 +141,7 @@ class _Chooser:
     def _input(self, source: GraphInput, ties: Ties) -> GraphInput:
         if source.levels is not None:
             return source
-        stats, shape = self.statistics[source.name], source.type.shape
-        n = self.options.input_levels
-        whole = source.dtype in ("uint8", "int8") and all(op.kind == "move" for op in source.host)
-        lo, hi = (0, n) if (stats.low >= 0).all() else (-((n + 1) // 2), n // 2)
-        if whole:  # integer images enter as they are
-            lo, hi = (0, 255) if source.dtype == "uint8" else (-128, 127)
-            step, dead = np.ones((1,) * len(shape)), np.zeros((1,) * len(shape), bool)
-        else:
-            step = input_step(stats, lo, hi, self.options, ties.groups(source.name))
-            dead = along(0, len(shape), stats.low == stats.high)
-            step = along(0, len(shape), ties.tied(source.name, step))
-        return replace(source, levels=Levels(step, lo, hi, dead, "input encoding"))
+        return replace(source, levels=input_levels(source, self.statistics[source.name], self.options, ties))
 
     def _reached(self, node: Node, layer: Layer, activation: Activation) -> Activation:
         """Return the activation; one that is not defined everywhere keeps to the range that the samples reached."""

@@ -29,7 +29,7 @@ class Ties:
     def __init__(self, graph: Graph):
         self.nodes = graph.by_name()
         types = graph.types()
-        axes: dict[str, Axis] = {i.name: 0 for i in graph.inputs}
+        axes: dict[str, Axis] = {i.name: i.axis for i in graph.inputs}
         axes |= {n.name: n.op.axis for n in graph.nodes if fires(n.op)}
         self.sites = {name: (types[name], axis) for name, axis in axes.items()}
         self.first: dict[str, int] = {}

@@ -1,0 +1,146 @@
+"""Values that lie on a grid, ``offset + step * integers``: counts, 8-bit images that were scaled and shifted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+# float32 arithmetic that scaled and shifted the integers rounded a few times, by 2**-24 of its largest value each.
+ROUNDED = 2.0**-21
+CLEAR = 64.0  # a step is longer than this many roundings, or any number would lie on the grid
+ROUNDS = 64
+SPAN_GROWS, LAGS = 4.0, 64
+FEW_VALUES, TIMES_EACH = 4, 8  # fewer distinct values lie on some grid by chance, unless each was seen often
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Values ``(zero + k) * step`` with integers ``k`` of ``0..top``; ``whole``: 0 is a value of the endless grid.
+
+    Where it is, ``zero`` is a whole number.
+    """
+
+    step: float
+    zero: float
+    top: int
+    whole: bool
+
+
+def grid_of(values: Array, most: int, magnitude: float = 0.0) -> Grid | None:
+    """Return the coarsest grid of at most ``most`` steps that distinct values lie on; None where there is none.
+
+    ``magnitude``: the largest number that the values were computed from, if it is larger than they are.
+    """
+    v = np.sort(np.asarray(values, np.float64))
+    if len(v) < 2:
+        return None
+    slack = ROUNDED * max(float(np.abs(v).max()), magnitude)
+    shortest = max((v[-1] - v[0]) / (most + 0.5), CLEAR * slack)
+    step = _common_step(v, slack, shortest)
+    return None if step is None else _anchored(v, step, slack)
+
+
+def _common_step(v: Array, slack: float, shortest: float) -> float | None:
+    """Return the longest step of which all distances are multiples within ``slack``, None below ``shortest``."""
+    gaps = np.diff(v)
+    gaps = gaps[gaps > 2 * slack]
+    if not len(gaps):
+        return None
+    step = float(gaps.min())
+    for _ in range(ROUNDS):
+        if step < shortest:
+            return None
+        step, left = _refined(v, step, slack)
+        if left is None:
+            return step if step >= shortest else None
+        step = left  # Euclid: what is left of a distance is a multiple of the step, too
+    return None
+
+
+def _refined(v: Array, step: float, slack: float) -> tuple[float, float | None]:
+    """Return (the step by least squares, what is left of a distance that is no multiple of it, None if nothing).
+
+    Distances are taken in growing spans, since a step that is off by little is off by much many steps away.
+    """
+    lags = range(1, min(len(v), LAGS))
+    far = np.sort(np.concatenate([v - v[0], *(v[lag:] - v[:-lag] for lag in lags)]))
+    span = 2.5 * step
+    while True:
+        some = far[far <= span]
+        k = np.rint(some / step)
+        off = np.abs(some - k * step)
+        if off.max() > SPAN_GROWS * 2 * slack:
+            return step, float(off[off > SPAN_GROWS * 2 * slack].min())
+        if (k > 0).any():
+            step = float((k * some).sum() / (k * k).sum())
+        if span >= far[-1]:
+            return step, None
+        span *= SPAN_GROWS
+
+
+def _anchored(v: Array, step: float, slack: float) -> Grid | None:
+    """Return the grid of a step: with 0 on it where that fits the values within ``slack``.
+
+    None where most values share a place: one that is far out makes the others look alike.
+    """
+    if 2 * len(np.unique(np.rint((v - v[0]) / step))) < len(v):
+        return None
+    top = int(np.rint((v[-1] - v[0]) / step))
+    k = np.rint(v / step)
+    if np.abs(k).max() < 2**31 and (k * k).sum() > 0:
+        through_zero = float((k * v).sum() / (k * k).sum())
+        if np.array_equal(np.rint(v / through_zero), k) and np.abs(v - k * through_zero).max() <= 2 * slack:
+            return Grid(through_zero, float(k[0]), top, True)
+    steps = np.rint((v - v[0]) / step)
+    start = float((v - steps * step).mean())
+    return Grid(step, start / step, top, False)
+
+
+class Distinct:
+    """The distinct values of every channel seen so far, as long as they are few."""
+
+    def __init__(self, n_channels: int, most: int):
+        self.most = most
+        self.values: list[Array | None] = [np.zeros(0)] * n_channels  # None: too many
+        self.n = 0
+
+    def update(self, rows: Array) -> None:
+        """Add values ``(c, m)``."""
+        self.n += rows.shape[1]
+        for channel, row in enumerate(rows):
+            known = self.values[channel]
+            if known is not None:
+                self.values[channel] = self._with(known, row)
+
+    def _with(self, known: Array, row: Array) -> Array | None:
+        if len(known):
+            near = known[np.minimum(np.searchsorted(known, row), len(known) - 1)]
+            row = row[near != row]
+            if not len(row):
+                return known
+        found = np.unique(np.concatenate([known, row[: 4 * self.most]]))
+        if len(found) > self.most:
+            return None
+        rest = row[4 * self.most :]
+        return self._with(found, rest) if len(rest) else found
+
+    @property
+    def open(self) -> bool:
+        """Whether some channel still has few values."""
+        return any(v is not None for v in self.values)
+
+    def together(self) -> Array | None:
+        """Return the distinct values of all channels, None where there are too many."""
+        if any(v is None for v in self.values):
+            return None
+        found = np.unique(np.concatenate([v for v in self.values if v is not None]))
+        return found if len(found) <= self.most else None
+
+    def believed(self, values: Array | None, n: int) -> bool:
+        """Return whether ``values``, seen ``n`` times in all, are enough to tell a grid from chance."""
+        return values is not None and (len(values) >= FEW_VALUES or n >= TIMES_EACH * len(values))
