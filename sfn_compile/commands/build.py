@@ -189,10 +189,7 @@ def _required_accuracy(done: Compilation, progress: Progress) -> dict[str, Any]:
 def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[str, Any]:
     """Write program, golden integers and the model's copy; return the report so far."""
     program_files.save(done.program, folder)
-    build_folder.copy_file(done.loaded.path, folder / "model.onnx")
-    for name in external_files(done.loaded.model):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        build_folder.copy_file(done.loaded.path.parent / name, folder / name)
+    _copy_model(done, folder)
     tail = done.loaded.tail
     if tail is not None:
         (folder / model_outputs.FILE).write_bytes(tail.model)
@@ -229,6 +226,14 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
         "warnings": [w.as_dict() for w in done.warnings],
         "targets": {},
     }
+
+
+def _copy_model(done: Compilation, folder: Path) -> None:
+    """Copy the model and its external data files."""
+    build_folder.copy_file(done.loaded.path, folder / "model.onnx")
+    for name in external_files(done.loaded.model):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        build_folder.copy_file(done.loaded.path.parent / name, folder / name)
 
 
 def _golden(program: Program, codes: dict[str, Array]) -> dict[str, Array]:
