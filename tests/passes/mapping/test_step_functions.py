@@ -31,7 +31,9 @@ def compiled(body: str, folder: Path, options: Options | None = None, **constant
     """The network ``y = s @ v`` with ``s`` as ``body`` makes it of ``h = x @ w + b``."""
     text = f"c = Cast<to=1>(x) h = Gemm<transB=1>(c, w, b) {body} y = MatMul(s, v)"
     bias = np.array([0, 8, -16, 40, -8, 0], np.float32)
-    model = tiny(text, (8,), dtype="uint8", w=integers(6, 8, 1), b=bias, v=integers(4, 6, 2).T, **constants)
+    model = tiny(
+        text, (8,), dtype="uint8", w=integers(6, 8, 1), w2=integers(6, 8, 3), b=bias, v=integers(4, 6, 2).T, **constants
+    )
     x = np.random.default_rng(0).integers(0, 256, (64, 8)).astype(np.uint8)
     np.savez(folder / "calib.npz", x=x)
     return compile_model(saved(model, folder), options or Options(), folder / "calib.npz")
@@ -84,6 +86,7 @@ KINDS = {
     "QCFS": ("d = Div(h, threshold) e = Clip(d, zero, one) a = Mul(e, eight) k = Add(a, half) f = Floor(k)"
              "q = Div(f, eight) s = Mul(q, threshold)", list(range(9))),
     "Relu and Round": ("r = Relu(h) d = Mul(r, inverse) f = Round(d) e = Min(f, seven) s = Mul(e, t)", list(range(8))),
+    "two values compared": ("k = Gemm<transB=1>(c, w2) g = Greater(h, k) s = Cast<to=1>(g)", [0, 1]),
     "a LIF neuron of three steps": (LIF, [0, 1, 2, 3]),
 }  # fmt: skip
 
