@@ -57,7 +57,7 @@ def site(done: Compilation) -> Site:
 STEP = "d = Div(h, t)"
 NUMBERS = {
     "t": 512.0, "zero": 0.0, "one": 1.0, "half": 0.5, "seven": 7.0, "eight": 8.0, "low": -8.0, "minus": -1.0,
-    "threshold": 4096.0, "below": -4096.0, "inverse": 2.0**-9, "point": 3.0, "fifteen": 15.0,
+    "threshold": 256.0, "below": -256.0, "inverse": 2.0**-9, "point": 3.0, "fifteen": 15.0,
 }  # fmt: skip
 LIF = """
     g1 = Greater(h, threshold) s1 = Cast<to=1>(g1) r1 = Mul(s1, threshold)
