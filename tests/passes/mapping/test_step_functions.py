@@ -31,7 +31,9 @@ def compiled(body: str, folder: Path, options: Options | None = None, **constant
     """The network ``y = s @ v`` with ``s`` as ``body`` makes it of ``h = x @ w + b``."""
     text = f"c = Cast<to=1>(x) h = Gemm<transB=1>(c, w, b) {body} y = MatMul(s, v)"
     bias = np.array([0, 8, -16, 40, -8, 0], np.float32)
-    model = tiny(text, (8,), dtype="uint8", w=integers(6, 8, 1), b=bias, v=integers(4, 6, 2).T, **constants)
+    model = tiny(
+        text, (8,), dtype="uint8", w=integers(6, 8, 1), w2=integers(6, 8, 3), b=bias, v=integers(4, 6, 2).T, **constants
+    )
     x = np.random.default_rng(0).integers(0, 256, (64, 8)).astype(np.uint8)
     np.savez(folder / "calib.npz", x=x)
     return compile_model(saved(model, folder), options or Options(), folder / "calib.npz")
@@ -55,7 +57,7 @@ def site(done: Compilation) -> Site:
 STEP = "d = Div(h, t)"
 NUMBERS = {
     "t": 512.0, "zero": 0.0, "one": 1.0, "half": 0.5, "seven": 7.0, "eight": 8.0, "low": -8.0, "minus": -1.0,
-    "threshold": 4096.0, "below": -4096.0, "inverse": 2.0**-9, "point": 3.0, "fifteen": 15.0,
+    "threshold": 256.0, "below": -256.0, "inverse": 2.0**-9, "point": 3.0, "fifteen": 15.0,
 }  # fmt: skip
 LIF = """
     g1 = Greater(h, threshold) s1 = Cast<to=1>(g1) r1 = Mul(s1, threshold)
@@ -84,6 +86,7 @@ KINDS = {
     "QCFS": ("d = Div(h, threshold) e = Clip(d, zero, one) a = Mul(e, eight) k = Add(a, half) f = Floor(k)"
              "q = Div(f, eight) s = Mul(q, threshold)", list(range(9))),
     "Relu and Round": ("r = Relu(h) d = Mul(r, inverse) f = Round(d) e = Min(f, seven) s = Mul(e, t)", list(range(8))),
+    "two values compared": ("k = Gemm<transB=1>(c, w2) g = Greater(h, k) s = Cast<to=1>(g)", [0, 1]),
     "a LIF neuron of three steps": (LIF, [0, 1, 2, 3]),
 }  # fmt: skip
 
