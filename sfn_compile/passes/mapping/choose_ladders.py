@@ -233,13 +233,16 @@ class _Chooser:
         said = self._said(node.name, reason, "its threshold follows a deviation")
         return Levels(step, lo, hi, spread(op.axis, shape, dead), said)
 
+    def _of_row_exp(self, node: Node, activation: Activation) -> Levels:
+        one, top = np.ones((1,) * len(node.type.shape)), self._exponentials(node, activation)
+        return Levels(one / top, 0, top, one == 0, "exponential of a softmax: from 0 to the largest of its row")
+
     def _levels(
         self, node: Node, layer: Layer, activation: Activation, steps: Mapping[str, Array],
         infos: Mapping[str, ValueInfo], ties: Ties, reason: str, follows: str,
     ) -> Levels:  # fmt: skip
         if is_row_exp(layer):
-            one, top = np.ones((1,) * len(node.type.shape)), self._exponentials(node, activation)
-            return Levels(one / top, 0, top, one == 0, "exponential of a softmax: from 0 to the largest of its row")
+            return self._of_row_exp(node, activation)
         if layer.rounding_of:
             return self._left_over(node, layer, steps)
         options = self._options(node.name, reason)
