@@ -17,6 +17,7 @@ from sfn_compile.foundation.options import Options
 from sfn_compile.frontend import LoadedModel, load_model
 from sfn_compile.frontend.tail_cut import ALLOWED, HostTail, wide_nodes
 from sfn_compile.graph.graph import Graph
+from sfn_compile.passes.structure.split_host import SplitHost
 
 from .detectors import BODY, WEIGHTS, ssd, yolo
 from .tiny_onnx import ints, noise, saved, tiny
@@ -106,10 +107,12 @@ def test_an_end_that_the_decoder_computes_needs_no_tail(end, tmp_path):
     assert network(model, tmp_path)[0].tail is None
 
 
-def test_a_softmax_that_is_joined_with_boxes_goes_to_the_host_with_them(tmp_path):
+def test_a_softmax_that_is_joined_with_boxes_is_the_decoders(tmp_path):
     heads = "c = Conv(p, v) s = Softmax<axis=1>(c) d = Conv(p, v) y = Concat<axis=1>(d, s)"
-    found = tail(tiny(BODY + heads, x=(3, 8, 8), **WEIGHTS), tmp_path)
-    assert (found.cuts, kinds(found)) == (("c", "d"), ["Softmax", "Concat"])
+    loaded, graph = network(tiny(BODY + heads, x=(3, 8, 8), **WEIGHTS), tmp_path)
+    (out,) = SplitHost().run(graph).graph.outputs
+    assert loaded.tail is None
+    assert (set(out.values), [op.kind for op in out.host]) == ({"c", "d"}, ["softmax", "move"])
 
 
 def test_box_sides_from_a_distribution_go_to_the_host_whole(tmp_path):
