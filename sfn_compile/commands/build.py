@@ -78,10 +78,10 @@ def build(
     backends = {name: backend.load(name) for name in dict.fromkeys(options.targets)}
     options = replace(options, target_options=target_options.resolved(backends, options.target_options))
     done, found = _compiled(model, options, search, state, calib, input_shapes, progress)
-    accuracy = _required_accuracy(done, progress)
+    found |= _required_accuracy(done, progress)
     with replacing(out, force, in_use) as folder:
         with timed(done.seconds, "report"):
-            report = {**_write_common(done, folder, progress), **quality_of(done, progress), **accuracy, **found}
+            report = {**_write_common(done, folder, progress), **quality_of(done, progress), **found}
         report["targets"], refusals = _write_targets(done, backends, folder)
         _write_documents(done, report, folder)
     if search is not None and state is not None and search.state is None:
@@ -188,10 +188,7 @@ def _required_accuracy(done: Compilation, progress: Progress) -> dict[str, Any]:
 def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[str, Any]:
     """Write program, golden integers and the model's copy; return the report so far."""
     program_files.save(done.program, folder)
-    build_folder.copy_file(done.loaded.path, folder / "model.onnx")
-    for name in external_files(done.loaded.model):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        build_folder.copy_file(done.loaded.path.parent / name, folder / name)
+    _copy_model(done, folder)
     _write_host(done, folder)
     x = done.calibration.x
     values = done.program.values()
@@ -237,6 +234,14 @@ def _host_facts(done: Compilation) -> dict[str, Any]:
     loaded = done.loaded
     return {"host_head": model_inputs.facts(loaded.head),
             "host_tail": model_outputs.facts(loaded.output_names, loaded.tail)}  # fmt: skip
+
+
+def _copy_model(done: Compilation, folder: Path) -> None:
+    """Copy the model and its external data files."""
+    build_folder.copy_file(done.loaded.path, folder / "model.onnx")
+    for name in external_files(done.loaded.model):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        build_folder.copy_file(done.loaded.path.parent / name, folder / name)
 
 
 def _golden(program: Program, codes: dict[str, Array]) -> dict[str, Array]:

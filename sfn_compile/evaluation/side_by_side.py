@@ -77,16 +77,22 @@ class Pair:
         if name in self.ending.each:
             what = f"output {name!r} has another shape for every sample, and no labels are compared with it"
             raise fail("SFN307", what, where, "leave the array out: agreement needs none")
-        one = np.asarray(self.reference.run(part(x, slice(1)), self.ending.each)[name])
+        want = self.reference.run(part(x, slice(1)), self.ending.each)
+        self._require_outputs(want)
+        one = np.asarray(want[name])
         return read_labels(given, one.shape[1:], name, one.dtype.kind in "iu", where)
+
+    def _require_outputs(self, want: Mapping[str, Any]) -> None:
+        """Raise SFN503 where the float network lacks an output of the spiking one."""
+        unknown = [name for name in self.ending.outputs if name not in want]
+        if unknown:
+            raise fail("SFN503", f"model.onnx has no output {unknown[0]!r}, as the network has", "", "compile again")
 
     def tally(self, x: Samples, labels: Labels | None) -> Tally:
         """Return what the samples ``x`` add, and their ``labels`` where given. Raises SFN106."""
         program, ending, n = self.program, self.ending, n_samples(x)
         want, x = self.reference.run(x, ending.each), self.beginning.samples(x)
-        unknown = [name for name in ending.outputs if name not in want]
-        if unknown:
-            raise fail("SFN503", f"model.onnx has no output {unknown[0]!r}, as the network has", "", "compile again")
+        self._require_outputs(want)
         compute = self.compute or partial(run_codes, program, keep=program.decoded())
         values = compute(encode_all(program, x))
         answers = ending.answers({d.name: answered(d, values) for d in program.outputs}, x, n)

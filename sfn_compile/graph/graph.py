@@ -45,8 +45,9 @@ class Levels:
     ``step`` (real units per code, > 0) broadcasts against the sample; ``dead`` marks channels that calibration saw
     constant; ``reason`` says why a site has other levels than asked for, empty otherwise. ``rounding`` is half up, or
     the rule of the quantiser that the levels were imported from. ``offset``, in steps, is half a step unless a method
-    says otherwise. A ``book`` of ascending codes from lo to hi, 0 among them, makes the levels non-uniform: then each
-    code but the first is due from the share ``1 - offset`` of the way from the code before it.
+    says otherwise. A ``book`` of ascending codes from lo to hi makes the levels non-uniform: then each
+    code but the first is due from the share ``1 - offset`` of the way from the code before it. ``stated``: the values
+    of the codes are all that the network's own function takes.
     """
 
     step: Array
@@ -57,6 +58,7 @@ class Levels:
     rounding: Rounding = "half_up"
     book: tuple[int, ...] | None = None
     offset: float = 0.5
+    stated: bool = False
 
     @property
     def codes(self) -> Sequence[int]:
@@ -80,7 +82,7 @@ class Levels:
     @property
     def imported(self) -> bool:
         """Whether the model itself states these levels: nothing about them is ours to choose."""
-        return self.rounding != "half_up"
+        return self.stated or self.rounding != "half_up"
 
     def quantize(self, x: Array) -> Array:
         """Return the codes of real values ``(n, *shape)``."""

@@ -27,6 +27,7 @@ from ..simulator.run import run_codes
 from ..targets import target_options
 from ..targets.backend import Backend, RunRequest, RunResult
 from ..targets.target_build import build_target
+from .builder import Builder as Builder  # for those who make Programs of their own
 from .cases import (
     concat,
     conv1d,

@@ -5,39 +5,18 @@ The right value: the float end, computed by onnxruntime, of what a build with pl
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import onnxruntime as ort
 import pytest
-from onnx import ModelProto, TensorProto, helper
+from onnx import TensorProto, helper
 
-from sfn_compile.compiler.compilation import compile_model
-from sfn_compile.foundation.options import Options
 from sfn_compile.host.codec import answered, encode_all
-from sfn_compile.program.network import Program
+from sfn_compile.program.network import Program, Readout
 from sfn_compile.simulator.run import run_codes
 
-from ..frontend.tiny_onnx import Array, by_onnxruntime, ints, noise, saved, tiny
+from ..frontend.tiny_onnx import Array, by_onnxruntime
+from .end_networks import X, compiled, network
 
-RNG = np.random.default_rng(5)
-CALIB, X = (RNG.standard_normal((n, 2, 10, 10)).astype(np.float32) for n in (160, 48))
-LAYERS = """
-c1 = Conv <pads = [1, 1, 1, 1]> (x, w1, b1) r1 = Relu(c1)
-c2 = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (r1, w2, b2) r2 = Relu(c2)
-h = Conv (r2, wh, bh) g = Conv (r2, wg, bg)
-"""
-WEIGHTS = {
-    "w1": noise(6, 2, 3, 3, seed=1) / 3, "b1": noise(6, seed=2) / 4, "w2": noise(8, 6, 3, 3, seed=3) / 5,
-    "b2": noise(8, seed=4) / 4, "wh": noise(4, 8, 1, 1, seed=5), "bh": noise(4, seed=6),
-    "wg": noise(4, 8, 1, 1, seed=7) / 4, "bg": noise(4, seed=8) / 4,
-}  # fmt: skip
-CONSTANTS = {
-    "pads": ints(0, 0, 1, 1, 0, 0, 2, 1), "two": np.float32(2.0), "sizes": ints(0, 0, 7, 7), "scale": noise(4, 1, 1),
-    "offset": noise(4, 1, 1, seed=9), "axes": ints(2, 3), "channel": ints(1), "flat": ints(0, -1),
-    "up": np.array([1, 1, 2, 2], np.float32), "odd": np.array([1, 1, 1.7, 2.3], np.float32),
-    "first": ints(0), "third": ints(3), "fixed": noise(1, 2, 5, 5), "empty": np.zeros(0, np.float32),
-}  # fmt: skip
 ENDS = {
     "concat": "y = Concat <axis = 1> (h, g)",
     "concat, one twice": "y = Concat <axis = 2> (h, g, h)",
@@ -46,7 +25,8 @@ ENDS = {
     "concat, sigmoid": "a = Concat <axis = 1> (h, g) y = Sigmoid (a)",
     "concat, softmax": "a = Concat <axis = 1> (h, g) y = Softmax <axis = 1> (a)",
     "concat, logsoftmax": "a = Concat <axis = 1> (h, g) y = LogSoftmax <axis = 1> (a)",
-    "concat of functions": "a = Sigmoid (h) b = Tanh (g) c = Concat <axis = 1> (a, b) y = Transpose <perm = [0, 2, 3, 1]> (c)",
+    "concat of functions": "a = Sigmoid (h) b = Tanh (g) c = Concat <axis = 1> (a, b) "
+                           "y = Transpose <perm = [0, 2, 3, 1]> (c)",
     "relu, concat": "a = Relu (h) b = LeakyRelu <alpha = 0.2> (g) y = Concat <axis = 1> (a, b)",
     "concat, affine": "a = Concat <axis = 3> (h, g) b = Mul (a, scale) y = Add (b, offset)",
     "concat with a constant": "a = Reshape (h, flat) b = Reshape (g, flat) y = Concat <axis = 1> (a, b)",
@@ -76,23 +56,11 @@ ENDS = {
                       "y = Add (a, b)",
     "max pool and add": "a = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (h) y = Add (a, g)",
     "product of functions": "a = Sigmoid (h) b = Tanh (g) y = Mul (a, b)",
+    "concat with the input": "a = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (x) y = Concat <axis = 1> (h, a)",
     "sum of two": "y = Add (h, g)",
     "slice": "y = Slice (h, first, third, channel)",
     "transpose, clip": "a = Transpose <perm = [0, 2, 3, 1]> (h) y = Clip (a, low, high)",
 }  # fmt: skip
-CONSTANTS |= {"low": np.float32(-0.5), "high": np.float32(1.0)}
-
-
-def network(end: str, outputs: tuple[str, ...] = ("y",)) -> ModelProto:
-    used = {
-        k: v for k, v in CONSTANTS.items() if k in end.replace(",", " ").replace(")", " ").replace("(", " ").split()
-    }
-    return tiny(LAYERS + end, (2, 10, 10), outputs=outputs, **WEIGHTS, **used)
-
-
-def compiled(model: ModelProto, folder: Path) -> Program:
-    np.savez(folder / "calib.npz", x=CALIB)
-    return compile_model(saved(model, folder), Options(), folder / "calib.npz").program
 
 
 def answers(program: Program) -> dict[str, Array]:
@@ -110,7 +78,7 @@ def decibel(want: Array, got: Array) -> float:
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory) -> dict[str, Array]:
     """What a network that ends with h and g answers."""
-    return answers(compiled(network("", ("h", "g")), tmp_path_factory.mktemp("plain")))
+    return {**answers(compiled(network("", ("h", "g")), tmp_path_factory.mktemp("plain"))), "x": X}
 
 
 def behind(end: str, plain: dict[str, Array], outputs: tuple[str, ...] = ("y",)) -> dict[str, Array]:
@@ -119,7 +87,7 @@ def behind(end: str, plain: dict[str, Array], outputs: tuple[str, ...] = ("y",))
     for node in list(model.graph.node)[:6]:
         model.graph.node.remove(node)
     del model.graph.input[:]
-    shapes = {name: ("N", *plain[name].shape[1:]) for name in "hg"}
+    shapes = {name: ("N", *y.shape[1:]) for name, y in plain.items()}
     model.graph.input.extend(helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in shapes.items())
     options = ort.SessionOptions()
     options.log_severity_level = 4
@@ -134,3 +102,25 @@ def test_an_end_is_as_good_as_a_plain_one(kind, plain, tmp_path):
     program = compiled(network(end), tmp_path)
     want, got = by_onnxruntime(network(end), X)["y"], answers(program)["y"]
     assert decibel(want, got) >= decibel(want, behind(end, plain)["y"]) - 1.0
+
+
+INNER = {
+    "read inside": ("a = Concat <axis = 1> (h, g) y = Identity (a) v = Conv (a, k)", ("y", "v")),
+    "pooled and read inside": ("a = MaxPool <kernel_shape = [3, 3]> (h) b = Relu (h) y = Sigmoid (a) "
+                               "v = Conv (b, k4)", ("y", "v")),
+    "shared": ("y, v = Split <axis = 1> (h, halves) w = Concat <axis = 1> (y, g)", ("y", "v", "w")),
+    "moved behind a sum": ("t = Transpose <perm = [0, 2, 3, 1]> (h) f = Transpose <perm = [0, 2, 3, 1]> (r2) "
+                           "l = MatMul (f, k8) s = Add (t, l) p = Transpose <perm = [0, 3, 1, 2]> (s) "
+                           "y = Concat <axis = 1> (p, g)", ("y",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", INNER)
+def test_what_is_also_read_inside_or_by_another_output_is_decoded_from_accumulators(kind, plain, tmp_path):
+    end, outputs = INNER[kind]
+    program = compiled(network(end, outputs), tmp_path)
+    want, got = by_onnxruntime(network(end, outputs), X), answers(program)
+    floor = 25.0 if "r2" in end else decibel(want["y"], behind(end, plain, outputs)["y"]) - 1.0
+    assert decibel(want["y"], got["y"]) >= floor
+    steps = {s.name: s for s in program.steps}
+    assert all(isinstance(steps[v].ladder, Readout) for v in program.decoded())

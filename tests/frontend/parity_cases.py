@@ -1,7 +1,5 @@
 """One small network per operator and form of it, in the language of tiny_onnx, with its constants."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .parity_places import PLACES

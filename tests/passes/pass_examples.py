@@ -16,7 +16,7 @@ from sfn_compile.foundation.samples import Samples, by_name, n_samples
 from sfn_compile.graph.graph import Graph, Levels
 from sfn_compile.graph.ops import Layer
 from sfn_compile.graph.ops.stages import at_levels
-from sfn_compile.host.codec import apply_host, prepare_all
+from sfn_compile.host.codec import applied, prepare_all
 from sfn_compile.passes.mapping.choose_ladders import ChooseLadders
 from sfn_compile.passes.mapping.decisions import NO_DECISIONS, Decisions
 from sfn_compile.passes.mapping.fold_thresholds import FoldThresholds
@@ -103,7 +103,8 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
         "a = Relu(x) d = Mul(a, s) f = Reshape(d, z) y = Gemm(f, k)",
         {"x": (2, 3), "s": noise(2, 1), "z": ints(0, -1), "k": noise(6, 2)}),
     "a pool with several readers": (
-        "a = Conv(x, w) p = MaxPool<kernel_shape=[2,2]>(a) r = Relu(p) t = Tanh(p) y = Add(r, t)", CONV),
+        "a = Conv(x, w) p = MaxPool<kernel_shape=[2,2]>(a) r = Relu(p) t = Tanh(p) f = Flatten(r) g1 = Gemm(f, k) "
+        "q = Flatten(t) h1 = Gemm(q, k) y = Add(g1, h1)", {**CONV, "k": noise(36, 3)}),
     "an average pool with several readers": (
         "a = Relu(x) p = GlobalAveragePool(a) f = Flatten(p) g1 = Gemm(f, k) q = Flatten(p) h1 = Gemm(q, k)"
         "r = Relu(h1) y = Add(g1, r)", {"k": noise(3, 4)}),
@@ -319,9 +320,7 @@ def worst_lie(original: Graph, graph: Graph, x: Array | Samples) -> float:
     truth, values = original.evaluate(x), graph.evaluate(prepare_all(graph, x))
     pairs = [(truth[n.tap], values[n.name]) for n in graph.nodes if n.tap is not None and n.tap in truth]
     for before, after in zip(original.outputs, graph.outputs, strict=True):
-        real = values[after.value]
-        for op in after.host:
-            real = apply_host(op, real)
+        real = applied(after.host, (values[name] for name in after.values))[-1]
         pairs.append((truth[before.value], real))
     return max(float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-9)) for a, b in pairs)
 

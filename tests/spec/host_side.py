@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .interpreter import move
+from .interpreter import MAPS, move, taps
 
 Array = NDArray[Any]
 Tree = dict[str, Any]
@@ -21,19 +21,24 @@ def encode(encoding: Tree, x: Array) -> Array:
     return _codes(x.astype(np.float64), encoding["step"], encoding["lo"], encoding["hi"], encoding["rounding"])
 
 
-def decode(decoding: Tree, integers: Array) -> Array:
-    """The model's output ``(n, ...)`` in its own type."""
-    x = integers * decoding["step"].astype(np.float64)
+def decode(decoding: Tree, integers: dict[str, Array]) -> Array:
+    """The model's output ``(n, ...)`` in its own type, from integers by the names of their values."""
+    parts = (decoding, *decoding["joined"])
+    values = [np.ascontiguousarray(integers[p["value"]] * p["step"].astype(np.float64)) for p in parts]
     for op in decoding["host"]:
-        x = apply(op, x)
+        values.append(apply(op, *(values[i] for i in op["reads"] or [len(values) - 1])))
+    x = values[-1]
     return (np.rint(x) if "int" in decoding["dtype"] else x).astype(decoding["dtype"])
 
 
-def apply(op: Tree, x: Array) -> Array:
-    """A host operation on a batch."""
+def apply(op: Tree, *xs: Array) -> Array:
+    """A host operation on a batch, or on several."""
     kind, args = op["kind"], dict(op["args"])
     if kind == "move":
-        return move(args["op"], x)
+        return move(args["op"], *xs)
+    if kind in ("add", "mul"):
+        return np.asarray(xs[0] + xs[1] if kind == "add" else xs[0] * xs[1])
+    (x,) = xs
     return OPERATIONS[kind](x.astype(np.float64), args)
 
 
@@ -73,7 +78,18 @@ def _integer(x: Array, args: Tree) -> Array:
     return (np.rint(x / args["scale"]) + args["zero"]).astype(args["dtype"])
 
 
+def _max_pool(x: Array, args: Tree) -> Array:
+    given = (args[k] for k in ("kernel", "strides", "pads", "dilations"))
+    return np.asarray(np.max([read for _, read in taps(x, *given, fill=-np.inf)], axis=0))
+
+
+def _linear(x: Array, args: Tree) -> Array:
+    return np.asarray(MAPS[args["map"]["class"]](args["map"], x))
+
+
 OPERATIONS = {
+    "max_pool": _max_pool,
+    "linear": _linear,
     "affine": _affine,
     "relu": lambda x, args: np.maximum(x, 0.0),
     "clip": _clip,

@@ -73,7 +73,7 @@ def _normalization(step: Tree, values: dict[str, Array], ranges: Any) -> Array:
 def _max_pool(step: Tree, values: dict[str, Array], ranges: dict[str, tuple[int, int]]) -> Array:
     x, lo = values[step["source"]], ranges[step["source"]][0]
     found = np.full((len(x), *step["shape"]), lo, np.int64)
-    for _, read in _taps(x, step["kernel"], step["strides"], step["pads"], step["dilations"], fill=lo):
+    for _, read in taps(x, step["kernel"], step["strides"], step["pads"], step["dilations"], fill=lo):
         found = np.maximum(found, read)
     return found
 
@@ -102,9 +102,14 @@ def move(op: Tree, *xs: Array) -> Array:
 STEPS = {"Population": _population, "Normalization": _normalization, "MaxPool": _max_pool, "Move": _move}
 
 
+def _weight(m: Tree) -> Array:
+    """The weights of a map: integers in the network, real numbers in a host operation."""
+    return np.asarray(m["weight"].astype(np.float64 if m["weight"].dtype.kind == "f" else np.int64))
+
+
 # -- maps and products ------------------------------------------------------------------------------------------
-def _taps(
-    x: Array, kernel: Any, strides: Any, pads: Any, dilations: Any, fill: int = 0
+def taps(
+    x: Array, kernel: Any, strides: Any, pads: Any, dilations: Any, fill: float = 0
 ) -> Iterator[tuple[tuple[int, ...], Array]]:
     """Every place of a kernel with what all windows read there: ``(n, c, *windows)``."""
     padded = np.pad(x, [(0, 0), (0, 0), *map(tuple, pads)], constant_values=fill)
@@ -121,14 +126,14 @@ def _taps(
 
 
 def _dense(m: Tree, s: Array) -> Array:
-    return np.einsum("...i,oi->...o", s, m["weight"].astype(np.int64))
+    return np.einsum("...i,oi->...o", s, _weight(m))
 
 
 def _conv(m: Tree, s: Array) -> Array:
-    weight, groups = m["weight"].astype(np.int64), m["groups"]
+    weight, groups = _weight(m), m["groups"]
     per_in, per_out = s.shape[1] // groups, weight.shape[0] // groups
     parts: list[Any] = [0] * groups
-    for tap, read in _taps(s, weight.shape[2:], m["strides"], m["pads"], m["dilations"]):
+    for tap, read in taps(s, weight.shape[2:], m["strides"], m["pads"], m["dilations"]):
         for g in range(groups):
             w = weight[(slice(g * per_out, (g + 1) * per_out), slice(None), *tap)]
             parts[g] = parts[g] + np.einsum("oc,nc...->no...", w, read[:, g * per_in : (g + 1) * per_in])
@@ -137,23 +142,23 @@ def _conv(m: Tree, s: Array) -> Array:
 
 def _sum_pool(m: Tree, s: Array) -> Array:
     ones = [1] * len(m["kernel"])
-    return m["weight"].astype(np.int64) * sum(r for _, r in _taps(s, m["kernel"], m["strides"], m["pads"], ones))
+    return _weight(m) * sum(r for _, r in taps(s, m["kernel"], m["strides"], m["pads"], ones))
 
 
 def _identity(m: Tree, s: Array) -> Array:
-    return np.asarray(m["weight"].astype(np.int64) * s)
+    return np.asarray(_weight(m) * s)
 
 
 def _gather(m: Tree, s: Array) -> Array:
     flat = np.concatenate([s.reshape(len(s), -1), np.zeros((len(s), 1), np.int64)], axis=1)  # -1 reads code 0
-    return np.asarray(m["weight"].astype(np.int64) * flat[:, m["index"]])
+    return np.asarray(_weight(m) * flat[:, m["index"]])
 
 
 MAPS = {"Dense": _dense, "Conv": _conv, "SumPool": _sum_pool, "Identity": _identity, "Gather": _gather}
 
 
 def _product(form: Tree, left: Array, right: Array) -> Array:
-    weight = form["weight"].astype(np.int64)
+    weight = _weight(form)
     if form["class"] == "Elementwise":
         return np.asarray(weight * (left * right))
     assert form["class"] == "Matmul", form["class"]

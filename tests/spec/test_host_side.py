@@ -12,7 +12,7 @@ import pytest
 from sfn_compile.host import codec
 from sfn_compile.program import rounding
 from sfn_compile.program.functions import FUNCTIONS
-from sfn_compile.program.network import Encoding, HostKind, HostOp, Transpose
+from sfn_compile.program.network import Dense, Encoding, HostKind, HostOp, Transpose
 
 from . import host_side
 
@@ -33,6 +33,8 @@ ARGUMENTS = {
     "log_softmax": {"axes": (0, 1)},
     "arg_extreme": {"axis": 1, "keepdims": False, "smallest": True, "last": True},
     "grid": {"step": STEP, "lo": -3, "hi": 7, "rounding": "half_even"},
+    "max_pool": {"kernel": (2,), "strides": (1,), "pads": ((1, 0),), "dilations": (1,)},
+    "linear": {"map": Dense(np.array([[0.5, -1.0, 2.0], [1.0, 0.25, 0.0]]))},
     "integer": {"scale": STEP, "zero": np.array(3), "dtype": "int64"},
 }
 OPERANDS = {"where": 3} | dict.fromkeys(
@@ -44,9 +46,14 @@ OPERANDS = {"where": 3} | dict.fromkeys(
 def test_host_operations(kind):
     args = ARGUMENTS.get(kind, {})
     x = np.clip(X, -1e6, 1e6)
-    want = codec.apply_host(HostOp(kind, tuple(args.items())), x)
-    written = {k: {"class": "Transpose", "perm": [1, 0]} if k == "op" else v for k, v in args.items()}
-    got = host_side.apply({"kind": kind, "args": list(written.items())}, x)
+    xs = (x, x[::-1]) if kind in ("add", "mul") else (x,)
+    want = codec.apply_host(HostOp(kind, tuple(args.items())), *xs)
+    written = dict(args)
+    if kind == "move":
+        written["op"] = {"class": "Transpose", "perm": [1, 0]}
+    if kind == "linear":
+        written["map"] = {"class": "Dense", "weight": args["map"].weight}
+    got = host_side.apply({"kind": kind, "args": list(written.items())}, *xs)
     np.testing.assert_allclose(got, want, rtol=2.0**-50, atol=2.0**-50)
     assert f"`{kind}`" in PAGE
 

@@ -30,7 +30,8 @@ class Site(Layer):
     def evaluate(self, *xs: Array) -> Array:
         """Return the real values; rounded to their levels where the model itself states those, else not."""
         real = super().evaluate(*xs)
-        return self.levels.real(real) if self.levels.imported else real
+        known = self.levels.stated and self.activation.body is not None  # the function takes no other values
+        return self.levels.real(real) if self.levels.imported and not known else real
 
 
 @dataclass(frozen=True, eq=False)

@@ -106,15 +106,8 @@ class _Chooser:
         nodes = []
         for node in graph.nodes:
             if isinstance(node.op, Layer):
-                for p in node.op.drivers(node.inputs)[0]:
-                    if effective(p.map, steps[p.source], shapes[p.source]) is None:
-                        ties.demand(p.source, -1 if isinstance(p.map, Dense) else 0, steps)
-                        return None
-                for q in node.op.drivers(node.inputs)[1]:
-                    for side, factor in enumerate((q.left, q.right)):
-                        if contracted(q.form, side, steps[factor], shapes[factor]):
-                            ties.demand_rows(factor, -1 - side, steps)
-                            return None
+                if _tied(node, node.op, steps, shapes, ties):
+                    return None
                 if isinstance(node.op, Site):
                     steps[node.name] = node.op.levels.step
                 elif node.op.activation is not None:
@@ -239,13 +232,16 @@ class _Chooser:
         said = self._said(node.name, reason, "its threshold follows a deviation")
         return Levels(step, lo, hi, spread(op.axis, shape, dead), said)
 
+    def _of_row_exp(self, node: Node, activation: Activation) -> Levels:
+        one, top = np.ones((1,) * len(node.type.shape)), self._exponentials(node, activation)
+        return Levels(one / top, 0, top, one == 0, "exponential of a softmax: from 0 to the largest of its row")
+
     def _levels(
         self, node: Node, layer: Layer, activation: Activation, steps: Mapping[str, Array],
         infos: Mapping[str, ValueInfo], ties: Ties, reason: str, follows: str,
     ) -> Levels:  # fmt: skip
         if is_row_exp(layer):
-            one, top = np.ones((1,) * len(node.type.shape)), self._exponentials(node, activation)
-            return Levels(one / top, 0, top, one == 0, "exponential of a softmax: from 0 to the largest of its row")
+            return self._of_row_exp(node, activation)
         if layer.rounding_of:
             return self._left_over(node, layer, steps)
         options = self._options(node.name, reason)
@@ -280,6 +276,21 @@ class _Chooser:
         axis, shape, said = layer.axis, node.type.shape, self._said(node.name, reason, follows)
         return Levels(spread(axis, shape, step), lo, hi, spread(axis, shape, dead), said, book=found.book,
                       offset=found.offset)  # fmt: skip
+
+
+def _tied(node: Node, layer: Layer, steps: Mapping[str, Array], shapes: Mapping[str, Shape], ties: Ties) -> bool:
+    """Return whether a Layer asks for one step where it reads several: codes that share a weight or are summed up."""
+    projections, products = layer.drivers(node.inputs)
+    for p in projections:
+        if effective(p.map, steps[p.source], shapes[p.source]) is None:
+            ties.demand(p.source, -1 if isinstance(p.map, Dense) else 0, steps)
+            return True
+    for q in products:
+        for side, factor in enumerate((q.left, q.right)):
+            if contracted(q.form, side, steps[factor], shapes[factor]):
+                ties.demand_rows(factor, -1 - side, steps)
+                return True
+    return False
 
 
 def _longest(activation: Activation, lo: int, hi: int) -> float:

@@ -23,6 +23,7 @@ from ...foundation.diagnostics import fail
 from ...graph.graph import Graph, Levels, Node
 from ...graph.ops import Activation, Expression, IntegerForm, IntegerLayer, IntegerReadout, IntegerSite
 from ...graph.ops.stages import integer_layer, with_ladder
+from ...graph.ops.step_rows import known_steps
 from ...program.broadcast import compress
 from ...program.network import Ladder, Ratio, Readout, Table, Uniform
 from ..base import PassResult
@@ -30,6 +31,7 @@ from . import imported
 from .quantize_weights import uniform_site
 from .row_forms import row_table
 from .scalar_tables import Scalar, scalar_table
+from .step_tables import step_ladder
 
 Array = NDArray[Any]
 
@@ -66,7 +68,9 @@ def ladder(layer: IntegerLayer) -> Ladder:
         return Readout(_each(_readout_offset, bias, form.alpha))
     theta = np.rint(layer.levels.step / form.alpha).astype(np.int64)
     exact = np.array_equal(layer.levels.step / theta.clip(1), form.alpha)
-    if layer.levels.imported and layer.activation.body is None:
+    if layer.levels.stated and layer.activation.body is not None:
+        return _step_ladder(layer.activation.body, layer.levels, form, bias)
+    if layer.levels.rounding != "half_up" and layer.activation.body is None:
         return imported.table(layer)
     if layer.norm_axis is not None:
         offset = _each(_offset_by(layer.levels), bias, layer.levels.step, theta)
@@ -137,6 +141,19 @@ def _scalar_table(body: Expression, levels: Levels, form: IntegerForm, bias: Arr
     ends = (form.acc_min, form.acc_max)
     table, codes = scalar_table(Scalar(rowed, alpha, bias, replace(levels, step=step), *ends))
     return Table(table[place].reshape(*shape, table.shape[1]), codes)
+
+
+def _step_ladder(body: Expression, levels: Levels, form: IntegerForm, bias: Array) -> Table | Uniform:
+    """Return the ladder of a step function, one row per kind of neuron found by :func:`step_ladder`."""
+    steps = known_steps(body)
+    bias, alpha, row = np.broadcast_arrays(bias, form.alpha, steps.place)
+    rows, place = _distinct(bias, alpha, row)
+    kind, unit, beta = (a.reshape(-1)[rows] for a in (row, alpha, bias))
+    found = step_ladder(steps, kind, unit, beta, (form.acc_min, form.acc_max))
+    if isinstance(found, Uniform):
+        theta, offset = (a[place].reshape(bias.shape) for a in (found.theta, found.offset))
+        return _settled(replace(found, theta=theta, offset=offset), form)
+    return Table(found.table[place].reshape(*bias.shape, -1), found.codes)
 
 
 def _cut_line(

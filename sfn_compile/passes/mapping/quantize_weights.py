@@ -24,12 +24,13 @@ from ...graph.graph import Graph, Node
 from ...graph.ops import IntegerForm, Layer, NormalSite, Site, Term
 from ...graph.ops.layer import Terms, channel_rows, with_maps
 from ...graph.ops.stages import with_integers
+from ...graph.ops.step_rows import known_steps
 from ...graph.scaling import scale_output, scale_product
 from ...graph.steps import all_steps, on_codes, rows_of, top_code
-from ...program.broadcast import Axis, spread
+from ...program.broadcast import Axis, channel_vector, spread
 from ...program.network import Conv, Dense, LinearMap, Product, ProductForm, Shape, ValueInfo
 from ...program.ranges import driven_range, largest
-from ...program.weight_rounding import finest_threshold, on_grid, whole
+from ...program.weight_rounding import finest_threshold, on_grid, own_unit, whole
 from ..base import INTEGERS, PassResult
 from . import imported
 from .choose_ladders import levels_vector
@@ -45,6 +46,7 @@ WEIGHTS_AT_A_TIME = 1 << 22  # of a large layer, while its thresholds are chosen
 FINE_PRODUCT, MOST_COPIES = 4, 8  # of linear maps, beside a product
 SHARED = ("skip", "subtract")  # terms that are read several times where their weight is large
 COPIES_OF_SKIPS, MOST_CHANNELS = 16, 0.75  # skips of so many of the channels get the integers that they need
+COPIES_OF_SPIKES = 64  # ... into a step function: what a membrane loses, where a code is one of few and rarely fired
 AGAIN = "stored weights were rounded again: what they read has several steps"
 
 
@@ -109,7 +111,7 @@ class QuantizeWeights:
             return 1
         linear = np.concatenate([np.abs(rows_of(p.map, shape, layer.axis)) for p in projections], axis=1).max(axis=1)
         weights = [np.abs(rows_of(p.form, shape, layer.axis)).max(axis=1) for p in products]
-        least = levels_vector(layer.levels, shape, layer.axis) if isinstance(layer, Site) else np.zeros(len(linear))
+        least = _widths(layer, shape) if isinstance(layer, Site) else np.zeros(len(linear))
         n = 1.0
         for p, weight in zip(products, weights, strict=True):
             counts = (weight > 0) & (2 * weight * _worth(p, infos) > least)
@@ -127,13 +129,13 @@ class QuantizeWeights:
         if not wide or products:
             return []
         peak = np.max([np.abs(rows_of(m, shape, layer.axis)).max(axis=1) for m in wide], axis=0)
-        found = []
+        found, most = [], COPIES_OF_SPIKES if isinstance(layer, Site) and layer.levels.stated else COPIES_OF_SKIPS
         for p in projections:
             if p.role in SHARED:
                 own = np.abs(rows_of(p.map, shape, layer.axis)).max(axis=1)
                 ratio = own[peak > 0] / peak[peak > 0]
                 wanted = math.ceil(np.quantile(ratio, MOST_CHANNELS)) if ratio.size else 1
-                found.append(min(max(wanted, 1), COPIES_OF_SKIPS))
+                found.append(min(max(wanted, 1), most))
         return found
 
     def _with_split_skips(
@@ -178,12 +180,21 @@ class QuantizeWeights:
         self, rows: Array, worth: Array, layer: Layer, terms: Terms, infos: Mapping[str, ValueInfo], shape: Shape
     ) -> tuple[Array, list[str]]:
         """Return the real value of one accumulator unit per channel, and what a reader of the report should know."""
+        alpha, notes = self._rounded_alpha(rows, worth, layer, terms, infos, shape)
+        if not isinstance(layer, Site) or not layer.levels.stated:
+            return alpha, notes
+        own = own_unit(rows, self._top)  # a step function's thresholds are exact at any unit
+        return np.where(own > 0, own, alpha), notes
+
+    def _rounded_alpha(
+        self, rows: Array, worth: Array, layer: Layer, terms: Terms, infos: Mapping[str, ValueInfo], shape: Shape
+    ) -> tuple[Array, list[str]]:
         peak = np.abs(rows).max(axis=1)
         free = np.where(peak > 0, peak, 1.0) / self._top
         if not isinstance(layer, Site):  # a readout: one step for the whole output tensor, or argmax would be wrong
             top = peak.max() / self._top if peak.any() else np.abs(layer.bias).max() / THETA_LIMIT
             return np.full(len(free), top or 1.0), []
-        step = levels_vector(layer.levels, shape, layer.axis)
+        step = _widths(layer, shape)
         if layer.norm_axis is not None:
             theta = np.rint(step * ratio_weight(terms, infos, self.options) / np.where(peak > 0, peak, step))
             return step / np.maximum(theta, 1), ["threshold scaled by the sum of a row"]
@@ -232,7 +243,7 @@ class QuantizeWeights:
             return alpha * 1.5
         if not uniform_site(layer):
             return np.where(bad, alpha * 1.5, alpha)
-        step = levels_vector(layer.levels, shape, layer.axis)
+        step = _widths(layer, shape)
         theta = self._grid(step / alpha / 1.5)  # 0: coarser than a threshold of 1, which only a table can say
         return np.where(bad, np.where(theta >= 1, step / np.maximum(theta, 1), alpha * 1.5), alpha)
 
@@ -241,12 +252,25 @@ def uniform_site(layer: Site) -> bool:
     """Return whether a uniform ladder says the activation exactly."""
     if layer.levels.book is not None:
         return False
+    if layer.levels.stated and layer.activation.body is not None:
+        return known_steps(layer.activation.body).width is not None
     if layer.activation.kind == "identity":
         return True
     if layer.activation.kind == "clip":  # levels above the upper bound would have to be cut per channel
         inside = bool((layer.levels.step * float(layer.levels.due()[-1]) <= layer.activation.b).all())
         return layer.activation.a == 0 and inside and layer.levels.lo >= 0
     return layer.activation.kind == "relu" and layer.levels.lo >= 0
+
+
+def _widths(layer: Site, shape: Shape) -> Array:
+    """Return per channel by how much a sum has to rise for one more code: one step, but where a function says so."""
+    body = layer.activation.body
+    steps = None if body is None or not layer.levels.stated else known_steps(body)
+    if steps is None or steps.width is None:
+        return levels_vector(layer.levels, shape, layer.axis)
+    found = channel_vector(steps.width.reshape(layer.levels.step.shape), shape, layer.axis)
+    assert found is not None  # it follows what the step follows
+    return found
 
 
 def _odd(x: Array) -> Array:
@@ -347,7 +371,7 @@ def _headroom(layer: Layer, alpha: Array, shape: Shape) -> Array:
     if not isinstance(layer, Site):
         return _per_channel(np.abs(layer.bias), shape, layer.axis) / alpha
     # A ladder's offset is cut to where it still changes a code, so its thresholds are what has to fit.
-    return levels_vector(layer.levels, shape, layer.axis) / alpha * (layer.levels.hi + 1)
+    return _widths(layer, shape) / alpha * (layer.levels.hi + 1)
 
 
 def _round(linear: LinearMap, unit: Array, shape: Shape, top: int) -> LinearMap:

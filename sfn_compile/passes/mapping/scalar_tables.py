@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,9 +47,30 @@ class Scalar:
         return (levels.quantize(real) if levels.book is None else levels.ranks(real)).astype(np.int64)
 
 
+class Coded(Protocol):
+    """What makes codes, or places of codes, of accumulators low..high, one row per kind of neuron."""
+
+    @property
+    def low(self) -> int:
+        """The lowest accumulator."""
+
+    @property
+    def high(self) -> int:
+        """The highest accumulator."""
+
+    def codes(self, kind: Array, acc: Array) -> Array:
+        """Return the codes of accumulators of the given kinds, arrays of one shape."""
+
+
 def scalar_table(site: Scalar) -> tuple[Array, Array]:
     """Return the thresholds ``(n, k)`` and the ``k + 1`` codes of a site."""
-    marks = _marks(site)
+    table, sequence = code_table(site, _marks(site))
+    book = site.levels.book
+    return table, sequence if book is None else np.array(book)[sequence]
+
+
+def code_table(site: Coded, marks: Array) -> tuple[Array, Array]:
+    """Return the thresholds ``(n, k)`` and the sequence of ``k + 1`` codes, monotone between ``marks`` ``(n, m)``."""
     rows = np.arange(len(marks))
     codes = site.codes(np.broadcast_to(rows[:, None], marks.shape), marks)
     run, span = _aligned(codes, *_runs(codes))
@@ -67,8 +88,7 @@ def scalar_table(site: Scalar) -> tuple[Array, Array]:
             site, kind, marks[kind, pair], marks[kind, pair + 1], code
         )
     table = np.minimum.accumulate(table[:, ::-1], axis=1)[:, ::-1]  # what is passed over is passed with the next
-    book = site.levels.book
-    return np.ascontiguousarray(table[:, 1:]), sequence if book is None else np.array(book)[sequence]
+    return np.ascontiguousarray(table[:, 1:]), sequence
 
 
 def _marks(site: Scalar) -> Array:
@@ -160,7 +180,7 @@ def _tasks(codes: Array) -> Iterator[tuple[Array, Array, Array]]:
         yield row[index], pair[index], codes[row[index], pair[index]] + step * np.sign(change[row[index], pair[index]])
 
 
-def _bisected(site: Scalar, kind: Array, left: Array, right: Array, code: Array) -> Array:
+def _bisected(site: Coded, kind: Array, left: Array, right: Array, code: Array) -> Array:
     """Return the smallest accumulators above ``left``, up to ``right``, that are given ``code`` or one beyond it."""
     rises = site.codes(kind, right) >= code
     rises &= site.codes(kind, left) < code

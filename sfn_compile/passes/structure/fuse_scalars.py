@@ -16,13 +16,15 @@ from typing import ClassVar
 import numpy as np
 
 from ...foundation.diagnostics import CompileError, Diagnostic, Origin
-from ...graph.graph import Graph, Node, rebuild
+from ...graph.graph import Graph, Node, rebuild, unique_name
 from ...graph.ops import Activation, Add, Expression, Linear, Mul, Pointwise
 from ...graph.ops.activation import scalar
 from ...graph.ops.expression import IDENTITY, call
+from ...graph.ops.linear import affine
 from ...program.network import Identity
 from ..base import PassResult, only_user
 
+COMPARISONS = ("greater", "greater_equal", "equal")
 FARTHEST = 64  # how many steps back a common source is looked for
 
 Sources = dict[str, Expression]  # of one value, nearest first: what it is computed from by element-wise steps alone
@@ -40,12 +42,42 @@ class FuseScalars:
 
     def run(self, graph: Graph) -> PassResult:
         """Return the graph with fused functions. Raises SFN202 for a quotient of different values and the like."""
-        while (joined := joins(graph)) or (joined := _chains(graph)):
-            graph = rebuild(graph, [joined.get(n.name, n) for n in graph.nodes])
+        graph = _fused(_compared(_fused(graph)))
         problems = [_refusal(n) for n in graph.nodes if isinstance(n.op, Pointwise)]
         if problems:
             raise CompileError(problems)
         return PassResult(graph)
+
+
+def _fused(graph: Graph) -> Graph:
+    while (joined := joins(graph)) or (joined := _chains(graph)):
+        graph = rebuild(graph, [joined.get(n.name, n) for n in graph.nodes])
+    return graph
+
+
+def _compared(graph: Graph) -> Graph:
+    """Return the graph with comparisons of two different values as one of their difference with 0."""
+    types, nodes = graph.types(), list[Node]()
+    known = set(types)
+    for node in graph.nodes:
+        alike = len({types[s].shape for s in node.inputs}) == 1
+        if (
+            not isinstance(node.op, Pointwise)
+            or node.op.function not in COMPARISONS
+            or len(node.inputs) < 2
+            or not alike
+        ):
+            nodes.append(node)
+            continue
+        names = [unique_name(f"{node.name}/{part}", known.__contains__) for part in ("minus", "difference")]
+        known.update(names)
+        minus = affine(np.full((1,) * len(node.type.shape), -1.0), np.zeros(()))
+        zero = scalar(call(node.op.function, IDENTITY, 0.0))
+        origin = node.origin.touched_by("fuse-scalars")
+        nodes.append(Node(names[0], minus, (node.inputs[1],), node.type, origin))
+        nodes.append(Node(names[1], Add(), (node.inputs[0], names[0]), node.type, origin))
+        nodes.append(Node(node.name, zero, (names[1],), node.type, origin, node.tap))
+    return rebuild(graph, nodes)
 
 
 def unfused(graph: Graph) -> list[str]:

@@ -39,6 +39,7 @@ class _Ends:
         self.behind_softmax = _behind_softmax(graph)
         self.raw: set[str] = set()  # no codes by themselves: sums, and moves, maxima and means of them
         self.functions: set[str] = set()  # functions, maxima, means, and what is scaled, moved and added behind them
+        self.gathered: set[str] = set()  # maxima and means, and what is made of them
         self.ops: dict[str, HostOp] = {}
         for node in graph.nodes:
             self._note(node)
@@ -68,10 +69,13 @@ class _Ends:
         through = isinstance(node.op, Moved | MaxPool) and not self.raw.isdisjoint(node.inputs)
         if through or isinstance(node.op, Linear | Add | Mul | MatMul):
             self.raw.add(node.name)
-        if op is not None and all(s in self.nodes for s in node.inputs):
+        if op is not None and any(s in self.nodes for s in node.inputs):
             self.ops[node.name] = op
         if self._is_function(node, op):
             self.functions.add(node.name)
+            means = op is not None and op.kind in ("max_pool", "linear")
+            if means or not self.gathered.isdisjoint(node.inputs):
+                self.gathered.add(node.name)
 
     def _is_function(self, node: Node, op: HostOp | None) -> bool:
         """Return whether a scale behind this node is the host's, not that of the layer before it."""
@@ -86,11 +90,13 @@ class _Ends:
         """Return whether the host makes a value that an output needs.
 
         A function is its own only where its source has no reader in the network: else one population serves both. A sum
-        or product is where the host makes one of its terms. What only moves numbers, or takes their maximum or mean,
-        always is: the network would read them rounded.
+        or product is where the host makes all its terms, or the maximum or mean that is one of them; a residual behind
+        a ReLU is the network's. What only moves numbers, or takes their maximum or mean, always is the host's: the
+        network would read them rounded.
         """
         if isinstance(node.op, Add | Mul):
-            return any(s in self.hosted and s in self.functions for s in node.inputs)
+            made = [s in self.hosted and s in self.functions for s in node.inputs]
+            return all(made) or any(m and s in self.gathered for m, s in zip(made, node.inputs, strict=True))
         if isinstance(node.op, Moved | MaxPool | Linear):
             return True
         if isinstance(node.op, Softmax | ArgExtreme | Quantize):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ...foundation.diagnostics import Origin
 from ...graph.graph import Graph, Levels, Node, TensorType, unique_name
-from ...graph.ops import Activation, Add, Layer, Linear, MatMul, Moved, Mul, Normalize, Quantize, Softmax, Term
+from ...graph.ops import Activation, Add, Layer, Linear, MatMul, Moved, Mul, Normalize, Quantize, Site, Softmax, Term
 from ...graph.ops.layer import n_channels, with_roles
 from ...graph.ops.stages import at_levels
 from ...graph.scaling import scale_output, scale_product
@@ -33,13 +33,14 @@ from ...program.network import (
     Identity,
     Matmul,
     Pad,
-    ProductForm,
     RowSum,
     Shape,
     SumPool,
 )
 from ...program.relations import Carries, CopyOf, Exponentials, Relation
 from ..base import PassResult, only_user
+from .forms import Form, axis_of_rows, merged, mixed, plain, repeated
+from .stated_levels import membranes, step_levels, summed_levels
 
 Array = NDArray[Any]
 
@@ -50,21 +51,8 @@ MOST_LEVELS_OF_A_MIX = 63
 # Above so many levels, what rounding leaves of a residual stream is too little to carry on.
 MOST_LEVELS_OF_A_CARRY = 63
 
-
-@dataclass(frozen=True, eq=False)
-class _Form:
-    """A value that is not spikes yet: ``sum of terms(sources) + products(left, right) + bias``.
-
-    With a ``norm``, what stands before the bias is divided by it.
-    """
-
-    terms: tuple[tuple[str, Term], ...]
-    bias: Array
-    shape: Shape
-    origin: Origin
-    tap: str | None
-    products: tuple[tuple[str, str, ProductForm], ...] = ()
-    norm: RowSum | None = None
+# A sum of codes is fired exactly where it has at most so many times the codes of another site.
+MOST_SUMMED = 2
 
 
 @dataclass(frozen=True)
@@ -98,7 +86,7 @@ class _Placer:
     carry: bool
     fire_attention: bool
     nodes: list[Node] = field(default_factory=list)
-    forms: dict[str, _Form] = field(default_factory=dict)
+    forms: dict[str, Form] = field(default_factory=dict)
     spikes: dict[str, str] = field(default_factory=dict)
     readouts: dict[str, str] = field(default_factory=dict)
     axes: dict[str, Axis] = field(default_factory=dict)
@@ -107,6 +95,7 @@ class _Placer:
 
     def run(self) -> Graph:
         self.users, self.types = self.graph.users(), self.graph.types()
+        self.membranes = membranes(self.graph)
         self.spikes = {i.name: i.name for i in self.graph.inputs}
         for node in self.graph.nodes:
             self._place(node)
@@ -116,9 +105,12 @@ class _Placer:
     def _place(self, node: Node) -> None:
         if isinstance(node.op, Linear | Add | Mul | MatMul | Softmax):
             self.forms[node.name] = self._form(node)
-            if self._shared(node):
+            if node.name in self.membranes:
+                self.forms[node.name] = merged(self.forms[node.name])
+            elif self._shared(node):
                 self._fire(node.name, node.name)
-                if self.carry and self.levels <= MOST_LEVELS_OF_A_CARRY and self._is_stream(node):
+                exact = isinstance(self.nodes[-1].op, Site)
+                if not exact and self.carry and self.levels <= MOST_LEVELS_OF_A_CARRY and self._is_stream(node):
                     self._carry(node.name)
         elif isinstance(node.op, Activation):
             if not self._normalized(node):
@@ -131,7 +123,7 @@ class _Placer:
         else:
             sources = tuple(self._codes(s) for s in node.inputs)
             if isinstance(node.op, Normalize):
-                self.axes[node.name] = _axis_of_rows(node.op, len(node.type.shape))
+                self.axes[node.name] = axis_of_rows(node.op, len(node.type.shape))
                 node = replace(node, op=replace(node.op, axis=self.axes[node.name]))
                 sources = tuple(s for s in (*sources, self.carried.get(node.inputs[0])) if s is not None)
             self._append(replace(node, inputs=sources, type=replace(node.type, kind="spikes")))
@@ -166,7 +158,7 @@ class _Placer:
         self.axes[node.name], self.spikes[node.name] = op.axis, node.name
         return True
 
-    def _unscaled(self, value: str) -> _Form:
+    def _unscaled(self, value: str) -> Form:
         """Return the value as a form without a norm: a function of a quotient is one of its codes."""
         if value in self.forms and value not in self.spikes and self.forms[value].norm is not None:
             self._codes(value)
@@ -191,7 +183,7 @@ class _Placer:
         same, relation = Activation("identity"), Carries(site)
         self.carried[value] = self._add(self._fresh(f"{value}/carry"), left, same, form.origin, None, relation=relation)
 
-    def _form(self, node: Node) -> _Form:
+    def _form(self, node: Node) -> Form:
         if isinstance(node.op, Add):
             return self._sum(node)
         if isinstance(node.op, MatMul):
@@ -202,7 +194,7 @@ class _Placer:
             (left, a, before), (right, b, also) = (self._factor(s) for s in node.inputs)
             product = (left, right, Elementwise(compress(np.asarray(a * b))))
             zero, origin = np.zeros((1,) * len(node.type.shape)), Origin.merge(before, also, node.origin)
-            return _Form((), zero, node.type.shape, origin, node.tap, (product,))
+            return Form((), zero, node.type.shape, origin, node.tap, (product,))
         assert isinstance(node.op, Linear)
         source = node.inputs[0]
         if source not in self.spikes and isinstance(node.op.map, Identity):
@@ -212,9 +204,9 @@ class _Placer:
         terms = [(self._codes(source), Term(node.op.map, unit=node.op.unit))]
         if source in self.carried:
             terms.append((self.carried[source], Term(node.op.map)))
-        return _Form(tuple(terms), node.op.bias, node.type.shape, node.origin, node.tap)
+        return Form(tuple(terms), node.op.bias, node.type.shape, node.origin, node.tap)
 
-    def _softmax(self, node: Node, op: Softmax) -> _Form:
+    def _softmax(self, node: Node, op: Softmax) -> Form:
         """Return the exponentials, fired at a site of their own, over their sum."""
         scores = self._unscaled(node.inputs[0])
         name = self._fresh(f"{node.name}/exp")
@@ -223,13 +215,13 @@ class _Placer:
         source = self._add(name, scores, exp, origin, None, relation=Exponentials(node.name))
         one = np.ones((1,) * len(node.type.shape))
         read = ((source, Term(Identity(one))),)
-        return _Form(read, one * 0.0, node.type.shape, node.origin, node.tap, norm=RowSum(source, op.axes[0]))
+        return Form(read, one * 0.0, node.type.shape, node.origin, node.tap, norm=RowSum(source, op.axes[0]))
 
-    def _matrix_product(self, node: Node) -> _Form:
+    def _matrix_product(self, node: Node) -> Form:
         left, right = node.inputs
         weights = None if left in self.spikes or self.fire_attention else self.forms.get(left)
         norm = None
-        if weights is not None and weights.norm is not None and _plain(weights, len(node.type.shape) - 1):
+        if weights is not None and weights.norm is not None and plain(weights, len(node.type.shape) - 1):
             norm, name, a, before = weights.norm, weights.norm.source, np.ones(()), weights.origin
         else:
             name, a, before = self._row_factor(left, -1)
@@ -238,7 +230,7 @@ class _Placer:
         scale = np.multiply(*np.broadcast_arrays(*(np.reshape(x, (1,) * (rank - x.ndim) + x.shape) for x in (a, b))))
         zero, origin = np.zeros((1,) * rank), Origin.merge(before, also, node.origin)
         product = (name, other, Matmul(compress(scale)))
-        return _Form((), zero, node.type.shape, origin, node.tap, (product,), norm)
+        return Form((), zero, node.type.shape, origin, node.tap, (product,), norm)
 
     def _row_factor(self, value: str, axis: int) -> tuple[str, Array, Origin]:
         """Return spikes, their scale and its origin; a scale that differs along the summed ``axis`` is fired."""
@@ -247,11 +239,11 @@ class _Placer:
             return name, compress(scale), origin
         return self._codes(value), np.ones((1,) * len(self.types[value].shape)), Origin()
 
-    def _sum(self, node: Node) -> _Form:
+    def _sum(self, node: Node) -> Form:
         for source in node.inputs:  # a quotient adds to nothing
             self._unscaled(source)
         parts = [self._as_form(s, node.type.shape) for s in node.inputs]
-        if _mixed(replace(parts[0], terms=parts[0].terms + parts[1].terms)):
+        if mixed(replace(parts[0], terms=parts[0].terms + parts[1].terms)):
             self._codes(node.inputs[1])
             parts[1] = self._as_form(node.inputs[1], node.type.shape)
         if self.levels > MOST_LEVELS_OF_A_MIX:
@@ -262,9 +254,9 @@ class _Placer:
         bias = compress(np.asarray(parts[0].bias + parts[1].bias))
         origin = Origin.merge(*(p.origin for p in parts), node.origin)
         terms, products = parts[0].terms + parts[1].terms, parts[0].products + parts[1].products
-        return _Form(terms, bias, node.type.shape, origin, node.tap, products)
+        return Form(terms, bias, node.type.shape, origin, node.tap, products)
 
-    def _scaled(self, form: _Form, op: Linear, node: Node) -> _Form | None:
+    def _scaled(self, form: Form, op: Linear, node: Node) -> Form | None:
         factor = op.map.weight
         terms = []
         for source, term in form.terms:
@@ -276,18 +268,18 @@ class _Placer:
         bias = compress(np.asarray(form.bias * factor + op.bias))
         products = tuple((left, right, scale_product(f, factor)) for left, right, f in form.products)
         origin = Origin.merge(form.origin, node.origin)
-        return _Form(tuple(terms), bias, form.shape, origin, node.tap, products, form.norm)
+        return Form(tuple(terms), bias, form.shape, origin, node.tap, products, form.norm)
 
-    def _as_form(self, value: str, wanted: Shape | None = None) -> _Form:
+    def _as_form(self, value: str, wanted: Shape | None = None) -> Form:
         """Return the value as a form, of shape ``wanted`` where it has to be repeated along axes of length 1."""
         shape = self.types[value].shape
         wanted = shape if wanted is None else wanted
         if value in self.forms and value not in self.spikes and wanted == shape:
             return self.forms[value]
         name, ones = self._codes(value), np.ones((1,) * len(shape))
-        copy = Identity(ones) if wanted == shape else Gather(_repeated(shape, wanted), ones)
+        copy = Identity(ones) if wanted == shape else Gather(repeated(shape, wanted), ones)
         terms = tuple((s, Term(copy)) for s in (name, self.carried.get(value)) if s is not None)
-        return _Form(terms, ones * 0.0, wanted, Origin(), None)
+        return Form(terms, ones * 0.0, wanted, Origin(), None)
 
     def _factor(self, value: str) -> tuple[str, Array, Origin]:
         """Return a name that holds spikes, their scale, and the origin of the scale: it needs no site of its own."""
@@ -310,13 +302,15 @@ class _Placer:
         self._add(name, form, Activation("identity"), form.origin, form.tap)
 
     def _add(
-        self, value: str, form: _Form, activation: Activation | None, origin: Origin, tap: str | None,
+        self, value: str, form: Form, activation: Activation | None, origin: Origin, tap: str | None,
         levels: Levels | None = None, relation: Relation | None = None,
     ) -> str:  # fmt: skip
         name = unique_name(value, self.made.__contains__)
         products, norm_axis = tuple(f for *_, f in form.products), None if form.norm is None else form.norm.axis
         terms, axis = with_roles([t for _, t in form.terms], products), self._channel_axis(form)
         op = Layer(terms, form.bias, activation, axis, products, norm_axis, relation)
+        if levels is None and activation is not None and relation is None:
+            levels = self._known(form, op, activation)
         if levels is not None and activation is not None:
             op = at_levels(op, activation, levels)
         sources = (*(s for s, _ in form.terms), *(s for *pair, _ in form.products for s in pair),
@@ -330,7 +324,14 @@ class _Placer:
             self.axes[name] = op.axis
         return name
 
-    def _channel_axis(self, form: _Form) -> Axis:
+    def _known(self, form: Form, op: Layer, activation: Activation) -> Levels | None:
+        """Return the levels of a function of few values, or of a sum of few codes; None where they are to be chosen."""
+        if activation.kind == "identity":
+            most = MOST_SUMMED * (self.levels + 1)
+            return summed_levels(op, [s for s, _ in form.terms], self.made, form.shape, most)
+        return None if form.norm is not None else step_levels(activation, form.shape, op.axis)
+
+    def _channel_axis(self, form: Form) -> Axis:
         """Return the axis that the weights run along: the last of a Dense, else the first; other maps take either.
 
         Without either they run along the axis that what is read was fired along.
@@ -364,6 +365,8 @@ class _Placer:
     def _readout(self, value: str) -> str:
         """Return the name of what an output is decoded from in the place of a value: accumulators, codes if need be."""
         form = self.forms.get(value)
+        if any(value == i.name for i in self.graph.inputs):  # a target answers with what populations make
+            form = replace(self._as_form(value), origin=Origin((value,)))
         if form is None or form.norm is not None:
             return self._codes(value)
         if value not in self.readouts:
@@ -371,27 +374,3 @@ class _Placer:
             name, relation = (value, None) if site is None else (self._fresh(f"{value}/readout"), CopyOf(site))
             self.readouts[value] = self._add(name, form, None, form.origin, form.tap, relation=relation)
         return self.readouts[value]
-
-
-def _plain(weights: _Form, axis: int) -> bool:
-    """Return whether a form is a softmax over ``axis`` of one sample and nothing else."""
-    maps = [t.map for _, t in weights.terms]
-    exact = len(maps) == 1 and isinstance(maps[0], Identity) and bool((maps[0].weight == 1).all())
-    exact = exact and not weights.bias.any()
-    return exact and not weights.products and weights.norm is not None and weights.norm.axis == axis
-
-
-def _axis_of_rows(op: Normalize, rank: int) -> int:
-    """Return the channel axis of a normalisation: where its scales differ, else the first: rows are all alike then."""
-    varying = [a + rank - op.scale.ndim for a, d in enumerate(op.scale.shape) if d > 1]
-    return varying[0] if len(varying) == 1 else 0
-
-
-def _repeated(shape: Shape, wanted: Shape) -> Array:
-    """Return the index of ``wanted`` shape that reads a sample of ``shape``, repeated along its axes of length 1."""
-    return np.ascontiguousarray(np.broadcast_to(np.arange(int(np.prod(shape))).reshape(shape), wanted))
-
-
-def _mixed(form: _Form) -> bool:
-    """Return whether the terms run along different axes, so that no threshold per channel suits them all."""
-    return len(form.shape) > 1 and {Conv, Dense} <= {type(t.map) for _, t in form.terms}

@@ -42,7 +42,7 @@ class SplitHost:
                        "it is supported at the end of the network")
             for n in graph.nodes if host_only(n.op)
         ]  # fmt: skip
-        if not graph.nodes or any(i.name in o.values for i in graph.inputs for o in graph.outputs):
+        if not graph.nodes or any({i.name for i in graph.inputs}.issuperset(o.values) for o in graph.outputs):
             problems.append(Diagnostic("SFN105", "an output is the input itself: there is no layer to map"))
         if problems:
             raise CompileError(problems)
