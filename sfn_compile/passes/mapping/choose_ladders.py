@@ -118,9 +118,8 @@ class _Chooser:
                     node = replace(node, op=site, origin=node.origin.touched_by(ChooseLadders.name))
             elif isinstance(node.op, Normalize):
                 levels = self._levels_of_rows(node, node.op, ties, fine.get(node.name, ""))
-                steps[node.name] = levels.step
-                normal, origin = normal_at_levels(node.op, levels), node.origin.touched_by(ChooseLadders.name)
-                node = replace(node, op=normal, origin=origin)
+                steps[node.name], said = levels.step, node.origin.touched_by(ChooseLadders.name)
+                node = replace(node, op=normal_at_levels(node.op, levels), origin=said)
             else:
                 read = node.inputs[0]
                 if isinstance(node.op, MaxPool) and channel_vector(steps[read], shapes[read], 0) is None:
