@@ -11,7 +11,7 @@ from typing import get_args
 
 import pytest
 
-from sfn_compile.files import program_files
+from sfn_compile.files import decode
 from sfn_compile.program import linear_maps, moves, products
 from sfn_compile.program.network import (
     ADAPTIVE,
@@ -62,7 +62,7 @@ def test_the_sets_of_names_are_complete():
 
 @pytest.mark.parametrize("union", [Step, LinearMap, ProductForm, Ladder, MoveOp], ids=str)
 def test_every_class_of_a_union_can_be_read_from_a_file(union):
-    assert {c.__name__ for c in get_args(union)} <= set(program_files._CLASSES)
+    assert {c.__name__ for c in get_args(union)} <= set(decode.CLASSES)
 
 
 @pytest.fixture(scope="module")
