@@ -59,7 +59,7 @@ def folder(tmp_path_factory):
     project = tmp_path_factory.mktemp("replay") / "project"
     for name, text in (
         ("pyproject.toml", PROJECT),
-        ("sfn_compile/__init__.py", "from .execute import load"),
+        ("sfn_compile/__init__.py", "from .simulator.run import load"),
         ("sfn_compile/simulator/run.py", SIMULATOR),
         ("sfn_compile/cli/main.py", PROGRAM),
         ("backends/sfn_backends/__init__.py", ""),
