@@ -68,7 +68,7 @@ lint: setup
 
 # REPLAY="--quick", "--integers-only", "--only digits", "--speed": see tests/benchmarks/replay.py --help.
 replay: setup
-	$(BIN)/python tests/benchmarks/replay.py $(BASE) $(REPLAY)
+	$(BIN)/python -m tests.benchmarks.replay $(BASE) $(REPLAY)
 
 results: setup lava
 	$(BIN)/python -m tests.benchmarks.corpus_results --write docs/results.md

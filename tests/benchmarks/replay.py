@@ -1,10 +1,10 @@
 """Build the same networks with this working tree and with another revision, and say what differs.
 
-    python tests/benchmarks/replay.py main                          every emitted byte against revision main
-    python tests/benchmarks/replay.py main --record base.json       only build main, and keep its hashes
-    python tests/benchmarks/replay.py --against base.json           the working tree against what was kept
-    python tests/benchmarks/replay.py main --integers-only          only golden.npz: samples and integers, by name
-    python tests/benchmarks/replay.py main --speed                  processor time of the simulator, side by side
+    python -m tests.benchmarks.replay main                          every emitted byte against revision main
+    python -m tests.benchmarks.replay main --record base.json       only build main, and keep its hashes
+    python -m tests.benchmarks.replay --against base.json           the working tree against what was kept
+    python -m tests.benchmarks.replay main --integers-only          only golden.npz: samples and integers, by name
+    python -m tests.benchmarks.replay main --speed                  processor time of the simulator, side by side
     ... --quick | --only digits                                     fewer cases; --list names them
 
 Exit status 1 where something differs. Options, versions and the words of diagnostics are listed and may differ.

@@ -183,7 +183,7 @@ def test_a_revision_is_built_beside_the_working_tree_and_a_changed_integer_ends_
     monkeypatch.setattr(replay_trees, "ROOT", folder)
     assert replay.main(["HEAD", "--record", str(tmp_path / "base.json")]) == 0
     assert replay.main(["HEAD"]) == replay.main(["--against", str(tmp_path / "base.json")]) == 0
-    (folder / "sfn_compile" / "cli.py").write_text(PROGRAM.replace("[1, 2, 3]", "[1, 2, 4]"), encoding="utf-8")
+    (folder / "sfn_compile" / "cli" / "main.py").write_text(PROGRAM.replace("[1, 2, 3]", "[1, 2, 4]"), encoding="utf-8")
     capsys.readouterr()
     for options in (["HEAD"], ["--against", str(tmp_path / "base.json")], ["HEAD", "--integers-only"]):
         assert replay.main(options) == 1
@@ -218,7 +218,7 @@ def test_every_network_of_the_corpus_is_a_case():
 
 def test_two_trees_are_timed_in_turns_and_other_integers_are_found(folder, case, tree, tmp_path, capsys):
     other = shutil.copytree(folder, tmp_path / "other")
-    (other / "sfn_compile" / "execute.py").write_text(SIMULATOR.replace("2 *", "3 *"), encoding="utf-8")
+    (other / "sfn_compile" / "simulator" / "run.py").write_text(SIMULATOR.replace("2 *", "3 *"), encoding="utf-8")
     assert not replay_speed.measured(case, (tree, tree), replay.compiled, 2)
     assert "ratio of medians" in capsys.readouterr().out
     changed = replay_trees.tree_of(other, tmp_path / "points-of-other")
