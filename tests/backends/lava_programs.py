@@ -58,7 +58,7 @@ def rows_of_all_ranks() -> Program:
     b.fire("a", Projection("x", Identity(b.weights(2, 3, 1, 5))), lo=-8, hi=7)
     b.move("t", Transpose((0, 1, 3, 2)), "a")
     b.follow("e", Product("n", "t", Matmul(b.weights(3, 1, 4, top=31))), axis=2, hi=63, rows=(3, 1, 1))
-    b.share("m", Product("e", "x", Matmul(b.weights(1, 4, 5, top=31))), norm="e", axis=-1, lo=-8, hi=7)
+    b.share("m", Product("e", "x", Matmul(b.weights(1, 4, 5, top=31))), norm="e", axis=3, lo=-8, hi=7)
     b.move("r", Reshape((6, 4, 5)), "m")
     b.follow("f", Projection("r", Dense(b.weights(7, 5))), axis=0, rows=(6, 4, 7))
     b.share("g", Projection("f", Identity(b.weights(6, 1, 7))), norm="f", axis=1, lo=-8, hi=7)

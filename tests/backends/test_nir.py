@@ -247,7 +247,7 @@ def resnet20(levels: int = 31) -> Program:
 
 def test_resnet20_at_31_levels_is_accepted():
     net = chain.build(legal(resnet20()), dry=True)
-    limits.check(net, "binary")
+    limits.check(net, "binary", 31, lambda form: net)
     assert net.bytes(5) < 2e8
     assert net.macs < 2e9
     assert not net.puts, "a prediction makes no arrays"
