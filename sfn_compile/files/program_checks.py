@@ -148,7 +148,6 @@ def _check_norm(step: Population, ladder: Ratio, known: Values, at: str) -> None
     _axes((step.norm.axis,), shape, at)
     summed = tuple(1 if i == step.norm.axis else n for i, n in enumerate(shape))
     _broadcasts(summed, step.shape, at)
-    _require(known[step.norm.source].lo >= 0, at, "the sum of its row can be below 0")
     _row_fits(ratio_reach(ladder, (step.acc_min, step.acc_max), max(norm_top(step, known), 1)), at)
 
 
