@@ -29,6 +29,7 @@ from ..targets import backend
 from ..targets.target_build import emit_target, place_target
 from ..targets.target_options import own, resolved
 
+DEFAULTS = Options()
 SAMPLES = 4  # that thresholds are chosen on, and the imported network is compared on
 UNSEEN = (
     "what running the model shows (SFN106, SFN107, SFN203; --target or --calib run it), and thresholds, with them the "
@@ -70,7 +71,7 @@ class Checked:
 
 def check(
     model: Path,
-    options: Options,
+    options: Options = DEFAULTS,
     targets: Sequence[str] = (),
     calib: Path | None = None,
     input_shapes: dict[str, tuple[int, ...]] | None = None,

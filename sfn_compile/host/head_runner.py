@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..foundation.diagnostics import fail
 from ..foundation.samples import ModelInput, Samples, n_samples
+from ..frontend.reference import as_written
 
 Array = NDArray[Any]
 FILE = "host_head.onnx"
@@ -24,12 +25,8 @@ class HeadRunner:
         import onnxruntime as ort  # here, because `sfnc check` answers without it
 
         self.cuts, self.batch = cuts, batch
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self.session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self.session = ort.InferenceSession(model, as_written(threads=1), providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise fail("SFN106", f"onnxruntime: {str(error).strip()[:300]}", FILE) from error
         self.inputs = [i.name for i in self.session.get_inputs()]

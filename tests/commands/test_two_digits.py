@@ -87,7 +87,7 @@ def test_the_report_says_what_it_gained(build):
 
 
 def test_bisect_takes_two_digits_as_one_layer(build):
-    args = ("bisect", build / "out", "--data", build / "x.npz", "--json")
+    args = ("bisect", build / "out", "--data", build / "x.npz", "--limit", 12, "--json")  # 14.3 dB about the mean
     found = json.loads(succeeds(*args).stdout)
     assert found["within"] is True
     assert not second_digits(layers(build / "out")).keys() & {r["name"] for r in found["layers"]}
