@@ -80,7 +80,7 @@ class Pair:
         want = self.reference.run(part(x, slice(1)), self.ending.each)
         self._require_outputs(want)
         one = np.asarray(want[name])
-        return read_labels(given, one.shape[1:], name, one.dtype.kind in "iu", where)
+        return read_labels(given, one.shape[1:], name, _scores(self.program, self.ending)[name].places, where)
 
     def _require_outputs(self, want: Mapping[str, Any]) -> None:
         """Raise SFN503 where the float network lacks an output of the spiking one."""
@@ -103,9 +103,11 @@ class Pair:
                 score.add(want[name], got[name])
         if labels is not None:
             first = ending.outputs[0]
-            whole = want[first].dtype.kind in "iu"
+            # Whole numbers are classes where they are places; stored integers of scores are scores.
+            places, number = tally.scores[first].places, np.float64
+            judged = np.rint(got[first]).astype(np.int64) if places else np.asarray(got[first], number)
             tally.judged = Judged(labels.kind)
-            tally.judged.add(labels, want[first], np.rint(got[first]).astype(np.int64) if whole else got[first])
+            tally.judged.add(labels, want[first] if places else np.asarray(want[first], number), judged)
         return tally
 
 

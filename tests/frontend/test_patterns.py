@@ -176,7 +176,7 @@ Q = {"x": (4, 6), "opset": 23}
 CACHE = {"c": noise(3, 2, 1, 3)}
 REFUSED = {
     "[bad] a, m = LayerNormalization(x, w) y = Add(a, m)": ({"x": (4, 6), "w": noise(6)}, "second output is used"),
-    "[bad] y = LayerNormalization<axis=0>(x, w)": ({"x": (4, 6), "w": noise(4, 6), "batch": 1}, "axis 0, the batch"),
+    "[bad] y = LayerNormalization<axis=0>(x, w)": ({"x": (4, 6), "w": noise(4, 6)}, "axis 0, the batch"),
     "[bad] y = LayerNormalization<axis=5>(x, w)": ({"x": (4, 6), "w": noise(6)}, "outside a tensor of rank 3"),
     "r = Relu(x) [bad] y = LayerNormalization(x, r)": ({"x": (4, 6)}, "scale is not a constant"),
     "[bad] y = InstanceNormalization(x, w, w)": ({"w": noise(4)}, "do not fit 3 channels"),

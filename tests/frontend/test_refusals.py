@@ -141,7 +141,7 @@ CASES: dict[str, tuple[str, dict, str, str]] = {
     "a Squeeze of a long axis": ("[bad] y = Squeeze(x, a)", {"a": ints(1)}, "SFN202", "length 3"),
     "a Squeeze of the batch": ("[bad] y = Squeeze(x, a)", {"a": ints(0)}, "SFN203", "batch"),
     "a Squeeze that would take the batch along": (
-        "[bad] y = Squeeze(x)", {"x": (1, 4), "batch": 1}, "SFN203", "along axis 0, the batch"),
+        "[bad] y = Squeeze(x)", {"x": (1, 4), "batch": 1}, "SFN203", "merges the batch with other axes"),
     "an axis outside the tensor": ("[bad] y = Squeeze(x, a)", {"a": ints(7)}, "SFN202", "rank 4"),
     "an Unsqueeze before the batch": ("[bad] y = Unsqueeze(x, a)", {"a": ints(0)}, "SFN203", "batch"),
     "a Concat along the batch": ("s = Relu(x) [bad] y = Concat<axis=0>(x, s)", {}, "SFN203", "batch"),

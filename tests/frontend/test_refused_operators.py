@@ -94,7 +94,7 @@ def test_what_lies_inside_a_loop_is_named(tmp_path):
     [("[bad] y = Conv(x, w)", {"x": (2, 4, 4, 4), "w": noise(2, 2, 2, 2, 2)}, "3 space axes"),
      ("[bad] y = AveragePool<kernel_shape=[1,1,1]>(x)", {"x": (1, 2, 2, 2)}, "window over 3 axes"),
      ("i = ArgMax<axis=1>(x) [bad] y = GatherElements<axis=1>(x, i) z = Conv(y, w)",
-      {"w": noise(2, 3, 1, 1), "outputs": ("z",)}, "where it reads depends on computed values"),
+      {"w": noise(2, 3, 1, 1), "outputs": ("z",)}, "picks by indices that are computed at run time"),
      ("[bad] y = LpNormalization<p=1>(x) z = Conv(y, w)", {"w": noise(2, 3, 1, 1), "outputs": ("z",)},
       "sum of sizes")],
 )  # fmt: skip

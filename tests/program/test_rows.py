@@ -17,6 +17,7 @@ from sfn_compile.foundation.diagnostics import CompileError, Origin
 from sfn_compile.graph.printer import print_program
 from sfn_compile.program import arithmetic, ranges
 from sfn_compile.program.network import (
+    Decoding,
     Elementwise,
     Encoding,
     Identity,
@@ -279,15 +280,15 @@ def attention():
     inputs = tuple(Encoding(n, n, (2, 3), "float32", (), one * 1.0, (2, 3), -4, 3) for n in "qkvu")
     scores = RowTable(np.array([[[-9, -5, -1]]]), np.arange(4), np.zeros((1, 1), np.int64), 1)
     steps = (
-        Population("e", (), scores, (2, 2), -32, 48, Origin(("soft",)), (Product("q", "t", Matmul(one)),)),
-        Population("a", (), Ratio(one * 7, one * 3, -4, 3), (2, 3), -24, 18, Origin(("dot",)),
+        Population("e", (), scores, (2, 2), -36, 48, Origin(("soft",)), (Product("q", "t", Matmul(one)),)),
+        Population("a", (), Ratio(one * 7, one * 3, -4, 3), (2, 3), -48, 36, Origin(("dot",)),
                    (Product("e", "v", Matmul(column)),), RowSum("e", 1)),
         Normalization("n", (Projection("a", Identity(one)), Projection("u", Identity(one * 2))), (1,), True, 5, 8,
                       column, Ratio(one * 64, one * 32, -8, 7), (2, 3), Origin(("norm",))),
         Population("o", (Projection("n", Identity(one)),), Readout(one * 0), (2, 3), -8, 7, Origin(("out",))),
     )  # fmt: skip
     turned = replace(inputs[1], name="t", value="t", shape=(3, 2), model_shape=(3, 2))
-    return Program((inputs[0], turned, *inputs[2:]), steps, ())
+    return Program((inputs[0], turned, *inputs[2:]), steps, (Decoding("y", "o", one * 1.0, (), (2, 3)),))
 
 
 def test_attention_and_normalisation_come_back_from_their_files(tmp_path):
