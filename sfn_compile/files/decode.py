@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -94,11 +94,10 @@ def check_types(found: Any, at: str = "program", on_host: bool = False) -> None:
 
 @cache
 def _declared(cls: type) -> tuple[dict[str, Any], frozenset[str]]:
-    """Return the types of a dataclass's fields, and the names of those without a default."""
+    """Return the types of a dataclass's fields, and their names: a file holds all of them, defaults too."""
     hints = get_type_hints(cls)
-    own = [f for f in fields(cls) if f.init]
-    required = (f.name for f in own if f.default is MISSING and f.default_factory is MISSING)
-    return {f.name: hints[f.name] for f in own}, frozenset(required)
+    own = [f.name for f in fields(cls) if f.init]
+    return {name: hints[name] for name in own}, frozenset(own)
 
 
 def conforms(value: Any, hint: Any) -> bool:

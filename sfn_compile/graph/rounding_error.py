@@ -49,7 +49,7 @@ class Precision:
 
 
 SINGLE = Precision(2.0**-24, 2.0**-24, 2.0**-126)
-HALF = Precision(2.0**-11, 2.0**-24, 2.0**-14 * 2.0**-11)  # sums run in float32
+HALF = Precision(2.0**-11, 2.0**-11, 2.0**-14 * 2.0**-11)  # some of its kernels add up in float16
 DOUBLE = Precision(2.0**-53, 2.0**-53, 2.0**-1022)
 
 # Kernels round a result, and constants of theirs, a few times: a scale is a quotient by a root, a bias their product.

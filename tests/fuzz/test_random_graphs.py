@@ -18,7 +18,11 @@ from .random_graphs import operators, random_graph
 SEEDS = range(100)
 # What the generator does not write: rows of operators that have tests of their own.
 RARE = {"RMSNormalization"}  # at opset 23 alone: not in every three hundred graphs
-ELSEWHERE = {"Attention", "IsNaN", "Swish", "SimplifiedLayerNormalization", *RARE}  # tests/frontend/parity_cases.py
+ELSEWHERE = {
+    "Attention", "IsNaN", "Swish", "SimplifiedLayerNormalization", "Compress", "CumSum", "GatherElements", "GatherND",
+    "LpNormalization", "MeanVarianceNormalization", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp",
+    "ReduceSumSquare", "Scatter", "ScatterElements", "ScatterND", "Trilu", *RARE,
+}  # fmt: skip  # tests/frontend/parity_cases.py, parity_places.py
 DOMAINS = ("com.microsoft::Q", "finn.", "onnx.brevitas", "qonnx.")  # tests/frontend/test_quantised.py
 
 
