@@ -1,4 +1,4 @@
-"""Builds of the demo network and a tiny model, for every test of the command line."""
+"""Builds of the demo network and a tiny model, for every test of the command line; which tests are slow."""
 
 from __future__ import annotations
 
@@ -9,6 +9,20 @@ import pytest
 
 from .commands.cli_helpers import CALIB, DIGITS, succeeds
 from .frontend.tiny_onnx import noise, saved, tiny
+
+# What `make quick` leaves out: Lava, stock readers, the corpus, learning, whole compilations by the dozen, mypy.
+SLOW = (
+    "backends", "benchmarks", "commands", "compiler", "corpus", "evaluation", "faults", "fuzz", "learning", "search",
+    "transformers", "house/test_closed_unions.py", "passes/test_stages.py",
+)  # fmt: skip
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that take long by the folder or file that they are in."""
+    for item in items:
+        if item.path.is_relative_to(HERE) and item.path.relative_to(HERE).as_posix().startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
