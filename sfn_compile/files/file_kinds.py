@@ -68,6 +68,8 @@ def kind_of(path: Path) -> Kind | None:
     if path.is_dir():
         return _folder(path)
     named = _SUFFIXES.get(path.suffix.lower())
+    if not path.is_file():
+        return None  # a pipe or a device: reading it could wait for ever
     try:
         with path.open("rb") as file:
             first = file.read(16)
