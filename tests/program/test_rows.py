@@ -306,12 +306,13 @@ def test_the_text_of_a_program_says_what_a_threshold_follows():
     lines = print_program(attention()).splitlines()[4:]
     assert lines == [
         "%e : 2x2 = population Matmul(weight=1) %q * %t -> "
-        "RowTable(table=[1x1x3: -9 -5 -1], codes=[4: 0 1 2 3], offset=0, axis=1) acc -32..48",
+        "RowTable(table=[1x1x3: -9 -5 -1], codes=[4: 0 1 2 3], offset=0, axis=1) acc -36..48",
         "%a : 2x3 = population Matmul(weight=[2x1: 1 2]) %e * %v / sum of %e over 1 -> "
-        "Ratio(theta=7, offset=3, lo=-4, hi=3) acc -24..18",
+        "Ratio(theta=7, offset=3, lo=-4, hi=3) acc -48..36",
         "%n : 2x3 = normalization axes=(1,) epsilon=5 bits=8 gain=[2x1: 1 2] Identity(weight=1) %a + "
         "Identity(weight=2) %u -> Ratio(theta=64, offset=32, lo=-8, hi=7)",
         "%o : 2x3 = population Identity(weight=1) %n -> Readout(offset=0) acc -8..7",
+        "output y = %o step 1",
     ]
 
 
