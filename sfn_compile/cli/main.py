@@ -300,7 +300,7 @@ def bisect_command(
 @_guarded
 def report_command(build_folder: Path, quiet: bool) -> int:
     """Write OUT/report.html anew, with accuracy and proof where eval and verify left them."""
-    from ..report.page import write_page
+    from ..report.page.document import write_page
 
     path = write_page(build_folder)
     if not quiet:

@@ -36,6 +36,7 @@ from ..host.model_inputs import open_beginning
 from ..passes.mapping.split_digits import SplitDigits
 from ..program.network import Normalization, Population, Program, SecondDigit, Step
 from ..report.likeness import data_warnings, read_report
+from ..report.page.document import refresh
 from ..simulator.run import run_codes, single_threaded_blas
 
 Array = NDArray[Any]
@@ -75,6 +76,7 @@ def bisect(
                         "samples": sum(len(p.codes[halves.sites[0]]) for p in halves.pieces)}  # fmt: skip
     document["warnings"] = [w.as_dict() for w in warnings]
     build_folder.write_json(folder / "bisect.json", document)
+    refresh(folder)
     return Bisection(document, [] if document["within"] else [_problem(document)])
 
 

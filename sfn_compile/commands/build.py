@@ -27,8 +27,9 @@ from ..frontend.reference import OPTIMIZATION
 from ..host import model_inputs, model_outputs
 from ..host.codec import encode_all
 from ..program.network import Program
-from ..report import likeness, measure, page
+from ..report import likeness, measure
 from ..report.activity import real_steps
+from ..report.page import document as page
 from ..search.journal import require_state
 from ..search.plan import Search
 from ..simulator.run import run_codes

@@ -22,6 +22,7 @@ from ..host.model_inputs import open_beginning
 from ..host.model_outputs import Ending, named, open_ending
 from ..program.network import Program
 from ..report import likeness
+from ..report.page.document import refresh
 from ..simulator.run import run_codes
 from ..targets import backend
 from ..targets.backend import RunRequest
@@ -118,6 +119,7 @@ def evaluate(
     result["on"] = on
     result["data"] = {"source": found.source, "sha256": found.sha256, "samples": len(found), "seed": seed}
     build_folder.write_json(folder / "eval.json", result)
+    refresh(folder)
     return result
 
 

@@ -21,6 +21,7 @@ from ..foundation.version import __version__
 from ..host.codec import encode_all
 from ..host.model_inputs import open_beginning
 from ..program.network import Program
+from ..report.page.document import refresh
 from ..simulator.run import run_codes
 from ..targets.target_records import read_record
 from .target_proof import Expected, n_different, not_executed, prove
@@ -75,6 +76,7 @@ def verify(
         proof.problems.append(Diagnostic("SFN507", "no target was asked for", str(folder), "leave --on out"))
     proof.document["proved"] = not proof.problems
     build_folder.write_json(folder / "proof.json", proof.document)
+    refresh(folder)
     return proof
 
 

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from sfn_compile.report import charts
+from sfn_compile.report.page import charts
 
 from ..commands.cli_helpers import CALIB, DIGITS, TEST, document, refused, sfnc, succeeds
 from ..frontend.tiny_onnx import noise, saved, tiny
@@ -83,11 +83,20 @@ def test_accuracy_proof_and_bisection_are_included_once_they_are_there(out):
     succeeds("eval", out, "--data", TEST, "--samples", 100, "-q")
     succeeds("verify", out, "-q")
     succeeds("bisect", out, "--data", TEST, "-q")
-    succeeds("report", out, "-q")
     text = page(out).text
     assert "top-1 of the spiking network on 100 samples" in text
     assert "1 of 1 targets proved equal, bit for bit" in text
     assert "the outputs stay within 15.0 dB of the float model" in text
+
+
+def test_a_page_of_a_build_that_was_changed_says_so_and_no_longer_that_it_is_proved(out):
+    succeeds("verify", out, "-q")
+    assert "targets proved equal" in page(out).text
+    (out / "report.json").write_text("{}")
+    refused("SFN506", 1, "verify", out, "-q")
+    assert "This build cannot be shown" in page(out).text
+    assert "report.json is not the file that compile wrote" in page(out).text
+    assert "proved" not in page(out).text
 
 
 def test_a_page_written_anew_is_no_change_of_the_build(out):

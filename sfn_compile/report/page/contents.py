@@ -1,0 +1,28 @@
+"""The sections of the page, in their order."""
+
+from __future__ import annotations
+
+from .accuracy import ACCURACY
+from .bisection import BISECTION
+from .energy import ENERGY
+from .errors import ERRORS
+from .layers import LAYERS
+from .made import ATTENTION, CORRECTIONS, MADE
+from .proof import PROOF
+from .section import Section
+from .verdict import VERDICT
+from .warnings import WARNINGS
+
+SECTIONS: tuple[Section, ...] = (
+    VERDICT,
+    WARNINGS,
+    BISECTION,
+    ACCURACY,
+    PROOF,
+    ERRORS,
+    LAYERS,
+    CORRECTIONS,
+    ATTENTION,
+    ENERGY,
+    MADE,
+)
