@@ -8,7 +8,8 @@ normalisations do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial, reduce
 from typing import Any
 
@@ -18,7 +19,7 @@ from typing_extensions import assert_never
 
 from ..program.linear_maps import Conv, Dense, Gather, Identity, LinearMap, SumPool
 from ..program.moves import Concat, MoveOp, Pad, Reshape, Slice, Take, Transpose
-from ..program.network import MaxPool, Move, Normalization, Population, Program, Step, ValueInfo
+from ..program.network import MaxPool, Move, Normalization, Population, Program, Projection, Step, ValueInfo
 from ..program.neurons import Ratio, Readout, RowTable, Table, Uniform
 from ..program.products import Elementwise, Matmul, Product
 from ..program.ranges import absolute_bound, exact_dtype, product_bound, unweighted_bound
@@ -80,9 +81,26 @@ def number_type(step: Population, info: Info) -> kernels.DType:
 def sums(step: Population, info: Info) -> Run:
     """Return what makes the accumulators ``(*shape, n)`` of a population, in its number type."""
     dtype = number_type(step, info)
-    terms = [_projected(p.source, _linear_term(p.map, info[p.source], dtype)) for p in step.projections]
+    terms = [_projected(p.source, _linear_term(p.map, info[p.source], dtype)) for p in _merged(step.projections)]
     terms += [_multiplied(p, _product_term(p, info, len(step.shape), dtype)) for p in step.products]
     return lambda values: _total([term(values) for term in terms], step.shape)
+
+
+def _merged(projections: Sequence[Projection]) -> list[Projection]:
+    """Return projections with the same sum, in which all identities of one source are one.
+
+    The compiler writes a skip whose weight is beyond the weights' width as many.
+    """
+    out: dict[Hashable, Projection] = {}
+    sums: dict[Hashable, Array] = {}
+    for p in projections:
+        if not isinstance(p.map, Identity):
+            out[len(out), "other"] = p
+            continue
+        key, weight = (p.source, p.map.weight.shape), p.map.weight.astype(np.int64)
+        sums[key] = sums[key] + weight if key in sums else weight
+        out[key] = replace(p, map=Identity(sums[key]))
+    return list(out.values())
 
 
 def neurons(step: Population, info: Info) -> Fire:

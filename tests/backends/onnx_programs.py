@@ -330,7 +330,38 @@ def pool_of_one_channel():
     return b.build(b.fire("y", Projection("x", pool), lo=-128, hi=127))
 
 
+def heavy_skip(channels=16, n=11, lo=0, hi=31, signed=False, kernel=3, weight=None):
+    """A residual block whose skip is stated as ``n`` equal projections, as the compiler writes weights beyond int8."""
+    b = Builder((channels, 6, 5), lo=lo, hi=hi)
+    b.fire("a", Projection("x", conv(b.weights(channels, channels, kernel, kernel), pad=kernel // 2)), hi=hi - lo)
+    each = Identity(b.weights(channels, 1, 1) if signed else ONE * 113) if weight is None else Identity(weight)
+    branch = Projection("a", conv(b.weights(channels, channels, kernel, kernel), pad=kernel // 2))
+    return b.build(b.fire("y", branch, *[Projection("x", each)] * n, lo=lo, hi=hi))
+
+
+def heavy_skip_of_rows():
+    """The same over the last axis of a (tokens, features) value."""
+    b = Builder((5, 8), lo=-16, hi=15)
+    b.fire("a", Projection("x", Dense(b.weights(8, 8))), lo=-16, hi=15)
+    b.fire(
+        "y", Projection("a", Dense(b.weights(8, 8))), *[Projection("x", Identity(np.full(8, 101)))] * 9, lo=-16, hi=15
+    )
+    redo(b, ladder=Uniform(np.array([2001]), np.array([7]), -16, 15))
+    return b.build("y")
+
+
+def skips_of_two_sources():
+    """Two skips, of which one is read with two weights, and no convolution beside them."""
+    b = Builder((6, 4, 4), hi=15)
+    b.fire("a", Projection("x", conv(b.weights(6, 6, 1, 1))), hi=15)
+    x = [Projection("x", Identity(np.full((6, 1, 1), w))) for w in (127, 127, -40)]
+    return b.build(b.fire("y", *x, *[Projection("a", Identity(-ONE * 127))] * 3, hi=15))
+
+
 MORE = {
+    heavy_skip: {"QLinearConv": 4, "Concat": 1},
+    heavy_skip_of_rows: {"QLinearConv": 2, "Concat": 1},
+    skips_of_two_sources: {"QLinearConv": 4},
     wide_rows: {"ReduceMax": 1, "ReduceSum": 2, "Div": 3, "Floor": 1, "GreaterOrEqual": 8},
     doubles: {"ReduceMax": 1, "ReduceSum": 3, "Sqrt": 1, "Floor": 4, "MatMul": 4},
     floats: {"Floor": 2, "Div": 1},

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import assert_never
 
-from sfn_backends.onnx import line
+from sfn_backends.onnx import line, skips
 from sfn_backends.onnx.firing import clip, rounds_exactly
 from sfn_backends.onnx.net import Net
 from sfn_backends.onnx.parts import Part, as_conv, join, joinable, weight_zero
@@ -60,14 +60,13 @@ def write(net: Net, values: Values, step: Population) -> bool:
         return False
     rows = len(step.shape) == 1 or any(isinstance(p.map, Dense) for p in step.projections)
     neuron = _neuron(values, step, -1 if rows else 0)
-    parts = [_part(values[p.source], p.map, rows, len(step.projections) == 1) for p in step.projections]
-    found = [p for p in parts if p is not None]
-    if neuron is None or len(found) < len(parts) or not joinable(found) or not _fits(found, neuron):
+    parts = [_part(p.source, values[p.source], p.map, rows) for p in step.projections]
+    if neuron is None or any(p is None for p in parts):
         return False
-    laid_out = [
-        replace(part, tensor=_lay_out(net, values.raw(p.source).tensor, part, rows))
-        for part, p in zip(found, step.projections, strict=True)
-    ]
+    found = skips.gathered([p for p in parts if p is not None])
+    if not joinable(found) or not _fits(found, neuron):
+        return False
+    laid_out = [replace(p, tensor=_read(net, values, p, rows)) for p in found]
     out = (step.shape[-1], 1, 1) if rows else _plane(step.shape)
     codes = _convolve(net, laid_out, neuron, out)
     values.hold(step.name, _lay_back(net, codes, step.shape, rows), "uint8", neuron.zero)
@@ -102,7 +101,7 @@ def _line(step: Population, axis: int, zero: int) -> Neuron | None:
     return Neuron(scale, shift, int(found.lo[0]), int(found.hi[0]), zero, None if rise is None else rise[channels])
 
 
-def _part(held: Held, linear: LinearMap, rows: bool, lone: bool) -> Part | None:
+def _part(source: str, held: Held, linear: LinearMap, rows: bool) -> Part | None:
     """Return a projection as a part without its tensor; None where it is no convolution of a uint8 tensor."""
     if held.kind not in ("uint8", "int8") or not fits_byte(held.info):
         return None
@@ -110,9 +109,13 @@ def _part(held: Held, linear: LinearMap, rows: bool, lone: bool) -> Part | None:
     conv = _square(linear, shape) if rows else as_conv(linear, shape)
     if conv is None:
         return None
-    return Part(
-        "", held.byte_zero, held.info.hi + held.byte_zero, (shape[-1], 1, 1) if rows else _plane(shape), conv, lone
-    )
+    plane = (shape[-1], 1, 1) if rows else _plane(shape)
+    return Part(source, held.byte_zero, held.info.hi + held.byte_zero, plane, conv, lone=False)
+
+
+def _read(net: Net, values: Values, part: Part, rows: bool) -> str:
+    """Return what a part reads: its source's tensor with two space axes, amplified."""
+    return skips.amplified(net, _lay_out(net, values.raw(part.source).tensor, part, rows), part)
 
 
 def _square(linear: LinearMap, shape: Shape) -> Conv | None:

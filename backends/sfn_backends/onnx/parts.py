@@ -40,15 +40,19 @@ SMALL = 65  # pixels; the kernel works image by image, and smaller ones leave it
 class Part:
     """One projection: ``conv`` (two space axes) of ``tensor - zero``, whose uint8 values reach ``top``.
 
-    ``shape`` is the tensor's ``(c, h, w)``. ``lone``: the population has no other projection.
+    ``shape`` is the tensor's ``(c, h, w)``. ``lone``: the population has no other projection. The tensor holds the
+    codes of ``source`` times ``gain``. ``diagonal``: of two neighbouring products one is 0.
     """
 
-    tensor: str
+    source: str
     zero: int
     top: int
     shape: Shape
     conv: Conv
     lone: bool
+    tensor: str = ""
+    gain: int = 1
+    diagonal: bool = False
 
     @property
     def bound(self) -> int:
@@ -58,7 +62,7 @@ class Part:
         """
         if self.lone and 1 < self.conv.groups == self.shape[0] == len(self.conv.weight):
             return LARGEST_WEIGHT
-        return min(LARGEST_WEIGHT, PAIR // max(2 * self.top, 1))
+        return min(LARGEST_WEIGHT, PAIR // max((1 if self.diagonal else 2) * self.top, 1))
 
     @property
     def copies(self) -> int:
@@ -134,7 +138,7 @@ def joinable(parts: list[Part]) -> bool:
     if copies > MAX_COPIES:
         return False
     if len(parts) == 1:
-        return copies == 1 or parts[0].conv.groups == 1
+        return copies == 1 or parts[0].conv.groups == 1 or parts[0].taps == 1
     return all(p.conv.groups == 1 or p.conv.weight[0, 0].size == 1 for p in parts)
 
 
