@@ -35,7 +35,7 @@ def compile(
     epochs: int = 4,
     fine_share: float | None = None,
     digit_share: float | None = None,
-    require_accuracy_drop: float | None = None,
+    max_drop: float | None = None,
     weight_bits: int = 8,
     acc_bits: int = 24,
     threshold: Literal["odd", "pow2"] = "odd",

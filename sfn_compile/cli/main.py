@@ -8,7 +8,7 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -26,6 +26,7 @@ from ..foundation.version import __version__
 from .options import (
     CHECK,
     COMPILE,
+    GATES,
     JSON,
     PROCESSES,
     QUIET,
@@ -121,6 +122,11 @@ def _print_problems(problems: list[Diagnostic], as_json: bool = False) -> None:
         return
     for d in problems:
         click.echo(f"{'warning' if d.severity == 'warning' else 'error'} {d}", err=True)
+
+
+def worst(problems: Sequence[Diagnostic]) -> int:
+    """Return the exit status of several problems: 1 where a check failed, whatever else is wrong."""
+    return max((CODES[d.code].exit_code for d in problems), key=lambda c: (c == 1, c), default=0)
 
 
 def _print_json(document: Mapping[str, Any]) -> None:
@@ -239,7 +245,7 @@ def verify_command(
     else:
         console.proof(proof.document)
     _print_problems(proof.problems, as_json)
-    return max((CODES[d.code].exit_code for d in proof.problems), key=lambda c: (c == 1, c), default=0)
+    return worst(proof.problems)
 
 
 @cli.command("eval", cls=Command)
@@ -247,25 +253,30 @@ def verify_command(
 @click.option("--data", type=FILE, required=True, help="Samples, with labels for accuracy.")
 @takes(samples_of("all"), SEED)
 @click.option("--on", default="sim", show_default=True, help="The target that computes the spiking network.")
+@takes(*GATES)
 @takes(*PROCESSES)
 @takes(*SIMULATOR, QUIET, JSON)
 @_guarded
 def eval_command(
-    build_folder: Path, data: Path, samples: int | None, seed: int, on: str, quiet: bool, as_json: bool, **machine: Any
+    build_folder: Path, data: Path, samples: int | None, seed: int, on: str, quiet: bool, as_json: bool, **others: Any
 ) -> int:
     """Measure accuracy and agreement: the float model (onnxruntime) beside the spiking network."""
     from ..commands.evaluate import evaluate
+    from ..evaluation.gates import Gates, problems
     from .terminal import Console
 
-    console = Console(quiet or as_json)
+    console, read = Console(quiet or as_json), read_all((*GATES, *PROCESSES, *SIMULATOR), others)
+    gates, machine = Gates(**held_by(Gates, read)), Machine(**held_by(Machine, read))
     with console.progress() as progress:
-        found = evaluate(build_folder, data, samples, seed, progress, on, machine=Machine(**machine))
+        found = evaluate(build_folder, data, samples, seed, progress, on, machine=machine, gates=gates)
     if as_json:
         _print_json(found)
     else:
         _print_problems([Diagnostic(w["code"], w["what"], w["where"], w["fix"]) for w in found["warnings"]])
         console.evaluation(found)
-    return 0
+    failed = problems(found["gates"], found["data"]["source"], "`sfnc bisect OUT --data FILE` names a layer to change")
+    _print_problems(failed, as_json)
+    return worst(failed)
 
 
 @cli.command("bisect", cls=Command)

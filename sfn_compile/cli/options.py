@@ -14,6 +14,7 @@ from rich_click.rich_panel import RichOptionPanel
 from rich_click.rich_parameter import RichOption
 
 from ..commands.request import compile_options
+from ..evaluation.gates import Gates
 from ..foundation.declaration import GROUPS, Option, options_of
 from ..foundation.options import Machine, Options, Selection
 from ..targets.target_options import declared_by_all
@@ -46,6 +47,7 @@ _SELECTION = {o.name: o for o in options_of(Selection)}
 SIMULATOR = (_MACHINE["threads"], _MACHINE["engine"])
 PROCESSES = (_MACHINE["workers"], _MACHINE["cluster"])
 SEED = _SELECTION["seed"]
+GATES = options_of(Gates)
 
 
 def samples_of(unset: str) -> Option:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..compiler.compilation import Compilation, compile_model, silent, timed
 from ..compiler.draft import Progress
+from ..evaluation.gates import Gates, problems, require_labels
 from ..evaluation.side_by_side import reference_of
 from ..files import build_folder, program_files
 from ..files.replacing import prepare, replacing
@@ -165,25 +166,18 @@ def _required_accuracy(done: Compilation, progress: Progress) -> dict[str, Any]:
 
     Those kept aside are a tenth of them: alone they are too few to tell a point. Raises SFN307, SFN502.
     """
-    limit, data, loaded = done.options.require_accuracy_drop, done.given, done.loaded
-    if limit is None:
+    gates, data, loaded = Gates(max_drop=done.options.max_drop), done.given, done.loaded
+    if not gates.asked:
         return {}
-    if data.labels is None:
-        raise fail("SFN307", "--require-accuracy-drop needs labels beside the samples", data.source,
-                   "add an array `labels`: one class per sample")  # fmt: skip
+    require_labels(gates, data.labels, data.source)
     end = model_outputs.ending_of(loaded.output_names, loaded.tail)
     reference = reference_of(loaded.path, loaded.input_names, loaded.batch, [d.name for d in done.program.outputs], end)
     with timed(done.seconds, "accuracy"):
         judged = compare(done.program, reference, data.x, data.labels, progress, end, data.label_place)
-    if "accuracy" not in judged:
-        raise fail("SFN307", "--require-accuracy-drop needs labels of classes; these are targets of a regression",
-                   data.label_place, "leave the option out; `sfnc eval` gives the error of the regression")  # fmt: skip
-    found = judged["accuracy"]
-    drop = 100 * (found["float_top1"] - found["snn_top1"])
-    if drop > limit:
-        what = f"top-1 fell from {100 * found['float_top1']:.2f} % to {100 * found['snn_top1']:.2f} %"
-        raise fail("SFN502", f"{what}: {drop:.2f} points, {limit:g} are allowed", data.source)
-    return {"accuracy": found}
+    failed = problems(gates.judge(judged), data.source, "more --levels, another --method, or --search")
+    if failed:
+        raise CompileError(failed)
+    return {"accuracy": judged["accuracy"]}
 
 
 def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[str, Any]:

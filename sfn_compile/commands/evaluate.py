@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ..evaluation.gates import NO_GATES, Gates, require_labels
 from ..evaluation.side_by_side import PIECE, Build, Compute, Pair, Progress, measure
 from ..evaluation.spread import spread
 from ..files import build_folder, sealed
@@ -95,19 +96,23 @@ def _execute(
 
 def evaluate(
     folder: Path, data: Path, samples: int | None = None, seed: int = 0, progress: Progress | None = None,
-    on: str = "sim", time_limit: float = 1800.0, machine: Machine = ONE_PROCESS,
+    on: str = "sim", time_limit: float = 1800.0, machine: Machine = ONE_PROCESS, gates: Gates = NO_GATES,
 ) -> dict[str, Any]:  # fmt: skip
     """Return accuracy and agreement of float model and spiking network on ``data``, and write ``eval.json``.
 
     ``on``: the target that computes the spiking network; ``time_limit`` in seconds is for each piece of the data.
     ``machine``: how many threads and processes, or which cluster; no number in the result depends on it. Raises SFN607
     where workers could not do it.
+
+    ``gates``: limits, judged in ``gates`` of the result; :func:`~.gates.problems` says which of them failed.
     """
     check_choice(samples, seed)
+    gates.check()
     if machine.check().spreads and on != "sim":
         raise fail("SFN605", f"--on {on} runs in one process", fix="leave --workers and --cluster out")
     manifest, program = build_folder.open_build(folder, "model", "report", *_used(folder, on))
     found = load_data(data, build_folder.model_inputs(manifest), samples, seed, needs_labels=True)
+    require_labels(gates, found.labels, found.source)
     build = Build(folder, manifest, program)
     pair = build.open(machine, None if on == "sim" else _computer(program, folder, on, time_limit))
     labels = pair.read_labels(found.labels, found.x, found.label_place)
@@ -118,6 +123,7 @@ def evaluate(
     result["warnings"] = [w.as_dict() for w in _warnings(folder, manifest, program, found.x)]
     result["on"] = on
     result["data"] = {"source": found.source, "sha256": found.sha256, "samples": len(found), "seed": seed}
+    result["gates"] = gates.judge(result)
     build_folder.write_json(folder / "eval.json", result)
     refresh(folder)
     return result

@@ -11,8 +11,9 @@ from typing import Any
 
 from ..compiler.compilation import Compilation
 from ..evaluation.side_by_side import Progress, reference_of
+from ..evaluation.summary import least_of_outputs
 from ..files.sample_files import ENOUGH_TO_SPARE, GENERATED
-from ..foundation.decibel import EXACT_DB, NO_ERROR
+from ..foundation.decibel import EXACT_DB
 from ..foundation.diagnostics import Diagnostic
 from ..foundation.options import BISECT_LIMIT
 from ..foundation.samples import n_samples, part
@@ -45,7 +46,7 @@ def outputs_of(done: Compilation, progress: Progress) -> dict[str, Any]:
     found = compare(done.program, reference, x, None, progress, end)
     rows = {"outputs": found["outputs"], **({"cut": found["cut"]} if "cut" in found else {})}
     if done.aside is not None:
-        return {**rows, "kept_aside": {"samples": n_samples(x), **summary(rows)}}
+        return {**rows, "kept_aside": {"samples": n_samples(x), **least_of_outputs(rows)}}
     return {**rows, "kept_aside": {"samples": 0, "reason": _why_none(done)}}
 
 
@@ -53,27 +54,6 @@ def _why_none(done: Compilation) -> str:
     if done.calibration.source == GENERATED:
         return "no real samples were given (--calib)"
     return f"all {len(done.calibration)} samples calibrate; from {ENOUGH_TO_SPARE} on a tenth is kept aside"
-
-
-def summary(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the least ``agreement`` and ``sqnr_db`` of all outputs, null where there is none or no error.
-
-    Behind a host tail the errors are those at the cut, which the network makes alone.
-    """
-    agreements = [row["agreement"] for row in found["outputs"].values() if row["agreement"] is not None]
-    decibels = [row["sqnr_db"] for row in _numbers(found).values() if row["sqnr_db"] is not None]
-    return {"agreement": min(agreements, default=None), "sqnr_db": min(decibels, default=None),
-            "exact": not decibels and _is_exact(found)}  # fmt: skip
-
-
-def _is_exact(found: Mapping[str, Any]) -> bool:
-    rows = _numbers(found).values()
-    return bool(rows) and all(row.get("reasons", {}).get("sqnr_db") == NO_ERROR for row in rows)
-
-
-def _numbers(found: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return the rows of outputs, or values at the cut, that are real numbers."""
-    return {name: row for name, row in found.get("cut", found["outputs"]).items() if "sqnr_db" in row}
 
 
 def quality_warnings(report: Mapping[str, Any]) -> list[Diagnostic]:

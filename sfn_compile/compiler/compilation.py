@@ -218,7 +218,7 @@ def _calibration_data(loaded: LoadedModel, options: Options, calib: Path | None)
     if calib is None:
         n = options.samples or GENERATED_SAMPLES
         return generated(loaded.inputs, n, options.seed)
-    needs_labels = options.require_accuracy_drop is not None
+    needs_labels = options.max_drop is not None
     return load_data(calib, loaded.inputs, options.samples, options.seed, needs_labels)
 
 

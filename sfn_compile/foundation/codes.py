@@ -123,8 +123,9 @@ CODES: dict[str, Code] = {
     "SFN307": Code(
         EXIT_INPUT,
         "labels are missing or do not fit",
-        "Labels (array `labels` or `y`) are needed for accuracy in `sfnc eval`, for --require-accuracy-drop and for "
-        "--objective accuracy; nothing else looks at them. One class per sample (whole numbers of any type, 0 and 1 "
+        "Labels (array `labels` or `y`) are needed for accuracy in `sfnc eval`, for the gates --max-drop and "
+        "--min-accuracy, and for --objective accuracy; nothing else looks at them. One class per sample (whole "
+        "numbers of any type, 0 and 1 "
         "or bools for a single score), one-hot rows, a mask with a class per position of a map (255, -1 and -100 are "
         "positions that nobody labelled), 0 and 1 for every number of the output, or, for a regression, real targets "
         "in the shape of the output. The message names the array, what does not fit and the change.",
@@ -229,9 +230,10 @@ CODES: dict[str, Code] = {
     ),
     "SFN502": Code(
         EXIT_CHECK_FAILED,
-        "accuracy fell by more than allowed",
-        "The loss against the float network is larger than --require-accuracy-drop. Try more --levels, more "
-        "calibration data, or another --method.",
+        "a gate failed",
+        "A number that was measured is beyond the limit that a gate asks for: --max-drop, --min-accuracy, "
+        "--min-agreement, --min-sqnr, --min-map, --min-iou or --max-rmse. The message has both. Try more --levels, "
+        "more calibration data, another --method, or --search; `sfnc bisect` names the layer to begin with.",
     ),
     "SFN503": Code(
         EXIT_INPUT,
@@ -270,6 +272,13 @@ CODES: dict[str, Code] = {
         "was found because nothing was looked at, so this is no success.",
     ),
     # -- environment ---------------------------------------------------------------------------------------------
+    "SFN509": Code(
+        EXIT_INPUT,
+        "a gate cannot be judged",
+        "A gate asks for a number that was not measured: accuracy without labels, agreement of an output that is no "
+        "row of scores, the average precision of something else than a detector. A gate never passes for lack of a "
+        "number. Give the data that it needs, or a gate that fits the task.",
+    ),
     "SFN601": Code(
         EXIT_ENVIRONMENT,
         "the target is not installed",

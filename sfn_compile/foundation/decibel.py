@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .reasons import EXACT_DB as EXACT_DB
+from .reasons import NO_ERROR as NO_ERROR
+from .reasons import NO_RANGE as NO_RANGE
+from .reasons import NO_SIGNAL as NO_SIGNAL
+
 Array = NDArray[Any]
-NO_ERROR = "no error"
-NO_SIGNAL = "the float network's numbers do not vary over the samples"
-NO_RANGE = "squares leave the range of float64"
 # A varying part below this share of all squares is what float32 rounds: the value is constant.
 CONSTANT = 1e-12
-EXACT_DB = 120.0  # the rounding of float32 sums, on the float network's side: no error of the integers
 BLOCK = 4096  # numbers whose squares are added in their own type
 
 

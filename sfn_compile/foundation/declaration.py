@@ -33,6 +33,7 @@ class Option:
     ``unset``: what happens without it, where the default does not say so; ``alone``: its value where no value follows.
     ``read``: makes the value of what the command line (text, or a tuple of texts) or Python gives; ``accepts``: the
     type of that in Python [the field's]. ``effect``: the property that says what the option comes to.
+    ``former``: what Python and manifests called it before.
     ``name``, ``field``, ``default``, ``kind``, ``annotation``: those of the field; ``name`` is what Python says.
     """
 
@@ -54,6 +55,7 @@ class Option:
     kind: Any = None
     field: str = ""
     annotation: str = ""
+    former: str = ""
 
     @property
     def flag(self) -> str:
@@ -176,10 +178,11 @@ def unknown(name: str, known: Iterable[str], what: str = "option") -> CompileErr
 def read_all(options: Iterable[Option], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values that were given, read, by the names of the options. Raises SFN605 for a name or value."""
     known = {o.name: o for o in options}
+    now = {o.former: o.name for o in known.values() if o.former}
     for name in given:
-        if name not in known:
+        if now.get(name, name) not in known:
             raise unknown(name, known)
-    return {name: known[name].taken(value) for name, value in given.items()}
+    return {now.get(name, name): known[now.get(name, name)].taken(value) for name, value in given.items()}
 
 
 def held_by(declaring: type, read: Mapping[str, Any]) -> dict[str, Any]:

@@ -174,9 +174,10 @@ class Options(Selection):
         "accuracy", lowest=0, highest=2, effect="share_of_digits", unset="1 with --reconstruct, else 0",
         note="The sites whose rounding costs most become [two populations](adr/0040-two-digits.md), neither above the "
         "stated levels. Without learning, `--no-reconstruct --fine-share 0.1 --digit-share 1` takes seconds.")
-    require_accuracy_drop: float | None = option(
-        None, "Fail if top-1 on the labelled calibration data drops by more points.", "accuracy", metavar="PTS",
-        note="Exit status 1.")
+    max_drop: float | None = option(
+        None, "Fail if top-1 on the labelled calibration data falls by more points.", "accuracy", metavar="PTS",
+        flags=("--max-drop", "--require-accuracy-drop"), former="require_accuracy_drop",
+        note="Exit status 1 (SFN502), and no build is written. The same gate as `sfnc eval --max-drop`.")
 
     weight_bits: int = option(8, "Bits of a weight, sign included.", "hardware", **BITS)
     acc_bits: int = option(

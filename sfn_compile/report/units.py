@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..foundation.decibel import EXACT_DB, NO_ERROR
+from ..foundation.reasons import EXACT_DB, NO_ERROR
 
 
 def energy(picojoule: float) -> str:

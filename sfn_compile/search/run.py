@@ -34,7 +34,7 @@ from .tpe import tpe
 from .trial import Goal, Measured, Trial, differences, front, goal_of
 
 STRATEGIES = {"tpe": tpe, "grid": grid, "allocate": allocate, "compress": compress}
-WITHOUT_EFFECT = ("targets", "target_options", "require_accuracy_drop")  # on what a trial measures
+WITHOUT_EFFECT = ("targets", "target_options", "max_drop")  # on what a trial measures
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from sfn_compile.commands.evaluate import evaluate
-from sfn_compile.commands.quality import quality_warnings, summary
+from sfn_compile.commands.quality import quality_warnings
+from sfn_compile.evaluation.summary import least_of_outputs
 from sfn_compile.files.sample_files import kept_aside, load_data
 from sfn_compile.foundation.decibel import NO_ERROR
 from sfn_compile.foundation.samples import ModelInput
@@ -100,7 +101,7 @@ def row(agreement, db, **more) -> dict:
 )
 def test_the_rule_of_what_is_bad(output, is_bad):
     report = {"outputs": {"y": output}, "options": {"levels": 31}}
-    report["kept_aside"] = {"samples": 100, **summary(report)}
+    report["kept_aside"] = {"samples": 100, **least_of_outputs(report)}
     found = quality_warnings(report)
     assert bool(found) is is_bad
     assert all(w.code == "SFN407" and w.fix for w in found)
@@ -108,20 +109,20 @@ def test_the_rule_of_what_is_bad(output, is_bad):
 
 def test_two_samples_of_few_are_chance():
     report = {"outputs": {"y": row(10 / 12, 20.0)}, "options": {"levels": 31}}
-    assert not quality_warnings({**report, "kept_aside": {"samples": 12, **summary(report)}})
+    assert not quality_warnings({**report, "kept_aside": {"samples": 12, **least_of_outputs(report)}})
 
 
 def test_no_levels_are_advised_that_there_are_already():
     report = {"outputs": {"y": row(0.5, 30.0)}, "options": {"levels": 255}}
-    (found,) = quality_warnings({**report, "kept_aside": {"samples": 100, **summary(report)}})
+    (found,) = quality_warnings({**report, "kept_aside": {"samples": 100, **least_of_outputs(report)}})
     assert "--levels" not in found.fix
     assert "--limit 35" in found.fix
 
 
 def test_behind_a_tail_the_cut_has_the_numbers():
     found = {"outputs": {"boxes": row(None, 3.0)}, "cut": {"c": row(None, 30.0)}}
-    assert summary(found)["sqnr_db"] == 30.0
-    assert summary({"outputs": {"y": row(1.0, None, reasons={"sqnr_db": NO_ERROR})}})["exact"] is True
+    assert least_of_outputs(found)["sqnr_db"] == 30.0
+    assert least_of_outputs({"outputs": {"y": row(1.0, None, reasons={"sqnr_db": NO_ERROR})}})["exact"] is True
 
 
 def test_a_quantised_network_without_data_is_not_told_that_data_is_unlike(tmp_path):
