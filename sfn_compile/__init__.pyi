@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from sfn_compile.commands.build import Built
+from sfn_compile.data.given import DataLike
 from sfn_compile.foundation.options import SiteOptions
 from sfn_compile.program.network import Program as Program
 from sfn_compile.search.plan import Limit, Search
@@ -15,12 +16,19 @@ def compile(
     model: str | Path,
     out: str | Path,
     *,
-    calib: str | Path | None = None,
+    calib: DataLike | None = None,
     input_shapes: Mapping[str, Sequence[int]] = ...,
     samples: int | None = None,
     seed: int = 0,
     start: str | Sequence[str] = (),
     end: str | Sequence[str] = (),
+    resize: int | str | Sequence[int] | None = None,
+    crop: int | str | Sequence[int] | None = None,
+    scale: float | str | None = None,
+    mean: float | str | Sequence[float] | None = None,
+    std: float | str | Sequence[float] | None = None,
+    layout: Literal["NCHW", "NHWC"] | None = None,
+    color: Literal["rgb", "bgr"] | None = None,
     levels: int = 31,
     attention_levels: int = 255,
     attention: Literal["quotient", "fired"] = "quotient",

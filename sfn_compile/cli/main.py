@@ -28,12 +28,14 @@ from .options import (
     COMPILE,
     GATES,
     JSON,
+    PREPARATION,
     PROCESSES,
     QUIET,
     SEED,
     SIMULATOR,
     Command,
     TargetsCommand,
+    data_given,
     panels,
     samples_of,
     takes,
@@ -151,7 +153,7 @@ def compile_command(model: Path, output: Path | None, quiet: bool, as_json: bool
     beside = asked.arguments
     shapes = dict(beside.input_shapes)
     with console.progress() as progress:
-        built = build(model, out, asked.options, beside.calib, shapes, progress, asked.search, beside.force)
+        built = build(model, out, asked.options, asked.data, shapes, progress, asked.search, beside.force)
     if as_json:
         _print_json({"output": str(out), **built.report})
     else:
@@ -171,7 +173,8 @@ def compile_command(model: Path, output: Path | None, quiet: bool, as_json: bool
 def check_command(model: Path, quiet: bool, as_json: bool, **given: Any) -> int:
     """Say what compile would map or refuse, and why; converts nothing."""
     asked = read_all(CHECK, given)
-    targets, calib, shapes = (asked.pop(name) for name in ("targets", "calib", "input_shapes"))
+    calib = data_given(asked.pop("calib"), asked, "--calib")
+    targets, shapes = (asked.pop(name) for name in ("targets", "input_shapes"))
     options = Options(**held_by(Options, asked))
     from ..commands.check import check
     from .plain_lines import check_lines
@@ -201,20 +204,21 @@ def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 
 @cli.command("run", cls=Command)
 @click.argument("build_folder", metavar="OUT", type=FILE)
-@click.option("--input", "data", type=FILE, required=True, help="Inputs, .npz or .npy.")
+@click.option("--input", "data", type=FILE, required=True, metavar="DATA", help="Inputs, as for compile --calib.")
 @click.option("-o", "--output", type=FILE, required=True, help="Where the outputs go (.npz).")
 @click.option("--on", default="sim", show_default=True, help="The target that computes them.")
 @click.option("--codes", is_flag=True, help="Write the raw integers of every layer instead of real outputs.")
-@takes(*SIMULATOR, QUIET)
+@takes(*PREPARATION, *SIMULATOR, QUIET)
 @_guarded
-def run_command(build_folder: Path, data: Path, output: Path, on: str, codes: bool, quiet: bool, **machine: Any) -> int:
+def run_command(build_folder: Path, data: Path, output: Path, on: str, codes: bool, quiet: bool, **rest: Any) -> int:
     """Run a build on inputs and write its outputs."""
     from ..commands.evaluate import run_build
     from ..files.answers import require_writable, save_outputs
 
     read = (build_folder, data)
     require_writable(output, read)
-    found = run_build(build_folder, data, on, codes, machine=Machine(**machine))
+    given = data_given(data, rest, "--input")
+    found = run_build(build_folder, given, on, codes, machine=Machine(**rest))
     save_outputs(output, found, read)
     if not quiet:
         click.echo(f"wrote {len(found)} arrays to {output}", err=True)
@@ -223,23 +227,24 @@ def run_command(build_folder: Path, data: Path, output: Path, on: str, codes: bo
 
 @cli.command("verify", cls=Command)
 @click.argument("build_folder", metavar="OUT", type=FILE)
-@click.option("--data", type=FILE, help="Inputs to prove it on. [default: the golden inputs of the build]")
+@click.option("--data", type=FILE, metavar="DATA", help="Inputs to prove it on. [default: the golden inputs]")
 @takes(samples_of("8"), SEED)
 @click.option("--on", help="Targets to verify. [default: all in the build]")
 @click.option("--time-limit", type=float, default=1800.0, show_default=True, help="Seconds a target may run.")
-@takes(*SIMULATOR, QUIET, JSON)
+@takes(*PREPARATION, *SIMULATOR, QUIET, JSON)
 @_guarded
 def verify_command(
     build_folder: Path, data: Path | None, samples: int | None, seed: int, on: str | None, time_limit: float,
-    quiet: bool, as_json: bool, **machine: Any,
+    quiet: bool, as_json: bool, **rest: Any,
 ) -> int:  # fmt: skip
     """Prove that every emitted target computes the simulator's integers, layer by layer."""
     from ..commands.verify import verify
     from .terminal import Console
 
     targets, console = None if on is None else read_names(on), Console(quiet or as_json)
+    given = data_given(data, rest, "--data")
     with console.progress() as progress:
-        proof = verify(build_folder, data, samples, targets, seed, time_limit, Machine(**machine), progress)
+        proof = verify(build_folder, given, samples, targets, seed, time_limit, Machine(**rest), progress)
     if as_json:
         _print_json(proof.document)
     else:
@@ -250,8 +255,8 @@ def verify_command(
 
 @cli.command("eval", cls=Command)
 @click.argument("build_folder", metavar="OUT", type=FILE)
-@click.option("--data", type=FILE, required=True, help="Samples, with labels for accuracy.")
-@takes(samples_of("all"), SEED)
+@click.option("--data", type=FILE, required=True, metavar="DATA", help="Samples, with labels for accuracy.")
+@takes(samples_of("all"), SEED, *PREPARATION)
 @click.option("--on", default="sim", show_default=True, help="The target that computes the spiking network.")
 @takes(*GATES)
 @takes(*PROCESSES)
@@ -265,10 +270,11 @@ def eval_command(
     from ..evaluation.gates import Gates, problems
     from .terminal import Console
 
-    console, read = Console(quiet or as_json), read_all((*GATES, *PROCESSES, *SIMULATOR), others)
+    console, given = Console(quiet or as_json), data_given(data, others, "--data")
+    read = read_all((*GATES, *PROCESSES, *SIMULATOR), others)
     gates, machine = Gates(**held_by(Gates, read)), Machine(**held_by(Machine, read))
     with console.progress() as progress:
-        found = evaluate(build_folder, data, samples, seed, progress, on, machine=machine, gates=gates)
+        found = evaluate(build_folder, given, samples, seed, progress, on, machine=machine, gates=gates)
     if as_json:
         _print_json(found)
     else:
@@ -281,20 +287,27 @@ def eval_command(
 
 @cli.command("bisect", cls=Command)
 @click.argument("build_folder", metavar="OUT", type=FILE)
-@click.option("--data", type=FILE, required=True, help="Samples to look at.")
+@click.option("--data", type=FILE, required=True, metavar="DATA", help="Samples to look at.")
 @takes(samples_of("32"), SEED)
 @click.option("--limit", type=float, default=BISECT_LIMIT, show_default=True, metavar="DB",
               help="Signal to noise of the outputs that is close enough.")  # fmt: skip
-@takes(QUIET, JSON)
+@takes(*PREPARATION, QUIET, JSON)
 @_guarded
 def bisect_command(
-    build_folder: Path, data: Path, samples: int | None, seed: int, limit: float, quiet: bool, as_json: bool
+    build_folder: Path,
+    data: Path,
+    samples: int | None,
+    seed: int,
+    limit: float,
+    quiet: bool,
+    as_json: bool,
+    **rest: Any,
 ) -> int:
     """Name the first layer where the spiking network leaves the float model, why, and what to change."""
     from ..commands.bisect import bisect
     from .terminal import Console
 
-    found = bisect(build_folder, data, samples, seed, limit)
+    found = bisect(build_folder, data_given(data, rest, "--data"), samples, seed, limit)
     if as_json:
         _print_json(found.document)
     else:

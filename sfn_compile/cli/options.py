@@ -13,10 +13,11 @@ from rich_click import RichCommand
 from rich_click.rich_panel import RichOptionPanel
 from rich_click.rich_parameter import RichOption
 
-from ..commands.request import compile_options
+from ..commands.request import compile_options, prepared
 from ..evaluation.gates import Gates
-from ..foundation.declaration import GROUPS, Option, options_of
+from ..foundation.declaration import GROUPS, Option, held_by, options_of, read_all
 from ..foundation.options import Machine, Options, Selection
+from ..foundation.preparation import Preparation, read_given
 from ..targets.target_options import declared_by_all
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -38,7 +39,8 @@ OUTPUT = Option("Build folder.", "output", "output", kind=Path, flags=("--output
 
 COMPILE = {o.name: o for o in (*compile_options(), OUTPUT, QUIET, JSON)}
 # Whatever decides what is mapped: all but the folder that compile writes and what only a search takes.
-_DECIDING = {o.name for o in options_of(Options)} | {"calib", "input_shapes"}
+PREPARATION = options_of(Preparation)
+_DECIDING = {o.name for o in (*options_of(Options), *PREPARATION)} | {"calib", "input_shapes"}
 _ASKED_TARGETS = replace(COMPILE["targets"], default=(), help="Also check whether these targets can say the network.")
 CHECK = tuple(_ASKED_TARGETS if o.name == "targets" else o for o in COMPILE.values() if o.name in _DECIDING)
 
@@ -53,6 +55,12 @@ GATES = options_of(Gates)
 def samples_of(unset: str) -> Option:
     """Return ``--samples`` of a command that uses so many of them without it."""
     return replace(_SELECTION["samples"], unset=unset)
+
+
+def data_given(what: Any, rest: dict[str, Any], flag: str) -> Any:
+    """Return data with how they are to be prepared, which is taken out of the ``rest`` of a command's options."""
+    said = read_all(PREPARATION, {o.name: rest.pop(o.name) for o in PREPARATION})
+    return prepared(read_given(what), Preparation(**held_by(Preparation, said)).check(), flag)
 
 
 class Command(RichCommand):

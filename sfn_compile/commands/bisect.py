@@ -20,14 +20,16 @@ from ..calibration.collect import FloatRunner
 from ..compiler.compilation import structured
 from ..compiler.input_encoding import encoded_as
 from ..compiler.tail_survey import read_network
+from ..data.sources import data_of_build
 from ..evaluation import causes
 from ..evaluation.half_network import Halves, Piece
 from ..files import build_folder
 from ..files.build_checks import check_scales, options_of
-from ..files.sample_files import Data, load_data, subset
+from ..files.sample_files import Data, subset
 from ..foundation.decibel import decibel
 from ..foundation.diagnostics import CompileError, Diagnostic, fail
 from ..foundation.options import BISECT_LIMIT, check_choice
+from ..foundation.preparation import Given
 from ..foundation.samples import part
 from ..frontend import load_model
 from ..graph.graph import Graph
@@ -54,7 +56,7 @@ class Bisection:
 
 
 def bisect(
-    folder: Path, data: Path, samples: int | None = None, seed: int = 0, limit: float = BISECT_LIMIT
+    folder: Path, data: Path | Given, samples: int | None = None, seed: int = 0, limit: float = BISECT_LIMIT
 ) -> Bisection:
     """Return the first layer that takes the outputs further from the float model than ``limit`` dB, and write
     ``bisect.json``.
@@ -66,7 +68,7 @@ def bisect(
     if not np.isfinite(limit):
         raise fail("SFN605", f"--limit {limit}; it must be a number of decibels")
     manifest, program = build_folder.open_build(folder, "model", "scales", "report")
-    found = load_data(data, build_folder.model_inputs(manifest))
+    found = data_of_build(data, manifest)
     found = replace(found, x=open_beginning(folder, manifest).samples(found.x))
     warnings = data_warnings(folder, program, found.x)
     with single_threaded_blas():

@@ -21,6 +21,7 @@ from ..files import build_folder, program_files
 from ..files.replacing import prepare, replacing
 from ..foundation.diagnostics import CompileError, fail
 from ..foundation.options import Options
+from ..foundation.preparation import Given, given
 from ..foundation.samples import ModelInput, n_samples, part
 from ..foundation.version import __version__
 from ..frontend.load import external_files
@@ -60,7 +61,7 @@ def build(
     model: Path,
     out: Path,
     options: Options,
-    calib: Path | None = None,
+    calib: Path | Given | None = None,
     input_shapes: dict[str, tuple[int, ...]] | None = None,
     progress: Progress = silent,
     search: Search | None = None,
@@ -72,7 +73,7 @@ def build(
     falls by more than allowed, CompileError is raised and ``out`` stays as it was. ``force`` replaces an earlier build
     that holds files which sfnc has not written, and keeps these; without it that is refused (SFN503).
     """
-    in_use = [model, *([calib] if calib is not None else [])]
+    in_use = [model, *([] if calib is None else given(calib).paths)]
     prepare(out, force, in_use)
     state = _state(out, search)
     if state is not None:
@@ -141,7 +142,7 @@ def _write_documents(done: Compilation, report: dict[str, Any], folder: Path) ->
 
 
 def _compiled(
-    model: Path, options: Options, search: Search | None, state: Path | None, calib: Path | None,
+    model: Path, options: Options, search: Search | None, state: Path | None, calib: Path | Given | None,
     input_shapes: dict[str, tuple[int, ...]] | None, progress: Progress,
 ) -> tuple[Compilation, dict[str, Any]]:  # fmt: skip
     """Return the compilation, and what the report says of the search that chose its options."""
@@ -262,7 +263,7 @@ def _facts(done: Compilation) -> dict[str, Any]:
                   "batch": done.loaded.batch},
         **_host_facts(done),
         "calibration": {"source": done.calibration.source, "sha256": done.calibration.sha256,
-                        "samples": len(done.calibration)},
+                        "samples": len(done.calibration), "prepared": done.calibration.prepared},
         "versions": {"sfnc": __version__, "numpy": np.__version__, "onnx": onnx.__version__,
                      "onnxruntime": onnxruntime.__version__,
                      "graph_optimization": OPTIMIZATION, "python": platform.python_version()},

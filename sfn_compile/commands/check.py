@@ -19,6 +19,7 @@ from ..compiler.tail_survey import survey_network
 from ..foundation.codes import CODES, EXIT_OK
 from ..foundation.diagnostics import CompileError, Diagnostic
 from ..foundation.options import Options
+from ..foundation.preparation import Given
 from ..frontend import LoadedModel, load_model
 from ..graph.graph import Graph
 from ..host import model_inputs, model_outputs
@@ -73,7 +74,7 @@ def check(
     model: Path,
     options: Options = DEFAULTS,
     targets: Sequence[str] = (),
-    calib: Path | None = None,
+    calib: Path | Given | None = None,
     input_shapes: dict[str, tuple[int, ...]] | None = None,
     progress: Progress = silent,
 ) -> Checked:
@@ -117,7 +118,7 @@ def _collected(found: Checked) -> Iterator[None]:
 
 
 def _looked_at(
-    loaded: LoadedModel, graph: Graph, options: Options, calib: Path | None, found: Checked, is_mapped: bool,
+    loaded: LoadedModel, graph: Graph, options: Options, calib: Path | Given | None, found: Checked, is_mapped: bool,
     progress: Progress, steps: int,
 ) -> Program | None:  # fmt: skip
     """Return the Program of a few samples, None unless ``is_mapped``. Raises what compile raises on the way to it.

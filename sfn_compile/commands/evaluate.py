@@ -8,14 +8,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ..data.given import unseen
+from ..data.sources import data_of_build
 from ..evaluation.gates import NO_GATES, Gates, require_labels
 from ..evaluation.side_by_side import PIECE, Build, Compute, Pair, Progress, measure
 from ..evaluation.spread import spread
 from ..files import build_folder, sealed
 from ..files.build_checks import check_answers
-from ..files.sample_files import load_data
 from ..foundation.diagnostics import Diagnostic, fail
 from ..foundation.options import ONE_PROCESS, Machine, check_choice
+from ..foundation.preparation import Given
 from ..foundation.samples import Samples, by_name, n_samples
 from ..frontend.reference import FloatReference
 from ..host.codec import answered, encode_all
@@ -34,7 +36,7 @@ PIECE_ELSEWHERE = 1024  # a target is started once per piece
 
 
 def run_build(
-    folder: Path, data: Path, on: str = "sim", codes: bool = False, time_limit: float = 1800.0,
+    folder: Path, data: Path | Given, on: str = "sim", codes: bool = False, time_limit: float = 1800.0,
     machine: Machine = ONE_PROCESS,
 ) -> dict[str, Array]:  # fmt: skip
     """Return the outputs ``(n, ...)`` of a build on a target, by ONNX output name (``name/i`` for sample i where the
@@ -46,7 +48,7 @@ def run_build(
     machine.check()
     manifest, program = build_folder.open_build(folder, *_used(folder, on))
     ending = open_ending(folder, manifest, program)
-    x = load_data(data, build_folder.model_inputs(manifest)).x
+    x = data_of_build(data, manifest).x
     x = open_beginning(folder, manifest).samples(x)
     values = _execute(program, folder, on, encode_all(program, x), codes, time_limit, machine)
     if codes:
@@ -95,7 +97,7 @@ def _execute(
 
 
 def evaluate(
-    folder: Path, data: Path, samples: int | None = None, seed: int = 0, progress: Progress | None = None,
+    folder: Path, data: Path | Given, samples: int | None = None, seed: int = 0, progress: Progress | None = None,
     on: str = "sim", time_limit: float = 1800.0, machine: Machine = ONE_PROCESS, gates: Gates = NO_GATES,
 ) -> dict[str, Any]:  # fmt: skip
     """Return accuracy and agreement of float model and spiking network on ``data``, and write ``eval.json``.
@@ -111,7 +113,7 @@ def evaluate(
     if machine.check().spreads and on != "sim":
         raise fail("SFN605", f"--on {on} runs in one process", fix="leave --workers and --cluster out")
     manifest, program = build_folder.open_build(folder, "model", "report", *_used(folder, on))
-    found = load_data(data, build_folder.model_inputs(manifest), samples, seed, needs_labels=True)
+    found = data_of_build(data, manifest, samples, seed, True, progress or unseen)
     require_labels(gates, found.labels, found.source)
     build = Build(folder, manifest, program)
     pair = build.open(machine, None if on == "sim" else _computer(program, folder, on, time_limit))

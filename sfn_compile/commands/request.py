@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ..foundation.declaration import GROUPS, Option, held_by, option, options_of, read_all
 from ..foundation.diagnostics import fail
-from ..foundation.option_values import read_path, read_shapes
+from ..foundation.option_values import read_shapes
 from ..foundation.options import Machine, Options
+from ..foundation.preparation import AS_RECORDED, Given, Preparation, read_given
 from ..search.plan import Search, strategy_of
 
 
@@ -19,9 +19,11 @@ class Arguments:
     """What a compilation takes beside the model and the options of the network."""
 
     # fmt: off
-    calib: Path | None = option(
-        None, "Calibration data, .npz or .npy, as the model takes it.", "input", metavar="FILE", read=read_path,
-        accepts="str | Path | None", unset="random inputs, with a warning")
+    calib: Any = option(
+        None, "Calibration data: .npz, .npy, .csv, a folder of images, or module:function that yields batches.",
+        "input", metavar="DATA", read=read_given, accepts="DataLike | None", unset="random inputs, with a warning",
+        note="In Python also arrays, `(x, labels)`, arrays by input name, and batches: a DataLoader, a generator, a "
+        "function. Of batches 512 samples are taken where `samples` does not say.")
     input_shapes: Mapping[str, tuple[int, ...]] = option(
         {}, "Pins symbolic axes of the input.", "input", flags=("--input-shape",), metavar="NAME=1,3,32,32",
         read=read_shapes, accepts="Mapping[str, Sequence[int]]")
@@ -29,7 +31,7 @@ class Arguments:
     # fmt: on
 
 
-DECLARED = (Arguments, Options, Search, Machine)
+DECLARED = (Arguments, Preparation, Options, Search, Machine)
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,12 @@ class Request:
     options: Options = field(default_factory=Options)
     arguments: Arguments = field(default_factory=Arguments)
     search: Search | None = None
+    preparation: Preparation = AS_RECORDED
+
+    @property
+    def data(self) -> Given | None:
+        """The calibration data. Raises SFN605 where there are none to prepare."""
+        return prepared(self.arguments.calib, self.preparation, "--calib")
 
 
 def compile_options() -> tuple[Option, ...]:
@@ -55,7 +63,15 @@ def request_of(given: Mapping[str, Any]) -> Request:
     """
     read = read_all(compile_options(), given)
     options = Options(**held_by(Options, read)).check()
-    return Request(options, Arguments(**held_by(Arguments, read)), _search(read))
+    preparation = Preparation(**held_by(Preparation, read)).check()
+    return Request(options, Arguments(**held_by(Arguments, read)), _search(read), preparation)
+
+
+def prepared(what: Any, preparation: Preparation, flag: str) -> Given | None:
+    """Return data with how they are to be prepared, None where none are given. Raises SFN605."""
+    if what is None and preparation.is_given:
+        raise fail("SFN605", f"options of images without {flag}", fix=f"give the images with {flag}")
+    return None if what is None else Given(what, preparation)
 
 
 def _search(read: Mapping[str, Any]) -> Search | None:

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from ..compiler.compilation import silent
 from ..compiler.draft import Progress
+from ..data.sources import data_of_build
 from ..files import build_folder, program_files, sealed
 from ..files.build_checks import REPORT, check_form, check_golden, check_manifest
-from ..files.sample_files import load_data
 from ..foundation.diagnostics import Diagnostic, fail
 from ..foundation.options import ONE_PROCESS, Machine, check_choice
+from ..foundation.preparation import Given
 from ..foundation.samples import Samples, n_samples, part
 from ..foundation.version import __version__
 from ..host.codec import encode_all
@@ -28,6 +29,7 @@ from .target_proof import Expected, n_different, not_executed, prove
 
 Array = NDArray[Any]
 DEFAULT_SAMPLES = 8
+GOLDEN = "golden inputs"
 NEEDED = ("program", "golden", "targets")  # without them there is nothing to compare with
 
 
@@ -40,7 +42,7 @@ class Proof:
 
 
 def verify(
-    folder: Path, data: Path | None = None, samples: int | None = None, on: Sequence[str] | None = None,
+    folder: Path, data: Path | Given | None = None, samples: int | None = None, on: Sequence[str] | None = None,
     seed: int = 0, time_limit: float = 1800.0, machine: Machine = ONE_PROCESS, progress: Progress = silent,
 ) -> Proof:  # fmt: skip
     """Return the proof for the targets ``on`` (default: all that the build holds) and write ``proof.json``.
@@ -62,7 +64,7 @@ def verify(
     proof = Proof({
         "sfnc": __version__, "proved": False, "model": _of(manifest, "model", "sha256"),
         "program": _of(manifest, "files", "program.npz"), "files_changed": sorted(odd), "seed": seed, "samples": 0,
-        "data": str(data.name) if data else "golden inputs", "targets": {},
+        "data": GOLDEN, "targets": {},
     }, broken)  # fmt: skip
     if sealed.MANIFEST not in odd and not set(sealed.changed(folder, manifest, *NEEDED)) & odd:
         progress("simulator", 0, 1)
@@ -97,7 +99,12 @@ def _chosen(folder: Path, built: Sequence[str], on: Sequence[str] | None) -> lis
 
 
 def _expected(
-    folder: Path, manifest: Mapping[str, Any], data: Path | None, samples: int | None, machine: Machine, proof: Proof
+    folder: Path,
+    manifest: Mapping[str, Any],
+    data: Path | Given | None,
+    samples: int | None,
+    machine: Machine,
+    proof: Proof,
 ) -> Expected:
     """Return what the targets are compared with; the manifest and the golden integers are checked against it."""
     program = program_files.load(folder)
@@ -105,7 +112,8 @@ def _expected(
     if "report.json" not in proof.document["files_changed"]:
         said = _contradictions(folder, manifest, program)
         proof.problems += [Diagnostic("SFN506", what, sealed.MANIFEST, "compile again") for what in said]
-    x, golden = _inputs(folder, manifest, program, data, samples, proof.document["seed"])
+    x, golden, source = _inputs(folder, manifest, program, data, samples, proof.document["seed"])
+    proof.document["data"] = source
     codes = encode_all(program, x)
     values = run_codes(program, codes, engine=machine.engine, threads=machine.threads)
     proof.document["samples"] = n_samples(x)
@@ -131,17 +139,23 @@ def _contradictions(folder: Path, manifest: Mapping[str, Any], program: Program)
 
 
 def _inputs(
-    folder: Path, manifest: Mapping[str, Any], program: Program, data: Path | None, samples: int | None, seed: int
-) -> tuple[Samples, dict[str, Array] | None]:
+    folder: Path,
+    manifest: Mapping[str, Any],
+    program: Program,
+    data: Path | Given | None,
+    samples: int | None,
+    seed: int,
+) -> tuple[Samples, dict[str, Array] | None, str]:
+    """Return the samples, their golden integers where they are the build's own, and what they are called."""
     if data is None:
         x, golden = build_folder.load_golden(folder)
         check_golden(x, golden, program)
         n = min(samples or DEFAULT_SAMPLES, n_samples(x))
         if not n:
             raise fail("SFN507", "golden.npz holds no sample", str(folder), "compile again")
-        return part(x, slice(n)), part(golden, slice(n))
-    found = load_data(data, build_folder.model_inputs(manifest), samples or DEFAULT_SAMPLES, seed)
-    return open_beginning(folder, manifest).samples(found.x), None
+        return part(x, slice(n)), part(golden, slice(n)), GOLDEN
+    found = data_of_build(data, manifest, samples or DEFAULT_SAMPLES, seed)
+    return open_beginning(folder, manifest).samples(found.x), None, found.source
 
 
 def _check_golden(golden: Mapping[str, Array], expected: Mapping[str, Array], proof: Proof) -> None:

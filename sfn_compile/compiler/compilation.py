@@ -18,9 +18,12 @@ import numpy as np
 from ..calibration import methods
 from ..calibration.collect import FloatRunner, collect
 from ..calibration.statistics import Statistics
-from ..files.sample_files import GENERATED, Data, generated, kept_aside, load_data
+from ..data.given import ENOUGH_OF_A_STREAM, Asked
+from ..data.sources import open_data
+from ..files.sample_files import GENERATED, Data, generated, kept_aside
 from ..foundation.diagnostics import Diagnostic
 from ..foundation.options import Options
+from ..foundation.preparation import Given, given
 from ..foundation.samples import part
 from ..frontend import LoadedModel, load_model
 from ..graph.graph import Graph
@@ -101,7 +104,7 @@ class Compilation:
 def compile_model(
     model: Path,
     options: Options,
-    calib: Path | None = None,
+    calib: Path | Given | None = None,
     input_shapes: dict[str, tuple[int, ...]] | None = None,
     progress: Progress = silent,
     after: After | None = None,
@@ -124,7 +127,7 @@ def compilation_of(prepared: Prepared, options: Options, made: Mapped, warnings:
 def prepare(
     model: Path,
     options: Options,
-    calib: Path | None = None,
+    calib: Path | Given | None = None,
     input_shapes: dict[str, tuple[int, ...]] | None = None,
     progress: Progress = silent,
     after: After | None = None,
@@ -138,7 +141,7 @@ def prepare(
     seconds: dict[str, float] = {}
     with timed(seconds, "import"):
         loaded, graph = read_network(load_model(model, input_shapes), options.start, options.end)
-    read = read_data(loaded, graph, options, calib, seconds, after)
+    read = read_data(loaded, graph, options, calib, seconds, after, progress)
     return calibrated(read, progress)
 
 
@@ -149,17 +152,17 @@ def check_options(options: Options) -> None:
 
 
 def read_data(
-    loaded: LoadedModel, graph: Graph, options: Options, calib: Path | None, seconds: dict[str, float],
-    after: After | None = None,
+    loaded: LoadedModel, graph: Graph, options: Options, calib: Path | Given | None, seconds: dict[str, float],
+    after: After | None = None, progress: Progress = silent,
 ) -> Prepared:  # fmt: skip
     """Return the model as Layers that compute what onnxruntime does, without statistics.
 
     Raises CompileError with codes SFN106, SFN107, SFN203, SFN3xx.
     """
-    given = _calibration_data(loaded, options, calib)
+    every = _calibration_data(loaded, options, calib, progress)
     with timed(seconds, "host head"):
-        given = replace(given, x=beginning_of(loaded.head).samples(given.x))
-    data, aside = kept_aside(given, options.seed)
+        every = replace(every, x=beginning_of(loaded.head).samples(every.x))
+    data, aside = kept_aside(every, options.seed)
     with timed(seconds, "check import"):
         check_head(loaded, part(data.x, slice(2)))
         check_import(graph, loaded, part(data.x, slice(2)))
@@ -171,7 +174,7 @@ def read_data(
         ties = check_import(graph, loaded, part(data.x, slice(2)), imported)
         graph = with_encoders(graph, data.x, options, after)
     runner = FloatRunner(graph, loaded.path, loaded.batch, loaded.input_names)
-    return Prepared(loaded, graph, runner, {}, data, seconds, given, aside, ties)
+    return Prepared(loaded, graph, runner, {}, data, seconds, every, aside, ties)
 
 
 def calibrated(prepared: Prepared, progress: Progress = silent) -> Prepared:
@@ -214,12 +217,14 @@ def mapped(
         return Mapped(graph, lower(graph), rows)
 
 
-def _calibration_data(loaded: LoadedModel, options: Options, calib: Path | None) -> Data:
+def _calibration_data(loaded: LoadedModel, options: Options, calib: Path | Given | None, progress: Progress) -> Data:
     if calib is None:
         n = options.samples or GENERATED_SAMPLES
         return generated(loaded.inputs, n, options.seed)
     needs_labels = options.max_drop is not None
-    return load_data(calib, loaded.inputs, options.samples, options.seed, needs_labels)
+    data = given(calib)
+    return open_data(data.what, Asked(loaded.inputs, options.samples, options.seed, needs_labels, data.preparation,
+                                      most=ENOUGH_OF_A_STREAM, progress=progress))  # fmt: skip
 
 
 def data_warnings(prepared: Prepared) -> list[Diagnostic]:

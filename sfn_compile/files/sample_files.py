@@ -30,13 +30,22 @@ READ_ERRORS = (OSError, ValueError, EOFError, KeyError, RuntimeError, SyntaxErro
 @dataclass(frozen=True, eq=False)
 class Data:
     """Samples ``x`` by input, each ``(n, *shape)`` in the input's own type, optional ``labels`` ``(n, ...)`` as they
-    stand in the file, and their origin."""
+    stand in the file, and their origin.
+
+    Of files that had to be prepared: ``names`` of the samples, ``classes`` that labels count, what was ``prepared`` and
+    how, for the manifest, and ``frames`` ``(n, 4)``: a point (x, y) of the image is at (x * a + c, y * b + d) of the
+    sample.
+    """
 
     x: Samples
     labels: Array | None
     source: str
     sha256: str
     label_name: str = LABEL_NAMES[0]
+    names: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    prepared: Mapping[str, Any] | None = None
+    frames: Array | None = None
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -66,22 +75,34 @@ def load_data(
     Labels that cannot be read or are too many or too few are refused only where they are needed. Raises SFN301 to
     SFN307.
     """
-    arrays, alone = _opened(path), len(inputs) == 1
-    picked = {i.name: _pick(arrays, i.name, alone, path) for i in inputs}
+    x, labels, label_name = selected(_opened(path), inputs, path, samples, seed, needs_labels)
+    return Data(x, labels, path.name, file_sha256(path), label_name)
+
+
+def selected(
+    arrays: Mapping[str, Stored], inputs: Sequence[ModelInput], place: Path | str, samples: int | None, seed: int,
+    needs_labels: bool,
+) -> tuple[Samples, Array | None, str]:  # fmt: skip
+    """Return samples and labels that named arrays hold, and what the array of the labels is called.
+
+    ``place`` names the arrays' origin in messages. Raises what :func:`load_data` does.
+    """
+    alone = len(inputs) == 1
+    picked = {i.name: _pick(arrays, i.name, alone, place) for i in inputs}
     for source in inputs:
-        _check_shape(arrays[picked[source.name]], source, f"{path} [{picked[source.name]}]")
+        check_shape(arrays[picked[source.name]], source, f"{place} [{picked[source.name]}]")
     counts = {name: arrays[key].shape[0] for name, key in picked.items()}
     if len(set(counts.values())) > 1:
         found = ", ".join(f"{n} of {name!r}" for name, n in counts.items())
-        raise fail("SFN303", f"the inputs have different numbers of samples: {found}", str(path),
+        raise fail("SFN303", f"the inputs have different numbers of samples: {found}", str(place),
                    "sample i of every array must belong together")  # fmt: skip
     n = next(iter(counts.values()))
-    chosen = _choice(n, samples, seed)
-    x = {i.name: _converted(_read(arrays[picked[i.name]], chosen, path), i, f"{path} [{picked[i.name]}]")
+    chosen = choice(n, samples, seed)
+    x = {i.name: converted(_read(arrays[picked[i.name]], chosen, place), i, f"{place} [{picked[i.name]}]")
          for i in inputs}  # fmt: skip
     label = next((k for k in LABEL_NAMES if k in arrays and k not in picked.values()), None)
-    labels = None if label is None else _labels(arrays[label], label, n, chosen, path, needs_labels)
-    return Data(x, labels, path.name, file_sha256(path), label or LABEL_NAMES[0])
+    labels = None if label is None else _labels(arrays[label], label, n, chosen, place, needs_labels)
+    return x, labels, label or LABEL_NAMES[0]
 
 
 def generated(inputs: Sequence[ModelInput], n: int, seed: int) -> Data:
@@ -102,11 +123,11 @@ def _random(rng: np.random.Generator, source: ModelInput, n: int) -> Array:
 
 def subset(data: Data, samples: int | None, seed: int) -> Data:
     """Return ``samples`` of the data chosen by ``seed``, all of it where fewer are there or None is asked for."""
-    chosen = _choice(len(data), samples, seed)
+    chosen = choice(len(data), samples, seed)
     return data if chosen is None else rows_of_data(data, chosen)
 
 
-def _choice(n: int, samples: int | None, seed: int) -> Array | None:
+def choice(n: int, samples: int | None, seed: int) -> Array | None:
     """Return the places of the samples that are taken, ascending; None for all."""
     if samples is None or samples >= n:
         return None
@@ -116,7 +137,9 @@ def _choice(n: int, samples: int | None, seed: int) -> Array | None:
 def rows_of_data(data: Data, places: Array) -> Data:
     """Return the samples of some places; those of a mapped file stay there."""
     x = {name: rows_of(values, places) for name, values in data.x.items()}
-    return replace(data, x=x, labels=None if data.labels is None else data.labels[places])
+    names = tuple(data.names[i] for i in places) if data.names else ()
+    labels, frames = (None if held is None else held[places] for held in (data.labels, data.frames))
+    return replace(data, x=x, labels=labels, names=names, frames=frames)
 
 
 def kept_aside(data: Data, seed: int) -> tuple[Data, Data | None]:
@@ -145,11 +168,11 @@ def _opened(path: Path) -> dict[str, Stored]:
     return found
 
 
-def _read(array: Stored, chosen: Array | None, path: Path) -> Array:
+def _read(array: Stored, chosen: Array | None, place: Path | str) -> Array:
     try:
         return array.read(chosen)
     except READ_ERRORS as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(Path(place), error) from error
 
 
 def _unreadable(path: Path, error: Exception) -> CompileError:
@@ -164,16 +187,17 @@ def _unreadable(path: Path, error: Exception) -> CompileError:
     return fail("SFN301", f"it is {kind.name}, not a readable .npz or .npy", str(path), kind.data)
 
 
-def _pick(arrays: Mapping[str, Stored], name: str, alone: bool, path: Path) -> str:
+def _pick(arrays: Mapping[str, Stored], name: str, alone: bool, place: Path | str) -> str:
     for key in (name, "x") if alone else (name,):
         if key in arrays:
             return key
     have = ", ".join(repr(k) for k in arrays) or "none"
     wanted = f"{name!r} or 'x'" if alone else repr(name)
-    raise fail("SFN302", f"no array named {wanted} (arrays there: {have})", str(path), f"name it {name!r}")
+    raise fail("SFN302", f"no array named {wanted} (arrays there: {have})", str(place), f"name it {name!r}")
 
 
-def _check_shape(x: Stored, source: ModelInput, where: str) -> None:
+def check_shape(x: Stored, source: ModelInput, where: str) -> None:
+    """Raise SFN303, SFN304 or SFN306 where an array holds no samples of an input."""
     shape = source.shape
     if x.dtype.hasobject:
         return  # said where it is read
@@ -196,7 +220,8 @@ def _wrong_type(dtype: np.dtype[Any], source: ModelInput, where: str) -> Compile
                 f"give numbers of that type: x.astype(np.{source.dtype})")  # fmt: skip
 
 
-def _converted(x: Array, source: ModelInput, where: str) -> Array:
+def converted(x: Array, source: ModelInput, where: str) -> Array:
+    """Return samples in an input's own type. Raises SFN304, SFN305."""
     dtype = source.dtype
     if source.is_integer and x.dtype != dtype and not _fits(x, dtype):
         raise _wrong_type(x.dtype, source, where)
@@ -224,9 +249,9 @@ def _fits(x: Array, dtype: str) -> bool:
     return x.dtype.kind in "iu" and int(x.min()) >= limits.min and int(x.max()) <= limits.max
 
 
-def _labels(array: Stored, name: str, n: int, chosen: Array | None, path: Path, needed: bool) -> Array | None:
+def _labels(array: Stored, name: str, n: int, chosen: Array | None, place: Path | str, needed: bool) -> Array | None:
     """Return the labels of the chosen samples, None where they cannot be had and are not needed. Raises SFN307."""
-    where, n_labels = f"{path} [{name}]", array.shape[0] if array.shape else 0
+    where, n_labels = f"{place} [{name}]", array.shape[0] if array.shape else 0
     what, fix = "", "labels belong to samples one by one: save one label per sample, or leave the array out"
     if array.dtype.kind not in "fiub":
         what = f"its type is {array.dtype}"
@@ -235,4 +260,4 @@ def _labels(array: Stored, name: str, n: int, chosen: Array | None, path: Path, 
         what = f"it holds {n_labels} labels (shape {array.shape}), the samples are {n}"
     if what and needed:
         raise fail("SFN307", what, where, fix)
-    return None if what else _read(array, chosen, path)
+    return None if what else _read(array, chosen, place)

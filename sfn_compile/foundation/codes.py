@@ -169,6 +169,21 @@ CODES: dict[str, Code] = {
         "scale the channels alike in front of the first layer, or ask for more `--input-levels`.",
         severity="warning",
     ),
+    "SFN319": Code(
+        EXIT_INPUT,
+        "an image cannot be prepared",
+        "Images (--calib, --data: a folder or a file) are read with Pillow, resized (--resize), cut to the middle "
+        "(--crop), multiplied by --scale and normalised by --mean and --std, for a model with one input of 1, 3 or 4 "
+        "channels (--layout). What compile did stands in manifest.json, and eval, run, verify and bisect do the same. "
+        "The message names the image or the option that does not fit.",
+    ),
+    "SFN320": Code(
+        EXIT_INPUT,
+        "your function or your batches failed",
+        "Data may be `package.module:function` or `file.py:function`, and in Python anything that gives batches. Here "
+        "the code raised an error, which the message quotes, or gave no batch. A batch is an array of samples, a "
+        "tuple of the model's inputs in order with labels behind them, or a dict of arrays by name.",
+    ),
     # -- mapping -------------------------------------------------------------------------------------------------
     "SFN401": Code(
         EXIT_TARGET,
@@ -317,6 +332,13 @@ CODES: dict[str, Code] = {
         "Worker processes ended again and again, or the cluster cannot be reached, has no workers, or runs another "
         "version of sfnc. `--cluster ADDRESS` needs dask (`pip install 'sfnc[cluster]'`) and a scheduler whose workers "
         "have sfnc installed. Without --workers and --cluster everything runs in one process.",
+    ),
+    "SFN613": Code(
+        EXIT_ENVIRONMENT,
+        "an optional package is not installed",
+        "What was asked for needs a package that sfnc does not install by itself: Pillow for images (`pip install "
+        "'sfnc[images]'`), pycocotools for the average precision of boxes (`pip install 'sfnc[detection]'`), torch for "
+        "torch modules.",
     ),
     # -- search --------------------------------------------------------------------------------------------------
     "SFN701": Code(

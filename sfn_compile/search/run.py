@@ -22,6 +22,7 @@ from ..compiler.draft import Progress
 from ..compiler.input_warnings import input_warnings
 from ..foundation.diagnostics import fail
 from ..foundation.options import Options
+from ..foundation.preparation import Given
 from ..foundation.version import __version__
 from ..simulator.run import single_threaded_blas
 from .crew import Measure, crew_of
@@ -48,7 +49,7 @@ class Made:
 
 
 def search_model(
-    model: Path, options: Options, search: Search, state: Path, calib: Path | None = None,
+    model: Path, options: Options, search: Search, state: Path, calib: Path | Given | None = None,
     input_shapes: dict[str, tuple[int, ...]] | None = None, progress: Progress = silent,
 ) -> tuple[Compilation, dict[str, Any]]:  # fmt: skip
     """Return the compilation of the best trial, and ``report.json``'s ``search``; ``state`` keeps measured trials.

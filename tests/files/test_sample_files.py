@@ -24,7 +24,7 @@ def place(tmp_path, name: str):
     path = tmp_path / name
     if name.endswith("/"):
         path.mkdir()
-        (path / ("saved_model.pb" if name.startswith("saved") else "a.jpg")).touch()
+        (path / ("saved_model.pb" if name.startswith("saved") else "notes.txt")).touch()
     elif name.endswith(".pt"):
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("archive/data.pkl", b"\x80\x02}q\x00.")
@@ -37,14 +37,11 @@ def place(tmp_path, name: str):
 
 
 KINDS = [
-    ("a.jpg", "JPEG image", "read the images", "give the network as .onnx"),
     ("picture", "text", "", ""),
-    ("a.png", "PNG image", "read the images", "give the network as .onnx"),
     ("a.pt", "PyTorch", "np.savez", "torch.onnx.export"),
     ("a.pth", "PyTorch", "np.savez", "torch.onnx.export"),
     ("a.nir", "NIR network", "np.savez", "sfnc writes .nir"),
     ("a.h5", "HDF5", "h5py", "tf2onnx"),
-    ("a.csv", "text", "np.loadtxt", "give the network as .onnx"),
     ("a.txt", "text", "np.loadtxt", "give the network as .onnx"),
     ("a.npz.gz", "gzip", "unpack it", "unpack it"),
     ("a.tflite", "TensorFlow Lite", "np.savez", "--tflite"),
@@ -70,6 +67,16 @@ def test_a_message_says_what_was_given_and_what_to_give(name, what, data_fix, mo
         assert f"{what}" in said
         assert model_fix in said.partition("fix: ")[2]
         assert "no such file" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "what"),
+    [("a.jpg", "SFN319", "no readable image"), ("a.png", "SFN319", "no readable image"), ("a.csv", "SFN30", "a.csv")],
+)
+def test_an_image_or_a_table_that_cannot_be_read_is_told(name, code, what, tmp_path):
+    path = place(tmp_path, name)
+    assert what in refused(code, 3, DIGITS, "--calib", path, "-o", tmp_path / "o")
+    assert "give the network as .onnx" in refused("SFN101", 3, "compile", path, "-o", tmp_path / "o")
 
 
 def test_a_file_with_another_name_is_known_by_its_content(tmp_path):

@@ -20,7 +20,7 @@ FLOORS = (
     ("calibration",),
     ("host",),
     ("frontend", "testing"),
-    ("targets", "graph"),
+    ("targets", "graph", "data"),
     ("simulator", "files"),
     ("program",),
     ("foundation",),
