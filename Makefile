@@ -7,7 +7,7 @@ NIR := .venv-nir
 PIP := -m pip install --quiet --disable-pip-version-check
 DEMO := out/demo
 
-.PHONY: help setup lava readers demo quick test lint replay results accuracy benchmarks fuzz fuzz-graphs clean
+.PHONY: help setup lava readers demo quick test lint replay results accuracy benchmarks bit-exact fuzz fuzz-graphs clean
 
 help:
 	@echo "make demo      set up, compile the shipped network for sim, NIR and Lava, verify, evaluate"
@@ -22,6 +22,7 @@ help:
 	@echo "make fuzz-graphs 2,000 random graphs: each built and proved on every target, or refused with the truth (hours)"
 	@echo "make results   measure docs/results.md anew (needs the corpus)"
 	@echo "make accuracy  measure docs/accuracy.md anew: every method, levels and bits (needs the corpus, hours)"
+	@echo "make bit-exact measure docs/bit_exact.md anew: every optimisation level of onnxruntime (needs the corpus, minutes)"
 	@echo "make benchmarks measure docs/performance.md anew: speed and memory beside other programs (needs the corpus)"
 
 setup: $(VENV)/.done
@@ -78,6 +79,9 @@ accuracy: setup
 
 benchmarks: setup lava
 	$(BIN)/python -m tests.benchmarks.performance --write docs/performance.md
+
+bit-exact: setup
+	$(BIN)/python -m tests.benchmarks.bit_exact --write docs/bit_exact.md
 
 fuzz: setup
 	$(BIN)/python -m tests.fuzz.campaign --cases 40000 --first $$(date +%s)

@@ -86,7 +86,7 @@ def throughput(rounds: int) -> list[str]:
 
 
 # -- compile time ---------------------------------------------------------------------------------------------------
-def quantize(model: Path, x: Mapping[str, np.ndarray], out: Path) -> None:
+def quantize(model: Path, x: Mapping[str, np.ndarray], out: Path, per_channel: bool = False) -> None:
     """Run onnxruntime's static quantisation, MinMax, one sample at a time as its reader gives them."""
     from onnxruntime.quantization import CalibrationMethod, quantize_static
 
@@ -97,7 +97,7 @@ def quantize(model: Path, x: Mapping[str, np.ndarray], out: Path) -> None:
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self.rows, None)
 
-    quantize_static(str(model), str(out), Reader(), calibrate_method=CalibrationMethod.MinMax)
+    quantize_static(str(model), str(out), Reader(), per_channel=per_channel, calibrate_method=CalibrationMethod.MinMax)
 
 
 def compile_times(rounds: int) -> list[str]:

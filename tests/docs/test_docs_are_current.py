@@ -20,7 +20,7 @@ from sfn_compile.testing.conformance import CASES, check
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     ROOT / "README.md",
-    ROOT / "CHANGELOG.md",
+    *(ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")),
     ROOT / "models" / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
@@ -72,7 +72,10 @@ def anchors(page: Path) -> set[str]:
 def test_every_code_and_command_that_a_page_names_exists(page):
     text = page.read_text(encoding="utf-8")
     assert set(re.findall(r"SFN\d{3}", text)) <= set(CODES)
-    options = {o for c in cli.commands.values() for p in c.params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
+    options = {o for c in cli.commands.values() for p in c.params for o in (*p.opts, *p.secondary_opts)} | {
+        "--help",
+        "--version",
+    }
     named = {
         o
         for line in re.findall(r"^ *\$? *(?:\.venv/bin/)?sfnc .*$", text, re.MULTILINE)
