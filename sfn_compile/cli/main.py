@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import json
 import logging
-import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ..commands.request import request_of
-from ..foundation.codes import CODES, EXIT_BUG, EXIT_ENVIRONMENT, EXIT_PIPE, EXIT_USAGE
+from ..foundation.codes import CODES, EXIT_USAGE
 from ..foundation.declaration import held_by, read_all
-from ..foundation.diagnostics import CompileError, Diagnostic
+from ..foundation.diagnostics import Diagnostic
 from ..foundation.option_values import read_names
 from ..foundation.options import BISECT_LIMIT, Machine, Options
 from ..foundation.version import __version__
+from .comparing import diff_command
+from .guard import guarded, print_json, print_problems, progress_of, worst
+from .job_outputs import tell
 from .options import (
     CHECK,
     COMPILE,
+    FOR_JOBS,
     GATES,
     JSON,
     PREPARATION,
@@ -40,11 +38,9 @@ from .options import (
     samples_of,
     takes,
 )
-from .standard_streams import silence, silence_closed
 
 FILE = click.Path(path_type=Path)
 AT_THE_END = "SFN407"  # what a build tells of its quality stands behind its table
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class _DefaultCompile(click.Group):
@@ -72,76 +68,10 @@ def cli() -> None:
     """
 
 
-def _guarded(command: Callable[..., int]) -> Callable[..., None]:
-    """Turn diagnostics into messages and exit codes; anything else is our own bug and says so."""
-
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        as_json = bool(kwargs.get("as_json"))
-        try:
-            code = _status(command, args, kwargs, as_json)
-        except BrokenPipeError as error:
-            code = EXIT_PIPE if silence_closed() else _own_bug(error, as_json)
-        sys.exit(code)
-
-    return run
-
-
-def _status(command: Callable[..., int], args: tuple[Any, ...], kwargs: dict[str, Any], as_json: bool) -> int:
-    try:
-        return command(*args, **kwargs)
-    except CompileError as error:
-        _print_problems(list(error.diagnostics), as_json)
-        return error.exit_code
-    except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
-        raise
-    except KeyboardInterrupt:
-        click.echo("interrupted; nothing was changed", err=True)
-        return 130
-    except MemoryError as error:
-        what = f"the machine's memory does not suffice ({str(error)[:200] or 'out of memory'})"
-        _print_problems([Diagnostic("SFN606", what, "", CODES["SFN606"].page)], as_json)
-        return EXIT_ENVIRONMENT
-    except Exception as error:  # whatever it is, it is ours: the user gets a code, the traceback and exit 70
-        if isinstance(error, OSError) and error.errno in FULL:
-            silence(sys.stdout)  # what it could not take would be tried again at the end
-            _print_problems([Diagnostic("SFN602", f"cannot write: {error.strerror}", error.filename or "")], as_json)
-            return EXIT_ENVIRONMENT
-        return _own_bug(error, as_json)
-
-
-def _own_bug(error: Exception, as_json: bool) -> int:
-    text = "".join(traceback.format_exception(error))
-    what = f"{type(error).__name__}: {error}"
-    _print_problems([Diagnostic("SFN901", what, "sfnc itself", CODES["SFN901"].page)], as_json)
-    click.echo(text, err=True)
-    return EXIT_BUG
-
-
-def _print_problems(problems: list[Diagnostic], as_json: bool = False) -> None:
-    if as_json:
-        click.echo(json.dumps({"diagnostics": [d.as_dict() for d in problems]}, indent=1), err=True)
-        return
-    for d in problems:
-        click.echo(f"{'warning' if d.severity == 'warning' else 'error'} {d}", err=True)
-
-
-def worst(problems: Sequence[Diagnostic]) -> int:
-    """Return the exit status of several problems: 1 where a check failed, whatever else is wrong."""
-    return max((CODES[d.code].exit_code for d in problems), key=lambda c: (c == 1, c), default=0)
-
-
-def _print_json(document: Mapping[str, Any]) -> None:
-    """Print a document as it stands in its file."""
-    from ..files.build_folder import dumps
-
-    click.echo(dumps(document), nl=False)
-
-
 @cli.command("compile", cls=TargetsCommand, panels=panels())
 @click.argument("model", type=FILE)
 @takes(*COMPILE.values(), grouped=True)
-@_guarded
+@guarded
 def compile_command(model: Path, output: Path | None, quiet: bool, as_json: bool, **given: Any) -> int:
     """Compile MODEL.onnx (the verb may be left out)."""
     asked = request_of(given)
@@ -155,21 +85,22 @@ def compile_command(model: Path, output: Path | None, quiet: bool, as_json: bool
     with console.progress() as progress:
         built = build(model, out, asked.options, asked.data, shapes, progress, asked.search, beside.force)
     if as_json:
-        _print_json({"output": str(out), **built.report})
+        print_json({"output": str(out), **built.report})
     else:
         said = [Diagnostic(w["code"], w["what"], w["where"], w["fix"]) for w in built.report["warnings"]]
-        _print_problems([w for w in said if w.code != AT_THE_END])
+        print_problems([w for w in said if w.code != AT_THE_END])
         console.build(built)
-        _print_problems([w for w in said if w.code == AT_THE_END])
-    for error in built.refusals.values():
-        _print_problems(list(error.diagnostics), as_json)
+        print_problems([w for w in said if w.code == AT_THE_END])
+    refused = [d for error in built.refusals.values() for d in error.diagnostics]
+    print_problems(refused, as_json)
+    tell("compile", out, {"output": str(out), **built.report}, refused)
     return next((e.exit_code for e in built.refusals.values()), 0)
 
 
 @cli.command("check", cls=TargetsCommand, panels=panels())
 @click.argument("model", type=FILE)
 @takes(*CHECK, QUIET, JSON, grouped=True)
-@_guarded
+@guarded
 def check_command(model: Path, quiet: bool, as_json: bool, **given: Any) -> int:
     """Say what compile would map or refuse, and why; converts nothing."""
     asked = read_all(CHECK, given)
@@ -179,27 +110,15 @@ def check_command(model: Path, quiet: bool, as_json: bool, **given: Any) -> int:
     from ..commands.check import check
     from .plain_lines import check_lines
 
-    with _progress(quiet or as_json) as progress:
+    with progress_of(quiet or as_json) as progress:
         found = check(model, options, targets, calib, dict(shapes), progress)
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=1))
         return found.exit_code
     for line in () if quiet else check_lines(found):
         click.echo(line)
-    _print_problems(found.problems)
+    print_problems(found.problems)
     return found.exit_code
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """Yield what draws progress; nothing is loaded to draw it where nobody would see it."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda stage, done, total: None
-        return
-    from .terminal import Console
-
-    with Console().progress() as progress:
-        yield progress
 
 
 @cli.command("run", cls=Command)
@@ -209,7 +128,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 @click.option("--on", default="sim", show_default=True, help="The target that computes them.")
 @click.option("--codes", is_flag=True, help="Write the raw integers of every layer instead of real outputs.")
 @takes(*PREPARATION, *SIMULATOR, QUIET)
-@_guarded
+@guarded
 def run_command(build_folder: Path, data: Path, output: Path, on: str, codes: bool, quiet: bool, **rest: Any) -> int:
     """Run a build on inputs and write its outputs."""
     from ..commands.evaluate import run_build
@@ -231,8 +150,8 @@ def run_command(build_folder: Path, data: Path, output: Path, on: str, codes: bo
 @takes(samples_of("8"), SEED)
 @click.option("--on", help="Targets to verify. [default: all in the build]")
 @click.option("--time-limit", type=float, default=1800.0, show_default=True, help="Seconds a target may run.")
-@takes(*PREPARATION, *SIMULATOR, QUIET, JSON)
-@_guarded
+@takes(*PREPARATION, *SIMULATOR, QUIET, JSON, *FOR_JOBS)
+@guarded
 def verify_command(
     build_folder: Path, data: Path | None, samples: int | None, seed: int, on: str | None, time_limit: float,
     quiet: bool, as_json: bool, **rest: Any,
@@ -246,10 +165,11 @@ def verify_command(
     with console.progress() as progress:
         proof = verify(build_folder, given, samples, targets, seed, time_limit, Machine(**rest), progress)
     if as_json:
-        _print_json(proof.document)
+        print_json(proof.document)
     else:
         console.proof(proof.document)
-    _print_problems(proof.problems, as_json)
+    print_problems(proof.problems, as_json)
+    tell("verify", build_folder, proof.document, proof.problems)
     return worst(proof.problems)
 
 
@@ -260,8 +180,8 @@ def verify_command(
 @click.option("--on", default="sim", show_default=True, help="The target that computes the spiking network.")
 @takes(*GATES)
 @takes(*PROCESSES)
-@takes(*SIMULATOR, QUIET, JSON)
-@_guarded
+@takes(*SIMULATOR, QUIET, JSON, *FOR_JOBS)
+@guarded
 def eval_command(
     build_folder: Path, data: Path, samples: int | None, seed: int, on: str, quiet: bool, as_json: bool, **others: Any
 ) -> int:
@@ -276,12 +196,13 @@ def eval_command(
     with console.progress() as progress:
         found = evaluate(build_folder, given, samples, seed, progress, on, machine=machine, gates=gates)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
-        _print_problems([Diagnostic(w["code"], w["what"], w["where"], w["fix"]) for w in found["warnings"]])
+        print_problems([Diagnostic(w["code"], w["what"], w["where"], w["fix"]) for w in found["warnings"]])
         console.evaluation(found)
     failed = problems(found["gates"], found["data"]["source"], "`sfnc bisect OUT --data FILE` names a layer to change")
-    _print_problems(failed, as_json)
+    print_problems(failed, as_json)
+    tell("eval", build_folder, found, failed)
     return worst(failed)
 
 
@@ -291,8 +212,8 @@ def eval_command(
 @takes(samples_of("32"), SEED)
 @click.option("--limit", type=float, default=BISECT_LIMIT, show_default=True, metavar="DB",
               help="Signal to noise of the outputs that is close enough.")  # fmt: skip
-@takes(*PREPARATION, QUIET, JSON)
-@_guarded
+@takes(*PREPARATION, QUIET, JSON, *FOR_JOBS)
+@guarded
 def bisect_command(
     build_folder: Path,
     data: Path,
@@ -309,19 +230,20 @@ def bisect_command(
 
     found = bisect(build_folder, data_given(data, rest, "--data"), samples, seed, limit)
     if as_json:
-        _print_json(found.document)
+        print_json(found.document)
     else:
         warnings = found.document["warnings"]
-        _print_problems([Diagnostic(w["code"], w["what"], w["where"], w["fix"]) for w in warnings])
+        print_problems([Diagnostic(w["code"], w["what"], w["where"], w["fix"]) for w in warnings])
         Console(quiet).bisection(found.document)
-    _print_problems(found.problems, as_json)
+    print_problems(found.problems, as_json)
+    tell("bisect", build_folder, found.document, found.problems)
     return CODES[found.problems[0].code].exit_code if found.problems else 0
 
 
 @cli.command("report", cls=Command)
 @click.argument("build_folder", metavar="OUT", type=FILE)
 @takes(QUIET)
-@_guarded
+@guarded
 def report_command(build_folder: Path, quiet: bool) -> int:
     """Write OUT/report.html anew, with accuracy and proof where eval and verify left them."""
     from ..report.page.document import write_page
@@ -334,7 +256,7 @@ def report_command(build_folder: Path, quiet: bool) -> int:
 
 @cli.command("ops", cls=Command)
 @takes(JSON)
-@_guarded
+@guarded
 def ops_command(as_json: bool) -> int:
     """List the ONNX operators that are compiled."""
     from ..frontend.operators import describe
@@ -350,7 +272,7 @@ def ops_command(as_json: bool) -> int:
 
 @cli.command("targets", cls=Command)
 @takes(JSON)
-@_guarded
+@guarded
 def targets_command(as_json: bool) -> int:
     """List the targets and whether they can execute here."""
     from ..targets import backend
@@ -371,7 +293,7 @@ def targets_command(as_json: bool) -> int:
 
 @cli.command("explain", cls=Command)
 @click.argument("code")
-@_guarded
+@guarded
 def explain_command(code: str) -> int:
     """Print the help page of an error code (SFN...)."""
     found = CODES.get(code.upper())
@@ -380,6 +302,9 @@ def explain_command(code: str) -> int:
         return EXIT_USAGE
     click.echo(f"{code.upper()}: {found.title}\n\n{found.page}\n\nexit code: {found.exit_code}")
     return 0
+
+
+cli.add_command(diff_command)
 
 
 def main() -> None:

@@ -34,10 +34,15 @@ ALIASES = "sfn_compile.aliases"
 
 JSON = Option("Print data instead of text.", "output", "as_json", False, flags=("--json",))
 QUIET = Option("Print errors only.", "output", "quiet", False, flags=("--quiet", "-q"))
+JUNIT = Option("Also write a JUnit XML file, a test case per check.", "output", "junit", kind=Path, flags=("--junit",),
+               metavar="FILE")  # fmt: skip
+MARKDOWN = Option("Print Markdown for the summary of a job instead of text.", "output", "markdown", False,
+                  flags=("--markdown",))  # fmt: skip
+FOR_JOBS = (JUNIT, MARKDOWN)
 OUTPUT = Option("Build folder.", "output", "output", kind=Path, flags=("--output", "-o"), metavar="FOLDER",
                 unset="MODEL without .onnx, plus .sfnc")  # fmt: skip
 
-COMPILE = {o.name: o for o in (*compile_options(), OUTPUT, QUIET, JSON)}
+COMPILE = {o.name: o for o in (*compile_options(), OUTPUT, QUIET, JSON, *FOR_JOBS)}
 # Whatever decides what is mapped: all but the folder that compile writes and what only a search takes.
 PREPARATION = options_of(Preparation)
 _DECIDING = {o.name for o in (*options_of(Options), *PREPARATION)} | {"calib", "input_shapes"}

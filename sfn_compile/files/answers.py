@@ -1,4 +1,4 @@
-"""The file that ``sfnc run -o`` writes: real outputs or integers, and what it must not be written over."""
+"""Files that a command writes where the user says, and what they must not be written over."""
 
 from __future__ import annotations
 
@@ -31,6 +31,27 @@ def save_outputs(path: Path, arrays: Mapping[str, Array], read: Sequence[Path] =
         write_bytes(path, npz_bytes(dict(arrays), MARK))
 
 
+def save_text(path: Path, text: str, read: Sequence[Path] = ()) -> None:
+    """Write a text in one step, over a file that is there: a report of a job, a table, a picture.
+
+    Raises SFN602, and SFN605 for a file in ``read``, of a folder in ``read`` or of a build.
+    """
+    require_free(path, read)
+    with disk(path, "name another file"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, text.encode())
+
+
+def require_free(path: Path, read: Sequence[Path] = ()) -> None:
+    """Check that :func:`save_text` may write to ``path``, before the work begins. Raises as it does."""
+    with disk(path, "name another file"):
+        if path.is_dir():
+            raise fail("SFN602", "cannot write: it is a folder", str(path), "name a file")
+        if path.exists() and any(path.samefile(file) for file in _files(read)):
+            raise _refusal(path, "this command reads it")
+        _refuse_in_build(path)
+
+
 def require_writable(path: Path, read: Sequence[Path] = ()) -> None:
     """Check that outputs may be written to ``path``.
 
@@ -45,13 +66,13 @@ def require_writable(path: Path, read: Sequence[Path] = ()) -> None:
             raise fail("SFN602", "cannot write: it is no regular file", str(path), OTHER)
         if found and any(path.samefile(file) for file in _files(read)):
             raise _refusal(path, "this command reads it")
-        _refuse_in_build(Path(os.path.realpath(path)))
+        _refuse_in_build(path)
         if found and path.stat().st_size and not _is_answers(path):
             raise _refusal(path, "it exists, and `sfnc run` has not written it")
 
 
 def _refusal(path: Path, why: str) -> CompileError:
-    return fail("SFN605", f"-o {path} would be overwritten: {why}", fix=OTHER)
+    return fail("SFN605", f"{path} would be overwritten: {why}", fix="name another file")
 
 
 def _files(read: Iterable[Path]) -> Iterable[Path]:
@@ -63,6 +84,7 @@ def _files(read: Iterable[Path]) -> Iterable[Path]:
 
 def _refuse_in_build(path: Path) -> None:
     """Raise SFN605 where ``path`` is a file of a build, there or not, or would lie in the folder of a target."""
+    path = Path(os.path.realpath(path))
     for folder in path.parents:
         sealed = sealed_files(folder)
         if sealed is None:

@@ -77,6 +77,12 @@ def to_parts(prog: Program) -> tuple[str, dict[str, Array]]:
     return json.dumps(tree, indent=1, sort_keys=True) + "\n", arrays
 
 
+def parts_of(part: Any) -> tuple[Any, dict[str, Array]]:
+    """Return the JSON value of a part of a Program and the arrays it refers to."""
+    arrays: dict[str, Array] = {}
+    return _encode(part, arrays), arrays
+
+
 def from_parts(tree: Any, arrays: dict[str, Array]) -> Program:
     """Return the Program described by :func:`to_parts`'s result (JSON already parsed). Raises SFN503.
 

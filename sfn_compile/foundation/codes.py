@@ -294,6 +294,13 @@ CODES: dict[str, Code] = {
         "row of scores, the average precision of something else than a detector. A gate never passes for lack of a "
         "number. Give the data that it needs, or a gate that fits the task.",
     ),
+    "SFN510": Code(
+        EXIT_CHECK_FAILED,
+        "two builds are different networks",
+        "`sfnc diff A B --fail-on-change` found that the builds differ in the model, in the integers of a layer, in "
+        "what the host computes, or in a file of a target. What differs only in options, versions or reports is no "
+        "change.",
+    ),
     "SFN601": Code(
         EXIT_ENVIRONMENT,
         "the target is not installed",

@@ -11,7 +11,7 @@ from .imports import ROOT, depths, imports, modules, room
 # From the top floor down. A room imports rooms of floors below its own, never of its own floor.
 FLOORS = (
     ("", "api"),  # the package itself: `compile`, `load`, `Program`
-    ("cli",),
+    ("cli", "assertions"),
     ("commands",),
     ("search",),
     ("compiler", "evaluation"),
