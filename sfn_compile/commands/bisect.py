@@ -25,7 +25,7 @@ from ..evaluation import causes
 from ..evaluation.half_network import Halves, Piece
 from ..files import build_folder
 from ..files.build_checks import check_scales, options_of
-from ..files.sample_files import Data, subset
+from ..files.sample_files import Data, of_frames, subset
 from ..foundation.decibel import decibel
 from ..foundation.diagnostics import CompileError, Diagnostic, fail
 from ..foundation.options import BISECT_LIMIT, check_choice
@@ -69,6 +69,8 @@ def bisect(
         raise fail("SFN605", f"--limit {limit}; it must be a number of decibels")
     manifest, program = build_folder.open_build(folder, "model", "scales", "report")
     found = data_of_build(data, manifest)
+    found = found if program.frames is None else of_frames(found)
+    program = program.at_once()  # an error that time adds is no layer's
     found = replace(found, x=open_beginning(folder, manifest).samples(found.x))
     warnings = data_warnings(folder, program, found.x)
     with single_threaded_blas():

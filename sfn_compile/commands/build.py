@@ -174,7 +174,7 @@ def _required_accuracy(done: Compilation, progress: Progress) -> dict[str, Any]:
     end = model_outputs.ending_of(loaded.output_names, loaded.tail)
     reference = reference_of(loaded.path, loaded.input_names, loaded.batch, [d.name for d in done.program.outputs], end)
     with timed(done.seconds, "accuracy"):
-        judged = compare(done.program, reference, data.x, data.labels, progress, end, data.label_place)
+        judged = compare(done.program, reference, data.shown, data.labels, progress, end, data.label_place)
     failed = problems(gates.judge(judged), data.source, "more --levels, another --method, or --search")
     if failed:
         raise CompileError(failed)
@@ -189,11 +189,12 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
     x = done.calibration.x
     values = done.program.values()
     size = sum(int(np.prod(v.shape)) for v in values.values())
-    golden = part(x, slice(max(1, min(GOLDEN_SAMPLES, GOLDEN_LIMIT // max(size, 1)))))
+    steps = 1 if done.program.clock is None else done.program.clock.steps
+    golden = part(done.calibration.shown, slice(max(1, min(GOLDEN_SAMPLES, GOLDEN_LIMIT // max(size * steps, 1)))))
     codes = encode_all(done.program, golden)
     build_folder.save_golden(folder, golden, _golden(done.program, codes))
     build_folder.save_scales(folder, {name: s for name, s in real_steps(done.graph).items() if name in values})
-    measured = measure.layers(done.graph, done.program, done.runner, part(x, slice(MEASURED_SAMPLES)))
+    measured = measure.layers(done.graph, done.program.at_once(), done.runner, part(x, slice(MEASURED_SAMPLES)))
     progress("measure", 1, 1)
     return {
         "coverage": done.loaded.coverage(),
@@ -215,7 +216,7 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
 
 def _inputs_then(done: Compilation) -> dict[str, Any]:
     """Return what data is compared with later; nothing where the network states all levels and none was chosen."""
-    return likeness.input_facts(done.program, done.calibration.x) if done.is_calibrated else {}
+    return likeness.input_facts(done.program.at_once(), done.calibration.x) if done.is_calibrated else {}
 
 
 def _write_host(done: Compilation, folder: Path) -> None:

@@ -18,15 +18,17 @@ from ..files.build_checks import check_answers
 from ..foundation.diagnostics import Diagnostic, fail
 from ..foundation.options import ONE_PROCESS, Machine, check_choice
 from ..foundation.preparation import Given
-from ..foundation.samples import Samples, by_name, n_samples
+from ..foundation.samples import Samples, by_name, n_samples, summed
 from ..frontend.reference import FloatReference
 from ..host.codec import answered, encode_all
 from ..host.model_inputs import open_beginning
 from ..host.model_outputs import Ending, named, open_ending
 from ..program.network import Program
+from ..program.signals import shapes_over_time
 from ..report import likeness
 from ..report.page.document import refresh
 from ..simulator.run import run_codes
+from ..simulator.run_clock import after_step
 from ..targets import backend
 from ..targets.backend import RunRequest
 from ..targets.target_records import read_record
@@ -42,7 +44,8 @@ def run_build(
     """Return the outputs ``(n, ...)`` of a build on a target, by ONNX output name (``name/i`` for sample i where the
     shape of an output differs from sample to sample).
 
-    ``codes``: the raw integers of every population and the input instead of decoded real outputs. ``machine``: engine
+    ``codes``: the raw integers of every population and the input instead of decoded real outputs, over time those of
+    every step. ``machine``: engine
     and threads of the simulator.
     """
     machine.check()
@@ -54,8 +57,9 @@ def run_build(
     if codes:
         return dict(values)
     held = _held(program, folder, on)
-    decoded = {d.name: answered(d, {v: values[held[v]] for v in d.values}) for d in program.outputs}
-    return named(ending.answers(decoded, x, n_samples(x)))
+    values = after_step(program, {v: values[held[v]] for v in held})
+    decoded = {d.name: answered(d, values) for d in program.outputs}
+    return named(ending.answers(decoded, x if program.frames is None else summed(x), n_samples(x)))
 
 
 def _used(folder: Path, on: str) -> tuple[str, ...]:
@@ -91,7 +95,8 @@ def _execute(
     # No golden integers: the target has to compute the whole network by itself, however long that takes.
     request = RunRequest(codes, {}, time_limit, None if every else frozenset(held.values()))
     values = target.run(folder / on, request).values
-    shapes = {held[p.value]: p.shape for d in program.outputs for p in d.parts}
+    over_time = shapes_over_time(program)
+    shapes = {held[p.value]: over_time[p.value] for d in program.outputs for p in d.parts}
     check_answers(values, shapes, n_samples(codes), f"target {on}")
     return values
 
@@ -134,6 +139,7 @@ def evaluate(
 def _warnings(folder: Path, manifest: Mapping[str, Any], program: Program, x: Samples) -> list[Diagnostic]:
     """Return what to say of the data; a head computes no more of them than are looked at."""
     beginning = open_beginning(folder, manifest)
+    program, x = program.at_once(), x if program.frames is None else summed(x)
     some = x if beginning.head is None else likeness.spaced(x, likeness.LOOKED_AT)
     return likeness.data_warnings(folder, program, beginning.samples(some))
 

@@ -38,7 +38,7 @@ def quality_of(done: Compilation, progress: Progress) -> dict[str, Any]:
 
 def outputs_of(done: Compilation, progress: Progress) -> dict[str, Any]:
     """Return ``report.json``'s ``outputs`` and ``kept_aside``."""
-    x = part(done.calibration.x, slice(MOST)) if done.aside is None else done.aside.x
+    x = part(done.calibration.shown, slice(MOST)) if done.aside is None else done.aside.shown
     loaded = done.loaded
     end = model_outputs.ending_of(loaded.output_names, loaded.tail)
     names = [d.name for d in done.program.outputs]

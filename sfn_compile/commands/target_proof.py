@@ -7,7 +7,7 @@ Nothing that compile computed for the target is computed again: what the files m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..foundation.samples import Samples, n_samples
 from ..host.codec import decode, decoded, encode_all
 from ..program.network import Move, Program, Step, stands_for
 from ..simulator.run import Engine, run_codes
+from ..simulator.run_clock import after_step
 from ..targets import backend
 from ..targets.backend import Backend, RunRequest, RunResult
 from ..targets.placement import misplaced
@@ -32,7 +33,10 @@ MODES = ("whole", "layerwise")
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """What every target must compute: the simulator's integers of ``program`` on the samples ``x``."""
+    """What every target must compute: the simulator's integers of ``program`` on the samples ``x``.
+
+    ``charges``: with a clock, what every population has summed up at the end.
+    """
 
     program: Program
     digest: str
@@ -41,6 +45,7 @@ class Expected:
     values: Mapping[str, Array]
     engine: Engine = "fast"
     threads: int | None = None
+    charges: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -69,6 +74,8 @@ def prove(record: TargetRecord, folder: Path, expected: Expected, time_limit: fl
         return not_executed(str(error), reload), [*before, *error.diagnostics]
     wanted = _wanted(own, expected, golden, result, bool(target.capabilities.moves))
     entry = {"reload": reload, "legal": legal, **_compare(wanted, expected.n, result), **_host(own, expected, result)}
+    if expected.program.clock is not None:
+        entry["potentials"] = _potentials(expected, result)
     found = [*before, *_faults(name, entry)]
     return entry | {"proved": not found}, found
 
@@ -158,6 +165,13 @@ def _compare(wanted: Mapping[str, Array], n: int, result: RunResult) -> Row:
     }  # fmt: skip
 
 
+def _potentials(expected: Expected, result: RunResult) -> Row:
+    """Return the comparison of what populations have summed up at the end, of those that the target shows."""
+    pairs = [(result.potentials[name], want) for name, want in expected.charges.items() if name in result.potentials]
+    return {"populations": len(pairs), "compared": sum(want.size for _, want in pairs),
+            "different": sum(n_different(np.asarray(got), want) for got, want in pairs)}  # fmt: skip
+
+
 def _whole(value: float | None) -> int | str | None:
     """Return an integer that a target computed; what is none, as text."""
     return None if value is None else int(value) if value.is_integer() else repr(value)
@@ -184,9 +198,12 @@ def _encoded(own: Program, expected: Expected) -> Row:
 def _decoded(own: Program, expected: Expected, result: RunResult) -> Row:
     compared = different = 0
     theirs = {d.name: d for d in own.outputs}
+    said = {v: result.values.get(v, expected.codes.get(v)) for d in own.outputs for v in d.values}
+    at_end = after_step(own, {v: np.asarray(x) for v, x in said.items() if x is not None})
+    true = after_step(expected.program, {v: expected.values[v] for v in expected.program.decoded()})
     for d in expected.program.outputs:
-        want, made = decoded(d, expected.values), theirs.get(d.name)
-        found = [] if made is None else [result.values.get(v, expected.codes.get(v)) for v in made.values]
+        want, made = decoded(d, true), theirs.get(d.name)
+        found = [] if made is None else [at_end.get(v) for v in made.values]
         integers = [np.asarray(x) for x in found if x is not None]
         compared += want.size
         try:
@@ -228,6 +245,10 @@ def _faults(name: str, entry: Row) -> list[Diagnostic]:
         what = f"target {name}: {entry['different']} of {entry['compared']} integers differ"
         where = f"layer {first['layer']!r}, element {first['index']}: expected {first['expected']}, got {first['got']}"
         found.append(Diagnostic("SFN501", f"{what}; first at {where}", name))
+    if entry.get("potentials", {}).get("different"):
+        row = entry["potentials"]
+        what = f"{row['different']} of {row['compared']} potentials differ after the last step"
+        found.append(Diagnostic("SFN501", f"target {name}: {what}", name))
     for side in ("encoded", "decoded"):
         row = entry.get(side)
         if row is not None and (row["different"] or row["error"]):

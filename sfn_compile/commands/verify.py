@@ -24,6 +24,7 @@ from ..host.model_inputs import open_beginning
 from ..program.network import Program
 from ..report.page.document import refresh
 from ..simulator.run import run_codes
+from ..simulator.run_clock import final_charges
 from ..targets.target_records import read_record
 from .target_proof import Expected, n_different, not_executed, prove
 
@@ -119,7 +120,8 @@ def _expected(
     proof.document["samples"] = n_samples(x)
     if golden is not None:
         _check_golden(golden, values, proof)
-    return Expected(program, program_files.digest(program), x, codes, values, machine.engine, machine.threads)
+    charges = {} if program.clock is None else final_charges(program, values)
+    return Expected(program, program_files.digest(program), x, codes, values, machine.engine, machine.threads, charges)
 
 
 def _contradictions(folder: Path, manifest: Mapping[str, Any], program: Program) -> list[str]:

@@ -20,11 +20,11 @@ from ..calibration.collect import FloatRunner, collect
 from ..calibration.statistics import Statistics
 from ..data.given import ENOUGH_OF_A_STREAM, Asked
 from ..data.sources import open_data
-from ..files.sample_files import GENERATED, Data, generated, kept_aside
-from ..foundation.diagnostics import Diagnostic
+from ..files.sample_files import GENERATED, Data, generated, kept_aside, of_frames
+from ..foundation.diagnostics import Diagnostic, fail
 from ..foundation.options import Options
 from ..foundation.preparation import Given, given
-from ..foundation.samples import part
+from ..foundation.samples import in_frames, part
 from ..frontend import LoadedModel, load_model
 from ..graph.graph import Graph
 from ..host.model_inputs import beginning_of
@@ -33,6 +33,7 @@ from ..passes.mapping.lower import lower
 from ..passes.pipeline import UNPROBED, run_passes, structure
 from ..program.network import Program
 from ..simulator.run import single_threaded_blas
+from .clocking import with_clock
 from .corrections import corrected
 from .draft import After, Progress, Work
 from .gauge import Gauge
@@ -118,9 +119,11 @@ def compile_model(
 
 
 def compilation_of(prepared: Prepared, options: Options, made: Mapped, warnings: list[Diagnostic]) -> Compilation:
-    """Return what was made of a prepared model with some options."""
+    """Return what was made of a prepared model with some options, over time where they ask for it. Raises SFN608."""
     p = prepared
-    return Compilation(p.loaded, made.graph, made.program, p.runner.of(made.graph), p.calibration, p.given, p.aside,
+    with timed(p.seconds, "clock"):
+        program = with_clock(made.program, options, p.calibration.shown)
+    return Compilation(p.loaded, made.graph, program, p.runner.of(made.graph), p.calibration, p.given, p.aside,
                        p.is_calibrated, options, warnings, p.seconds, made.corrections, p.ties)  # fmt: skip
 
 
@@ -160,6 +163,11 @@ def read_data(
     Raises CompileError with codes SFN106, SFN107, SFN203, SFN3xx.
     """
     every = _calibration_data(loaded, options, calib, progress)
+    if options.input_coding == "frames":
+        if loaded.head is not None:
+            raise fail("SFN609", "frames, and a part of the model that the host computes before the network",
+                       loaded.head.nodes[0], "start the model behind it, and give frames of what it makes")  # fmt: skip
+        every = of_frames(every)
     with timed(seconds, "host head"):
         every = replace(every, x=beginning_of(loaded.head).samples(every.x))
     data, aside = kept_aside(every, options.seed)
@@ -218,12 +226,13 @@ def mapped(
 
 
 def _calibration_data(loaded: LoadedModel, options: Options, calib: Path | Given | None, progress: Progress) -> Data:
+    inputs = in_frames(loaded.inputs, options.window_steps if options.input_coding == "frames" else None)
     if calib is None:
         n = options.samples or GENERATED_SAMPLES
-        return generated(loaded.inputs, n, options.seed)
+        return generated(inputs, n, options.seed)
     needs_labels = options.max_drop is not None
     data = given(calib)
-    return open_data(data.what, Asked(loaded.inputs, options.samples, options.seed, needs_labels, data.preparation,
+    return open_data(data.what, Asked(inputs, options.samples, options.seed, needs_labels, data.preparation,
                                       most=ENOUGH_OF_A_STREAM, progress=progress))  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def data_of_build(
 ) -> Data:  # fmt: skip
     """Return the samples of whatever was given for a build, prepared as its calibration data were."""
     data = given(what)
-    inputs: tuple[ModelInput, ...] = build_folder.model_inputs(manifest)
+    inputs: tuple[ModelInput, ...] = build_folder.sample_inputs(manifest)
     recorded = manifest.get("calibration", {}).get("prepared")
     asked = Asked(inputs, samples, seed, needs_labels, data.preparation, recorded, True, None, progress)
     return open_data(data.what, asked)

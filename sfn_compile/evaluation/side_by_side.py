@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from ..files import build_folder
 from ..foundation.diagnostics import fail
 from ..foundation.options import Machine
-from ..foundation.samples import Samples, n_samples, part
+from ..foundation.samples import Samples, n_samples, part, summed
 from ..frontend.reference import FloatReference, original_names
 from ..host.codec import answered, decoded, encode_all
 from ..host.model_inputs import Beginning, open_beginning
 from ..host.model_outputs import Ending, open_ending
 from ..program.network import Decoding, Program
 from ..simulator.run import run_codes
+from ..simulator.run_clock import after_step
 from .agreement import Agreement
 from .labels import Judged, Labels, read_labels
 
@@ -77,7 +78,8 @@ class Pair:
         if name in self.ending.each:
             what = f"output {name!r} has another shape for every sample, and no labels are compared with it"
             raise fail("SFN307", what, where, "leave the array out: agreement needs none")
-        want = self.reference.run(part(x, slice(1)), self.ending.each)
+        first = part(x, slice(1))
+        want = self.reference.run(first if self.program.frames is None else summed(first), self.ending.each)
         self._require_outputs(want)
         one = np.asarray(want[name])
         return read_labels(given, one.shape[1:], name, _scores(self.program, self.ending)[name].places, where)
@@ -91,11 +93,13 @@ class Pair:
     def tally(self, x: Samples, labels: Labels | None) -> Tally:
         """Return what the samples ``x`` add, and their ``labels`` where given. Raises SFN106."""
         program, ending, n = self.program, self.ending, n_samples(x)
-        want, x = self.reference.run(x, ending.each), self.beginning.samples(x)
+        at_once = x if program.frames is None else summed(x)
+        want, x = self.reference.run(at_once, ending.each), self.beginning.samples(x)
         self._require_outputs(want)
+        beside = x if program.frames is None else at_once
         compute = self.compute or partial(run_codes, program, keep=program.decoded())
-        values = compute(encode_all(program, x))
-        answers = ending.answers({d.name: answered(d, values) for d in program.outputs}, x, n)
+        values = after_step(program, compute(encode_all(program, x)))
+        answers = ending.answers({d.name: answered(d, values) for d in program.outputs}, beside, n)
         got = {**answers, **{d.name: decoded(d, values) for d in program.outputs}}
         tally = Tally(n, _scores(program, ending))
         for name, score in tally.scores.items():

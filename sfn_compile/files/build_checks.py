@@ -14,6 +14,7 @@ from ..foundation.diagnostics import CompileError
 from ..foundation.options import Options
 from ..program.broadcast import fits
 from ..program.network import Program, Shape
+from ..program.signals import shapes_over_time
 from .decode import damaged
 from .host_shapes import NUMBER_TYPES
 
@@ -118,14 +119,15 @@ def check_golden(x: Mapping[str, Array], values: Mapping[str, Array], program: P
     _require(bool(x) and not missing, "golden.npz", f"no samples of the inputs {missing}")
     n = next((len(v) for v in x.values() if v.ndim), 0)
     _require(n > 0, "golden.npz", "it holds no samples")
-    shapes = {e.name: e.model_shape for e in program.inputs}
+    frames = () if program.frames is None else (program.frames,)
+    shapes = {e.name: (*frames, *e.model_shape) for e in program.inputs}
     for name, array in x.items():
         _check_array(array, (n, *shapes.get(name, array.shape[1:])), "fiub", f"golden.npz, input {name!r}")
         _require(bool(np.isfinite(array).all()), f"golden.npz, input {name!r}", "numbers that are not finite")
-    known = program.values()
+    known = shapes_over_time(program)
     _require(values.keys() == known.keys(), "golden.npz", "it holds other values than the Program")
-    for name, info in known.items():
-        _check_array(values[name], (n, *info.shape), "iu", f"golden.npz, value {name!r}")
+    for name, shape in known.items():
+        _check_array(values[name], (n, *shape), "iu", f"golden.npz, value {name!r}")
 
 
 def check_scales(steps: Mapping[str, Array], program: Program) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..foundation.diagnostics import fail
-from ..foundation.samples import ModelInput, Samples
+from ..foundation.samples import ModelInput, Samples, in_frames
 from ..program.network import Program
 from . import build_checks, program_files, sealed
 from .atomic_files import disk, write_bytes
@@ -120,6 +120,12 @@ def model_inputs(manifest: Mapping[str, Any]) -> tuple[ModelInput, ...]:
         return tuple(ModelInput(i["name"], tuple(i["shape"]), i["dtype"]) for i in manifest["model"]["inputs"])
     except (KeyError, TypeError) as error:
         raise fail("SFN503", f"manifest.json lists no model inputs: {error!r}", fix="compile again") from error
+
+
+def sample_inputs(manifest: Mapping[str, Any]) -> tuple[ModelInput, ...]:
+    """Return the inputs as samples of a build have them: in frames where it was compiled for frames."""
+    said = manifest.get("options", {})
+    return in_frames(model_inputs(manifest), said.get("timesteps") if said.get("input_coding") == "frames" else None)
 
 
 def head_cuts(manifest: Mapping[str, Any]) -> tuple[ModelInput, ...]:

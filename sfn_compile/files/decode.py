@@ -25,7 +25,7 @@ CLASSES: dict[str, type] = {
     for c in (
         *(member for union in _UNIONS for member in get_args(union)), network.Projection, network.Product,
         network.RowSum, network.HostOp, network.Encoding, network.Decoding, network.Part, network.Program,
-        diagnostics.Origin,
+        network.Clock, network.Pace, diagnostics.Origin,
     )
 }  # fmt: skip
 _INTEGER_LIMIT = 1 << 63
@@ -96,8 +96,8 @@ def check_types(found: Any, at: str = "program", on_host: bool = False) -> None:
 def _declared(cls: type) -> tuple[dict[str, Any], frozenset[str]]:
     """Return the types of a dataclass's fields, and their names: a file holds all of them, defaults too."""
     hints = get_type_hints(cls)
-    own = [f.name for f in fields(cls) if f.init]
-    return {name: hints[name] for name in own}, frozenset(own)
+    own = [f for f in fields(cls) if f.init]
+    return {f.name: hints[f.name] for f in own}, frozenset(f.name for f in own if network.OMITTED not in f.metadata)
 
 
 def conforms(value: Any, hint: Any) -> bool:

@@ -36,7 +36,7 @@ from ..program.network import (
     window_shape,
 )
 from ..program.ranges import absolute_bound, check_population, norm_top, normalization_reach, product_bound, ratio_reach
-from . import host_shapes
+from . import clock_checks, host_shapes
 from .decode import check_types, damaged
 from .map_shapes import check_shape, check_windows, map_shape
 
@@ -63,6 +63,7 @@ def check_program(program: Program) -> Program:
         check_shape(step.shape, at)
         _check_step(step, known, at)
         known[step.name] = value_info(step, known)
+    clock_checks.check_clock(program, known)
     for i, decoding in enumerate(program.outputs):
         for value in decoding.values:
             _require(value in known, f"outputs[{i}]", f"there is no value {value!r}")

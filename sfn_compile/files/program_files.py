@@ -17,7 +17,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ..foundation.diagnostics import fail
-from ..program.network import FORMAT, Program
+from ..program.network import CLOCKED_FORMAT, FORMAT, OMITTED, Program
 from .decode import check_types, decode
 from .program_checks import check_program
 
@@ -90,8 +90,9 @@ def from_parts(tree: Any, arrays: dict[str, Array]) -> Program:
     question.
     """
     found = tree.get("format") if isinstance(tree, dict) else None
-    if found != FORMAT:
-        raise fail("SFN503", f"program format {found!r}, this version reads {FORMAT}", fix="compile the model again")
+    if found not in (FORMAT, CLOCKED_FORMAT):
+        known = f"this version reads {FORMAT} and, with a clock, {CLOCKED_FORMAT}"
+        raise fail("SFN503", f"program format {found!r}, {known}", fix="compile the model again")
     result = decode(tree, arrays)
     if not isinstance(result, Program):
         raise fail("SFN503", f"it holds a {type(result).__name__} instead of a Program", fix="compile the model again")
@@ -164,7 +165,9 @@ def _encode(obj: Any, arrays: dict[str, Array]) -> Any:
         arrays[name] = smallest_int(obj)
         return {"array": name}
     if is_dataclass(obj) and not isinstance(obj, type):
-        tree = {f.name: _encode(getattr(obj, f.name), arrays) for f in fields(obj)}
+        held = {f.name: getattr(obj, f.name) for f in fields(obj)}
+        left_out = [f.name for f in fields(obj) if OMITTED in f.metadata and held[f.name] is None]
+        tree = {name: _encode(value, arrays) for name, value in held.items() if name not in left_out}
         return {"class": type(obj).__name__, **tree}
     if isinstance(obj, tuple | list):
         return [_encode(item, arrays) for item in obj]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..foundation.diagnostics import CompileError, fail
-from ..foundation.samples import ModelInput, Samples, n_samples
+from ..foundation.samples import ModelInput, Samples, n_samples, summed
 from . import mapped_arrays
 from .file_kinds import NUMPY, kind_of
 from .mapped_arrays import Stored, release, rows_of
@@ -34,7 +34,7 @@ class Data:
 
     Of files that had to be prepared: ``names`` of the samples, ``classes`` that labels count, what was ``prepared`` and
     how, for the manifest, and ``frames`` ``(n, 4)``: a point (x, y) of the image is at (x * a + c, y * b + d) of the
-    sample.
+    sample. ``over_time``: of samples that came as frames, these, ``(n, T, *shape)``; ``x`` are their sums.
     """
 
     x: Samples
@@ -46,6 +46,12 @@ class Data:
     classes: tuple[str, ...] = ()
     prepared: Mapping[str, Any] | None = None
     frames: Array | None = None
+    over_time: Samples | None = None
+
+    @property
+    def shown(self) -> Samples:
+        """What a network over time is shown: the frames, where there are any."""
+        return self.x if self.over_time is None else self.over_time
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -137,9 +143,17 @@ def choice(n: int, samples: int | None, seed: int) -> Array | None:
 def rows_of_data(data: Data, places: Array) -> Data:
     """Return the samples of some places; those of a mapped file stay there."""
     x = {name: rows_of(values, places) for name, values in data.x.items()}
+    over_time = None
+    if data.over_time is not None:
+        over_time = {name: rows_of(values, places) for name, values in data.over_time.items()}
     names = tuple(data.names[i] for i in places) if data.names else ()
     labels, frames = (None if held is None else held[places] for held in (data.labels, data.frames))
-    return replace(data, x=x, labels=labels, names=names, frames=frames)
+    return replace(data, x=x, labels=labels, names=names, frames=frames, over_time=over_time)
+
+
+def of_frames(data: Data) -> Data:
+    """Return samples that were read as frames ``(n, T, *shape)`` as their sums, the frames beside them."""
+    return replace(data, x=summed(data.x), over_time=data.x)
 
 
 def kept_aside(data: Data, seed: int) -> tuple[Data, Data | None]:
@@ -203,6 +217,9 @@ def check_shape(x: Stored, source: ModelInput, where: str) -> None:
         return  # said where it is read
     if x.ndim == 0 or x.shape[0] == 0 or x.size == 0:
         raise fail("SFN306", f"it holds no samples (shape {x.shape})", where, "save at least one sample; 512 are good")
+    if source.frames is not None and tuple(x.shape[1:]) != shape:
+        what = f"a sample of shape {x.shape[1:]} is not {source.frames} frames of shape {shape[1:]}"
+        raise fail("SFN609", what, where, f"give an array of shape (n, {', '.join(map(str, shape))})")
     if tuple(x.shape[1:]) != shape:
         fix = f"give an array of shape (n, {', '.join(map(str, shape))})"
         if x.shape == shape:

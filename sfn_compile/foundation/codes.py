@@ -340,6 +340,42 @@ CODES: dict[str, Code] = {
         "version of sfnc. `--cluster ADDRESS` needs dask (`pip install 'sfnc[cluster]'`) and a scheduler whose workers "
         "have sfnc installed. Without --workers and --cluster everything runs in one process.",
     ),
+    # -- time ----------------------------------------------------------------------------------------------------
+    "SFN608": Code(
+        EXIT_TARGET,
+        "a layer cannot run over time like that",
+        "The neuron that was asked for cannot count what this layer's ladder says: spikes that are never taken back "
+        "need codes 0, 1, 2, ... on evenly spaced thresholds, and steps enough for the highest. `--neuron signed` "
+        "takes every layer; the message names the layer and the nearest change.",
+    ),
+    "SFN609": Code(
+        EXIT_INPUT,
+        "the frames do not fit the timesteps",
+        "With `--input-coding frames` each sample is (T, ...): one frame per timestep, of the shape that the model "
+        "takes, which is given their sum. Bin a recording into as many frames as the network has timesteps.",
+    ),
+    "SFN610": Code(
+        EXIT_TARGET,
+        "the target cannot run over time",
+        "The back end does not say that it computes several timesteps (`clocked` among its capabilities), or not for "
+        "this network. Leave the target out, or compile for one timestep, which every target has.",
+    ),
+    "SFN611": Code(
+        EXIT_CHECK_FAILED,
+        "the counts over time are not the codes of one timestep",
+        "`sfnc verify OUT --against OTHER` compared what the spikes of every neuron add up to with the integers of the "
+        "other build. Where spikes can be taken back, more `--settle` makes them equal; `--settle proved` does so for "
+        "every input. `--neuron if` and `burst` never promise it.",
+    ),
+    "SFN612": Code(
+        EXIT_OK,
+        "more accurate at one timestep",
+        "On the samples kept aside the network over time agrees with the float network by a point less than the same "
+        "network at one timestep, which also needs a fraction of the spikes. Use `--neuron signed`, more steps, or one "
+        "timestep.",
+        severity="warning",
+    ),
+    # -- optional packages --------------------------------------------------------------------------------------
     "SFN613": Code(
         EXIT_ENVIRONMENT,
         "an optional package is not installed",

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from .declaration import as_json, check_options, option, options_of, read_all, unknown
 from .diagnostics import fail
 from .option_values import pairs_of, read_input_levels, read_names
+from .time_options import COUNTING, TimeOptions
 
 METHOD_NAMES = ("mse", "minmax", "percentile", "kl", "sfn", "qcfs", "pmsm", "opi")
 GRANULARITIES = ("channel", "tensor")
@@ -119,7 +120,7 @@ def _of_site(site: str, name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Options(Selection):
+class Options(TimeOptions, Selection):
     """Compile options with the defaults of the command line; see ``sfnc compile --help`` and ``docs/options.md``."""
 
     # fmt: off
@@ -185,7 +186,6 @@ class Options(Selection):
     threshold: str = option(
         "odd", "Integer thresholds that are odd, or powers of two: a shift on hardware.", "hardware",
         choices=THRESHOLDS)
-    timesteps: int = option(1, "Only 1 exists.", "hardware", metavar="N")
 
     start: tuple[str, ...] = option(
         (), "Tensors of the ONNX graph at which the network starts; what is before runs on the host.", "input",
@@ -222,12 +222,24 @@ class Options(Selection):
     @property
     def share_of_fine(self) -> float:
         """Share of the neurons that may have more levels than asked for, because their rounding costs most."""
-        return (0.1 if self.reconstructs else 0.0) if self.fine_share is None else self.fine_share
+        unasked = 0.1 if self.reconstructs and not self.few_spikes else 0.0
+        return unasked if self.fine_share is None else self.fine_share
 
     @property
     def share_of_digits(self) -> float:
         """Multiply-accumulates that second digits may add, as a share of the network's."""
-        return (1.0 if self.reconstructs else 0.0) if self.digit_share is None else self.digit_share
+        unasked = 1.0 if self.reconstructs and not self.few_spikes else 0.0
+        return unasked if self.digit_share is None else self.digit_share
+
+    @property
+    def window_steps(self) -> int:
+        """The timesteps in which input arrives: as asked, of neurons that count in single units as many as levels."""
+        return self.levels if self.timesteps == 1 and self.neuron in COUNTING else self.timesteps
+
+    @property
+    def few_spikes(self) -> bool:
+        """Whether neurons emit too few spikes for a site with more levels, and take none back for a second digit."""
+        return self.window_steps > 1 and self.neuron in ("if", "burst", "window")
 
     @property
     def more_levels(self) -> int:
@@ -252,10 +264,7 @@ class Options(Selection):
         for site, own in self.sites.items():
             for o in options_of(SiteOptions):
                 o.check(getattr(own, o.field), _of_site(site, o.name))
-        if self.timesteps != 1:
-            raise fail("SFN605", f"--timesteps {self.timesteps}: only 1 exists",
-                       fix="--timesteps 1: codes of several bits carry what spikes over several steps would; "
-                       "for more precision use more --levels")  # fmt: skip
+        self.check_time(self.window_steps, self.levels)
         if not self.targets:
             raise fail("SFN605", "--target names no target")
         return self

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,16 +15,49 @@ Samples: TypeAlias = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class ModelInput:
-    """One real input of a model: its ONNX name, the ``shape`` of one sample and its NumPy ``dtype`` by name."""
+    """One real input of a model: its ONNX name, the ``shape`` of one sample and its NumPy ``dtype`` by name.
+
+    ``frames``: of how many frames a sample is made; the first axis of ``shape`` then (:func:`in_frames`).
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
+    frames: int | None = None
 
     @property
     def is_integer(self) -> bool:
         """Whether its values are whole numbers."""
         return np.dtype(self.dtype).kind in "iu"
+
+
+def in_frames(inputs: Sequence[ModelInput], frames: int | None) -> tuple[ModelInput, ...]:
+    """Return inputs of which a sample is so many frames; as they are for None."""
+    return tuple(i if frames is None else replace(i, shape=(frames, *i.shape), frames=frames) for i in inputs)
+
+
+def running_sums(frames: Array) -> Iterator[Array]:
+    """Yield the sum of the first frames of ``(n, T, *shape)``, of one, two, ... and at last of all, in their type.
+
+    Integers that it does not hold become its largest or smallest.
+    """
+    wide = np.float64 if frames.dtype.kind == "f" else np.int64
+    total = np.zeros((len(frames), *frames.shape[2:]), wide)
+    for t in range(frames.shape[1]):
+        total += frames[:, t]
+        if frames.dtype.kind == "f":
+            yield total.astype(frames.dtype)
+        else:
+            limits = np.iinfo(frames.dtype)
+            yield np.clip(total, limits.min, limits.max).astype(frames.dtype)
+
+
+def summed(x: Samples) -> dict[str, Array]:
+    """Return the sum of the frames ``(n, T, *shape)`` of every sample, by input: what a network at once takes."""
+    sums = {}
+    for name, frames in x.items():
+        *_, sums[name] = running_sums(frames)
+    return sums
 
 
 def n_samples(x: Samples) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import assert_never
 
-from ..foundation.samples import Samples
+from ..foundation.samples import Samples, running_sums
 from ..graph.graph import Graph
 from ..graph.ops import Activation, ArgExtreme, Expression, MaxPool, Softmax
 from ..program.network import Decoding, Encoding, HostOp, Program
@@ -89,8 +89,20 @@ def encode(encoding: Encoding, x: Array) -> Array:
 
 
 def encode_all(program: Program, x: Samples) -> dict[str, Array]:
-    """Return the codes of every input by value name."""
+    """Return the codes of every input by value name, of frames what every frame adds to them."""
+    if program.clock is not None and program.clock.presents == "frames":
+        return {e.value: encode_frames(e, x[e.name]) for e in program.inputs}
     return {e.value: encode(e, x[e.name]) for e in program.inputs}
+
+
+def encode_frames(encoding: Encoding, x: Array) -> Array:
+    """Return what each frame of ``x`` ``(n, T, *model_shape)`` adds to the codes of their sum, ``(n, T, *shape)``.
+
+    After every frame the codes of all frames so far are those of their sum, whatever rounding,
+    offsets and limits the encoding has; so all of them together they are what the network at one timestep is given.
+    """
+    codes = np.stack([encode(encoding, so_far) for so_far in running_sums(x)], axis=1)
+    return np.diff(codes, axis=1, prepend=np.int32(0))
 
 
 def answer(decoding: Decoding, *integers: Array) -> Array:

@@ -137,6 +137,29 @@ def max_pool(
     return windows(s, kernel, strides, dilations, pads, fill=lo).max(axis=tuple(range(-len(kernel), 0)))
 
 
+# -- time: the same neuron, asked again and again --------------------------------------------------------------------
+def fire_paced(code: Array, count: Array, least: int, most: int) -> tuple[Array, Array]:
+    """Return (what a neuron emits in one step, what it has emitted since the first).
+
+    ``code`` is what its ladder makes of all that it has summed up so far, ``count`` what it has emitted before. It
+    emits what is not yet said, ``least..most`` units per step. From count 0, with no limit, that is one timestep.
+
+    >>> [x.tolist() for x in fire_paced(np.array([5, 1, 0, 3]), np.array([2, 1, 2, 2]), -1, 2)]
+    [[2, 0, -1, 1], [4, 1, 1, 3]]
+    """
+    emitted = np.clip(code.astype(np.int32) - count, least, most)
+    return emitted, count + emitted
+
+
+def arrived(charge: Array, step: int, timesteps: int) -> Array:
+    """Return what has arrived, after ``step`` steps, of a charge that comes evenly over ``timesteps``.
+
+    >>> [int(arrived(np.array(-7), t, 4)) for t in range(6)]
+    [0, -2, -4, -6, -7, -7]
+    """
+    return charge.astype(np.int64) * min(step, timesteps) // timesteps
+
+
 # -- rows: what a neuron compares itself with -----------------------------------------------------------------------
 ISQRT_LIMIT = 2**62  # roots are taken of integers below it, so that squares of neighbours still fit int64
 

@@ -8,7 +8,7 @@ inputs and the decoding of the outputs. Meaning of every class: ``docs/spec/prog
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -17,6 +17,7 @@ from typing_extensions import assert_never
 
 from ..foundation.diagnostics import Origin
 from . import arithmetic
+from .clock import Clock, Pace, Presents
 from .linear_maps import Conv, Dense, Gather, Identity, LinearMap, MapName, Pads, Shape, SumPool, window_shape
 from .moves import MOVES, Concat, MoveName, MoveOp, Pad, Reshape, Slice, Take, Transpose
 from .neurons import Ladder, Ratio, Readout, RowSum, RowTable, Table, Uniform
@@ -25,15 +26,17 @@ from .relations import Carries, CopyOf, Exponentials, Relation, RelayOf, Role, S
 from .rounding import Rounding
 
 __all__ = [
-    "ADAPTIVE", "MOVES", "AdaptiveName", "Carries", "Concat", "Conv", "CopyOf", "Decoding", "Dense", "Elementwise",
-    "Encoding", "Exponentials", "FormName", "Gather", "HostKind", "HostOp", "Identity", "Ladder", "LinearMap",
-    "MapName", "Matmul", "MaxPool", "Move", "MoveName", "MoveOp", "Normalization", "Pad", "Pads", "Part", "Population",
-    "Product", "ProductForm", "Program", "Projection", "Ratio", "Readout", "Relation", "RelayOf", "Reshape", "Role",
-    "RowSum", "RowTable", "SecondDigit", "Shape", "Slice", "Step", "SumPool", "Table", "Take", "Transpose", "Uniform",
-    "ValueInfo", "stands_for", "window_shape",
+    "ADAPTIVE", "MOVES", "AdaptiveName", "Carries", "Clock", "Concat", "Conv", "CopyOf", "Decoding", "Dense",
+    "Elementwise", "Encoding", "Exponentials", "FormName", "Gather", "HostKind", "HostOp", "Identity", "Ladder",
+    "LinearMap", "MapName", "Matmul", "MaxPool", "Move", "MoveName", "MoveOp", "Normalization", "Pace", "Pad", "Pads",
+    "Part", "Population", "Presents", "Product", "ProductForm", "Program", "Projection", "Ratio", "Readout",
+    "Relation", "RelayOf", "Reshape", "Role", "RowSum", "RowTable", "SecondDigit", "Shape", "Slice", "Step",
+    "SumPool", "Table", "Take", "Transpose", "Uniform", "ValueInfo", "stands_for", "window_shape",
 ]  # fmt: skip
 
 FORMAT = 4
+CLOCKED_FORMAT = 5  # of a Program with a clock
+OMITTED = "omitted where None"  # of a field that a file leaves out then, so that older files read the same
 # Names of the classes whose thresholds follow a row of neurons: what a target says it can do, or not.
 AdaptiveName: TypeAlias = Literal["RowTable", "Ratio", "Normalization"]
 ADAPTIVE: frozenset[AdaptiveName] = frozenset({"RowTable", "Ratio", "Normalization"})
@@ -259,12 +262,39 @@ class ValueInfo:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """The integer network. Steps stand in execution order; every name is unique."""
+    """The integer network. Steps stand in execution order; every name is unique.
+
+    ``clock``: how it runs over several timesteps; None where it answers at once.
+    """
 
     inputs: tuple[Encoding, ...]
     steps: tuple[Step, ...]
     outputs: tuple[Decoding, ...]
     format: int = FORMAT
+    clock: Clock | None = field(default=None, metadata={OMITTED: True})
+
+    @property
+    def timesteps(self) -> int:
+        """The steps in which input arrives: 1 without a clock."""
+        return 1 if self.clock is None else self.clock.timesteps
+
+    @property
+    def settle(self) -> int:
+        """The steps behind them: 0 without a clock."""
+        return 0 if self.clock is None else self.clock.settle
+
+    @property
+    def frames(self) -> int | None:
+        """How many frames a sample has, None where it is no frames."""
+        return self.timesteps if self.clock is not None and self.clock.presents == "frames" else None
+
+    def clocked(self, clock: Clock) -> Program:
+        """Return the same network, run by a clock."""
+        return replace(self, clock=clock, format=CLOCKED_FORMAT)
+
+    def at_once(self) -> Program:
+        """Return the same network at one timestep: without its clock."""
+        return self if self.clock is None else replace(self, clock=None, format=FORMAT)
 
     def values(self) -> dict[str, ValueInfo]:
         """Return shape and integer range of every value, inputs first, then in step order."""

@@ -20,11 +20,13 @@ from .network import (
     Normalization,
     Population,
     Product,
+    Program,
     Projection,
     Ratio,
     SumPool,
     ValueInfo,
 )
+from .signals import kinds_of
 
 Array = NDArray[Any]
 
@@ -163,6 +165,24 @@ def normalization_reach(step: Normalization, values: Mapping[str, ValueInfo]) ->
         "deviation": (-spread, spread), "squares": (0, squares), "radicand": (0, radicand), "root": (0, root),
         "threshold": ratio_reach(step.ladder, (-spread * gain, spread * gain), max(root, 1)),
     }  # fmt: skip
+
+
+def charge_range(step: Population, program: Program, values: Mapping[str, ValueInfo]) -> tuple[int, int]:
+    """Return the (least, largest) charge of a population over all steps of a clock and all inputs.
+
+    Counts stay in the range of codes at all times, so spikes bring what codes bring at one timestep. What comes evenly
+    over the window, from held codes and as bias, lies between nothing and all of it.
+    """
+    assert program.clock is not None
+    pace, kinds = program.clock.pace.get(step.name), kinds_of(program)
+    held = [p for p in step.projections if kinds[p.source].held]
+    low, high = driven_range([p for p in step.projections if kinds[p.source].sent], step.products, values)
+    if pace is None:  # it holds moved codes
+        return check_population(step, dict(values))
+    least, most = (x + pace.bias for x in driven_range(held, (), values))
+    initial = pace.initial.astype(np.int64)
+    low, high = low + initial + np.minimum(least, 0), high + initial + np.maximum(most, 0)
+    return int(low.min()), int(high.max())
 
 
 def largest(bits: int) -> int:

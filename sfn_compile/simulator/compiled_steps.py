@@ -35,10 +35,11 @@ Info = Mapping[str, ValueInfo]
 def prepare(program: Program) -> list[Run]:
     """Return one function per step, from the values so far ``(*shape, n)`` to the step's value."""
     info = program.values()
-    return [_step(step, info) for step in program.steps]
+    return [prepare_step(step, info) for step in program.steps]
 
 
-def _step(step: Step, info: Info) -> Run:
+def prepare_step(step: Step, info: Info) -> Run:
+    """Return the function of one step."""
     if isinstance(step, Population):
         return _population(step, info)
     if isinstance(step, Normalization):
@@ -70,17 +71,20 @@ def _population(step: Population, info: Info) -> Run:
     return lambda values: fire(total(values), values)
 
 
-def number_type(step: Population, info: Info) -> kernels.DType:
-    """Return the number type of a population's accumulators: a float type where that is exact for all of it."""
+def number_type(step: Population, info: Info, besides: int = 0) -> kernels.DType:
+    """Return the number type of a population's accumulators: a float type where that is exact for all of it.
+
+    ``besides``: the largest magnitude of what is added to them before they are fired.
+    """
     if any(isinstance(p.form, Matmul) for p in step.products):  # its weight is multiplied in int64
         return np.int64
-    bound = _fired_bound(step, accumulator_bound(step, info))
+    bound = _fired_bound(step, accumulator_bound(step, info) + besides)
     return np.int64 if bound is None else exact_dtype(bound)
 
 
-def sums(step: Population, info: Info) -> Run:
-    """Return what makes the accumulators ``(*shape, n)`` of a population, in its number type."""
-    dtype = number_type(step, info)
+def sums(step: Population, info: Info, dtype: kernels.DType | None = None) -> Run:
+    """Return what makes the accumulators ``(*shape, n)`` of a population, in its number type or a wider ``dtype``."""
+    dtype = dtype or number_type(step, info)
     terms = [_projected(p.source, _linear_term(p.map, info[p.source], dtype)) for p in _merged(step.projections)]
     terms += [_multiplied(p, _product_term(p, info, len(step.shape), dtype)) for p in step.products]
     return lambda values: _total([term(values) for term in terms], step.shape)
@@ -103,15 +107,18 @@ def _merged(projections: Sequence[Projection]) -> list[Projection]:
     return list(out.values())
 
 
-def neurons(step: Population, info: Info) -> Fire:
-    """Return what makes codes of accumulators, which it may overwrite, and of the values that a threshold follows."""
-    dtype, ladder, rank = number_type(step, info), step.ladder, len(step.shape)
+def neurons(step: Population, info: Info, besides: int = 0) -> Fire:
+    """Return what makes codes of accumulators, which it may overwrite, and of the values that a threshold follows.
+
+    ``besides`` as in :func:`number_type`.
+    """
+    dtype, ladder, rank = number_type(step, info, besides), step.ladder, len(step.shape)
     if dtype is np.int64 or isinstance(ladder, RowTable | Ratio):
         return partial(_fired, step)
     if isinstance(ladder, Uniform):
         kernel = kernels.uniform(ladder.theta, ladder.offset, ladder.lo, ladder.hi, rank, dtype)
     elif isinstance(ladder, Table):
-        kernel = kernels.table(ladder.table, ladder.codes, rank, accumulator_bound(step, info), dtype)
+        kernel = kernels.table(ladder.table, ladder.codes, rank, accumulator_bound(step, info) + besides, dtype)
     elif isinstance(ladder, Readout):
         kernel = kernels.readout(ladder.offset, rank)
     else:

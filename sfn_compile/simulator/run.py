@@ -1,7 +1,7 @@
 """Run a Program on codes: the bit-accurate simulator, piece by piece of the batch, by one of two engines.
 
-``reference`` computes every step by its definition (:mod:`.simulator.plain_steps`), ``fast`` by kernels made once
-(:mod:`sfn_compile.simulator.compiled_steps`). The integers are the same.
+``reference`` computes every step by its definition (:mod:`.simulator.plain_steps`, over time :mod:`.plain_clock`),
+``fast`` by kernels made once (:mod:`.compiled_steps`, :mod:`.clocked_steps`). The integers are the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from ..program.network import Program, ValueInfo
-from . import compiled_steps
+from . import compiled_steps, run_clock
 from .plain_steps import run_step
 
 Engine = Literal["fast", "reference"]
@@ -41,6 +41,9 @@ def run_codes(
 ) -> dict[str, Array]:
     """Return integer values ``(n, *shape)`` by name for input codes by name: int32, readouts int64.
 
+    With a clock: what each value emits in each step, ``(n, steps, *shape)``, a readout what it adds up to; constant
+    input codes and what moves them as they are; nothing of a Concat of constant codes and spikes (:mod:`.run_clock`).
+
     ``keep`` names the values wanted (default: every one, inputs included); others are freed after their last use.
     ``engine``: ``fast``, or ``reference`` for int64 throughout; the integers are the same. Pieces of the batch run in
     ``threads`` threads (default: one per core) with a single-threaded BLAS: its matrices are small, and BLAS threads
@@ -59,7 +62,7 @@ def run_codes(
         else:
             with ThreadPoolExecutor(threads) as pool:
                 done = list(pool.map(work, pieces))
-    return {name: _joined([d[name] for d in done]) for name in info if name in wanted}
+    return {name: _joined([d[name] for d in done]) for name in info if name in done[0]}
 
 
 def n_cores() -> int:
@@ -77,12 +80,21 @@ def _engine(
     program: Program, info: Mapping[str, ValueInfo], wanted: set[str], engine: Engine, share: int
 ) -> tuple[Callable[[Piece], Piece], int]:
     """Return what computes a piece of the batch, and of how many samples; ``share`` is what falls to one thread."""
+    if program.clock is not None:
+        size = PIECE
+        if engine == "fast":
+            size = _even_share(share, program.clock.steps * compiled_steps.bytes_per_sample(program, info))
+        return partial(run_clock.run_piece, program, wanted, engine), size
     if engine != "fast":
         return partial(_run_piece, program, info, wanted), PIECE
-    runs = prepare_kernels(program)
-    fit = _samples_at_a_time(compiled_steps.bytes_per_sample(program, info))
-    rounds = max(1, -(-share // fit))
-    return partial(_run_fast, program, runs, wanted), max(1, -(-share // rounds))
+    size = _even_share(share, compiled_steps.bytes_per_sample(program, info))
+    return partial(_run_fast, program, prepare_kernels(program), wanted), size
+
+
+def _even_share(share: int, bytes_each: int) -> int:
+    """Return how many samples a thread computes at a time, so that all its rounds are about as long."""
+    rounds = max(1, -(-share // _samples_at_a_time(bytes_each)))
+    return max(1, -(-share // rounds))
 
 
 def _samples_at_a_time(bytes_each: int) -> int:

@@ -32,7 +32,8 @@ class Capabilities:
     ``acc_bits``: widest accumulator, sign included. ``note``: one line for ``sfnc targets``. ``products``: names of
     the forms of :class:`.network.Product` that the target can say; by default it has none. ``adaptive``:
     names of what has thresholds that follow a row (RowTable, Ratio, Normalization), by default none; ``row_bits``: the
-    widest integer on the way to such a code, sign included.
+    widest integer on the way to such a code, sign included. ``clocked``: whether it runs a Program over several
+    timesteps; what it cannot say of one it refuses itself (SFN610).
     """
 
     projections: frozenset[MapName]
@@ -44,11 +45,15 @@ class Capabilities:
     products: frozenset[FormName] = frozenset()
     adaptive: frozenset[AdaptiveName] = frozenset()
     row_bits: int = 0
+    clocked: bool = False
 
 
 @dataclass(frozen=True)
 class RunResult:
     """Integers a target computed: ``values`` by Program value name, each ``(n, *shape)``; not all need be there.
+
+    With a clock: as :func:`~.run.run_codes` has them over all steps, and ``potentials``, by population, what each has
+    summed up at the end (:func:`~.run_clock.final_charges`), where the target shows it.
 
     ``mode`` is ``whole`` (the network ran from its inputs) or ``layerwise`` (each layer was fed golden inputs).
     ``readers``: further independent programs that ran the same files: {name, version, compared, different, ...}.
@@ -58,13 +63,16 @@ class RunResult:
     values: Mapping[str, Array]
     executed_by: str
     mode: str = "whole"
+    potentials: Mapping[str, Array] = field(default_factory=dict)
     readers: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """Input codes by value name ``(n, *shape)``; ``golden`` holds every value of the simulator for layerwise runs.
+    """Input codes by value name ``(n, *shape)``, of frames ``(n, timesteps, *shape)``.
+
+    ``golden`` holds every value of the simulator for layerwise runs.
 
     ``wanted`` names the values that are needed (None: every one): a target may leave out the others.
     """

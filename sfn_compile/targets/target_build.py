@@ -34,8 +34,8 @@ class TargetBuild:
 def build_target(program: Program, backend: Backend, options: Mapping[str, Any], folder: Path) -> TargetBuild:
     """Return the build of ``program`` for a target, whose files now lie in the existing empty ``folder``.
 
-    ``options``: the value of each option of the target, by its own name. Raises SFN401, SFN402, SFN403 where the
-    network does not fit, SFN901 where the files do not read back as the network that they were made from.
+    ``options``: the value of each option of the target, by its own name. Raises SFN401, SFN402, SFN403, SFN610 where
+    the network does not fit, SFN901 where the files do not read back as the network that they were made from.
     """
     made = place_target(program, backend, options)
     emit_target(made, backend, options, folder)
@@ -47,9 +47,12 @@ def build_target(program: Program, backend: Backend, options: Mapping[str, Any],
 def place_target(program: Program, backend: Backend, options: Mapping[str, Any]) -> TargetBuild:
     """Return ``program`` legalised for a target, within its capabilities and placed; nothing is written.
 
-    Raises SFN401, SFN402 where it does not fit, SFN901 where a back end places a neuron nowhere or twice.
+    Raises SFN401, SFN402, SFN610 where it does not fit, SFN901 where a back end places a neuron nowhere or twice.
     """
     name = backend.name
+    if program.clock is not None and not backend.capabilities.clocked:
+        raise fail("SFN610", f"target {name} answers in one timestep, and the network runs over {program.timesteps}",
+                   fix="leave this target out, or compile for one timestep")  # fmt: skip
     legal = legalize(program, name, backend.capabilities)
     check_widths(legal, name, backend.capabilities)
     placement = backend.place(legal, options) if isinstance(backend, Placing) else on_one_core(legal)

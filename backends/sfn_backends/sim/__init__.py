@@ -12,6 +12,7 @@ from sfn_compile.files import program_files
 from sfn_compile.foundation.version import __version__
 from sfn_compile.program.network import ADAPTIVE, MOVES, Program
 from sfn_compile.simulator.run import run_codes
+from sfn_compile.simulator.run_clock import run_by_definition
 from sfn_compile.targets.backend import Capabilities, RunRequest, RunResult
 
 
@@ -29,6 +30,7 @@ class SimBackend:
         products=frozenset({"Elementwise", "Matmul"}),
         adaptive=ADAPTIVE,
         row_bits=63,
+        clocked=True,
     )
 
     def available(self) -> str | None:
@@ -45,5 +47,9 @@ class SimBackend:
 
     def run(self, folder: Path, request: RunRequest) -> RunResult:
         """Return every value, computed by the plain int64 engine (the fast one made the golden integers)."""
-        values = run_codes(self.reload(folder), request.inputs, engine="reference")
-        return RunResult(values, f"sfnc {__version__} reference engine (int64), NumPy {np.__version__}")
+        program = self.reload(folder)
+        by = f"sfnc {__version__} reference engine (int64), NumPy {np.__version__}"
+        if program.clock is None:
+            return RunResult(run_codes(program, request.inputs, engine="reference"), by)
+        values, charges = run_by_definition(program, request.inputs)
+        return RunResult(values, by, potentials=charges)

@@ -19,7 +19,7 @@ from ...program.network import (
     Table,
     Uniform,
 )
-from ...program.ranges import bits_for, largest, norm_top, normalization_reach, ratio_reach
+from ...program.ranges import bits_for, charge_range, largest, norm_top, normalization_reach, ratio_reach
 from ...program.weights import mantissa_top
 from ..backend import Capabilities
 
@@ -74,9 +74,14 @@ def check_widths(program: Program, target: str, capabilities: Capabilities) -> N
     """Raise SFN401 where an accumulator, a weight or a number behind an adaptive threshold is wider than the target
     holds."""
     _check_rows(program, target, capabilities)
+    values = program.values()
     for population in program.populations():
-        if bits_for(population.acc_min, population.acc_max) > capabilities.acc_bits:
-            span = f"{population.acc_min}..{population.acc_max}"
+        low, high = population.acc_min, population.acc_max
+        if program.clock is not None:
+            over_time = charge_range(population, program, values)
+            low, high = min(low, over_time[0]), max(high, over_time[1])
+        if bits_for(low, high) > capabilities.acc_bits:
+            span = f"{low}..{high}"
             what = f"accumulators reach {span}, target {target} holds {capabilities.acc_bits} bits"
             raise fail("SFN401", what, ", ".join(population.origin.nodes) or population.name)
         for top in map(
