@@ -3,8 +3,9 @@
 From Python::
 
     from sfn_compile import compile, load
-    compile("model.onnx", "out", targets="sim,nir", calib="data.npz")
-    program = load("out")
+    net = compile("model.onnx", "out", targets="sim,nir", calib="data.npz")
+    assert net.verify()
+    y = load("out")(x)
 
 Type checkers read ``__init__.pyi``, where ``compile`` has every option.
 """
@@ -15,7 +16,7 @@ from typing import Any
 
 from .foundation.version import __version__
 
-__all__ = ["Program", "__version__", "compile", "load"]
+__all__ = ["Network", "Program", "__version__", "compile", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,6 +24,10 @@ def __getattr__(name: str) -> Any:
         from .program.network import Program
 
         return Program
+    if name == "Network":
+        from .api.network import Network
+
+        return Network
     if name in ("compile", "load"):
         from . import api
 

@@ -131,7 +131,7 @@ def check_command(model: Path, quiet: bool, as_json: bool, **given: Any) -> int:
 @guarded
 def run_command(build_folder: Path, data: Path, output: Path, on: str, codes: bool, quiet: bool, **rest: Any) -> int:
     """Run a build on inputs and write its outputs."""
-    from ..commands.evaluate import run_build
+    from ..commands.running import run_build
     from ..files.answers import require_writable, save_outputs
 
     read = (build_folder, data)

@@ -34,12 +34,27 @@ GOLDEN = "golden inputs"
 NEEDED = ("program", "golden", "targets")  # without them there is nothing to compare with
 
 
-@dataclass
+@dataclass(repr=False)
 class Proof:
     """What :func:`verify` found; ``document`` is ``proof.json``."""
 
     document: dict[str, Any]
     problems: list[Diagnostic] = field(default_factory=list)
+
+    @property
+    def proved(self) -> bool:
+        """Whether every target that was asked for computes the same integers."""
+        return not self.problems
+
+    def __bool__(self) -> bool:
+        return self.proved
+
+    def __repr__(self) -> str:
+        targets = self.document["targets"]
+        counts = ", ".join(f"{name} {t['different']} of {t['compared']:,} integers different" if t.get("mode")
+                           else f"{name} not executed" for name, t in targets.items())  # fmt: skip
+        lines = [f"<{'proved' if self.proved else 'NOT proved'}: {counts or 'no target'}>", *map(str, self.problems)]
+        return "\n".join(lines)
 
 
 def verify(

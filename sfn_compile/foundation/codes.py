@@ -186,6 +186,13 @@ CODES: dict[str, Code] = {
         "the code raised an error, which the message quotes, or gave no batch. A batch is an array of samples, a "
         "tuple of the model's inputs in order with labels behind them, or a dict of arrays by name.",
     ),
+    "SFN322": Code(
+        EXIT_INPUT,
+        "the torch module cannot be exported",
+        "`sfn_compile.compile` exports a torch.nn.Module with torch's own exporter (`torch.onnx.export(..., "
+        "dynamo=True)`) and needs an `example` of its inputs. The message quotes torch. First the batch is left free; "
+        "where torch cannot do that, it is the example's.",
+    ),
     # -- mapping -------------------------------------------------------------------------------------------------
     "SFN401": Code(
         EXIT_TARGET,

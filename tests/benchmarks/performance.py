@@ -208,7 +208,7 @@ def child_program(model: Path, folder: Path) -> Any:
     subprocess.run([sys.executable, "-c", code, str(model), str(folder / "out")], check=True)
     from sfn_compile import load
 
-    return load(folder / "out")
+    return load(folder / "out").program
 
 
 # -- the command line -----------------------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ def main() -> None:
     folder, batch, *modules = sys.argv[1:]
     from sfn_compile import load
 
-    program = load(Path(folder))
+    found_there = load(Path(folder))
+    program = getattr(found_there, "program", found_there)  # earlier revisions gave the Program itself
     run_codes = found(modules)
     codes = golden_codes(program, Path(folder), int(batch))
     wanted = [decoding.value for decoding in program.outputs]

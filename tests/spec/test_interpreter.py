@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from sfn_compile.commands.build import build
-from sfn_compile.commands.evaluate import run_build
+from sfn_compile.commands.running import run_build
 from sfn_compile.files import program_files
 from sfn_compile.foundation.options import Options
 from sfn_compile.simulator.edge_inputs import edge_inputs
