@@ -152,7 +152,8 @@ def signature() -> str:
     """Return ``sfn_compile/__init__.pyi``: what type checkers and editors read of ``sfn_compile``."""
     used = sorted((
         *(f"from {c.__module__} import {c.__name__}" for c in (SiteOptions,)),
-        f"from {Network.__module__} import {Network.__name__} as {Network.__name__}, Progress",
+        f"from {Network.__module__} import {Network.__name__} as {Network.__name__}",
+        f"from {Network.__module__} import Progress",
         "from sfn_compile.api.models import ModelLike",
         f"from {Program.__module__} import Program as Program",
         f"from {Search.__module__} import {Limit.__name__}, {Search.__name__}",

@@ -10,9 +10,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..program.network import Step
-from .text import table
+from .text import html_table, table
 
 Array = NDArray[Any]
+_HEAD = ("layer", "shape", "codes", "SQNR here", "all")
 Compute = Callable[[Any], Mapping[str, Array]]
 
 
@@ -101,10 +102,13 @@ class Layers(Mapping[str, Layer]):
         return len(self._by_name)
 
     def __repr__(self) -> str:
-        return table(("layer", "shape", "codes", "SQNR here", "all"), map(row_of, self.values()))
+        return table(_HEAD, map(_row, self.values()))
+
+    def _repr_html_(self) -> str:
+        return html_table(_HEAD, map(_row, self.values()))
 
 
-def row_of(layer: Layer) -> tuple[str, ...]:
+def _row(layer: Layer) -> tuple[str, ...]:
     """Return what a line of a table says of a layer."""
     codes = "accumulator" if layer.lo is None else f"{layer.lo}..{layer.hi}"
     numbers = (layer.sqnr_db, layer.sqnr_accumulated_db)

@@ -33,7 +33,7 @@ from ..host.model_outputs import open_ending
 from ..program.network import Program
 from ..report.likeness import read_report
 from . import text
-from .layers import Layer, Layers, row_of
+from .layers import Layer, Layers
 
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
@@ -180,14 +180,13 @@ class Network:
 
     def summary(self) -> str:
         """Return the layers, sizes, quality and targets as text: ``print(net.summary())``."""
-        head = ("layer", "shape", "codes", "SQNR here", "all")
-        said = [
-            text.totals_line(self.report),
-            kept_aside_line(self.report["kept_aside"]),
-            *text.target_lines(self.report),
-        ]
-        return "\n".join((repr(self), text.table(head, map(row_of, self.layers.values())), *said,
-                          *(f"warning {w}" for w in self.warnings)))  # fmt: skip
+        warned = [f"warning {w}" for w in self.warnings]
+        return "\n".join((repr(self), repr(self.layers), *self._lines(), *warned))
+
+    def _lines(self) -> list[str]:
+        """Return sizes, quality and targets."""
+        report = self.report
+        return [text.totals_line(report), kept_aside_line(report["kept_aside"]), *text.target_lines(report)]
 
     def __repr__(self) -> str:
         shapes = text.shapes((i.name, i.shape) for i in self.inputs)
@@ -198,15 +197,8 @@ class Network:
                 f"targets {', '.join(self.targets)}{warned}, in {place}>")  # fmt: skip
 
     def _repr_html_(self) -> str:
-        head = ("layer", "shape", "codes", "SQNR here", "all")
-        lines = [
-            text.totals_line(self.report),
-            kept_aside_line(self.report["kept_aside"]),
-            *text.target_lines(self.report),
-        ]
-        said = "".join(f"<li>{escape(line)}</li>" for line in (*lines, *map(str, self.warnings)))
-        rows = text.html_table(head, map(row_of, self.layers.values()))
-        return f"<p>{escape(repr(self))}</p>{rows}<ul>{said}</ul>"
+        said = "".join(f"<li>{escape(line)}</li>" for line in (*self._lines(), *map(str, self.warnings)))
+        return f"<p>{escape(repr(self))}</p>{self.layers._repr_html_()}<ul>{said}</ul>"
 
 
 def _read(how: Mapping[str, Any], *declaring: Any) -> list[Any]:

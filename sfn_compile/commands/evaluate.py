@@ -17,7 +17,7 @@ from ..files import build_folder
 from ..foundation.diagnostics import Diagnostic, fail
 from ..foundation.options import ONE_PROCESS, Machine, check_choice
 from ..foundation.preparation import Given
-from ..foundation.samples import Samples, by_name
+from ..foundation.samples import Samples, by_name, summed
 from ..frontend.reference import FloatReference
 from ..host.model_inputs import open_beginning
 from ..host.model_outputs import Ending

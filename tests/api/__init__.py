@@ -1,0 +1,1 @@
+"""`sfn_compile` from Python."""
