@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, get_args
 
+import click
+
 from sfn_compile.api.network import Network
+from sfn_compile.cli.main import cli
 from sfn_compile.cli.options import COMPILE, default_of
 from sfn_compile.commands.request import compile_options
 from sfn_compile.foundation.codes import CODES
@@ -47,18 +51,16 @@ def ops_page() -> str:
     lines = [
         NOTE,
         "# ONNX operators\n",
-        "What `sfnc ops` prints. `sfnc check MODEL.onnx` says of every node of a model whether it is compiled. "
-        "An operator that is not listed is refused with SFN201, one used outside the limits below with SFN202 or "
-        "SFN203 ([codes](codes.md)). All refusals of a model come in one message. Constant subgraphs are folded before "
-        "any operator is looked at, so shape arithmetic needs no entry here.\n",
-        "| operator | what is compiled |",
-        "|---|---|",
-        *(f"| `{name}` | {_cell(what)} |" for name, what in describe()),
+        _filled(
+            "What `sfnc ops` prints. `sfnc check MODEL.onnx` says of every node of a model whether it is compiled. "
+            "An operator that is not listed is refused with SFN201, one used outside the limits below with SFN202 or "
+            "SFN203 ([codes](codes.md)). All refusals of a model come in one message. Constant subgraphs are folded "
+            "before any operator is looked at, so shape arithmetic needs no entry here."
+        ),
         "",
-        "## Refused, with the reason\n",
-        "| operator | reason | what to do |",
-        "|---|---|---|",
-        *(f"| `{name}` | {_cell(why)} | {_cell(fix)} |" for name, (why, fix) in sorted(REFUSED.items())),
+        *(_filled(f"`{name}`: {what}", "* ") for name, what in describe()),
+        "\n## Refused, with the reason\n",
+        *(_filled(f"`{name}`: {why}. Instead: {fix}.", "* ") for name, (why, fix) in sorted(REFUSED.items())),
     ]
     return "\n".join(lines) + "\n"
 
@@ -73,7 +75,7 @@ def codes_page() -> str:
                 lines += [
                     f"### {name}: {code.title}\n",
                     f"{code.severity}, exit status {code.exit_code}\n",
-                    f"{code.page}\n",
+                    f"{_filled(code.page)}\n",
                 ]
     return "\n".join(lines)
 
@@ -83,35 +85,83 @@ def options_page() -> str:
     lines = [
         NOTE,
         "# Compile options\n",
-        "What `sfnc compile --help` prints, at more length. `sfn_compile.compile(model, out, ...)` takes the same "
-        "options by the names in the second column; for those that may be said several times it takes a mapping. "
-        "`manifest.json` keeps them ([JSON Schema](spec/options.schema.json)).\n",
+        _filled(
+            "What `sfnc compile --help` prints, at more length. `sfn_compile.compile(model, out, ...)` takes the same "
+            "options by their names in Python; an option that may be given several times is a mapping there. "
+            "`manifest.json` keeps them ([JSON Schema](spec/options.schema.json))."
+        ),
+        "",
     ]
     for group in OPTION_GROUPS:
-        rows = [_row(o, f"`{o.name}`") for o in COMPILE.values() if o.group == group and o in compile_options()]
-        rows += [_row(o, "") for o in COMPILE.values() if o.group == group and o not in compile_options()]
-        rows += _target_rows() if group == "targets" else []
-        head = ["| option | in Python | default | values | |", "|---|---|---|---|---|"]
-        lines += [f"## {group.title()}\n", *head, *rows, ""]
+        entries = [_entry(o, f"`{o.name}`") for o in COMPILE.values() if o.group == group and o in compile_options()]
+        entries += [_entry(o, "") for o in COMPILE.values() if o.group == group and o not in compile_options()]
+        entries += _target_entries() if group == "targets" else []
+        lines += [f"## {group.title()}\n", *entries]
     return "\n".join(lines)
 
 
-def _target_rows() -> list[str]:
-    """Return the rows of the options that the back ends of this repository declare."""
+def _target_entries() -> list[str]:
+    """Return the entries of the options that the back ends of this repository declare."""
     ours = sorted({e.name for e in entry_points(group=GROUP) if e.dist is not None and e.dist.name == "sfnc"})
-    return [_row(o, f'`target_options={{"{t}.{o.name}": ...}}`', f"{t}.{o.name}") for t in ours for o in declared(t)]
+    return [_entry(o, f'`target_options={{"{t}.{o.name}": ...}}`', f"{t}.{o.name}") for t in ours for o in declared(t)]
 
 
-def _row(o: Option, python: str, of_target: str = "") -> str:
-    """Return one row of the table of options."""
+def _entry(o: Option, python: str, of_target: str = "") -> str:
+    """Return what the page says of one option: a heading that can be linked to, what it does, its facts."""
     flags = [f"--target-option {of_target}=...", *o.flags] if of_target else list(o.flags or [o.flag])
     if o.scalar is bool and o.default is not False:
         flags.append(f"--no-{o.flag[2:]}")
     value = f" {o.metavar}" if o.metavar and not of_target else ""
-    said = _cell(", ".join(f"`{flag}{value}`" for flag in flags))
+    said = ", ".join(f"`{flag}{value}`" for flag in flags)
     numbers = "" if o.lowest is None else f"{o.lowest:g}.." + ("" if o.highest is None else f"{o.highest:g}")
     values = ", ".join(f"`{word}`" for word in o.choices) or numbers
-    return f"| {said} | {python} | {_cell(default_of(o))} | {values} | {_cell(f'{o.help} {o.note}'.strip())} |"
+    facts = {"Default": default_of(o), "Values": values, "In Python": python}
+    told = [_filled(f"{name}: {fact}", "* ") for name, fact in facts.items() if fact]
+    return "\n".join([f"### {said}\n", _filled(f"{o.help} {o.note}"), "", *told, *([""] if told else [])])
+
+
+def commands_page() -> str:
+    """Return ``docs/commands.md``: every command with its arguments and options, as ``--help`` has them."""
+    lines = [NOTE, "# Commands\n", "`sfnc COMMAND --help` prints one of these. The verb `compile` may be left out.\n"]
+    for name, command in sorted(cli.commands.items()):
+        arguments = " ".join(
+            p.make_metavar(click.Context(command)) for p in command.params if p.param_type_name != "option"
+        )
+        lines += [
+            f"## {name}\n",
+            f"    sfnc {name} [OPTIONS] {arguments}".rstrip() + "\n",
+            _filled(command.help or ""),
+            "",
+        ]
+        if name == "compile":
+            lines.append("Its options have [a page of their own](options.md).\n")
+            continue
+        options = [p for p in command.params if isinstance(p, click.Option) and "--help" not in p.opts]
+        lines += [*map(_of_command, options), *([""] if options else [])]
+    return "\n".join(lines)
+
+
+def _of_command(option: click.Option) -> str:
+    """Return the entry of one option of a command other than ``compile``."""
+    said = ", ".join(f"`{flag}`" for flag in option.opts)
+    choices = "|".join(option.type.choices) if isinstance(option.type, click.Choice) else ""
+    return _filled(f"{said}{f' (`{choices}`)' if choices else ''}: {option.help or ''}", "* ")
+
+
+SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z`\[])")
+
+
+def _filled(text: str, first: str = "") -> str:
+    """Return text as a page has it: a sentence a line, below 120 characters, behind ``first``."""
+    return "\n".join(_lines(text, first))
+
+
+def _lines(text: str, first: str) -> Iterator[str]:
+    for sentence in SENTENCE.split(" ".join(text.split())):
+        whole = re.sub(r"`[^`]*`", lambda code: code.group().replace(" ", "\0"), sentence)
+        for line in textwrap.wrap(whole, 118 - len(first), break_long_words=False, break_on_hyphens=False):
+            yield first + line.replace("\0", " ")
+            first = " " * len(first)
 
 
 def options_schema() -> str:
@@ -193,16 +243,13 @@ def _literal(value: Any) -> str:
 
 
 PAGES = {
+    "docs/commands.md": commands_page,
     "docs/ops.md": ops_page,
     "docs/codes.md": codes_page,
     "docs/options.md": options_page,
     "docs/spec/options.schema.json": options_schema,
     "sfn_compile/__init__.pyi": signature,
 }
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
 
 
 def stale() -> list[str]:

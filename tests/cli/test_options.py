@@ -59,7 +59,11 @@ def test_defaults_of_the_command_line_are_those_of_the_options():
 
 def test_the_documents_have_the_defaults_of_the_options():
     page = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| `--.*? \| `(\w+)` \| (.*?) \|", page, re.MULTILINE))
+    entries = re.split(r"^### ", page, flags=re.MULTILINE)[1:]
+    facts = [dict(re.findall(r"^\* ([\w ]+): (.*)", entry, re.MULTILINE)) for entry in entries]
+    rows = {
+        f["In Python"].strip("`"): f.get("Default", "") for f in facts if re.fullmatch(r"`\w+`", f.get("In Python", ""))
+    }
     assert rows.keys() == PYTHON
     plain = {f.name: getattr(Options(), f.name) for f in fields(Options)} | {"workers": Machine().workers}
     for name, default in plain.items():

@@ -1,0 +1,20 @@
+"""Lines of documents are below 120 characters, so that a change of one sentence is a change of one line."""
+
+from __future__ import annotations
+
+import pytest
+
+from .test_docs_are_current import PAGES, ROOT, name_of
+
+LONGEST = 120
+MEASURED = {"docs/accuracy.md", "docs/results.md"}  # their tables are written by scripts, a row per measurement
+LATER = {"CHANGELOG.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_line_is_longer_than_120_characters(page):
+    if name_of(page) in LATER:
+        pytest.skip("its lines are merged whole")
+    lines = enumerate(page.read_text(encoding="utf-8").splitlines(), 1)
+    long = [n for n, line in lines if len(line) > LONGEST and not (name_of(page) in MEASURED and line.startswith("|"))]
+    assert long == [], f"{page.relative_to(ROOT)}: {long}"
