@@ -30,16 +30,19 @@ def compile(
     """
     asked = request_of(options)
     from ..commands.build import build
+    from ..commands.fit import wanted
     from ..data.given import unseen
     from .models import model_file
     from .network import Network, temporary_folder
 
-    shapes, force = dict(asked.arguments.input_shapes), asked.arguments.force
+    beside = asked.arguments
+    shapes, force = dict(beside.input_shapes), beside.force
+    chip = wanted(beside.hardware, beside.host_work)
     with tempfile.TemporaryDirectory(prefix="sfnc-") as scratch:
         path = model_file(model, example, Path(scratch))
         place = Path(out) if out is not None else temporary_folder() / f"{path.stem}.sfnc"
         try:
-            built = build(path, place, asked.options, asked.data, shapes, progress or unseen, asked.search, force)
+            built = build(path, place, asked.options, asked.data, shapes, progress or unseen, asked.search, force, chip)
         except BaseException:
             if out is None:
                 shutil.rmtree(place.parent, ignore_errors=True)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..cli.terminal import kept_aside_line
 from ..commands.bisect import Bisection, bisect
 from ..commands.evaluate import evaluate
+from ..commands.fit import Fitted, fit
 from ..commands.running import Runner
 from ..commands.verify import Proof, verify
 from ..data import arrays
@@ -29,6 +30,7 @@ from ..foundation.diagnostics import CompileError, Diagnostic
 from ..foundation.options import BISECT_LIMIT, Machine
 from ..foundation.preparation import Given, Preparation, read_given
 from ..foundation.samples import ModelInput, Samples
+from ..hardware.names import PlanName
 from ..host.model_outputs import open_ending
 from ..program.network import Program
 from ..report.likeness import read_report
@@ -165,6 +167,13 @@ class Network:
         """Return the first layer that takes the outputs further from the float model than ``limit`` dB, and why."""
         (preparation,) = _read(how, Preparation)
         return bisect(self.folder, Given(read_given(data), preparation), samples, seed, limit)
+
+    def fit(
+        self, hardware: str = "loihi2", *, split: PlanName = "vendor", state_words: float | None = None,
+        host_work: bool = False,
+    ) -> Fitted:  # fmt: skip
+        """Return whether the network fits a chip, as ``sfnc fit`` does: ``document``, ``problems``, ``warnings``."""
+        return fit(self.folder, hardware, split, state_words, host_work)
 
     # -- to keep and to read -----------------------------------------------------------------------------------------
     def save(self, out: str | Path, force: bool = False) -> Network:

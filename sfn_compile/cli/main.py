@@ -23,6 +23,7 @@ from .job_outputs import tell
 from .options import (
     CHECK,
     COMPILE,
+    FIT,
     FOR_JOBS,
     GATES,
     JSON,
@@ -64,6 +65,7 @@ def cli() -> None:
     sfnc verify out                                                   prove every target equal, bit for bit
     sfnc eval out --data test.npz                                     accuracy beside the float model
     sfnc bisect out --data test.npz                                   where accuracy is lost, and what to change
+    sfnc fit out --hardware loihi2                                    does it fit a chip, how fast, at what cost
     sfnc report out                                                   everything on one page, out/report.html
     """
 
@@ -76,14 +78,15 @@ def compile_command(model: Path, output: Path | None, quiet: bool, as_json: bool
     """Compile MODEL.onnx (the verb may be left out)."""
     asked = request_of(given)
     from ..commands.build import build
+    from ..commands.fit import wanted
     from .terminal import Console
 
     console = Console(quiet or as_json)
     out = output if output is not None else Path(f"{model.stem}.sfnc")
     beside = asked.arguments
-    shapes = dict(beside.input_shapes)
+    shapes, chip = dict(beside.input_shapes), wanted(beside.hardware, beside.host_work)
     with console.progress() as progress:
-        built = build(model, out, asked.options, asked.data, shapes, progress, asked.search, beside.force)
+        built = build(model, out, asked.options, asked.data, shapes, progress, asked.search, beside.force, chip)
     if as_json:
         print_json({"output": str(out), **built.report})
     else:
@@ -238,6 +241,25 @@ def bisect_command(
     print_problems(found.problems, as_json)
     tell("bisect", build_folder, found.document, found.problems)
     return CODES[found.problems[0].code].exit_code if found.problems else 0
+
+
+@cli.command("fit", cls=Command)
+@click.argument("build_folder", metavar="OUT", type=FILE)
+@takes(*FIT, QUIET, JSON)
+@guarded
+def fit_command(build_folder: Path, as_csv: bool, quiet: bool, as_json: bool, **given: Any) -> int:
+    """Say whether a build fits a chip, where its neurons would stand, how long a step would take and at what cost."""
+    from ..commands.fit import fit
+    from .fit_lines import csv_lines, fit_lines
+
+    found = fit(build_folder, **given)
+    if as_json:
+        print_json(found.document)
+        return found.exit_code
+    for line in csv_lines(found.document) if as_csv else () if quiet else fit_lines(found.document):
+        click.echo(line)
+    print_problems([*found.problems, *(() if quiet or as_csv else found.warnings)])
+    return found.exit_code
 
 
 @cli.command("report", cls=Command)

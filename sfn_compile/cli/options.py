@@ -18,6 +18,7 @@ from ..evaluation.gates import Gates
 from ..foundation.declaration import GROUPS, Option, held_by, options_of, read_all
 from ..foundation.options import Machine, Options, Selection
 from ..foundation.preparation import Preparation, read_given
+from ..hardware.names import PLANS
 from ..targets.target_options import declared_by_all
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -48,6 +49,17 @@ PREPARATION = options_of(Preparation)
 _DECIDING = {o.name for o in (*options_of(Options), *PREPARATION)} | {"calib", "input_shapes"}
 _ASKED_TARGETS = replace(COMPILE["targets"], default=(), help="Also check whether these targets can say the network.")
 CHECK = tuple(_ASKED_TARGETS if o.name == "targets" else o for o in COMPILE.values() if o.name in _DECIDING)
+
+FIT = (
+    Option("The chip: one of the package, with :BOARD behind it if you like, or a file of yours.", name="hardware",
+           metavar="CHIP|FILE.toml", kind=str, default="loihi2"),
+    Option("Which split the core map shows: as the vendor's compiler, fewest cores, or balanced for speed.",
+           name="split", default="vendor", choices=PLANS),
+    Option("Words that a neuron takes in the core map.", name="state_words", kind=float | None, lowest=1,
+           unset="the chip's least; all counts are given for its most, too"),
+    COMPILE["host_work"],
+    Option("Print a line per core as CSV.", name="as_csv", default=False, flags=("--csv",)),
+)  # fmt: skip
 
 _MACHINE = {o.name: o for o in options_of(Machine)}
 _SELECTION = {o.name: o for o in options_of(Selection)}

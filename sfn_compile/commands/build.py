@@ -39,6 +39,7 @@ from ..targets import backend, target_options
 from ..targets.target_build import TargetBuild, build_target
 from ..targets.target_records import write_records
 from .evaluate import compare
+from .fit import Wanted, require_fit
 from .quality import quality_of
 
 Array = NDArray[Any]
@@ -66,12 +67,14 @@ def build(
     progress: Progress = silent,
     search: Search | None = None,
     force: bool = False,
+    chip: Wanted | None = None,
 ) -> Built:
     """Compile ``model`` into the folder ``out`` for every target of the options, which a ``search`` may refine.
 
     A target that refuses is reported in ``refusals`` while the others are built; where all refuse, or the accuracy
     falls by more than allowed, CompileError is raised and ``out`` stays as it was. ``force`` replaces an earlier build
-    that holds files which sfnc has not written, and keeps these; without it that is refused (SFN503).
+    that holds files which sfnc has not written, and keeps these; without it that is refused (SFN503). ``chip``: what
+    can never fit it is refused (SFN410 to SFN412).
     """
     in_use = [model, *([] if calib is None else given(calib).paths)]
     prepare(out, force, in_use)
@@ -85,8 +88,9 @@ def build(
     with replacing(out, force, in_use) as folder:
         with timed(done.seconds, "report"):
             report = {**_write_common(done, folder, progress), **quality_of(done, progress), **found}
+        fit = None if chip is None else require_fit(done.program, report, chip, folder)
         report["targets"], refusals = _write_targets(done, backends, folder)
-        _write_documents(done, report, folder)
+        _write_documents(done, report, folder, fit)
     if search is not None and state is not None and search.state is None:
         state.unlink(missing_ok=True)  # its trials are in the report now
     return Built(out, report, refusals)
@@ -132,11 +136,13 @@ def _measured(made: TargetBuild, place: Path) -> dict[str, Any]:
     }
 
 
-def _write_documents(done: Compilation, report: dict[str, Any], folder: Path) -> None:
+def _write_documents(
+    done: Compilation, report: dict[str, Any], folder: Path, fit: Mapping[str, Any] | None = None
+) -> None:
     """Write what describes a build whose other files are there: the report, the page, the manifest, the seconds."""
     build_folder.write_json(folder / "report.json", report)
     with timed(done.seconds, "report"):
-        build_folder.write_text(folder / page.FILE, page.render(_facts(done), report))
+        build_folder.write_text(folder / page.FILE, page.render(_facts(done), report, {"fit": fit}))
     build_folder.write_manifest(folder, _facts(done))
     build_folder.write_json(folder / "timing.json", {k: round(v, 3) for k, v in done.seconds.items()})
 

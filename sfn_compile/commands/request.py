@@ -20,14 +20,21 @@ class Arguments:
 
     # fmt: off
     calib: Any = option(
-        None, "Calibration data: .npz, .npy, .csv, a folder of images or of event recordings, or module:function that "
-        "yields batches.",
+        None, "Calibration data: .npz, .npy, .csv, a folder of images, or module:function that yields batches.",
         "input", metavar="DATA", read=read_given, accepts="DataLike | None", unset="random inputs, with a warning",
         note="In Python also arrays, `(x, labels)`, arrays by input name, and batches: a DataLoader, a generator, a "
         "function. Of batches 512 samples are taken where `samples` does not say.")
     input_shapes: Mapping[str, tuple[int, ...]] = option(
         {}, "Pins symbolic axes of the input.", "input", flags=("--input-shape",), metavar="NAME=1,3,32,32",
         read=read_shapes, accepts="Mapping[str, Sequence[int]]")
+    hardware: str | None = option(
+        None, "Refuse what can never fit this chip; `sfnc fit` has the details.", "hardware", metavar="CHIP|FILE.toml",
+        unset="no chip is asked",
+        note="A chip of the package (`loihi2`, `loihi1`), one with a board (`loihi2:kapoho-point`), or [a file of "
+        "yours](chips.md). Exit status 4; else `fit.json` holds cores, placement and estimates.")
+    host_work: bool = option(
+        False, "With --hardware: count what no core is known to compute as work of the host.", "hardware",
+        note="Max pools, products, softmax, normalisation.")
     force: bool = option(False, "Replace a build that holds files of yours; they are kept in it.", "output")
     # fmt: on
 
@@ -70,8 +77,8 @@ def request_of(given: Mapping[str, Any]) -> Request:
 
 def prepared(what: Any, preparation: Preparation, flag: str) -> Given | None:
     """Return data with how they are to be prepared, None where none are given. Raises SFN605."""
-    if what is None and (said := preparation.said()):
-        raise fail("SFN605", f"{said} without {flag}", fix=f"give the data with {flag}")
+    if what is None and preparation.is_given:
+        raise fail("SFN605", f"options of images without {flag}", fix=f"give the images with {flag}")
     return None if what is None else Given(what, preparation)
 
 

@@ -50,6 +50,7 @@ PARTS = (
     Part("proof", ("proof.json",), False),
     Part("evaluation", ("eval.json",), False),
     Part("bisection", ("bisect.json",), False),
+    Part("fit", ("fit.json",), False),
 )
 OPTIONAL = ("host head", "host tail")  # which not every build has
 LIVING = frozenset(file for part in PARTS if not part.sealed for file in part.files)

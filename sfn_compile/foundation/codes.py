@@ -171,34 +171,6 @@ CODES: dict[str, Code] = {
         "scale the channels alike in front of the first layer, or ask for more `--input-levels`.",
         severity="warning",
     ),
-    "SFN315": Code(
-        EXIT_INPUT,
-        "an event recording cannot be read",
-        "Recordings of event cameras are read from N-MNIST's .bin, AEDAT4 (`pip install 'sfnc[events]'`), .npz and "
-        ".npy: arrays, or fields of records, x, y, polarity (0 off, 1 on) and t_us in microseconds, an event an entry; "
-        "an .npz with `offsets` holds several, with `labels` beside them. The message names the file and what is "
-        "damaged or missing.",
-    ),
-    "SFN316": Code(
-        EXIT_INPUT,
-        "events do not fit the model's input",
-        "The input has to be frames of counts: (C, H, W), (T, C, H, W) or (T C, H, W) with `--frames T`, where C is 2 "
-        "(off, on) or 1. Every event has to lie on the sensor, which is as large as the input unless `--sensor HxW` "
-        "says another size. The message names the recording and the first event outside.",
-    ),
-    "SFN317": Code(
-        EXIT_INPUT,
-        "the events of a recording are not in the order of time",
-        "Frames are cut from events in their order, and a recording whose time runs backwards was damaged, put "
-        "together wrongly, or its clock ran over. It is not sorted silently: sort it where you know that only "
-        "neighbours changed places, else record or convert it again.",
-    ),
-    "SFN318": Code(
-        EXIT_INPUT,
-        "a recording holds no event",
-        "There is nothing to show the network. Take the recording out of the data; where all are empty, the camera or "
-        "the conversion failed.",
-    ),
     "SFN319": Code(
         EXIT_INPUT,
         "an image cannot be prepared",
@@ -271,6 +243,40 @@ CODES: dict[str, Code] = {
         "same largest one (and 3 samples or more differ) or the signal to noise about the mean is below 6 dB; of other "
         "numbers it is below 15 dB. The message names the next step: `sfnc bisect` finds the layer and the option to "
         "change, or --levels gives more levels. No accuracy is known from this; `sfnc eval` measures it.",
+        severity="warning",
+    ),
+    "SFN409": Code(
+        EXIT_INPUT,
+        "the description of a chip is wrong",
+        "A chip is a TOML file: cores, memories, limits, times and energies, each number with its source and how far "
+        "it is to be trusted. The message names the key and what is needed there; `docs/chips.md` shows a whole file.",
+    ),
+    "SFN410": Code(
+        EXIT_TARGET,
+        "the network is too large for the chip",
+        "Even with the fewest cores and the smallest neuron the network does not fit: a part of a layer that cannot be "
+        "cut further passes a core's memory, a value has to wait longer than a connection can, or all layers together "
+        "need more cores than the board has. The message gives the value, the limit and what makes it smaller.",
+    ),
+    "SFN411": Code(
+        EXIT_TARGET,
+        "no core is known to compute a layer",
+        "For max pools, products of two values, softmax and normalisations no program of the chip's cores is known. "
+        "`--host-work` counts them as work of the processors beside the cores, and says so; a network without them is "
+        "trained with strided convolutions or average pools and ReLU.",
+    ),
+    "SFN412": Code(
+        EXIT_TARGET,
+        "an integer is wider than the chip's",
+        "A weight, a sum or a code needs more bits than the chip has. The message names the option that makes it "
+        "narrower (--weight-bits, --acc-bits, --levels, --input-levels).",
+    ),
+    "SFN413": Code(
+        EXIT_OK,
+        "the answer rests on what is not public",
+        "The network fits as far as known. What the message names is not published, was never printed, or belongs to "
+        "another chip: the neuron's program, the memory of such a connection, delays. `sfnc fit --json` has every "
+        "number's source.",
         severity="warning",
     ),
     # -- proofs and artifacts ------------------------------------------------------------------------------------

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..program.network import Move, Program
+import numpy as np
+
+from ..program.network import Move, Program, Shape
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,16 @@ class Shard:
     core: int
     start: int
     stop: int
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Neurons from ``start`` to ``stop`` (exclusive) along every axis of a population's shape on ``core``: what a chip
+    that stores a kernel once per core is given, where :class:`Shard` would cut a map into lines."""
+
+    core: int
+    start: Shape
+    stop: Shape
 
 
 @dataclass(frozen=True)
@@ -57,3 +69,14 @@ def misplaced(program: Program, placement: Placement) -> str:
         if any(s.core < 0 for s in placed.shards):
             return f"a shard of {name!r} is on no core"
     return ""
+
+
+def miscut(shape: Shape, tiles: tuple[Tile, ...]) -> str:
+    """Return "" where every neuron of a population of ``shape`` stands in exactly one tile, else what is wrong."""
+    held = np.zeros(shape, np.uint8)
+    for tile in tiles:
+        inside = all(0 <= a < b <= n for a, b, n in zip(tile.start, tile.stop, shape, strict=True))
+        if not inside:
+            return f"the tile {tile.start} to {tile.stop} is empty or outside {shape}"
+        held[tuple(slice(a, b) for a, b in zip(tile.start, tile.stop, strict=True))] += 1
+    return "" if (held == 1).all() else f"{int((held != 1).sum())} neurons stand on no core, or on two"

@@ -19,7 +19,7 @@ FLOORS = (
     ("passes",),
     ("calibration",),
     ("host",),
-    ("frontend", "testing"),
+    ("frontend", "testing", "hardware"),
     ("targets", "graph", "data"),
     ("simulator", "files"),
     ("program",),

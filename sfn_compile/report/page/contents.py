@@ -6,6 +6,7 @@ from .accuracy import ACCURACY
 from .bisection import BISECTION
 from .energy import ENERGY
 from .errors import ERRORS
+from .fit import FIT
 from .layers import LAYERS
 from .made import ATTENTION, CORRECTIONS, MADE
 from .proof import PROOF
@@ -24,5 +25,6 @@ SECTIONS: tuple[Section, ...] = (
     CORRECTIONS,
     ATTENTION,
     ENERGY,
+    FIT,
     MADE,
 )
