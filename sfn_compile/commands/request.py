@@ -20,7 +20,8 @@ class Arguments:
 
     # fmt: off
     calib: Any = option(
-        None, "Calibration data: .npz, .npy, .csv, a folder of images, or module:function that yields batches.",
+        None, "Calibration data: .npz, .npy, .csv, a folder of images or of event recordings, or module:function that "
+        "yields batches.",
         "input", metavar="DATA", read=read_given, accepts="DataLike | None", unset="random inputs, with a warning",
         note="In Python also arrays, `(x, labels)`, arrays by input name, and batches: a DataLoader, a generator, a "
         "function. Of batches 512 samples are taken where `samples` does not say.")
@@ -77,8 +78,8 @@ def request_of(given: Mapping[str, Any]) -> Request:
 
 def prepared(what: Any, preparation: Preparation, flag: str) -> Given | None:
     """Return data with how they are to be prepared, None where none are given. Raises SFN605."""
-    if what is None and preparation.is_given:
-        raise fail("SFN605", f"options of images without {flag}", fix=f"give the images with {flag}")
+    if what is None and (said := preparation.said()):
+        raise fail("SFN605", f"{said} without {flag}", fix=f"give the data with {flag}")
     return None if what is None else Given(what, preparation)
 
 

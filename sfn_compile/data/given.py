@@ -47,12 +47,15 @@ class Asked:
 
 @dataclass(frozen=True)
 class Source:
-    """A kind of data: whether it ``takes`` what was given, how it is ``read``, whether it ``prepares`` it."""
+    """A kind of data: whether it ``takes`` what was given, how it is ``read``.
+
+    ``prepares``: the group of options that say how, "" where arrays are taken as they are.
+    """
 
     name: str
     takes: Callable[[Any], bool]
     read: Callable[[Any, Asked], Data]
-    prepares: bool = False
+    prepares: str = ""
 
 
 def as_array(value: Any) -> Array:

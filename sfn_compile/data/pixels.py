@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,7 @@ def recipe_of(asked: Asked, place: Path) -> Recipe:
 
 def _resolved(how: Preparation, source: ModelInput, layout: str) -> Preparation:
     scale = how.scale or ("1" if source.is_integer else "1/255")
-    return Preparation(how.resize, how.crop, scale, how.mean, how.std, layout, how.color or "rgb")
+    return replace(how, scale=scale, layout=layout, color=how.color or "rgb")
 
 
 def _axes(source: ModelInput, layout: str | None) -> tuple[str, int, int, int]:

@@ -15,7 +15,7 @@ from ..files.sample_files import Data, load_data
 from ..foundation.diagnostics import fail
 from ..foundation.preparation import given
 from ..foundation.samples import ModelInput
-from . import arrays, batches, images, tables
+from . import arrays, batches, events, images, tables
 from .functions import called, find, is_name
 from .given import Asked, Progress, Source, unseen
 
@@ -46,7 +46,8 @@ def _of_file(what: Path, asked: Asked) -> Data:
 
 SOURCES = (
     Source("function", is_name, _of_function),
-    Source("images", images.takes, images.read, prepares=True),
+    Source("events", events.takes, events.read, prepares="events"),
+    Source("images", images.takes, images.read, prepares="images"),
     Source("table", tables.takes, tables.read),
     Source("file", lambda what: isinstance(what, Path), _of_file),  # says what kind of file another one is
     Source("arrays", arrays.takes, arrays.read),
@@ -56,13 +57,13 @@ SOURCES = (
 
 
 def open_data(what: Any, asked: Asked) -> Data:
-    """Return the samples of whatever was given. Raises SFN30x, SFN319, SFN320, SFN613."""
+    """Return the samples of whatever was given. Raises SFN30x, SFN315 to SFN320, SFN613."""
     source = next((s for s in SOURCES if s.takes(what)), None)
     if source is None:
         raise fail("SFN301", f"a {type(what).__name__} is no data", fix="give a file, a folder, arrays or batches")
-    if asked.preparation.is_given and not source.prepares:
-        raise fail("SFN605", "--resize, --crop, --scale, --mean, --std, --layout and --color are for images",
-                   fix="arrays are taken as they are: leave them out")  # fmt: skip
+    if wrong := asked.preparation.said(but=source.prepares):
+        kind = source.prepares or "arrays, which are taken as they are"
+        raise fail("SFN605", f"{wrong}: the data are {kind}", fix=f"leave {wrong} out")
     return source.read(what, asked)
 
 

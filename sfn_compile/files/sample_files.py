@@ -107,7 +107,7 @@ def selected(
     x = {i.name: converted(_read(arrays[picked[i.name]], chosen, place), i, f"{place} [{picked[i.name]}]")
          for i in inputs}  # fmt: skip
     label = next((k for k in LABEL_NAMES if k in arrays and k not in picked.values()), None)
-    labels = None if label is None else _labels(arrays[label], label, n, chosen, place, needs_labels)
+    labels = None if label is None else labels_of(arrays[label], label, n, chosen, place, needs_labels)
     return x, labels, label or LABEL_NAMES[0]
 
 
@@ -266,7 +266,7 @@ def _fits(x: Array, dtype: str) -> bool:
     return x.dtype.kind in "iu" and int(x.min()) >= limits.min and int(x.max()) <= limits.max
 
 
-def _labels(array: Stored, name: str, n: int, chosen: Array | None, place: Path | str, needed: bool) -> Array | None:
+def labels_of(array: Stored, name: str, n: int, chosen: Array | None, place: Path | str, needed: bool) -> Array | None:
     """Return the labels of the chosen samples, None where they cannot be had and are not needed. Raises SFN307."""
     where, n_labels = f"{place} [{name}]", array.shape[0] if array.shape else 0
     what, fix = "", "labels belong to samples one by one: save one label per sample, or leave the array out"

@@ -171,6 +171,34 @@ CODES: dict[str, Code] = {
         "scale the channels alike in front of the first layer, or ask for more `--input-levels`.",
         severity="warning",
     ),
+    "SFN315": Code(
+        EXIT_INPUT,
+        "an event recording cannot be read",
+        "Recordings of event cameras are read from N-MNIST's .bin, AEDAT4 (`pip install 'sfnc[events]'`), .npz and "
+        ".npy: arrays, or fields of records, x, y, polarity (0 off, 1 on) and t_us in microseconds, an event an entry; "
+        "an .npz with `offsets` holds several, with `labels` beside them. The message names the file and what is "
+        "damaged or missing.",
+    ),
+    "SFN316": Code(
+        EXIT_INPUT,
+        "events do not fit the model's input",
+        "The input has to be frames of counts: (C, H, W), (T, C, H, W) or (T C, H, W) with `--frames T`, where C is 2 "
+        "(off, on) or 1. Every event has to lie on the sensor, which is as large as the input unless `--sensor HxW` "
+        "says another size. The message names the recording and the first event outside.",
+    ),
+    "SFN317": Code(
+        EXIT_INPUT,
+        "the events of a recording are not in the order of time",
+        "Frames are cut from events in their order, and a recording whose time runs backwards was damaged, put "
+        "together wrongly, or its clock ran over. It is not sorted silently: sort it where you know that only "
+        "neighbours changed places, else record or convert it again.",
+    ),
+    "SFN318": Code(
+        EXIT_INPUT,
+        "a recording holds no event",
+        "There is nothing to show the network. Take the recording out of the data; where all are empty, the camera or "
+        "the conversion failed.",
+    ),
     "SFN319": Code(
         EXIT_INPUT,
         "an image cannot be prepared",

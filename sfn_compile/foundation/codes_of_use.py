@@ -85,8 +85,8 @@ CODES_OF_USE: dict[str, Code] = {
         EXIT_ENVIRONMENT,
         "an optional package is not installed",
         "What was asked for needs a package that sfnc does not install by itself: Pillow for images (`pip install "
-        "'sfnc[images]'`), pycocotools for the average precision of boxes (`pip install 'sfnc[detection]'`), torch for "
-        "torch modules.",
+        "'sfnc[images]'`), aedat for AEDAT4 (`pip install 'sfnc[events]'`), pycocotools for the average precision of "
+        "boxes (`pip install 'sfnc[detection]'`), torch for torch modules.",
     ),
     # -- search --------------------------------------------------------------------------------------------------
     "SFN701": Code(

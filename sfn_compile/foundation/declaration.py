@@ -17,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from .diagnostics import CompileError, fail
 
-GROUPS = ("input", "images", "accuracy", "hardware", "time", "targets", "search", "output")
+GROUPS = ("input", "images", "events", "accuracy", "hardware", "time", "targets", "search", "output")
 SCALARS = {int: "an integer", float: "a number", bool: "True or False", str: "a text", Path: "a path"}
 WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from .declaration import held_by, option, options_of, read_all
 from .diagnostics import fail
+from .event_options import EventOptions
 
 FIT = "fit"
 LAYOUTS, COLORS = ("NCHW", "NHWC"), ("rgb", "bgr")
@@ -81,10 +82,10 @@ def read_scale(given: Any) -> str | None:
 
 
 @dataclass(frozen=True)
-class Preparation:
-    """How images become samples; None: as the build recorded it, else what the option's help says.
+class Preparation(EventOptions):
+    """How images and event recordings become samples; None: as the build recorded it, else what the help says.
 
-    What is read, in this order: colours, resize, crop, ``value * scale``, ``(value - mean) / std``, layout.
+    Of images, in this order: colours, resize, crop, ``value * scale``, ``(value - mean) / std``, layout.
     """
 
     # fmt: off
@@ -113,10 +114,10 @@ class Preparation:
         note="Images become grey for an input of one channel.")
     # fmt: on
 
-    @property
-    def is_given(self) -> bool:
-        """Whether anything was said."""
-        return any(getattr(self, f.name) is not None for f in fields(self))
+    def said(self, but: str = "") -> str:
+        """Return the flags of what was said, those of group ``but`` left out: ``--resize, --mean``."""
+        given = (o for o in options_of(Preparation) if o.group != but and getattr(self, o.field) is not None)
+        return ", ".join(o.flag for o in given)
 
     def over(self, recorded: Mapping[str, Any] | None) -> Preparation:
         """Return what was said, and for the rest what a manifest recorded. Raises SFN605 for what no option is."""

@@ -178,7 +178,7 @@ def test_what_is_no_data_is_refused(what, code):
 
 
 def test_arrays_are_not_prepared():
-    with pytest.raises(CompileError, match="are for images"):
+    with pytest.raises(CompileError, match="--scale: the data are arrays"):
         open_data(X, Asked(ONE, preparation=Preparation(scale="1/255")))
 
 
