@@ -45,6 +45,7 @@ class OnnxBackend:
         products=frozenset({"Elementwise", "Matmul"}),
         adaptive=ADAPTIVE,
         row_bits=63,
+        clocked=True,
         note="integer ONNX graph for stock onnxruntime; standard operators, 8-bit kernels, exact by proof",
     )
 
@@ -76,9 +77,9 @@ class OnnxBackend:
         inputs = {k: np.asarray(v) for k, v in request.inputs.items()}
         if request.wanted is not None and request.wanted <= {*outputs, *inputs}:
             return RunResult({**inputs, **outputs}, by)
-        every = network.run_every(request.inputs, self.threads, deadline)
+        every, charges = network.run_every(request.inputs, self.threads, deadline)
         readers = (_tapped(every, outputs, request.golden),) if request.golden else ()
-        return RunResult({**inputs, **every, **outputs}, by, readers=readers)
+        return RunResult({**inputs, **every, **outputs}, by, readers=readers, potentials=charges)
 
 
 def _tapped(every: Mapping[str, Array], outputs: Mapping[str, Array], golden: Mapping[str, Array]) -> dict[str, Any]:

@@ -30,13 +30,13 @@ class Net:
         array = np.ascontiguousarray(value, dtype).reshape(np.shape(value))
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._known:
-            self._known[key] = self._free(f"const{len(self.constants)}")
+            self._known[key] = self.free(f"const{len(self.constants)}")
             self.constants[self._known[key]] = array
         return self._known[key]
 
     def add(self, op: str, *inputs: str, **attributes: Any) -> str:
         """Add a node with one output and return the output's name."""
-        name = self._free(f"{self.scope}/{op}")
+        name = self.free(f"{self.scope}/{op}")
         self.nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
         return name
 
@@ -61,7 +61,12 @@ class Net:
         helper.set_model_props(model, metadata)
         return model
 
-    def _free(self, name: str) -> str:
+    def append(self, node: onnx.NodeProto) -> None:
+        """Add a node that has more than one output, under names from :meth:`free`."""
+        self.nodes.append(node)
+
+    def free(self, name: str) -> str:
+        """Return a name that nothing bears yet, and keep it."""
         found, n = name, 1
         while found in self.taken:
             n += 1

@@ -13,6 +13,7 @@ from onnx import helper
 from typing_extensions import assert_never
 
 from sfn_backends.onnx import adaptive, firing, kernel
+from sfn_backends.onnx.clocked import ClockedNet
 from sfn_backends.onnx.moves import write_move, write_pool
 from sfn_backends.onnx.net import Net
 from sfn_backends.onnx.sums import accumulate
@@ -30,6 +31,8 @@ def write(program: Program) -> onnx.ModelProto:
     The metadata ``sfnc`` says where the integers of every value stand: ``tensor - zero``. Names and numbers depend on
     nothing but the Program. Raises SFN402 above 2 GiB.
     """
+    if program.clock is not None:
+        return _over_time(program)
     info = program.values()
     net = Net(info)
     values = Values(net, info)
@@ -51,17 +54,41 @@ def write(program: Program) -> onnx.ModelProto:
     return net.model(inputs, outputs, {"sfnc": _places(values)})
 
 
+def _over_time(program: Program) -> onnx.ModelProto:
+    """Return the model of a network over several steps: inputs ``(n, ...)`` or frames, outputs ``(n, steps, ...)``."""
+    assert program.clock is not None
+    net = Net(program.values())
+    clocked = ClockedNet(net, program)
+    inputs = []
+    for e in program.inputs:
+        kind = _input_kind(e)
+        clocked.give(e.value, kind)
+        shape = e.shape if program.frames is None else (program.frames, *e.shape)
+        inputs.append(helper.make_tensor_value_info(e.value, TYPES[kind], ["n", *shape]))
+    for step in program.steps:
+        clocked.write(step)
+    outputs = [clocked.output(name) for name in program.decoded() if _computed(program, name)]
+    _check_size(net)
+    return net.model(inputs, outputs, {"sfnc": json.dumps({"format": FORMAT, **clocked.places()}, sort_keys=True)})
+
+
 def _computed(program: Program, name: str) -> bool:
     """Whether a value is made by a step: an input that is an output as well needs no graph."""
     return all(e.value != name for e in program.inputs)
 
 
 def _input(values: Values, e: Encoding) -> onnx.ValueInfoProto:
+    kind = _input_kind(e)
+    values.hold(e.value, e.value, kind)
+    return helper.make_tensor_value_info(e.value, TYPES[kind], ["n", *e.shape])
+
+
+def _input_kind(e: Encoding) -> str:
+    """Return the smallest type that holds the codes of an input."""
     kind = integer_kind(e.lo, e.hi)
     for small, lowest, highest in (("int8", -128, 127), ("uint8", 0, 255)):
         kind = small if e.lo >= lowest and e.hi <= highest else kind
-    values.hold(e.value, e.value, kind)
-    return helper.make_tensor_value_info(e.value, TYPES[kind], ["n", *e.shape])
+    return kind
 
 
 def _output(values: Values, name: str) -> onnx.ValueInfoProto:
