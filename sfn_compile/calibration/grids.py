@@ -15,6 +15,8 @@ ROUNDED = 2.0**-21
 CLEAR = 64.0  # a step is longer than this many roundings, or any number would lie on the grid
 ROUNDS = 64
 SPAN_GROWS, LAGS = 4.0, 64
+AT_A_TIME = 4  # times as many values as may be distinct are sorted at once
+CHANNELS_AT_A_TIME = 512
 FEW_VALUES, TIMES_EACH = 4, 8  # fewer distinct values lie on some grid by chance, unless each was seen often
 
 
@@ -112,21 +114,42 @@ class Distinct:
     def update(self, rows: Array) -> None:
         """Add values ``(c, m)``."""
         self.n += rows.shape[1]
-        for channel, row in enumerate(rows):
-            known = self.values[channel]
-            if known is not None:
-                self.values[channel] = self._with(known, row)
+        still = [channel for channel, known in enumerate(self.values) if known is not None]
+        if rows.shape[1] > AT_A_TIME * self.most:
+            for channel in still:
+                self.values[channel] = self._with(self.values[channel], rows[channel])
+            return
+        for start in range(0, len(still), CHANNELS_AT_A_TIME):
+            self._merge(still[start : start + CHANNELS_AT_A_TIME], rows)
 
-    def _with(self, known: Array, row: Array) -> Array | None:
+    def _merge(self, channels: list[int], rows: Array) -> None:
+        """Add short rows to many channels at once: all are sorted in one table, NaN where a row has no more values."""
+        known = [np.zeros(0) if v is None else v for v in (self.values[c] for c in channels)]
+        width = max(map(len, known))
+        table = np.full((len(channels), width + rows.shape[1]), np.nan)
+        for row, values in zip(table, known, strict=True):
+            row[: len(values)] = values
+        table[:, width:] = rows[channels]
+        table.sort(axis=1)
+        first = ~np.isnan(table)
+        first[:, 1:] &= table[:, 1:] != table[:, :-1]
+        few = first.sum(axis=1) <= self.most
+        for channel, row, new, is_few in zip(channels, table, first, few, strict=True):
+            self.values[channel] = row[new] if is_few else None
+
+    def _with(self, known: Array | None, row: Array) -> Array | None:
+        """Return the distinct values of a channel with those of a long row, most of which are known after a while."""
+        if known is None:
+            return None
         if len(known):
             near = known[np.minimum(np.searchsorted(known, row), len(known) - 1)]
             row = row[near != row]
             if not len(row):
                 return known
-        found = np.unique(np.concatenate([known, row[: 4 * self.most]]))
+        found = np.unique(np.concatenate([known, row[: AT_A_TIME * self.most]]))
         if len(found) > self.most:
             return None
-        rest = row[4 * self.most :]
+        rest = row[AT_A_TIME * self.most :]
         return self._with(found, rest) if len(rest) else found
 
     @property
@@ -136,10 +159,15 @@ class Distinct:
 
     def together(self) -> Array | None:
         """Return the distinct values of all channels, None where there are too many."""
-        if any(v is None for v in self.values):
-            return None
-        found = np.unique(np.concatenate([v for v in self.values if v is not None]))
-        return found if len(found) <= self.most else None
+        found = np.zeros(0)
+        for start in range(0, len(self.values), CHANNELS_AT_A_TIME):
+            some = [v for v in self.values[start : start + CHANNELS_AT_A_TIME] if v is not None]
+            if len(some) < len(self.values[start : start + CHANNELS_AT_A_TIME]):
+                return None
+            found = np.unique(np.concatenate([found, *some]))
+            if len(found) > self.most:
+                return None
+        return found
 
     def believed(self, values: Array | None, n: int) -> bool:
         """Return whether ``values``, seen ``n`` times in all, are enough to tell a grid from chance."""

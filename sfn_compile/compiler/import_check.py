@@ -90,13 +90,15 @@ class _Explained:
             return None
         known = {s for name in _sources(graph.by_name(), node, taps) if (s := self.nodes.get(taps[name])) is not None}
         values = {**self.inputs, **{s.name: self._read(s) for s in known if s is not end}}
-        errors = {name: np.zeros_like(v) for name, v in values.items()}
+        # In float16 a kernel may read what it is to read in float32, before the rounding that is seen here.
+        seen = HALF.unit if self.by is HALF else 0.0
+        errors = {name: seen * np.abs(v) for name, v in values.items()}
         for between in self._ancestors(end, values):
-            values[between.name], errors[between.name] = step(between, values, errors, self.by)
-        if self.by is not HALF:
-            return errors[end.name]
-        # Kernels in float16 differ in where they round: what they give is judged against the largest value, too.
-        return np.asarray(np.maximum(errors[end.name], HALF_SHARE * np.abs(self._read(end)).max(initial=0.0)))
+            value, error = step(between, values, errors, self.by)
+            if self.by is HALF:  # its kernels differ in where they round: judged against the largest value, too
+                error = np.maximum(error, HALF_SHARE * np.abs(value).max(initial=0.0))
+            values[between.name], errors[between.name] = value, error
+        return errors[end.name]
 
     def _read(self, node: Node) -> Array:
         """Return onnxruntime's own value of a node of the imported graph."""

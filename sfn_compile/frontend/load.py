@@ -19,6 +19,7 @@ from ..files.file_kinds import Kind, kind_of
 from ..files.sample_files import file_sha256
 from ..foundation.diagnostics import CompileError, Diagnostic, fail
 from ..foundation.samples import ModelInput
+from .early_fold import fold_elementwise
 from .head_cut import HostHead
 from .inputs import needed_values, read_inputs
 from .operators import unsupported
@@ -30,6 +31,7 @@ from .well_formed import check_functions, check_graph, check_proto, graphs_withi
 _RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
 # Their constants stay as they are: weights from a quantised network are integers times a unit.
 _QUANTISERS = {"QuantizeLinear", "DequantizeLinear", "Quant", "BipolarQuant"}
+_SOURCES = "pkg.onnxscript.optimizer.folded_from"  # the folder's note of all that a constant was computed from
 _NO_LIMIT = 1 << 62  # of the folder's own, which looks only after it has computed; FoldBudget looks before
 _AT_A_TIME = 1 << 22
 _MOST_PIECES = 4096
@@ -257,12 +259,16 @@ def _fold(model: ir.Model) -> None:
     budget = FoldBudget(sum(numbers(v.shape) or 0 for v in model.graph.initializers.values()))
 
     def should_fold(node: ir.Node) -> bool:
+        for value in node.inputs:  # along a chain of n constants the notes would hold n * n / 2 names
+            if value is not None:
+                value.meta.pop(_SOURCES, None)
         return node.op_type not in _RANDOM | _QUANTISERS and budget.allows(node)
 
     lists = [node for node in model.graph if node.op_type == "SplitToSequence"]
     for node in lists:  # the folder would make one output per piece, as many as the file says: not before that is known
         node.domain = _LATER
     try:
+        fold_elementwise(model, should_fold)
         _fold_constants(model, should_fold)
         for node in lists:
             node.domain = ""

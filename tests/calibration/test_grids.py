@@ -53,6 +53,24 @@ def test_distinct_values_are_kept_while_they_are_few():
     assert found.together() is None
 
 
+def test_distinct_values_of_many_channels_are_those_of_each():
+    """Short rows are sorted together, long ones one by one: the same values, however they arrive."""
+    values = np.stack([RNG.integers(0, most, 600).astype(np.float64) for most in (3, 40, 400, 900, 1)])
+    at_once, in_pieces = Distinct(5, 64), Distinct(5, 64)
+    at_once.update(values)  # rows longer than are sorted together
+    for start in range(0, 600, 50):
+        in_pieces.update(values[:, start : start + 50])
+    for row, one, other in zip(values, at_once.values, in_pieces.values, strict=True):
+        want = np.unique(row)
+        assert (one is None) == (other is None) == (len(want) > 64)
+        if one is not None:
+            assert np.array_equal(one, want)
+            assert np.array_equal(other, want)
+    assert at_once.together() is None
+    in_pieces.values = in_pieces.values[:2]
+    assert np.array_equal(in_pieces.together(), np.arange(40))
+
+
 def test_few_values_seen_once_each_are_no_grid():
     found = Distinct(1, 16)
     found.update(np.array([[0.5, 3.25]]))

@@ -19,7 +19,7 @@ from sfn_compile.passes.pipeline import STRUCTURE, run_passes
 
 from .mutate import with_function, with_if
 from .test_hostile import BOMBS, CONV, refusal
-from .tiny_onnx import assert_parity, ints, noise, saved, tiny
+from .tiny_onnx import assert_parity, by_onnxruntime, ints, noise, saved, tiny
 
 
 @pytest.mark.parametrize("bomb", list(BOMBS))
@@ -112,6 +112,45 @@ def test_a_chain_of_thousands_of_nodes_takes_time_by_its_length(kinds, tmp_path)
             run_passes(graph, STRUCTURE)
         seconds.append(time.process_time() - start)
     assert seconds[1] < 10 * seconds[0]
+
+
+def test_constants_and_matrices_in_a_row_take_time_by_their_number(tmp_path):
+    """Constants that read one stored number, and matrices without a function between, which become one."""
+    for make, sizes in ((constants_in_a_row, (2000, 16_000)), (matrices_in_a_row, (250, 1000))):
+        seconds = []
+        for n in sizes:
+            path = saved(make(n), tmp_path)
+            start = time.process_time()
+            graph = run_passes(import_model(load_model(path)), STRUCTURE)
+            seconds.append(time.process_time() - start)
+        assert seconds[1] < 2.5 * sizes[1] / sizes[0] * seconds[0]
+        (layer,) = graph.nodes  # all of them are one matrix
+        x = noise(3, 8)
+        given = by_onnxruntime(onnx.load(path), x)["y"]
+        # what 1000 products in float32 are off by, relative to the largest result
+        made = np.maximum(graph.evaluate({"x": x})[layer.name], 0)  # the Relu at the end is the host's
+        assert np.allclose(made, given, rtol=0, atol=1e-4 * np.abs(given).max())
+
+
+def constants_in_a_row(n: int) -> onnx.ModelProto:
+    """The weights are the last of n sums of constants."""
+    nodes = [helper.make_node("Add", [f"v{i}", "c"], [f"v{i + 1}"]) for i in range(n)]
+    nodes += [helper.make_node("MatMul", ["x", f"v{n}"], ["m"]), helper.make_node("Relu", ["m"], ["y"])]
+    return _on_vectors(nodes, {"v0": noise(8, 8), "c": np.full(1, 2.0**-14, np.float32)})
+
+
+def matrices_in_a_row(n: int) -> onnx.ModelProto:
+    nodes = [helper.make_node("MatMul", [f"v{i}" if i else "x", f"w{i}"], [f"v{i + 1}"]) for i in range(n)]
+    nodes.append(helper.make_node("Relu", [f"v{n}"], ["y"]))
+    turns = {f"w{i}": np.linalg.qr(noise(8, 8, seed=i))[0].astype(np.float32) for i in range(n)}
+    return _on_vectors(nodes, turns)
+
+
+def _on_vectors(nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray]) -> onnx.ModelProto:
+    sides = [helper.make_tensor_value_info(name, 1, ["N", 8]) for name in ("x", "y")]
+    stored = [onnx.numpy_helper.from_array(v, name) for name, v in weights.items()]
+    graph = helper.make_graph(nodes, "row", sides[:1], sides[1:], stored)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
 def chain(n: int, kinds: tuple[str, ...]) -> onnx.ModelProto:

@@ -101,9 +101,9 @@ class NirBackend:
 
 
 def _most_levels(program: Program) -> int:
-    """Return the most codes, less one, of anything that is fired."""
+    """Return the most codes, less one, of anything that is fired; 0 where pools and moves are all there is."""
     read = {p.source for step in program.populations() for p in step.projections}
-    return max(info.hi - info.lo for name, info in program.values().items() if name in read)
+    return max((info.hi - info.lo for name, info in program.values().items() if name in read), default=0)
 
 
 def _evaluated(path: Path, values: Mapping[str, Any], request: RunRequest) -> dict[str, Array]:

@@ -15,6 +15,7 @@ from .real_ladder import Array, Options, by_blocks, largest, offset_of
 TRIED_AT_A_TIME = 1 << 14  # levels of candidate steps: enough to outweigh a call, few enough to stay in cache
 FACTORS = np.geomspace(1.0, 0.04, 96)
 BISECTIONS = 30
+SURELY = 1 + 1e-6  # above what differences of running sums are off by
 Score = Callable[[Array], Array]  # steps (c, k) -> what is to be small (c, k)
 
 
@@ -129,13 +130,25 @@ def _zero(stats: Statistics, lo: int, hi: int, gradient: Score) -> Array:
 
 
 def least(stats: Statistics, lo: int, hi: int, score: Score, factors: Array = FACTORS) -> Array:
-    """Return the step, one of ``factors`` times that of minmax, of least ``score``; the largest of equal ones."""
+    """Return the step, one of ``factors`` times that of minmax, of least ``score``; the largest of equal ones.
+
+    ``score`` is at least what saturation alone loses. That grows as steps become shorter, so the search of a block of
+    channels ends where it is above the best of each.
+    """
     full = largest(stats, lo, hi)
     best, error = full.copy(), np.full(len(full), np.inf)
+    moments = stats.moments()
     size = max(1, TRIED_AT_A_TIME // (len(full) * (hi - lo + 1)))
     for some in (factors[i : i + size] for i in range(0, len(factors), size)):
         steps = np.where(full[:, None] > 0, full[:, None] * some, 1.0)
+        if (_saturated(moments, steps[:, :1], lo, hi)[:, 0] > error * SURELY).all():
+            break
         for factor, lost in zip(some, score(steps).T, strict=True):
             better = lost < error
             best[better], error[better] = full[better] * factor, lost[better]
     return best
+
+
+def _saturated(moments: Moments, step: Array, lo: int, hi: int) -> Array:
+    """Return the squared error ``(c, k)`` of what lies beyond the outermost codes: no code is nearer to it."""
+    return np.asarray(sum(moments.squared_beyond(abs(end) * step, side) for end, side in ((hi, 1), (lo, -1))))

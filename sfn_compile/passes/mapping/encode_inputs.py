@@ -24,7 +24,7 @@ from ...graph.ops import Layer, Moved
 from ...program.broadcast import ROUNDING, along, channel_vector, compress
 from ...program.network import HostOp
 from ..base import PassResult
-from .input_codes import InputCode, is_rough, plain_code, shifted_code
+from .input_codes import InputCode, grids_of, is_rough, plain_code, shifted_code
 
 Array = NDArray[Any]
 
@@ -53,12 +53,13 @@ class EncodeInputs:
         return PassResult(graph)
 
     def _encoded(self, graph: Graph, source: GraphInput, seen: InputSurvey) -> Graph:
-        code = shifted_code(seen)
+        grids = grids_of(seen)
+        code = shifted_code(seen, grids)
         if code is not None:
             found = with_offset(graph, source.name, along(seen.axis, len(source.type.shape), code.offset))
             if found is not None and (is_even(graph, found) or is_rough(seen, self.options.most_input_levels)):
                 return _with_input(found, source.name, seen, code)
-        return _with_input(graph, source.name, seen, plain_code(seen))
+        return _with_input(graph, source.name, seen, plain_code(seen, grids))
 
 
 def _with_input(graph: Graph, name: str, seen: InputSurvey, code: InputCode) -> Graph:

@@ -32,14 +32,13 @@ class InputCode:
     grid: InputGrid | None
 
 
-def plain_code(seen: InputSurvey) -> InputCode:
+def plain_code(seen: InputSurvey, grids: list[Grid | None]) -> InputCode:
     """Return the code without an offset: with a grid if all channels have one that 0 is on, within 8 bits."""
-    return _coded(seen, _grids(seen), np.zeros(len(seen.low), bool), np.zeros(len(seen.low)))
+    return _coded(seen, grids, np.zeros(len(seen.low), bool), np.zeros(len(seen.low)))
 
 
-def shifted_code(seen: InputSurvey) -> InputCode | None:
+def shifted_code(seen: InputSurvey, grids: list[Grid | None]) -> InputCode | None:
     """Return the code with offsets where they serve; None where none of them does."""
-    grids = _grids(seen)
     moved = np.array([_off_centre(g, lo, hi) for g, lo, hi in zip(grids, seen.low, seen.high, strict=True)], bool)
     if not moved.any():
         return None
@@ -60,7 +59,7 @@ def is_rough(seen: InputSurvey, levels: int) -> bool:
     return bool((step[live] ** 2 / 12 > ROUGH * seen.variance[live]).any())
 
 
-def _grids(seen: InputSurvey) -> list[Grid | None]:
+def grids_of(seen: InputSurvey) -> list[Grid | None]:
     """Return the grid of every channel: one for all where there is one, None where values lie on none."""
     none: list[Grid | None] = [None] * len(seen.low)
     found = seen.distinct

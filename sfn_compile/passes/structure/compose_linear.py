@@ -9,8 +9,8 @@ The product is computed through the adjoint of the pool: every row of W is sprea
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,37 +38,51 @@ class ComposeLinear:
     exact: ClassVar[bool] = True
 
     def run(self, graph: Graph) -> PassResult:
-        """Return the graph with every small enough chain composed."""
-        while (chain := next(chains(graph), None)) is not None:
-            graph = _compose(graph, chain)
-        return PassResult(graph)
+        """Return the graph with every small enough chain composed, in one sweep: thousands may stand in a row."""
+        users, types = graph.users(), graph.types()
+        made: dict[str, Node] = {}
+        for node in graph.nodes:
+            made[node.name] = node
+            while (chain := _chain(made[node.name], made, types, graph, users)) is not None:
+                for old in chain:
+                    del made[old.name]
+                for new in _compose(chain, types):
+                    made[new.name] = new
+                    types[new.name] = new.type
+                    users.setdefault(new.name, [node])  # of a reshape in front: the Dense alone
+        return PassResult(rebuild(graph, made.values()) if len(made) < len(graph.nodes) else graph)
 
 
 def chains(graph: Graph) -> Iterator[tuple[Node, ...]]:
-    """Yield the composable chains (inner linear, moves ..., Dense), in the order of the graph.
-
-    One after the other: of thousands in a row the first is composed before the next one is looked for.
-    """
+    """Yield the composable chains (inner linear, moves ..., Dense), in the order of the graph."""
     users, nodes, types = graph.users(), graph.by_name(), graph.types()
-    for node in graph.nodes:
-        if (
-            not isinstance(node.op, Linear)
-            or node.op.unit is not None  # a product with stored weights would have to be rounded
-            or not isinstance(node.op.map, Dense)
-            or len(types[node.inputs[0]].shape) != 1
-        ):
-            continue
-        chain = [node]
-        while True:
-            before = nodes.get(chain[0].inputs[0])
-            if before is None or only_user(users, graph, before.name) is None:
-                break
-            chain.insert(0, before)
-            if not (isinstance(before.op, Moved) and isinstance(before.op.op, Reshape | Transpose)):
-                break
-        inner, size = chain[0].op, math.prod(types[chain[0].inputs[0]].shape)
-        if len(chain) > 1 and isinstance(inner, Linear) and _pays(inner, node.op.map, size):
-            yield tuple(chain)
+    found = (_chain(node, nodes, types, graph, users) for node in graph.nodes)
+    return (chain for chain in found if chain is not None)
+
+
+def _chain(
+    node: Node, nodes: Mapping[str, Node], types: Mapping[str, TensorType], graph: Graph, users: dict[str, list[Node]]
+) -> tuple[Node, ...] | None:
+    """Return the composable chain that ends in a node, None where there is none."""
+    if (
+        not isinstance(node.op, Linear)
+        or node.op.unit is not None  # a product with stored weights would have to be rounded
+        or not isinstance(node.op.map, Dense)
+        or len(types[node.inputs[0]].shape) != 1
+    ):
+        return None
+    chain = [node]
+    while True:
+        before = nodes.get(chain[-1].inputs[0])
+        if before is None or only_user(users, graph, before.name) is None:
+            break
+        chain.append(before)
+        if not (isinstance(before.op, Moved) and isinstance(before.op.op, Reshape | Transpose)):
+            break
+    chain.reverse()
+    inner, size = chain[0].op, math.prod(types[chain[0].inputs[0]].shape)
+    composable = len(chain) > 1 and isinstance(inner, Linear) and _pays(inner, node.op.map, size)
+    return tuple(chain) if composable else None
 
 
 def _pays(inner: Linear, outer: Dense, size: int) -> bool:
@@ -79,8 +93,8 @@ def _pays(inner: Linear, outer: Dense, size: int) -> bool:
     return isinstance(inner.map, SumPool) and merged <= MAX_WEIGHTS
 
 
-def _compose(graph: Graph, chain: tuple[Node, ...]) -> Graph:
-    types = graph.types()
+def _compose(chain: tuple[Node, ...], types: Mapping[str, TensorType]) -> tuple[Node, ...]:
+    """Return the Dense that is a chain, behind the Reshape to a vector where what the chain reads is none."""
     inner, outer = chain[0], chain[-1]
     assert isinstance(inner.op, Linear)
     assert isinstance(outer.op, Linear)
@@ -92,12 +106,12 @@ def _compose(graph: Graph, chain: tuple[Node, ...]) -> Graph:
     shape = types[inner.inputs[0]].shape
     rows = _adjoint(inner.op, rows.reshape(-1, *inner.type.shape), shape)
     origin = Origin.merge(*(n.origin for n in chain)).touched_by("compose-linear")
+    dense = Node(outer.name, Linear(Dense(rows), bias), inner.inputs, outer.type, origin, outer.tap)
+    if len(shape) == 1:
+        return (dense,)
     flat_name = unique_name(f"{inner.name}/flat", types.__contains__)
     flat = Node(flat_name, Moved(Reshape((rows.shape[1],))), inner.inputs, TensorType((rows.shape[1],)), origin)
-    dense = Node(outer.name, Linear(Dense(rows), bias), (flat_name,), outer.type, origin, outer.tap)
-    changed: dict[str, tuple[Node, ...]] = {n.name: () for n in chain}
-    changed[outer.name] = (flat, dense)
-    return rebuild(graph, [new for node in graph.nodes for new in changed.get(node.name, (node,))])
+    return flat, replace(dense, inputs=(flat_name,))
 
 
 def _through(rows: Array, chain: tuple[Node, ...], bias: Array) -> Array:
