@@ -42,8 +42,9 @@ def fold_elementwise(model: ir.Model, allowed: Callable[[ir.Node], bool]) -> Non
     for node in reversed(folded):
         old = node.outputs[0]
         if old.uses():
-            kept = ir.Value(name=old.name, const_value=ir.tensor(made[old], name=old.name))
-            kept.shape, kept.dtype = ir.Shape(made[old].shape), kept.const_value.dtype
+            tensor = ir.tensor(made[old], name=old.name)
+            kept = ir.Value(name=old.name, const_value=tensor, shape=ir.Shape(made[old].shape),
+                            type=ir.TensorType(tensor.dtype))  # fmt: skip
             model.graph.register_initializer(kept)
             ir.convenience.replace_all_uses_with(old, kept)
         model.graph.remove(node, safe=True)

@@ -108,7 +108,7 @@ def _bound(op: Op, xs: Sequence[Array], errors: Sequence[Array], y: Array, by: P
         return op.evaluate(e)
     if isinstance(op, Linear):
         added = np.abs(op.bias) if op.terms is None else op.terms
-        return _mapped(op.map, x, e, by) + ROUNDINGS * by.unit * added + rounded
+        return _mapped(op.map, x, e, by) + ROUNDINGS * by.unit * added + rounded + _placed_weights(op, x, by)
     if isinstance(op, MatMul):
         grown = by.sums * growth(x.shape[-1])
         terms = np.matmul(np.abs(x), errors[1] + grown * np.abs(xs[1])) + np.matmul(e, np.abs(xs[1]) + errors[1])
@@ -140,6 +140,14 @@ def _mapped(a_map: LinearMap, x: Array, e: Array, by: Precision) -> Array:
     terms = math.prod(a_map.kernel) if isinstance(a_map, SumPool) else terms
     sizes = by.sums * growth(terms) + ROUNDINGS * (by.unit - by.sums)
     return replace(a_map, weight=weight).apply(sizes * np.abs(x) + e, np.float64)
+
+
+def _placed_weights(op: Linear, x: Array, by: Precision) -> Array | float:
+    """Return what weights that a kernel computes from places add: a place is rounded in its own last digit."""
+    if not op.positions:
+        return 0.0
+    off = np.full(op.map.weight.shape, ROUNDINGS * by.unit * op.positions)
+    return replace(op.map, weight=off).apply(np.abs(x), np.float64)
 
 
 def _called(function: FunctionName, operands: Sequence[Any], by: Precision) -> tuple[Array, Array]:

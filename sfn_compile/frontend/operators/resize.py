@@ -130,7 +130,7 @@ def _convolved(node: OnnxNode, axes: list[Axis], patterns: dict[int, Phases]) ->
     flat = _to_front(node, _bordered(node, axes, patterns), order, len(space))
     channels = node.context.types[flat].shape[0]
     each = [patterns.get(i, Phases(np.ones((1, 1)), 1, 0)) for i in space]
-    linear = Linear(_depthwise(each, channels), np.zeros((1,) * (len(each) + 1)))
+    linear = Linear(_depthwise(each, channels), np.zeros((1,) * (len(each) + 1)), positions=_farthest(axes))
     blocks, counts = linear.infer(node.context.types[flat].shape)[1:], [len(p.kernel) for p in each]
     back = shuffle(channels, counts, blocks)
     if any(b * p != axes[i].n_out for b, p, i in zip(blocks, counts, space, strict=True)):
@@ -182,13 +182,18 @@ def _gathered(node: OnnxNode, axes: list[Axis], found: dict[int, tuple[Array, Ar
             index = index.take(np.clip(first + t, 0, axes[i].n_in - 1), axis=i)
             weight = weight * w[:, t].reshape([-1 if a == i else 1 for a in range(len(shape))])
         if weight.any():
-            terms.append(Linear(Gather(index, weight), np.zeros((1,) * len(shape))))
+            terms.append(Linear(Gather(index, weight), np.zeros((1,) * len(shape)), positions=_farthest(axes)))
     if len(terms) == 1:
         return node.result(terms[0], value)
     total = node.emit(terms[0], value)
     for term in terms[1:-1]:
         total = node.emit(Add(), total, node.emit(term, value))
     return node.result(Add(), total, node.emit(terms[-1], value))
+
+
+def _farthest(axes: list[Axis]) -> float:
+    """Return the largest number that a place along a resized axis is computed from."""
+    return float(max(max(a.n_in, a.n_out) for a in axes if a.n_in != a.n_out or a.scale != 1.0))
 
 
 def upsample(node: OnnxNode) -> None:
