@@ -11,9 +11,10 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 
@@ -21,10 +22,11 @@ from sfn_compile.api.network import Network
 from sfn_compile.cli.main import cli
 from sfn_compile.cli.options import COMPILE, default_of
 from sfn_compile.commands.request import compile_options
+from sfn_compile.commands.schemas import schemas
 from sfn_compile.foundation.codes import CODES
 from sfn_compile.foundation.declaration import GROUPS as OPTION_GROUPS
-from sfn_compile.foundation.declaration import Option, options_of
-from sfn_compile.foundation.options import Options, SiteOptions
+from sfn_compile.foundation.declaration import Option
+from sfn_compile.foundation.options import SiteOptions
 from sfn_compile.frontend.operators import describe
 from sfn_compile.frontend.operators.refused import REFUSED
 from sfn_compile.program.network import Program
@@ -166,36 +168,11 @@ def _lines(text: str, first: str) -> Iterator[str]:
 
 def options_schema() -> str:
     """Return ``docs/spec/options.schema.json``: what stands under ``options`` in ``manifest.json``."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Compile options of sfnc"}
-    return (
-        json.dumps({**schema, **_object(Options), "required": [o.name for o in options_of(Options)]}, indent=1) + "\n"
-    )
+    return _json(schemas()["options"])
 
 
-def _object(declaring: Any) -> dict[str, Any]:
-    own = {o.name: _schema(o) for o in options_of(declaring)}
-    return {"type": "object", "properties": own, "additionalProperties": False}
-
-
-def _schema(o: Option) -> dict[str, Any]:
-    """Return the JSON Schema of one option."""
-    says: dict[str, Any] = {"description": f"{o.help} {o.note}".strip()}
-    if o.multiple:
-        entry = get_args(o.kind)[1]
-        values = _object(entry) if entry is SiteOptions else ({"type": "string"} if entry is str else {})
-        return {**says, "type": "object", "additionalProperties": values}
-    if o.scalar is None:
-        least = {"minItems": 1} if o.default else {}  # what has something without the option has it with it
-        return {**says, "type": "array", "items": {"type": "string"}, **least}
-    names = {int: "integer", float: "number", bool: "boolean", str: "string"}
-    null = ["null"] if o.optional and not o.effect else []
-    says["type"] = [names[o.scalar], *null] if null else names[o.scalar]
-    limits = {
-        "minimum": o.lowest,
-        "maximum": o.highest,
-        "enum": [*o.choices, *(None for _ in null)] if o.choices else None,
-    }
-    return {**says, **{key: limit for key, limit in limits.items() if limit is not None}}
+def _json(schema: Mapping[str, Any]) -> str:
+    return json.dumps(schema, indent=1) + "\n"
 
 
 def signature() -> str:
@@ -249,6 +226,11 @@ PAGES = {
     "docs/options.md": options_page,
     "docs/spec/options.schema.json": options_schema,
     "sfn_compile/__init__.pyi": signature,
+    **{
+        f"docs/spec/schemas/{name}.schema.json": partial(_json, schema)
+        for name, schema in schemas().items()
+        if name != "options"
+    },
 }
 
 
@@ -265,6 +247,7 @@ def main(*arguments: str) -> int:
         print(f"out of date: {', '.join(old)}" if old else "up to date")
         return 1 if old else 0
     for name in old:
+        (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
         (ROOT / name).write_text(PAGES[name](), encoding="utf-8")
         print(f"wrote {name}")
     return 0

@@ -75,5 +75,6 @@ def compile(
     workers: int = 1,
     cluster: str | None = None,
     force: bool = False,
+    rebuild: bool = False,
 ) -> Network: ...
 def load(folder: str | Path) -> Network: ...

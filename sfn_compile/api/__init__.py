@@ -31,18 +31,22 @@ def compile(
     asked = request_of(options)
     from ..commands.build import build
     from ..commands.fit import wanted
+    from ..commands.unchanged import asked_for, earlier_build
     from ..data.given import unseen
     from .models import model_file
     from .network import Network, temporary_folder
 
-    beside = asked.arguments
-    shapes, force = dict(beside.input_shapes), beside.force
-    chip = wanted(beside.hardware, beside.host_work)
+    beside, place = asked.arguments, None if out is None else Path(out)
+    shapes, chip = dict(beside.input_shapes), wanted(beside.hardware, beside.host_work)
     with tempfile.TemporaryDirectory(prefix="sfnc-") as scratch:
         path = model_file(model, example, Path(scratch))
-        place = Path(out) if out is not None else temporary_folder() / f"{path.stem}.sfnc"
+        request = None if place is None else asked_for(path, asked)
+        if place is not None and not beside.rebuild and earlier_build(path, place, request) is not None:
+            return Network(place)
+        place = place if place is not None else temporary_folder() / f"{path.stem}.sfnc"
         try:
-            built = build(path, place, asked.options, asked.data, shapes, progress or unseen, asked.search, force, chip)
+            built = build(path, place, asked.options, asked.data, shapes, progress or unseen, asked.search,
+                          beside.force, chip, request)  # fmt: skip
         except BaseException:
             if out is None:
                 shutil.rmtree(place.parent, ignore_errors=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cli.terminal import kept_aside_line
+from ..cli.plain_lines import kept_aside_line
 from ..commands.bisect import Bisection, bisect
 from ..commands.evaluate import evaluate
 from ..commands.fit import Fitted, fit

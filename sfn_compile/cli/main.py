@@ -17,7 +17,7 @@ from ..foundation.diagnostics import Diagnostic
 from ..foundation.option_values import read_names
 from ..foundation.options import BISECT_LIMIT, Machine, Options
 from ..foundation.version import __version__
-from .comparing import diff_command
+from .comparing import diff_command, schema_command
 from .guard import guarded, print_json, print_problems, progress_of, worst
 from .job_outputs import tell
 from .options import (
@@ -77,16 +77,23 @@ def cli() -> None:
 def compile_command(model: Path, output: Path | None, quiet: bool, as_json: bool, **given: Any) -> int:
     """Compile MODEL.onnx (the verb may be left out)."""
     asked = request_of(given)
+    from ..commands.unchanged import asked_for, earlier_build
+
+    out = output if output is not None else Path(f"{model.stem}.sfnc")
+    beside, shapes = asked.arguments, dict(asked.arguments.input_shapes)
+    request = asked_for(model, asked)
+    earlier = None if beside.rebuild else earlier_build(model, out, request)
+    if earlier is not None:
+        return _unchanged(out, earlier, quiet, as_json)
     from ..commands.build import build
     from ..commands.fit import wanted
     from .terminal import Console
 
     console = Console(quiet or as_json)
-    out = output if output is not None else Path(f"{model.stem}.sfnc")
-    beside = asked.arguments
-    shapes, chip = dict(beside.input_shapes), wanted(beside.hardware, beside.host_work)
+    chip = wanted(beside.hardware, beside.host_work)
     with console.progress() as progress:
-        built = build(model, out, asked.options, asked.data, shapes, progress, asked.search, beside.force, chip)
+        built = build(model, out, asked.options, asked.data, shapes, progress, asked.search, beside.force, chip,
+                      request)  # fmt: skip
     if as_json:
         print_json({"output": str(out), **built.report})
     else:
@@ -98,6 +105,21 @@ def compile_command(model: Path, output: Path | None, quiet: bool, as_json: bool
     print_problems(refused, as_json)
     tell("compile", out, {"output": str(out), **built.report}, refused)
     return next((e.exit_code for e in built.refusals.values()), 0)
+
+
+def _unchanged(out: Path, report: dict[str, Any], quiet: bool, as_json: bool) -> int:
+    """Say that a build is there already, and again what it warned of."""
+    from .plain_lines import unchanged_lines
+
+    document = {"output": str(out), "unchanged": True, **report}
+    if as_json:
+        print_json(document)
+    else:
+        print_problems([Diagnostic(w["code"], w["what"], w["where"], w["fix"]) for w in report["warnings"]])
+        for line in () if quiet else unchanged_lines(out, report):
+            click.echo(line)
+    tell("compile", out, document, [])
+    return 0
 
 
 @cli.command("check", cls=TargetsCommand, panels=panels())
@@ -327,6 +349,7 @@ def explain_command(code: str) -> int:
 
 
 cli.add_command(diff_command)
+cli.add_command(schema_command)
 
 
 def main() -> None:

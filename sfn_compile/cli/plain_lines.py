@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ..report.units import decibel
 
 if TYPE_CHECKING:
     from ..commands.check import Checked
@@ -20,6 +23,23 @@ def check_lines(found: Checked) -> Iterator[str]:
     yield from (f"target {name}: fits" for name in found.targets_ok)
     if not found.problems:
         yield f"known at compile time only: {found.open}"
+
+
+def unchanged_lines(out: Path, report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield that a build is there already, how good it is, and how to compile all the same."""
+    yield f"unchanged: {out} is this build; model, data, options and versions are the same, all sealed files checked"
+    yield kept_aside_line(report["kept_aside"])
+    yield f"--rebuild compiles it again   next: sfnc verify {out}"
+
+
+def kept_aside_line(found: Mapping[str, Any]) -> str:
+    """Return how good a build is on the samples kept aside, or why none were."""
+    if not found["samples"]:
+        return f"no samples were kept aside: {found['reason']}"
+    parts = [f"agreement {100 * found['agreement']:.1f} %"] if found["agreement"] is not None else []
+    snr = "exact" if found["exact"] else decibel(found["sqnr_db"], "", " dB")
+    parts += [snr] if snr != "-" else []
+    return f"kept-aside {', '.join(parts) or 'nothing to compare'} ({found['samples']} samples, not calibrated on)"
 
 
 def host_lines(head: Mapping[str, Any] | None, tail: Mapping[str, Any] | None) -> list[str]:

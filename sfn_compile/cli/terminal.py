@@ -14,7 +14,7 @@ from rich.table import Table
 from ..foundation.codes import CODES
 from ..foundation.decibel import NO_ERROR
 from ..report.units import decibel, energy, gained, ratio
-from .plain_lines import first_of, host_lines
+from .plain_lines import first_of, host_lines, kept_aside_line
 
 if TYPE_CHECKING:
     from ..commands.build import Built
@@ -251,16 +251,6 @@ def _regression_lines(found: Mapping[str, Any]) -> list[str]:
         said = "targets do not vary" if r2 is None else f"R2 {r2:.4f}"
         lines.append(f"{title}  rmse {found[f'{name}_rmse']:.5g} against the targets, {said}")
     return [f"{lines[0]}, on {found['n']} samples (onnxruntime)", *lines[1:]]
-
-
-def kept_aside_line(found: Mapping[str, Any]) -> str:
-    """Return how good a build is on the samples kept aside, or why none were."""
-    if not found["samples"]:
-        return f"no samples were kept aside: {found['reason']}"
-    parts = [f"agreement {100 * found['agreement']:.1f} %"] if found["agreement"] is not None else []
-    snr = "exact" if found["exact"] else decibel(found["sqnr_db"], "", " dB")
-    parts += [snr] if snr != "-" else []
-    return f"kept-aside {', '.join(parts) or 'nothing to compare'} ({found['samples']} samples, not calibrated on)"
 
 
 def _output_row(name: str, row: Mapping[str, Any]) -> list[str]:

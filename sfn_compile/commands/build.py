@@ -41,6 +41,7 @@ from ..targets.target_records import write_records
 from .evaluate import compare
 from .fit import Wanted, require_fit
 from .quality import quality_of
+from .unchanged import record
 
 Array = NDArray[Any]
 
@@ -68,13 +69,14 @@ def build(
     search: Search | None = None,
     force: bool = False,
     chip: Wanted | None = None,
+    asked: Mapping[str, Any] | None = None,
 ) -> Built:
     """Compile ``model`` into the folder ``out`` for every target of the options, which a ``search`` may refine.
 
     A target that refuses is reported in ``refusals`` while the others are built; where all refuse, or the accuracy
     falls by more than allowed, CompileError is raised and ``out`` stays as it was. ``force`` replaces an earlier build
     that holds files which sfnc has not written, and keeps these; without it that is refused (SFN503). ``chip``: what
-    can never fit it is refused (SFN410 to SFN412).
+    can never fit it is refused (SFN410 to SFN412). ``asked``: of :func:`~.unchanged.asked_for`, kept beside the build.
     """
     in_use = [model, *([] if calib is None else given(calib).paths)]
     prepare(out, force, in_use)
@@ -91,6 +93,7 @@ def build(
         fit = None if chip is None else require_fit(done.program, report, chip, folder)
         report["targets"], refusals = _write_targets(done, backends, folder)
         _write_documents(done, report, folder, fit)
+        record(folder, asked)
     if search is not None and state is not None and search.state is None:
         state.unlink(missing_ok=True)  # its trials are in the report now
     return Built(out, report, refusals)

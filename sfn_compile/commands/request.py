@@ -37,6 +37,10 @@ class Arguments:
         False, "With --hardware: count what no core is known to compute as work of the host.", "hardware",
         note="Max pools, products, softmax, normalisation.")
     force: bool = option(False, "Replace a build that holds files of yours; they are kept in it.", "output")
+    rebuild: bool = option(
+        False, "Compile even where OUT is this very build already.", "output",
+        note="Without it, where model, data, options and versions are the same and every sealed file of OUT is as "
+        "compile wrote it, nothing is done. Data from a function or from memory, and a search, are compiled anew.")
     # fmt: on
 
 

@@ -47,6 +47,7 @@ PARTS = (
     Part("targets", ("targets.json",), True),
     Part("page", ("report.html",), False),
     Part("timing", ("timing.json",), False),
+    Part("request", ("request.json",), False),
     Part("proof", ("proof.json",), False),
     Part("evaluation", ("eval.json",), False),
     Part("bisection", ("bisect.json",), False),

@@ -19,8 +19,9 @@ def of_build(report: Found, folder: Path | str) -> str:
     made = [name for name in targets if name not in refused]
     but = f", but {', '.join(refused)} refused" if refused else ""
     host = f", {coverage['host']} on the host" if coverage.get("host") else ""
+    done = "unchanged in" if report.get("unchanged") else "compiled to"
     return (
-        f"compiled to {folder}: {coverage['mapped']} of {coverage['nodes']} nodes mapped{host}; "
+        f"{done} {folder}: {coverage['mapped']} of {coverage['nodes']} nodes mapped{host}; "
         f"targets {', '.join(made)}{but}"
     )
 

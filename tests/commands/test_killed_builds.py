@@ -70,6 +70,7 @@ def test_a_build_that_is_killed_leaves_the_old_or_the_new_one_whole(name, number
     assert levels == (7 if (name, number) in (("rename", 2), ("rename", 3), ("rmdir", 1)) else 31)
     if levels == 31:
         (built / "proof.json").unlink()
+        succeeds("report", built, "--quiet")  # which shows the proof no more
         assert contents(built) == before
     assert (built / "notes.txt").read_text() == "mine"
     succeeds(little, "-o", built, "--levels", 15, "--quiet", "--force")

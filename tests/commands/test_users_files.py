@@ -134,7 +134,15 @@ def test_python_has_the_option_too(built, little):
 
 
 def test_what_later_commands_and_python_write_is_no_file_of_the_user(built, little):
-    for name in ("timing.json", "proof.json", "eval.json", "bisect.json", "report.html", ".proof.json.sfnc-0123abcd"):
+    for name in (
+        "timing.json",
+        "request.json",
+        "proof.json",
+        "eval.json",
+        "bisect.json",
+        "report.html",
+        ".proof.json.sfnc-0123abcd",
+    ):
         (built / name).write_text("{}")
     succeeds(*again(little, built))
     assert not (built / "eval.json").exists()
