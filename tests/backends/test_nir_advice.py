@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sfn_backends.nir import NirBackend, _builder, limits
+from sfn_backends.nir import NirBackend, _nets, limits
 from sfn_backends.nir.compact import compact
 
 from sfn_compile.foundation.diagnostics import CompileError
@@ -19,7 +19,7 @@ def sizes_of(program: Program) -> dict[str, int]:
     found = {}
     for form in ("binary", *OTHERS):
         try:
-            found[form] = limits._size(_builder(form)(compact(program), None, dry=True), form)
+            found[form] = max(limits.size(net, form) for net in _nets(compact(program), form, dry=True))
         except CompileError:
             continue
     return found

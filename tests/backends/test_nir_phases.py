@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sfn_backends.nir import NirBackend, chain
 from sfn_backends.nir.compact import compact
+from sfn_backends.nir.parts import parts_of
 from sfn_backends.nir.phases import phased
 
 from sfn_compile.files import program_files
@@ -87,7 +88,7 @@ def test_a_u_net_stays_on_maps_and_computes_the_simulators_integers(largest, den
     monkeypatch.setattr(chain, "LARGEST_UNFOLDING", largest)
     backend = NirBackend()
     program = legalize(u_net(), "nir", backend.capabilities)
-    assert [n.kind for n in chain.build(compact(program)).nodes.values()].count("Affine") == dense
+    assert [n.kind for n in chain.build(compact(program), parts_of(program)[0]).nodes.values()].count("Affine") == dense
     backend.emit(program, tmp_path, {})
     assert program_files.digest(backend.reload(tmp_path)) == program_files.digest(program)
     inputs = edge_inputs(program)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
-from sfn_backends.nir import NirBackend, witnesses
+from sfn_backends.nir import NirBackend, files, witnesses
 
 from sfn_compile.program.network import Dense, Projection, Table
 from sfn_compile.simulator.run import run_codes
@@ -43,7 +43,7 @@ def job(case, folder, form):
 def emitted_job(program, folder, form, inputs):
     NirBackend().emit(program, folder, {"form": form})
     values = NirBackend().places(folder)
-    return witnesses.Job(folder, values, RunRequest(inputs, run_codes(program, inputs, engine="reference")))
+    return witnesses.Job(folder, 0, values, RunRequest(inputs, run_codes(program, inputs, engine="reference")))
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_the_readers_versions_are_those_that_the_proof_names(entries, reader):
 @pytest.mark.parametrize("reader", witnesses.READERS["binary"])
 def test_a_changed_weight_is_seen_by_the_reader(tmp_path, reader):
     made = job(CASES[0], tmp_path / "edited", "binary")
-    with h5py.File(made.folder / witnesses.READERS["binary"][reader], "r+") as file:
+    with h5py.File(made.folder / files.name(0, witnesses.READERS["binary"][reader]), "r+") as file:
         data = file["node/nodes/s001_c_sums/weight"]
         values = data[()]
         values[0] += 500

@@ -17,15 +17,16 @@ from typing import Any
 import numpy as np
 
 from sfn_backends.nir import chain, compact, evaluator, files, graph, limits, meta, read_values, witnesses
+from sfn_backends.nir.compact import fewer_levels
 from sfn_backends.nir.net import Array, Net
+from sfn_backends.nir.parts import parts_of
+from sfn_backends.nir.planes import known_charges
 from sfn_backends.nir_options import FORM
 from sfn_compile.files import program_files
 from sfn_compile.files.program_checks import check_program
 from sfn_compile.foundation.diagnostics import fail
 from sfn_compile.program.network import Program
 from sfn_compile.targets.backend import Capabilities, RunRequest, RunResult
-
-FILES = {"network.nir": "IF", "network_lif.nir": "LIF"}
 
 
 class NirBackend:
@@ -54,14 +55,15 @@ class NirBackend:
         form = options.get(FORM.name, FORM.default)
         FORM.check(form)
         self._need()
-        small, build = compact.compact(program), _builder(form)
-        dry = build(small, None, dry=True)
-        limits.check(dry, form, _most_levels(program), lambda name: _builder(name)(small, None, dry=True))
-        net = build(small, None)
-        arrays = net.arrays()
-        text = meta.describe(program, small, net, arrays, form, build)
-        for name, neuron in _files(form).items():
-            files.write(folder / name, net, arrays, neuron, text)
+        small, most = compact.compact(program), _most_levels(program)
+        limits.check(_nets(small, form, dry=True), form, most, partial(_other, small, most))
+        for number in range(len(parts_of(program))):
+            build = _builder(form, number)
+            net = build(small, None)
+            arrays = net.arrays()
+            text = meta.describe(program, small, net, arrays, form, number, build)
+            for name, neuron in files.names(form, number).items():
+                files.write(folder / name, net, arrays, neuron, text)
 
     def reload(self, folder: Path) -> Program:
         """Return the Program of a folder, all integers read from the nodes.
@@ -69,30 +71,39 @@ class NirBackend:
         Raises SFN503 where a number was changed in a way that no Program has.
         """
         self._need()
-        form = self._described(folder)[1]
-        programs = [_reload(folder / name, neuron) for name, neuron in _files(form).items()]
+        form, count = self._described(folder)
+        programs = [_reload(folder, form, count, kind) for kind in files.kinds(form)]
         return next((program for program, unchanged in programs if not unchanged), programs[0][0])
 
     def run(self, folder: Path, request: RunRequest) -> RunResult:
-        """Run ``network.nir`` with the NumPy evaluator, and with the stock readers where they are installed."""
+        """Run the files with the NumPy evaluator, and with the stock readers where they are installed."""
         self._need()
-        values, form = self._described(folder)
-        decoded = _evaluated(folder / "network.nir", values, request)
+        form, count = self._described(folder)
+        jobs = [
+            witnesses.Job(folder, number, _text(folder / files.first(form, number))["values"], request)
+            for number in range(count)
+        ]
+        decoded: dict[str, Array] = {}
+        for job in jobs:
+            found = _evaluated(folder / files.first(form, job.number), job.values, request)
+            decoded |= {
+                name: v for name, v in found.items() if name not in decoded or _is_wrong(v, request.golden.get(name))
+            }
         executed_by = f"sfnc NIR evaluator + nir {version('nir')}, NumPy {np.__version__}"
-        job = witnesses.Job(folder, values, request)
         if not request.golden:  # nothing to compare with: the readers are witnesses of a proof
             return RunResult(decoded, executed_by)
-        readers = tuple(witnesses.run(job, form))
+        readers = tuple(witnesses.run(jobs, form))
         return RunResult(decoded, executed_by, readers=readers, notes=() if readers else (witnesses.ABSENT,))
 
-    def places(self, folder: Path) -> dict[str, Any]:
-        """Return for every layer where its integers stand in ``network.nir`` (see :mod:`.read_values`)."""
-        return self._described(folder)[0]
+    def places(self, folder: Path, number: int = 0) -> dict[str, Any]:
+        """Return for every layer where its integers stand in a file (see :mod:`.read_values`)."""
+        form, _ = self._described(folder)
+        return dict(_text(folder / files.first(form, number))["values"])
 
-    def _described(self, folder: Path) -> tuple[dict[str, Any], str]:
-        path = folder / "network.nir"
-        text = meta.parse(_parse(path)[3], path.name)
-        return text["values"], text["form"]
+    def _described(self, folder: Path) -> tuple[str, int]:
+        """Return the form of a folder's files and the number of parts."""
+        text = _text(folder / "network.nir")
+        return text["form"], text["parts"]
 
     def _need(self) -> None:
         missing = self.available()
@@ -116,6 +127,11 @@ def _evaluated(path: Path, values: Mapping[str, Any], request: RunRequest) -> di
         raise fail("SFN503", f"{path.name} cannot be executed: {error!r}", str(path), "compile again") from error
 
 
+def _is_wrong(found: Array, golden: Array | None) -> bool:
+    """Return whether a value that another file holds too differs from the simulator's."""
+    return golden is not None and not np.array_equal(found, golden)
+
+
 def _parse(path: Path) -> tuple[dict[str, dict[str, Array]], list[tuple[str, str]], dict[str, str], str]:
     try:
         return files.read(path)
@@ -123,35 +139,56 @@ def _parse(path: Path) -> tuple[dict[str, dict[str, Array]], list[tuple[str, str
         raise fail("SFN503", f"cannot read {path.name}: {error!r}", str(path), "compile again") from error
 
 
-def _reload(path: Path, neuron: str) -> tuple[Program, bool]:
-    """Return a file's Program and whether it is the one that was written."""
-    arrays, edges, kinds, text = _parse(path)
+def _text(path: Path) -> dict[str, Any]:
+    return meta.parse(_parse(path)[3], path.name)
+
+
+def _reload(folder: Path, form: str, count: int, kind: str) -> tuple[Program, bool]:
+    """Return the Program of the files with one kind of neurons, and whether it is the one that was written."""
+    paths = [folder / files.name(number, kind) for number in range(count)]
+    found = [
+        (meta.parse(text, p.name), arrays, edges, kinds) for p in paths for arrays, edges, kinds, text in [_parse(p)]
+    ]
+    builds = [_builder(form, number) for number in range(count)]
     try:
-        parsed = meta.parse(text, path.name)
-        build = _builder(parsed["form"])
-        program, small = meta.rebuild(parsed, arrays, build)
+        program, small = meta.rebuild([(f[0], f[1], build) for f, build in zip(found, builds, strict=True)])
         check_program(program)
-        net = build(small, meta.known(arrays))
-    except (LookupError, ValueError, TypeError, AttributeError, AssertionError) as error:
-        raise fail("SFN503", f"{path.name} is damaged: {error!r}", str(path), "compile again") from error
-    _same(path, net, arrays, edges, kinds, neuron)
-    if parsed["values"] != json.loads(json.dumps(meta.visible(program, net))):
-        raise fail("SFN503", f"{path.name} was changed: its map of values", str(path), "compile again")
-    return program, program_files.digest(program) == parsed["digest"]
+        nets = [build(small, known_charges(f[1])) for f, build in zip(found, builds, strict=True)]
+        expected = [net.arrays() for net in nets]
+    except (LookupError, ValueError, TypeError, AttributeError, AssertionError, ArithmeticError) as error:
+        what = f"{paths[0].name} or one beside it is damaged: {error!r}"
+        raise fail("SFN503", what, str(paths[0]), "compile again") from error
+    for number, (path, net, (text, arrays, edges, kinds)) in enumerate(zip(paths, nets, found, strict=True)):
+        _same(path, net, expected[number], arrays, edges, kinds, kind)
+        if any(text[k] != v for k, v in json.loads(json.dumps(meta.frame(program, net, form, number))).items()):
+            raise fail("SFN503", f"{path.name} was changed: its map of values", str(path), "compile again")
+    return program, all(program_files.digest(program) == f[0]["digest"] for f in found)
 
 
-def _files(form: str) -> dict[str, str]:
-    return FILES if form == "binary" else {"network.nir": ""}
+def _builder(form: str, number: int) -> Any:
+    """Return the function that makes the net of part ``number`` from a Program."""
+
+    def build(program: Program, charges: dict[str, float] | None, dry: bool = False) -> Net:
+        part = parts_of(program)[number]
+        if form == "binary":
+            return chain.build(program, part, charges, dry)
+        return graph.build(program, part, charges, dry, form)
+
+    return build
 
 
-def _builder(form: str) -> Any:
-    return chain.build if form == "binary" else partial(graph.build, form=form)
+def _nets(program: Program, form: str, dry: bool) -> list[Net]:
+    return [_builder(form, number)(program, None, dry=dry) for number in range(len(parts_of(program)))]
 
 
-def _same(path: Path, net: Net, arrays: dict[str, dict[str, Array]], edges: list[tuple[str, str]],
+def _other(program: Program, most: int, form: str, levels: int) -> list[Net]:
+    """Return the nets of another form, or with fewer levels than the ``most``: their sizes alone."""
+    return _nets(program if levels == most else fewer_levels(program, levels), form, dry=True)
+
+
+def _same(path: Path, net: Net, expected: meta.Arrays, arrays: meta.Arrays, edges: list[tuple[str, str]],
           kinds: dict[str, str], neuron: str) -> None:  # fmt: skip
     """Raise SFN503 where a file holds anything but the network that its integers make."""
-    expected = net.arrays()
     wrong = [n for n in arrays if n not in expected] + [n for n in expected if n not in arrays]
     if sorted(edges) != sorted(net.edges):
         wrong.append("edges")
@@ -159,11 +196,15 @@ def _same(path: Path, net: Net, arrays: dict[str, dict[str, Array]], edges: list
         node = net.nodes[name]
         params = dict(expected[name])
         if node.kind == "Neuron":
-            params |= {k: np.full_like(params["v_threshold"], v) for k, v in files.NEURONS[neuron].items()}
+            params |= files.neuron_parameters(neuron, params["v_threshold"].shape)
         kind = neuron if node.kind == "Neuron" else node.kind
         same = kinds[name] == kind and params.keys() == arrays[name].keys()
-        if not same or any(not np.array_equal(params[k], arrays[name][k]) for k in params):
+        if not same or any(not _equal(params[k], arrays[name][k]) for k in params):
             wrong.append(name)
     if wrong:
         what = f"{path.name} was changed: {', '.join(sorted(wrong)[:5])} differ from what its own integers make"
         raise fail("SFN503", what, str(path), "compile again")
+
+
+def _equal(a: Array, b: Array) -> bool:
+    return a.dtype == b.dtype and np.array_equal(a, b)

@@ -2,24 +2,29 @@
 
 A stage is ``codes -> sums -> drive -> planes``: a 1x1 linear node counts the planes of each value into its integer
 code, a convolution (or dense matrix) makes the accumulators, a 1x1 linear node copies each accumulator once per
-threshold and adds ``c - threshold``, and neurons with the single threshold c - 1/2, c a power of two above every value,
-fire 0 or 1. A chain has no fan-in, so values needed later are fired again in every stage (:func:`.ops.carried`).
+threshold and subtracts that, and neurons with the single threshold 1 fire 0 or 1 (:mod:`.planes`). A chain has no
+fan-in, so values needed later are fired again in every stage (:func:`.ops.carried`).
 
-Maps stay maps as long as there is something to compute on them; then the tensor is flattened, once, for good.
+Maps stay maps as long as there is something to compute on them. What then comes is folded onto a grid (:mod:`.folded`);
+where it is small, the tensor is flattened, once, for good.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from sfn_backends.nir import folded
 from sfn_backends.nir.fit import carries, fits, geometry
 from sfn_backends.nir.layout import Blocks, Held, Key, Misfit, Needs, key
 from sfn_backends.nir.links import Pair, shape3
 from sfn_backends.nir.net import Net, flatten
 from sfn_backends.nir.ops import Op, carried, lower, one_input
-from sfn_backends.nir.planes import fire
+from sfn_backends.nir.parts import Part
+from sfn_backends.nir.planes import fire, spots_of
+from sfn_backends.nir.pools import pooled
 from sfn_backends.nir.stage import codes_node, map_sums, record, record_final, vector_sums
 from sfn_compile.foundation.diagnostics import fail
 from sfn_compile.program.network import Program
@@ -27,32 +32,33 @@ from sfn_compile.program.network import Program
 LARGEST_UNFOLDING = 2**24  # weights, 64 MiB of float32
 
 
-def build(program: Program, charges: dict[str, float] | None = None, dry: bool = False) -> Net:
-    """Return the chain. ``charges``: the neurons' thresholds by node, where they are known (from a file)."""
+def build(program: Program, part: Part, charges: dict[str, float] | None = None, dry: bool = False) -> Net:
+    """Return the chain of one part. ``charges``: c of each stage (:class:`.planes.Drive`), where known from a file."""
     one_input(program, "binary")
-    return _Chain(program, Net(dry), charges).run()
+    return _Chain(program, part, Net(dry), charges).run()
 
 
 class _Chain:
-    def __init__(self, program: Program, net: Net, charges: dict[str, float] | None):
-        self.net, self.charges = net, charges
+    def __init__(self, program: Program, part: Part, net: Net, charges: dict[str, float] | None):
+        self.net, self.charges, self.n = net, charges, 0
         entry = program.inputs[0]
-        ops = lower(program)
-        net.thresholds = {op.name: op.groups[0].thresholds for op in ops if len(op.groups) == 1}
-        results = dict.fromkeys(program.decoded())
+        ops = lower(program, pooled, part.steps)
+        net.thresholds = {op.name: op.groups[0].thresholds for op in ops if len(op.groups) == 1 and not op.pool}
         readouts = {op.name: op for op in ops if op.offset is not None}
         self.pending = [op for op in ops if op.offset is None]
         _refuse_read_readouts(ops, readouts)
         source = carried(entry.value, entry.shape, np.arange(entry.lo, entry.hi + 1))
         self.codes = {op.name: op for op in [source, *self.pending]}
-        self.final = [readouts.get(name) or self.codes[name] for name in dict.fromkeys([*results, *readouts])]
-        self.held = {entry.value: Held(source)}
+        self.final = [readouts.get(name) or self.codes[name] for name in part.results]
         self.graded = True
-        shape = shape3(entry.shape)
+        shape, size = shape3(entry.shape), int(np.prod(entry.shape))
         self.grid: Pair | None = None if shape is None else shape[1:]
-        flat = (int(np.prod(entry.shape)),)
-        self.tail = net.add("input", "Input", {}, shape=shape or flat)
-        self.n = 0
+        fold = None
+        if shape is None and not folded.small_vectors(self.pending):
+            self.grid = fold = (1, 1)
+            shape = (size, 1, 1)
+        self.held = {entry.value: Held(source, fold=fold)}
+        self.tail = net.add("input", "Input", {}, shape=shape or (size,))
 
     def run(self) -> Net:
         while self.pending:
@@ -82,15 +88,31 @@ class _Chain:
         return False
 
     def _on_vector(self, ready: list[Op]) -> None:
-        """Compute everything that is ready as one dense matrix."""
-        targets = [Held(op) for op in ready] + self._kept({op.name for op in ready})
+        """Compute everything that is ready as one matrix: folded onto a grid, or dense if that costs little."""
+        done = {op.name for op in ready}
+        if self.grid is not None and not folded.small_vectors(self.pending):
+            self._on_fold(ready, self._kept(done))
+            return
+        targets = [Held(op) for op in ready] + self._kept(done)
         blocks = self._emit_codes(self._blocks(targets), flat=True)
         self.tail = vector_sums(self.net, self._name("c_sums"), self.tail, targets, blocks)
         self._fire(targets, None)
 
-    def _fire(self, targets: list[Held], out: Pair | None) -> None:
+    def _on_fold(self, ready: list[Op], kept: list[Held]) -> None:
+        assert self.grid is not None
+        blocks = self._blocks([*map(Held, ready), *kept])
+        fold = folded.best_fold([*ready, *(t.op for t in kept)], blocks.size, self.grid)
+        targets = [Held(op, fold=fold) for op in ready] + [replace(t, fold=fold) for t in kept]
+        spots = spots_of(targets)
+        if spots:
+            blocks = replace(blocks, one=blocks.size, size=blocks.size + 1)
+        self._emit_codes(blocks)
+        self.tail = folded.folded_sums(self.net, self._name("c_sums"), self.tail, targets, blocks, fold)
+        self._fire(targets, fold, spots)
+
+    def _fire(self, targets: list[Held], out: Pair | None, spots: int = 0) -> None:
         self.grid, self.graded = out, False
-        self.tail = fire(self.net, self._name(""), self.tail, targets, out, self.charges)
+        self.tail = fire(self.net, self._name(""), self.tail, targets, out, self.charges, spots)
         self.held = {t.name: t for t in targets}
         done = {t.name for t in targets if not t.carry}
         self.pending = [op for op in self.pending if op.name not in done]
@@ -100,9 +122,9 @@ class _Chain:
     def _blocks(self, targets: Sequence[Held]) -> Blocks:
         """Lay out the codes that the targets read, and those of every value computed by the stage before."""
         keys: dict[Key, None] = dict.fromkeys(key(r) for t in targets for r in t.op.reads)
-        named = {name for name, _, _ in keys}
+        named = {name for name, _, powers in keys if powers is None}
         fresh = [h for h in self.held.values() if not h.carry and h.name not in named and not self.graded]
-        keys.update(dict.fromkeys((h.name, 0, 0) for h in fresh))
+        keys.update(dict.fromkeys((h.name, 0, None) for h in fresh))
         start, size = {}, 0
         for k in keys:
             start[k] = size
@@ -111,7 +133,9 @@ class _Chain:
 
     def _emit_codes(self, blocks: Blocks, flat: bool = False, always: bool = False) -> Blocks:
         """Add the node that counts planes into codes (the input's codes may come as they are) and flatten."""
-        plain = self.graded and len(blocks.start) == 1 and next(iter(blocks.start))[1:] == (0, 0)
+        plain = (
+            self.graded and len(blocks.start) == 1 and next(iter(blocks.start))[1:] == (0, None) and blocks.one is None
+        )
         if not plain or always:
             self.tail = codes_node(self.net, self._name("a_codes"), self.tail, blocks, self.graded)
             record(self.net, self.tail, blocks)
@@ -174,11 +198,12 @@ class _Chain:
         plain = all(self.held[op.name].factor == (1, 1) and self.held[op.name].exact for op in self.final)
         if self.grid is not None and (not plain or len(self.final) > 1):
             return False
-        size, start = 0, {}
+        size, start = 0, dict[Key, int]()
         for op in self.final:
-            start[(op.name, 0, 0)] = size
+            start[(op.name, 0, None)] = size
             size += self.held[op.name].rows(self.grid is None)
-        self._emit_codes(Blocks(start, size, self.held, self.grid), always=True)
+        in_fold = any(h.fold for h in self.held.values())
+        self._emit_codes(Blocks(start, size, self.held, self.grid), flat=in_fold, always=True)
         return True
 
     def _name(self, part: str) -> str:

@@ -63,3 +63,20 @@ def _per_channel(array: Array, rank: int, last: int = 0) -> Array:
         return array
     first = array[(slice(None), *(slice(1) for _ in range(rank - 1 - last)), *(slice(None) for _ in range(last)))]
     return first if (array == first).all() else array
+
+
+def fewer_levels(program: Program, levels: int) -> Program:
+    """Return a Program whose populations have at most ``levels`` codes above the lowest: what it costs is that of one
+    compiled so, what it computes is not."""
+    steps = [replace(s, ladder=_fewer(s.ladder, levels)) if isinstance(s, Population) else s for s in program.steps]
+    return replace(program, steps=tuple(steps))
+
+
+def _fewer(ladder: Ladder, levels: int) -> Ladder:
+    if isinstance(ladder, Uniform):
+        return replace(ladder, hi=min(ladder.hi, ladder.lo + levels))
+    if isinstance(ladder, Table):
+        return replace(ladder, table=ladder.table[..., :levels], codes=ladder.codes[: levels + 1])
+    if isinstance(ladder, Readout | RowTable | Ratio):
+        return ladder
+    assert_never(ladder)

@@ -52,7 +52,7 @@ def _apply(node: Any, x: Array) -> Array:
     if kind in ("Input", "Output"):
         return x
     if kind == "Affine":
-        return np.asarray(x @ node.weight.T + node.bias)
+        return np.asarray(x @ node.weight.T.astype(np.float32) + node.bias)
     if kind == "Conv2d":
         return _conv2d(node, x)
     if kind == "Flatten":
@@ -62,8 +62,14 @@ def _apply(node: Any, x: Array) -> Array:
     if kind == "Scale":
         return np.asarray(x * node.scale)
     if kind == "IF":
-        return np.asarray(np.float32(DT * node.r) * x > node.v_threshold, np.float32)
+        return np.asarray(x * _one_or_all(DT * node.r) > _one_or_all(node.v_threshold), np.float32)
     raise ValueError(f"node type {kind} is unknown to this evaluator")
+
+
+def _one_or_all(values: Array) -> Array:
+    """Return the numbers of all neurons in float32, as one number where they are the same."""
+    first = values.flat[:1]
+    return np.asarray(first if (values == first).all() else values, np.float32)
 
 
 def _conv2d(node: Any, x: Array) -> Array:
@@ -74,9 +80,12 @@ def _conv2d(node: Any, x: Array) -> Array:
         raise ValueError("grouped convolutions are unknown to this evaluator")
     padded = np.pad(x, ((0, 0), (0, 0), (py, py), (px, px)))
     span = (dy * (ky - 1) + 1, dx * (kx - 1) + 1)
+    if (ky, kx, sy, sx, py, px) == (1, 1, 1, 1, 0, 0):
+        every = weight[:, :, 0, 0].astype(np.float32) @ x.reshape(*x.shape[:2], -1)
+        return np.asarray(every.reshape(len(x), len(weight), *x.shape[2:]) + node.bias[:, None, None])
     view = np.lib.stride_tricks.sliding_window_view(padded, span, axis=(2, 3))[:, :, ::sy, ::sx, ::dy, ::dx]
     n, c, h, w = view.shape[:4]
-    flat, out = weight.reshape(len(weight), -1), np.empty((n, len(weight), h * w), np.float32)
+    flat, out = weight.reshape(len(weight), -1).astype(np.float32), np.empty((n, len(weight), h * w), np.float32)
     tile = max(1, _TILE // max(4 * flat.shape[1] * h * w, 1))
     for i in range(0, n, tile):
         columns = view[i : i + tile].transpose(0, 1, 4, 5, 2, 3)

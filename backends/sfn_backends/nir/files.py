@@ -8,15 +8,29 @@ from typing import Any
 
 import numpy as np
 
-from sfn_backends.nir.net import Array, Net, Node
+from sfn_backends.nir.net import NEURONS, Array, Net, Node
 
 KEY = "sfnc"
-DT = 1e-4  # the time step that readers assume; one step is one inference
-# Neuron parameters besides the threshold. After one step from rest each gives v = its input, exactly.
-NEURONS: dict[str, dict[str, float]] = {
-    "IF": {"r": 1 / DT, "v_reset": 0.0},  # v += dt * r * input
-    "LIF": {"tau": 1e-3, "r": 10.0, "v_leak": 0.0, "v_reset": 0.0},  # v += dt / tau * (r * input - v)
-}
+
+
+def name(number: int, kind: str) -> str:
+    """Return the file of part ``number`` with one kind of neurons."""
+    return f"network{f'_{number + 1}' if number else ''}{'_lif' if kind == 'LIF' else ''}.nir"
+
+
+def kinds(form: str) -> tuple[str, ...]:
+    """Return the kinds of neurons that the files of a form have: `unary` and `sar` have none."""
+    return ("IF", "LIF") if form == "binary" else ("",)
+
+
+def names(form: str, number: int) -> dict[str, str]:
+    """Return the files of part ``number`` with their kinds of neurons."""
+    return {name(number, kind): kind for kind in kinds(form)}
+
+
+def first(form: str, number: int) -> str:
+    """Return the file of part ``number`` that the evaluator runs."""
+    return name(number, kinds(form)[0])
 
 
 def write(path: Path, net: Net, arrays: dict[str, dict[str, Array]], neuron: str, metadata: str) -> None:
@@ -33,8 +47,7 @@ def write(path: Path, net: Net, arrays: dict[str, dict[str, Array]], neuron: str
 def _make(nir: Any, node: Node, arrays: dict[str, Array], neuron: str) -> Any:
     kind, attrs = node.kind, {k: np.asarray(v) for k, v in node.attrs.items()}
     if kind == "Neuron":
-        fixed = {k: np.full_like(arrays["v_threshold"], v) for k, v in NEURONS[neuron].items()}
-        return getattr(nir, neuron)(**arrays, **fixed)
+        return getattr(nir, neuron)(**arrays, **neuron_parameters(neuron, arrays["v_threshold"].shape))
     if kind == "Input":
         return nir.Input({"input": attrs["shape"]})
     if kind == "Output":
@@ -46,6 +59,11 @@ def _make(nir: Any, node: Node, arrays: dict[str, Array], neuron: str) -> Any:
         return nir.Conv2d(tuple(node.attrs["input_shape"]), arrays["weight"], tuple(node.attrs["stride"]),
                           tuple(node.attrs["padding"]), tuple(node.attrs["dilation"]), 1, arrays["bias"])  # fmt: skip
     return getattr(nir, kind)(**arrays)
+
+
+def neuron_parameters(neuron: str, shape: tuple[int, ...]) -> dict[str, Array]:
+    """Return what every neuron of a kind has beside its threshold."""
+    return {name: np.full(shape, value, value.dtype) for name, value in NEURONS[neuron].items()}
 
 
 def read(path: Path) -> tuple[dict[str, dict[str, Array]], list[tuple[str, str]], dict[str, str], str]:

@@ -39,7 +39,7 @@ def fits(op: Op, state: State, stride: Pair, out: Pair) -> Held | None:
         return None
     factor = (shape[1] // out[0], shape[2] // out[1])
     for read in op.reads:
-        if _stride(read, state, factor) != stride or (read.shift and not state[read.source].exact):
+        if _stride(read, state, factor) != stride or ((read.shift or read.powers) and not state[read.source].exact):
             return None
     return Held(op, (factor[0], factor[1]), tuple(product(range(factor[0]), range(factor[1]))))
 
@@ -50,6 +50,8 @@ def carries(state: State, needs: Needs, stride: Pair, out: Pair) -> list[Held]:
     for name, held in state.items():
         factor = (held.factor[0] * stride[0], held.factor[1] * stride[1])
         phases, shape = needs.phases(name, factor), shape3(held.op.shape)
+        if phases and held.fold:
+            raise Misfit(f"{name} is read later and stands folded")
         if not phases or shape is None:
             continue
         ends = [out[i] * factor[i] - shape[i + 1] for i in range(2)]
@@ -64,7 +66,12 @@ def carries(state: State, needs: Needs, stride: Pair, out: Pair) -> list[Held]:
 def _stride(read: Read, state: State, factor: tuple[int, ...]) -> Pair | None:
     """Return the stage stride with which ``read`` makes a value of ``factor``, None where there is none."""
     held, linear = state[read.source], phased(read.map, read.shape)
-    if linear is None or held.op.shape != read.shape or any(f % u for f, u in zip(factor, linear.up, strict=True)):
+    if (
+        linear is None
+        or held.fold
+        or held.op.shape != read.shape
+        or any(f % u for f, u in zip(factor, linear.up, strict=True))
+    ):
         return None
     steps = [f // u * st for f, u, st in zip(factor, linear.up, linear.stride, strict=True)]
     if any(n % h for n, h in zip(steps, held.factor, strict=True)):

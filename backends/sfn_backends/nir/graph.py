@@ -15,8 +15,10 @@ import numpy as np
 
 from sfn_backends.nir.layout import Misfit, window
 from sfn_backends.nir.links import matrix, shape3, spread, taps
-from sfn_backends.nir.net import Net, Put, affine, conv, flatten
+from sfn_backends.nir.net import Net, Param, Put, affine, conv, flatten
 from sfn_backends.nir.ops import Array, Group, Op, Read, lower, one_input
+from sfn_backends.nir.parts import Part
+from sfn_backends.nir.tournament import tournament
 from sfn_compile.foundation.diagnostics import fail
 from sfn_compile.program.network import Identity, Program, Shape, SumPool
 
@@ -24,19 +26,17 @@ EXACT = 2**23  # half-integers below are exact in float32
 ONE = np.ones(1, np.int64)
 
 
-def build(program: Program, charges: Any = None, dry: bool = False, form: str = "sar") -> Net:
-    """Return the graph; ``charges`` is not used. Raises SFN402 where NIR has no node for a layer, SFN401."""
+def build(program: Program, part: Part, charges: Any = None, dry: bool = False, form: str = "sar") -> Net:
+    """Return the graph of one part; ``charges`` is not used. Raises SFN402 (no such node), SFN401."""
     one_input(program, form)
-    if len(program.decoded()) != 1:
-        raise fail("SFN402", f"the NIR form {form} takes one output")
-    return _Graph(program, Net(dry), form).run(program.outputs[0].value)
+    return _Graph(program, part, Net(dry), form).run(part.results[0])
 
 
 class _Graph:
-    def __init__(self, program: Program, net: Net, form: str):
+    def __init__(self, program: Program, part: Part, net: Net, form: str):
         self.net, self.form = net, form
         entry = program.inputs[0]
-        self.ops = lower(program)
+        self.ops = lower(program, tournament, part.steps)
         net.thresholds = {op.name: op.groups[0].thresholds for op in self.ops if len(op.groups) == 1}
         self.shapes: dict[str, Shape] = {}  # of nodes
         self.code = {entry.value: self._node("input", "Input", {}, _natural(entry.shape), shape=_natural(entry.shape))}
@@ -159,7 +159,7 @@ class _Graph:
         tau, shape = group.thresholds, _natural(op.shape)
         index = spread(tau.shape[:-1], op.shape).reshape(shape) * tau.shape[-1] + k
         puts = [Put(name, "threshold", (...,), tau.reshape(-1), index, -0.5)]
-        return self._node(name, "Threshold", {"threshold": (shape, 0.0)}, shape, feeds, puts)
+        return self._node(name, "Threshold", {"threshold": Param(shape)}, shape, feeds, puts)
 
     # -- small nodes --------------------------------------------------------------------------------------------------
     def _constant(self, op: Op, name: str, acc: str) -> str:
@@ -170,21 +170,21 @@ class _Graph:
 
     def _times_one(self, name: str, like: str, array: Array, index: Array) -> str:
         shape = self.shapes[like]
-        one = self._node(f"{name}_one", "Threshold", {"threshold": (shape, -(2.0**24))}, shape, [like])
+        one = self._node(f"{name}_one", "Threshold", {"threshold": Param(shape, fill=-(2.0**24))}, shape, [like])
         return self._scale(name, one, array, index)
 
     def _scale(self, name: str, source: str, array: Array, index: Array, factor: float = 1.0) -> str:
         shape = self.shapes[source]
         full = index.reshape(()) if index.size == 1 else index.reshape(shape)
         puts = [Put(name, "scale", (...,), array, full, 0.0, factor)]
-        return self._node(name, "Scale", {"scale": (shape, 0.0)}, shape, [source], puts)
+        return self._node(name, "Scale", {"scale": Param(shape)}, shape, [source], puts)
 
     def _sum(self, name: str, parts: list[str], shape: Shape, always: bool = False) -> str:
         if len(parts) == 1 and not always:
             return parts[0]
-        return self._node(name, "Scale", {"scale": (shape, 1.0)}, shape, parts)
+        return self._node(name, "Scale", {"scale": Param(shape, fill=1.0)}, shape, parts)
 
-    def _node(self, name: str, kind: str, params: dict[str, tuple[Shape, float]], out: Shape,
+    def _node(self, name: str, kind: str, params: dict[str, Param], out: Shape,
               sources: list[str] | None = None, puts: list[Put] | None = None, **attrs: Any) -> str:  # fmt: skip
         self.shapes[name] = out
         return self.net.add(name, kind, params, sources or [], (lambda: puts) if puts else None, **attrs)

@@ -2,7 +2,8 @@
 
 On a map of grid ``(h, w)`` a value of factor f stores element (y, x) at grid point (y // f, x // f), one block of
 channels per *phase* (y % f, x % f): space to depth. So a value can pass a strided stage unharmed, and only the phases
-that somebody still reads are carried. On a vector every element has its own index.
+that somebody still reads are carried. On a vector every element has its own index. A *folded* value stands on a grid
+in flat order all the same: element e at channel e // (h * w), position e % (h * w).
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfn_backends.nir.links import Pair, per_channel, shape3
-from sfn_backends.nir.ops import Op, Read
+from sfn_backends.nir.ops import Op, Powers, Read
 from sfn_backends.nir.phases import phased
 from sfn_compile.program.network import Shape
 
 Array = NDArray[Any]
-Key = tuple[str, int, int]  # value, shift, copy
+Key = tuple[str, int, Powers | None]  # value, shift, powers instead of codes
 
 
 class Misfit(Exception):
@@ -33,7 +34,8 @@ class Misfit(Exception):
 class Held:
     """A value as it stands on a grid: the op that fires it, its factor and phases; on a vector both are trivial.
 
-    ``exact``: the grid ends where the value ends; else positions behind its end hold code 0.
+    ``exact``: the grid ends where the value ends; else positions behind its end hold code 0. ``fold``: the grid on
+    which it is folded, else None.
     """
 
     op: Op
@@ -41,6 +43,7 @@ class Held:
     phases: tuple[Pair, ...] = ((0, 0),)
     exact: bool = True
     carry: bool = False
+    fold: Pair | None = None
 
     @property
     def name(self) -> str:
@@ -49,17 +52,28 @@ class Held:
 
     def rows(self, vector: bool) -> int:
         """Channels (or elements) of one group."""
-        return int(np.prod(self.op.shape)) if vector else len(self.phases) * self.op.shape[0]
+        if vector:
+            return self.size
+        return -(-self.size // (self.fold[0] * self.fold[1])) if self.fold else len(self.phases) * self.op.shape[0]
+
+    @property
+    def size(self) -> int:
+        """How many elements it has."""
+        return int(np.prod(self.op.shape))
 
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """Where codes stand: first channel (element) of every (value, shift, copy), and the grid (None: a vector)."""
+    """Where codes stand: first channel (element) of each key, and the grid (None: a vector).
+
+    ``one``: the channel that holds the constant 1, None where there is none.
+    """
 
     start: dict[Key, int]
     size: int
     held: dict[str, Held]
     grid: Pair | None
+    one: int | None = None
 
     def channel(self, read: Read, oy: int, ox: int) -> tuple[int, int, int]:
         """Return (first channel, grid offset y, x) of position ``y * (grid step) + oy`` of a value."""
@@ -73,9 +87,10 @@ class Blocks:
     def elements(self, read: Read) -> Array:
         """Return for every element of a value, flat, its index in the flattened tensor (-1: not stored)."""
         held, start = self.held[read.source], self.start[key(read)]
-        n = int(np.prod(held.op.shape))
         if self.grid is None:
-            return start + np.arange(n)
+            return start + np.arange(held.size)
+        if held.fold:
+            return start * self.grid[0] * self.grid[1] + np.arange(held.size)
         return map_elements(held.op.shape, start, held.factor, held.phases, self.grid)
 
 
@@ -95,7 +110,7 @@ def map_elements(shape: Shape, start: int, factor: Pair, phases: Sequence[Pair],
 
 def key(read: Read) -> Key:
     """Return what tells the block of a read apart."""
-    return read.source, read.shift, read.copy
+    return read.source, read.shift, read.powers
 
 
 def channel_wise(op: Op) -> bool:

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from typing_extensions import assert_never
 
 from sfn_backends.nir.net import Array, Net
+from sfn_backends.nir.ops import given_reads
+from sfn_backends.nir.parts import parts_of
+from sfn_backends.nir.planes import known_charges
 from sfn_compile.files import program_files
 from sfn_compile.files.build_checks import Form, check_form
 from sfn_compile.foundation.diagnostics import fail
 from sfn_compile.program.network import Program, Ratio, Readout, RowTable, Table, Uniform
 
-FORMAT = 1
+FORMAT = 2
 Arrays = dict[str, dict[str, Array]]
-Build = Callable[[Program, "dict[str, float] | None"], Net]
+Build = Callable[[Program, "dict[str, float] | None"], Net]  # of the part that stands in one file
 FORMS = ("binary", "unary", "sar")
 _MOST_NUMBERS = 1 << 29  # of one array: what the largest file holds
 _PLACE: Form = {"node": str, "start": int, "shift": int, "shape": [int]}
-_TEXT: Form = {"form": str, "digest": str, "program": {}, "values": {"*": _PLACE},
+_TEXT: Form = {"form": str, "digest": str, "program": {}, "values": {"*": _PLACE}, "part": int, "parts": int,
+               "results": [str],
                "arrays": {"*": {"shape": [int], "full": [int]}}}  # fmt: skip
 _UNSET = -(2**62)
 _IN_NODES = {
@@ -31,29 +35,35 @@ _IN_NODES = {
 }  # fmt: skip
 
 
-def describe(program: Program, small: Program, net: Net, arrays: Arrays, form: str, build: Build) -> str:
-    """Return the JSON text for ``program``; ``net`` was built from ``small``, its twin of :mod:`.compact`."""
+def describe(program: Program, small: Program, net: Net, arrays: Arrays, form: str, number: int, build: Build) -> str:
+    """Return the JSON text of part ``number`` of ``program``; ``net`` was built from ``small``, its twin of
+    :mod:`.compact`, by ``build``."""
     text, full = program_files.to_parts(program)
     tree = json.loads(text)
     _, numbers = program_files.to_parts(small)
-    inside = set(_names(tree))
+    part = parts_of(program)[number]
+    inside = set(_names(tree, part.steps, given_reads(program) if form == "binary" else set()))
+    elsewhere = set(_names(tree, {s.name for s in program.steps} - part.steps, set()))
     entries: dict[str, Any] = {}
     for name, array in numbers.items():
         entries[name] = {"shape": array.shape, "full": full[name].shape}
-        if name not in inside:
+        if name not in inside | elsewhere:
             entries[name] |= {"dtype": str(array.dtype), "data": array.reshape(-1).tolist()}
-    found = _restore(tree, entries, known(arrays), arrays, build)
+    found = _restore(tree, entries, known_charges(arrays), arrays, build)
     for name in inside:
         different = np.flatnonzero(found[name].reshape(-1) != numbers[name].reshape(-1))
         if len(different):
             entries[name]["rest"] = [different.tolist(), numbers[name].reshape(-1)[different].tolist()]
-    whole = {"format": FORMAT, "form": form, "program": tree, "arrays": entries, "values": visible(program, net)}
-    return json.dumps(whole | {"digest": program_files.digest(program), "note": _NOTE}, sort_keys=True)
+    whole = frame(program, net, form, number) | {"program": tree, "arrays": entries, "note": _NOTE}
+    return json.dumps(whole | {"digest": program_files.digest(program)}, sort_keys=True)
 
 
-def visible(program: Program, net: Net) -> dict[str, Any]:
-    """Return where the Program's layers stand (without the input and the rounds of a max pooling)."""
-    return {step.name: net.values[step.name] for step in program.steps if step.name in net.values}
+def frame(program: Program, net: Net, form: str, number: int) -> dict[str, Any]:
+    """Return what a file says about itself beside the Program: which part it is, and where its layers stand."""
+    parts = parts_of(program)
+    values = {step.name: net.values[step.name] for step in program.steps if step.name in net.values}  # the user's alone
+    return {"format": FORMAT, "form": form, "part": number, "parts": len(parts), "results": parts[number].results,
+            "values": values}  # fmt: skip
 
 
 _NOTE = (
@@ -79,16 +89,29 @@ def parse(text: str, file: str) -> dict[str, Any]:
     return dict(meta)
 
 
-def rebuild(meta: Mapping[str, Any], arrays: Arrays, build: Build) -> tuple[Program, Program]:
-    """Return (the Program, its compact twin) read from a file's parsed text and arrays. Raises SFN503."""
-    entries = meta["arrays"]
-    small = _restore(meta["program"], entries, known(arrays), arrays, build)
-    for name, array in small.items():
-        rest = entries[name].get("rest")
-        if rest:
-            array.reshape(-1)[rest[0]] = rest[1]
+Stored = tuple[dict[str, Any], Arrays, Build]  # one file: its text, its arrays, what builds its net
+
+
+def rebuild(files: Sequence[Stored]) -> tuple[Program, Program]:
+    """Return (the Program, its compact twin) read from the files of all its parts. Raises SFN503.
+
+    A step that stands in several is read from the first.
+    """
+    tree, entries = files[0][0]["program"], files[0][0]["arrays"]
+    small: dict[str, Array] = {}
+    done: set[str] = set()
+    for meta, arrays, build in files:
+        found = _restore(meta["program"], meta["arrays"], known_charges(arrays), arrays, build)
+        for name, array in found.items():
+            rest = meta["arrays"][name].get("rest")
+            if rest:
+                array.reshape(-1)[rest[0]] = rest[1]
+        held = parts_of(program_files.from_parts(meta["program"], found))[meta["part"]].steps
+        own = set(_names(meta["program"], held, set()))
+        small |= {name: found[name] for name in found if name in own - done or name not in small}
+        done |= own
     full = {n: np.array(np.broadcast_to(a, entries[n]["full"])) for n, a in small.items()}
-    return program_files.from_parts(meta["program"], full), program_files.from_parts(meta["program"], small)
+    return program_files.from_parts(tree, full), program_files.from_parts(tree, small)
 
 
 def _restore(tree: Any, entries: dict[str, Any], known: dict[str, float], arrays: Arrays, build: Build) -> Any:
@@ -102,7 +125,7 @@ def _restore(tree: Any, entries: dict[str, Any], known: dict[str, float], arrays
     for tau in net.thresholds.values():
         tau[...] = _UNSET
     net.read_back(arrays)
-    for population in program.populations():
+    for population in (p for p in program.populations() if p.name in net.thresholds):
         tau = net.thresholds[population.name]
         if isinstance(population.ladder, Uniform):
             _uniform(population.ladder, tau)
@@ -128,17 +151,11 @@ def _uniform(ladder: Uniform, tau: Array) -> None:
         array[...] = value[(0,) * rank + tuple(slice(1) if n == 1 else slice(None) for n in array.shape)]
 
 
-def _names(tree: Any) -> Iterator[str]:
-    """Yield the names of the arrays that stand in nodes: of none that the host applies."""
-    if isinstance(tree, dict) and tree.get("class") == "HostOp":
-        return
-    for item in tree if isinstance(tree, list) else tree.values() if isinstance(tree, dict) else ():
-        yield from _names(item)
-    if isinstance(tree, dict):
-        for key in _IN_NODES.get(tree.get("class", ""), ()):
-            yield tree[key]["array"]
-
-
-def known(arrays: Arrays) -> dict[str, float]:
-    """Return the neurons' thresholds of a file by node."""
-    return {name: float(p["v_threshold"].flat[0]) for name, p in arrays.items() if p.get("v_threshold") is not None}
+def _names(tree: Any, steps: Collection[str], given: Collection[tuple[str, int]]) -> Iterator[str]:
+    """Yield the names of the arrays of some steps that stand in nodes; none of projections that are ``given``."""
+    for step in tree["steps"]:
+        if step["name"] in steps and step["class"] == "Population":
+            read = [p for i, p in enumerate(step["projections"]) if (step["name"], i) not in given]
+            for part in [*(p["map"] for p in read), step["ladder"]]:
+                for key in _IN_NODES.get(part["class"], ()):
+                    yield part[key]["array"]

@@ -1,13 +1,13 @@
 """The Program as groups of thresholds: what all three NIR forms are made from.
 
 An :class:`Op` makes one value: ``code = base + sum over groups, over k of gains[k] * [acc >= thresholds[..., k]]``. A
-population has one group. A max pooling becomes a short tournament of ops with two groups each, because
-``max(a, b) = b + relu(a - b)``: exact for any padding, stride, dilation and sign, and made of the same neurons.
+population has one group.
+A max pooling becomes ops of its own: :mod:`.pools` in the chain, :mod:`.tournament` elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,6 @@ from typing_extensions import assert_never
 
 from sfn_compile.foundation.diagnostics import fail
 from sfn_compile.program.network import (
-    Conv,
     Identity,
     LinearMap,
     MaxPool,
@@ -32,7 +31,6 @@ from sfn_compile.program.network import (
     Table,
     Uniform,
     ValueInfo,
-    window_shape,
 )
 from sfn_compile.program.ranges import FLOAT32_EXACT, absolute_bound, accumulator_range
 
@@ -48,15 +46,33 @@ def one_input(program: Program, form: str) -> None:
         raise fail("SFN402", what, fix=fix)
 
 
+@dataclass(frozen=True)
+class Powers:
+    """Instead of a code ``base**m - 1``, m the number of its levels ``first + 1 .. first + count`` that are reached."""
+
+    base: int
+    first: int
+    count: int
+
+    @property
+    def steps(self) -> Array:
+        """What each level adds."""
+        return np.diff(self.base ** np.arange(self.count + 1))
+
+
 @dataclass(frozen=True, eq=False)
 class Read:
-    """``map(code - shift)`` of the value ``source``, seen under ``shape``; ``copy`` tells equal sources apart."""
+    """``map(code - shift)`` of the value ``source``, seen under ``shape``; with ``powers`` of those instead.
+
+    ``given``: another read of the same sum has the same source, and weights add up.
+    """
 
     source: str
     map: LinearMap
     shape: Shape
     shift: int = 0
-    copy: int = 0
+    powers: Powers | None = None
+    given: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +95,8 @@ class Group:
 class Op:
     """One value: its neurons, its smallest thermometer code ``base`` and all ``codes`` it can have, ascending.
 
-    ``offset`` is not None for a readout, whose value is its accumulator plus the offset.
+    ``offset`` is not None for a readout, whose value is its accumulator plus the offset. ``pool``: its groups count
+    consecutive levels.
     """
 
     name: str
@@ -89,31 +106,74 @@ class Op:
     codes: Array
     where: str
     offset: Array | None = None
+    pool: bool = False
 
     @property
     def reads(self) -> list[Read]:
         """Everything it reads."""
         return [r for g in self.groups for r in g.reads]
 
+    @property
+    def planes(self) -> int:
+        """How many neurons an element has."""
+        return sum(len(g.gains) for g in self.groups)
 
-def lower(program: Program) -> list[Op]:
-    """Return the ops of a legalised Program in execution order. Raises SFN401 where float32 would not be exact."""
+    @property
+    def rising(self) -> bool:
+        """Whether its planes, group by group, are reached one after the other, and each counts up."""
+        return all((g.gains > 0).all() for g in self.groups) and (len(self.groups) == 1 or self.pool)
+
+
+Pool = Callable[[MaxPool, ValueInfo, "Op | None", str], Iterable[Op]]
+
+
+def lower(program: Program, pool: Pool, steps: Collection[str]) -> list[Op]:
+    """Return the ops of those ``steps`` of a legalised Program in execution order.
+
+    ``pool`` makes those of a max pooling, from the op of its source (None: an input) and the source's name. Raises
+    SFN401 where float32 would not be exact.
+    """
     info = program.values()
-    seen: dict[str, tuple[str, Shape]] = {e.value: (e.value, e.shape) for e in program.inputs}
-    ops: list[Op] = []
+    seen = resolved(program)
+    ops: dict[str, Op] = {}
+    given = given_reads(program)
     for step in program.steps:
-        seen[step.name] = (step.name, step.shape)
-        if isinstance(step, Move):
-            seen[step.name] = (seen[step.sources[0]][0], step.shape)
-        elif isinstance(step, MaxPool):
-            ops += _tournament(step, info[step.source], seen[step.source][0])
+        if step.name not in steps or isinstance(step, Move):
+            continue
+        if isinstance(step, MaxPool):
+            source = seen[step.source]
+            ops |= {op.name: op for op in pool(step, info[step.source], ops.get(source), source)}
         elif isinstance(step, Population):
-            ops.append(_population(step, info, seen))
+            ops[step.name] = _population(step, info, seen, given)
         elif isinstance(step, Normalization):
             raise AssertionError(f"{step.name} was refused by legalisation")
         else:
             assert_never(step)
-    return ops
+    return list(ops.values())
+
+
+def resolved(program: Program) -> dict[str, str]:
+    """Return for every value of a legalised Program the one that holds its numbers: moves only give another shape."""
+    seen = {e.value: e.value for e in program.inputs}
+    for step in program.steps:
+        seen[step.name] = seen[step.sources[0]] if isinstance(step, Move) else step.name
+    return seen
+
+
+def given_reads(program: Program) -> set[tuple[str, int]]:
+    """Return (population, index) of the projections whose weights stand at the places of another's, added to them.
+
+    Of the projections from one value the one with the most weights can be read from there, the others not.
+    """
+    seen, found = resolved(program), set()
+    for step in program.populations():
+        largest: dict[str, int] = {}
+        for i, p in enumerate(step.projections):
+            best = largest.setdefault(seen[p.source], i)
+            if p.map.weight.size > step.projections[best].map.weight.size:
+                largest[seen[p.source]] = i
+        found |= {(step.name, i) for i in range(len(step.projections))} - {(step.name, i) for i in largest.values()}
+    return found
 
 
 def carried(name: str, shape: Shape, codes: Array) -> Op:
@@ -124,13 +184,13 @@ def carried(name: str, shape: Shape, codes: Array) -> Op:
     return Op(name, shape, (group,), low, codes, name)
 
 
-def _population(step: Population, info: dict[str, ValueInfo], seen: dict[str, tuple[str, Shape]]) -> Op:
-    counts: dict[str, int] = {}
-    reads = []
-    for p in step.projections:
-        source, shape = seen[p.source]
-        reads.append(Read(source, p.map, shape, copy=counts.setdefault(source, 0)))
-        counts[source] += 1
+def _population(
+    step: Population, info: dict[str, ValueInfo], seen: dict[str, str], given: set[tuple[str, int]]
+) -> Op:  # fmt: skip
+    reads = tuple(
+        Read(seen[p.source], p.map, info[p.source].shape, given=(step.name, i) in given)
+        for i, p in enumerate(step.projections)
+    )
     low, high = accumulator_range([(p.map, info[p.source]) for p in step.projections])
     where = ", ".join(step.origin.nodes) or step.name
     bound = sum(absolute_bound(p.map, info[p.source]) for p in step.projections)
@@ -139,7 +199,7 @@ def _population(step: Population, info: dict[str, ValueInfo], seen: dict[str, tu
     if bound >= FLOAT32_EXACT:
         what = f"sums into {step.name} can reach {bound}; NIR files hold float32, exact below {FLOAT32_EXACT}"
         raise fail("SFN401", what, where, "use fewer --levels or --weight-bits")
-    return _op(step, tuple(reads), int(low.min()), int(high.max()), where)
+    return _op(step, reads, int(low.min()), int(high.max()), where)
 
 
 def _op(step: Population, reads: tuple[Read, ...], low: int, high: int, where: str) -> Op:
@@ -153,65 +213,3 @@ def _op(step: Population, reads: tuple[Read, ...], low: int, high: int, where: s
     codes = np.asarray(ladder.code_values, np.int64)
     group = Group(reads, ladder.thresholds(), np.diff(codes), low, high, isinstance(ladder, Uniform))
     return Op(step.name, step.shape, (group,), int(codes[0]), np.unique(codes), where)
-
-
-def _tournament(pool: MaxPool, info: ValueInfo, source: str) -> Iterator[Op]:
-    """Yield pairwise maxima along one axis after the other, window 1 -> 2 -> 4 ..., codes counted from ``lo``.
-
-    Padding reads 0, which is the smallest code after the shift by ``lo``, so it never wins.
-    """
-    moves = list(_moves(pool))
-    name, shape, lo = source, info.shape, info.lo
-    where = ", ".join(pool.origin.nodes) or pool.name
-    span = info.hi - info.lo
-    for i, (axis, pads, stride, ahead) in enumerate(moves):
-        last = i == len(moves) - 1
-        maps, out = _pairing(shape, axis, pads, stride, ahead)
-        out = pool.shape if last else _evened(out, shape, axis, stride)
-        levels = np.arange(1, span + 1).reshape((1,) * len(shape) + (-1,))
-        reads = [(Read(name, m, shape, lo if i == 0 else 0),) for m in maps]
-        groups = [Group(reads[-1], levels, np.ones(span, np.int64), 0, span, True, plain=True)]
-        if len(reads) == 2:
-            groups.append(Group(reads[0], levels, np.ones(span, np.int64), -span, span, True))
-        base = lo if last else 0
-        made = pool.name if last else f"{pool.name}.max{i}"
-        yield Op(made, out, tuple(groups), base, np.arange(base, base + span + 1), where)
-        name, shape = made, out
-
-
-def _evened(out: Shape, shape: Shape, axis: int, stride: int) -> Shape:
-    """Return ``out`` with one row of padding more where its size differs by an odd number from ``shape``.
-
-    A square kernel changes both axes by the same amount modulo 2; the row is cut off by the last round.
-    """
-    odd = stride == 1 and (out[axis + 1] - shape[axis + 1]) % 2
-    return tuple(n + 1 if odd and i == axis + 1 else n for i, n in enumerate(out))
-
-
-def _moves(pool: MaxPool) -> Iterator[tuple[int, tuple[int, int], int, int]]:
-    """Yield (axis, pads, stride, distance of the partner) of every round; distance 0 only moves and strides."""
-    for axis, (k, st, pads, d) in enumerate(zip(pool.kernel, pool.strides, pool.pads, pool.dilations, strict=True)):
-        wide = 1
-        while wide < k:
-            more = min(2 * wide, k)
-            yield axis, (pads if wide == 1 else (0, 0)), (st if more == k else 1), (more - wide) * d
-            wide = more
-        if k == 1 and (st > 1 or any(pads)):
-            yield axis, pads, st, 0
-    if all(k == 1 and st == 1 and not any(p) for k, st, p in zip(pool.kernel, pool.strides, pool.pads, strict=True)):
-        yield 0, (0, 0), 1, 0
-
-
-def _pairing(shape: Shape, axis: int, pads: tuple[int, int], stride: int, ahead: int) -> tuple[list[LinearMap], Shape]:
-    """Return the maps (a - b, b), or (b,) where there is no partner, and the shape they make: b is ``ahead`` of a."""
-    n = len(shape) - 1
-    strides = tuple(stride if i == axis else 1 for i in range(n))
-    around = tuple(pads if i == axis else (0, 0) for i in range(n))
-    kernel = tuple(2 if ahead and i == axis else 1 for i in range(n))
-    dilations = tuple(max(ahead, 1) if i == axis else 1 for i in range(n))
-    rows = [[1, -1], [0, 1]] if ahead else [[1]]
-    maps: list[LinearMap] = []
-    for row in rows:
-        weight = np.broadcast_to(np.array(row, np.int64).reshape(1, 1, *kernel), (shape[0], 1, *kernel))
-        maps.append(Conv(np.array(weight), strides, around, dilations, shape[0]))
-    return maps, (shape[0], *window_shape(shape[1:], kernel, strides, around, dilations))

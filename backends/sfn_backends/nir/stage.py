@@ -9,17 +9,17 @@ import numpy as np
 
 from sfn_backends.nir.layout import Blocks, Held, Misfit, Window, window
 from sfn_backends.nir.links import Pair, channel_index, matrix, spread
-from sfn_backends.nir.net import Net, Put, affine, conv
-from sfn_backends.nir.ops import Array, Group
+from sfn_backends.nir.net import LARGEST_HALF, Net, Put, affine, conv, halves
+from sfn_backends.nir.ops import Array, Group, Powers, Read
 from sfn_backends.nir.phases import phased
 
-Link = tuple[Array, Array, int, int, Array, Array]  # rows, columns, grid offset y, x, weight (flat), index into it
+Link = tuple[Array, Array, int, int, Read, Array]  # rows, columns, grid offset y, x, whose weight, index into it
 
 
 def record(net: Net, node: str, blocks: Blocks) -> None:
     """Note where the codes of every value of a codes node stand (first place wins)."""
-    for (name, shift, copy), start in blocks.start.items():
-        if copy == 0 and name not in net.values:
+    for (name, shift, powers), start in blocks.start.items():
+        if powers is None and name not in net.values:
             net.values[name] = _place(node, start, blocks.held[name], blocks.grid) | {"shift": shift}
 
 
@@ -34,6 +34,8 @@ def record_final(net: Net, node: str, targets: Sequence[Held], grid: Pair | None
 def _place(node: str, start: int, held: Held, grid: Pair | None) -> dict[str, object]:
     if grid is None:
         return {"node": node, "start": start, "shape": held.op.shape, "grid": None}
+    if held.fold:
+        return {"node": node, "start": start * grid[0] * grid[1], "shape": held.op.shape, "grid": None}
     return {"node": node, "start": start, "shape": held.op.shape, "grid": grid, "factor": held.factor,
             "phases": held.phases}  # fmt: skip
 
@@ -43,12 +45,16 @@ def codes_node(net: Net, name: str, tail: str, blocks: Blocks, graded: bool) -> 
     """Add the linear node that counts the planes of every value (``graded``: passes the input's codes on)."""
     vector = blocks.grid is None
     width = sum(plane_count(h, vector, graded) for h in blocks.held.values())
-    return one_by_one(net, name, tail, blocks.size, width, blocks.grid, lambda p: _count(name, blocks, graded, p))
+    narrow = graded or halves(*(g.gains for h in blocks.held.values() for g in h.op.groups))
+    narrow = narrow and halves(*(powers.steps for _, _, powers in blocks.start if powers))
+    return one_by_one(
+        net, name, tail, blocks.size, width, blocks.grid, lambda p: _count(name, blocks, graded, p), narrow
+    )
 
 
 def plane_count(held: Held, vector: bool, graded: bool = False) -> int:
     """Return how many channels (elements) a value takes as planes (``graded``: as codes)."""
-    return held.rows(vector) * (1 if graded else sum(len(g.gains) for g in held.op.groups))
+    return held.rows(vector) * (1 if graded else held.op.planes)
 
 
 def _count(node: str, blocks: Blocks, graded: bool, rest: tuple[int, ...]) -> Iterator[Put]:
@@ -56,26 +62,40 @@ def _count(node: str, blocks: Blocks, graded: bool, rest: tuple[int, ...]) -> It
     vector, total = blocks.grid is None, 0
     for name, held in blocks.held.items():
         first[name], total = total, total + plane_count(held, vector, graded)
-    for (name, shift, _), start in blocks.start.items():
+    for (name, shift, powers), start in blocks.start.items():
         held = blocks.held[name]
-        row, plane = np.arange(held.rows(vector))[:, None], first[name]
+        row, plane, level = np.arange(held.rows(vector))[:, None], first[name], 0
         for gains in [np.ones(1, np.int64)] if graded else [g.gains for g in held.op.groups]:
             n = len(gains)
-            place = (start + row, plane + row * n + np.arange(n), *rest)
-            yield Put(node, "weight", place, gains, np.arange(n)[None])
-            plane += len(row) * n
-        base = (0 if graded else held.op.base) - shift
+            counted, adds = _levels(powers, level, gains)
+            place = (start + row, plane + row * n + counted, *rest)
+            yield Put(node, "weight", place, adds, np.arange(len(adds))[None])
+            plane, level = plane + len(row) * n, level + n
+        base = 0 if powers else (0 if graded else held.op.base) - shift
         yield Put(node, "bias", (start + row[:, 0],), start=float(base))
+    if blocks.one is not None:
+        yield Put(node, "bias", (np.array([blocks.one]),), start=1.0)
+
+
+def _levels(powers: Powers | None, level: int, gains: Array) -> tuple[Array, Array]:
+    """Return (which planes of a group count, what each adds); ``level`` planes of the value stand before the group."""
+    each = np.arange(len(gains))
+    if powers is None:
+        return each, gains
+    inside = (each + level >= powers.first) & (each + level < powers.first + powers.count)
+    return each[inside], powers.steps[each[inside] + level - powers.first]
 
 
 def one_by_one(
     net: Net, name: str, tail: str, rows: int, cols: int, grid: Pair | None,
-    puts: Callable[[tuple[int, ...]], Iterator[Put]],
+    puts: Callable[[tuple[int, ...]], Iterator[Put]], narrow: bool,
 ) -> str:  # fmt: skip
     """Add a 1x1 Conv2d on a map or an Affine on a vector."""
     if grid is None:
-        return affine(net, name, tail, (rows, cols), lambda: puts(()))
-    return conv(net, name, tail, (rows, cols, 1, 1), (cols, *grid), (rows, *grid), puts=lambda: puts((0, 0)))
+        return affine(net, name, tail, (rows, cols), lambda: puts(()), narrow)
+    return conv(
+        net, name, tail, (rows, cols, 1, 1), (cols, *grid), (rows, *grid), puts=lambda: puts((0, 0)), narrow=narrow
+    )
 
 
 # -- codes into accumulators ------------------------------------------------------------------------------------------
@@ -96,13 +116,13 @@ class Sums:
         assert grid is not None
         weight = (self.rows, self.blocks.size, w.kernel, w.kernel)
         return conv(net, name, tail, weight, (self.blocks.size, *grid), (self.rows, *self.out), w.stride, w.padding,
-                    w.dilation, lambda: self._puts(name))  # fmt: skip
+                    w.dilation, lambda: self._puts(name), narrow_sums(self.targets))  # fmt: skip
 
     def _puts(self, node: str) -> Iterator[Put]:
         w = self.window
-        for rows, cols, dy, dx, weight, index in self.links:
+        for rows, cols, dy, dx, read, index in self.links:
             spot = ((dy + w.padding[0]) // w.dilation[0], (dx + w.padding[1]) // w.dilation[1])
-            yield Put(node, "weight", (rows, cols, *spot), weight, index)
+            yield Put(node, "weight", (rows, cols, *spot), read.map.weight.reshape(-1), index, given=read.given)
         yield from _offsets(node, self.targets, False)
 
 
@@ -125,18 +145,27 @@ def _links(t: Held, group: Group, row: int, blocks: Blocks) -> Iterator[Link]:
         linear = phased(read.map, read.shape)
         if linear is None:
             raise Misfit("it is no convolution of maps")
-        weight = read.map.weight.reshape(-1)
         for i, (ey, ex) in enumerate(t.phases):
             for tap, oy, ox in linear.at(ey, ex):
                 first, dy, dx = blocks.channel(read, oy, ox)
-                yield row + i * t.op.shape[0] + tap.o, first + tap.c, dy, dx, weight, tap.index
+                yield row + i * t.op.shape[0] + tap.o, first + tap.c, dy, dx, read, tap.index
 
 
 def vector_sums(net: Net, name: str, tail: str, targets: Sequence[Held], blocks: Blocks) -> str:
     """Add one dense matrix that makes all accumulators of the targets from the flattened codes."""
     rows = sum(t.rows(True) * len(t.op.groups) for t in targets)
     n = blocks.size if blocks.grid is None else blocks.size * blocks.grid[0] * blocks.grid[1]
-    return affine(net, name, tail, (rows, n), lambda: _entries(name, targets, blocks))
+    return affine(net, name, tail, (rows, n), lambda: _entries(name, targets, blocks), narrow_sums(targets))
+
+
+def narrow_sums(targets: Sequence[Held]) -> bool:
+    """Return whether float16 holds every weight of a stage; those of reads of one source add up."""
+    largest = (
+        sum(int(np.abs(read.map.weight).max(initial=0)) for read in group.reads)
+        for t in targets
+        for group in t.op.groups
+    )
+    return max(largest, default=0) <= LARGEST_HALF
 
 
 def _entries(node: str, targets: Sequence[Held], blocks: Blocks) -> Iterator[Put]:
@@ -149,7 +178,7 @@ def _entries(node: str, targets: Sequence[Held], blocks: Blocks) -> Iterator[Put
                     here = where[cols]
                     if t.carry:  # elements that nobody reads any more were not stored
                         rows, index, here = rows[here >= 0], index[here >= 0], here[here >= 0]
-                    yield Put(node, "weight", (row + rows, here), weight, index)
+                    yield Put(node, "weight", (row + rows, here), weight, index, given=read.given)
             row += t.rows(True)
     yield from _offsets(node, targets, True)
 
@@ -165,6 +194,14 @@ def _offsets(node: str, targets: Sequence[Held], vector: bool) -> Iterator[Put]:
 
 def numbers(t: Held, shape: tuple[int, ...], vector: bool) -> Array:
     """Return for every row of one group the flat index into an array of ``shape`` that belongs to the value."""
-    if vector:
+    if vector or t.fold == (1, 1):
         return spread(shape, t.op.shape)
+    if t.fold:
+        assert not by_element(shape)
+        return np.zeros(t.rows(False), np.int64)
     return np.tile(channel_index(shape, len(t.op.shape), t.op.shape[0]), len(t.phases))
+
+
+def by_element(shape: tuple[int, ...]) -> bool:
+    """Return whether an array of ``shape``, broadcast against a value, has more than one number for it."""
+    return int(np.prod(shape)) > 1

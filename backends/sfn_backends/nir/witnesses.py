@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sfn_backends.nir.files import name as file_name
 from sfn_backends.nir.net import Array
 from sfn_backends.nir.read_values import decode
 from sfn_compile.foundation.installation import absolute, environments
@@ -27,18 +28,18 @@ ABSENT = (
 )
 # IF is what Norse, Sinabs and SpikingJelly read alike; snnTorch 1.0.0 makes a tuple of it and reads LIF.
 READERS = {
-    "binary": {"norse": "network.nir", "sinabs": "network.nir", "spikingjelly": "network.nir",
-               "snntorch": "network_lif.nir"},
-    "unary": {"nirtorch": "network.nir"},
-    "sar": {"nirtorch": "network.nir"},
-}  # fmt: skip
+    "binary": {"norse": "IF", "sinabs": "IF", "spikingjelly": "IF", "snntorch": "LIF"},
+    "unary": {"nirtorch": ""},
+    "sar": {"nirtorch": ""},
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A build folder, where its values stand, and the codes with the golden integers to compare with."""
+    """Part ``number`` of a folder, where its values stand, and the codes with the golden integers to compare with."""
 
     folder: Path
+    number: int
     values: Mapping[str, Any]
     request: RunRequest
 
@@ -57,20 +58,20 @@ def interpreter() -> Path | None:
     return Path(named) if named else next(iter(environments(FOLDER)), None)
 
 
-def run(job: Job, form: str) -> Iterator[dict[str, Any]]:
-    """Yield one entry per stock reader; none where no interpreter is known. A reader that fails is an error entry."""
-    python, deadline = interpreter(), time.monotonic() + job.request.time_limit
+def run(jobs: Sequence[Job], form: str) -> Iterator[dict[str, Any]]:
+    """Yield one entry per stock reader and file; none where no interpreter is known. A failure is an error entry."""
+    python, deadline = interpreter(), time.monotonic() + jobs[0].request.time_limit
     if python is not None:
         for name in READERS[form]:
-            yield from read(python, name, form, [job], deadline - time.monotonic())
+            yield from read(python, name, form, jobs, deadline - time.monotonic())
 
 
 def read(python: Path, name: str, form: str, jobs: Sequence[Job], seconds: float) -> list[dict[str, Any]]:
     """Return one entry per job, all run in one process by the reader ``name``."""
-    file = READERS[form][name]
+    names = [file_name(job.number, READERS[form][name]) for job in jobs]
     with tempfile.TemporaryDirectory() as scratch:
         arguments = []
-        for i, job in enumerate(jobs):
+        for i, (job, file) in enumerate(zip(jobs, names, strict=True)):
             before, after = Path(scratch) / f"{i}.in.npz", Path(scratch) / f"{i}.npz"
             (codes,) = job.request.inputs.values()
             nodes = sorted({where["node"] for where in job.checked.values()})
@@ -79,7 +80,8 @@ def read(python: Path, name: str, form: str, jobs: Sequence[Job], seconds: float
         script = str(Path(__file__).with_name("readers.py"))
         error = _guarded([absolute(str(python)), "-s", script, name, *arguments], seconds, scratch)
         return [
-            {"name": name, "file": file, **_entry(job, Path(arguments[3 * i + 2]), error)} for i, job in enumerate(jobs)
+            {"name": name, "file": file, **_entry(job, Path(arguments[3 * i + 2]), error)}
+            for i, (job, file) in enumerate(zip(jobs, names, strict=True))
         ]
 
 
