@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sfn_backends.nir import chain, compact, evaluator, files, graph, limits, meta, read_values, witnesses
+from sfn_backends.nir import chain, compact, evaluator, files, graph, guide, limits, meta, read_values, witnesses
 from sfn_backends.nir.compact import fewer_levels
 from sfn_backends.nir.net import Array, Net
 from sfn_backends.nir.parts import parts_of
@@ -64,6 +64,7 @@ class NirBackend:
             text = meta.describe(program, small, net, arrays, form, number, build)
             for name, neuron in files.names(form, number).items():
                 files.write(folder / name, net, arrays, neuron, text)
+        guide.write(program, folder, form)
 
     def reload(self, folder: Path) -> Program:
         """Return the Program of a folder, all integers read from the nodes.

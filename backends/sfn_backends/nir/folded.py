@@ -16,7 +16,7 @@ from itertools import product
 
 import numpy as np
 
-from sfn_backends.nir.layout import Blocks, Held, Window, window
+from sfn_backends.nir.layout import Blocks, Held, Misfit, Window, window
 from sfn_backends.nir.links import Pair, matrix
 from sfn_backends.nir.net import Net, Put, conv
 from sfn_backends.nir.ops import Array, Op
@@ -37,7 +37,16 @@ def best_fold(ops: Sequence[Op], channels: int, grid: Pair) -> Pair:
     """Return the grid on which the values of ``ops`` take the fewest bytes, read from ``channels`` on ``grid``."""
     most = max(int(np.prod(op.shape)) for op in ops)
     folds = [(p, q) for p in range(1, _MOST + 1) for q in range(1, _MOST + 1) if p * q <= most]
-    return min(folds, key=lambda f: (_cost(ops, channels, grid, f), f))
+    return next(f for f in sorted(folds, key=lambda f: (_cost(ops, channels, grid, f), f)) if _reads(grid, f))
+
+
+def _reads(grid: Pair, fold: Pair) -> Window | None:
+    """Return the convolution with a tap for every pair of positions, None where it has to be square and cannot."""
+    rows, cols = (range(-(p - 1) * n, n) for p, n in zip(fold, grid, strict=True))
+    try:
+        return window(grid, fold, grid, set(product(rows, cols)))
+    except Misfit:
+        return None
 
 
 def _cost(ops: Sequence[Op], channels: int, grid: Pair, fold: Pair) -> float:
@@ -56,8 +65,8 @@ def folded_sums(net: Net, name: str, tail: str, targets: Sequence[Held], blocks:
     """Add the convolution behind which all targets stand folded on grid ``fold``, and the channels of its positions."""
     grid, spots = blocks.grid, spots_of(targets)
     assert grid is not None
-    rows_read, cols_read = (range(-(p - 1) * n, n) for p, n in zip(fold, grid, strict=True))
-    fit = window(grid, fold, grid, set(product(rows_read, cols_read)))
+    fit = _reads(grid, fold)
+    assert fit is not None
     rows = sum(t.rows(False) * len(t.op.groups) for t in targets)
     weight = (rows + spots, blocks.size, fit.kernel, fit.kernel)
     shape, out = (blocks.size, *grid), (rows + spots, *fold)

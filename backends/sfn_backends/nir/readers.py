@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 BATCH = 16
+MOST_NEURONS = 32_000_000  # of a batch: some hundred megabytes of activations
 
 
 def _norse(graph: Any, n: int) -> Any:
@@ -66,10 +67,13 @@ def run(reader: str, path: Path, x: np.ndarray, nodes: list[str]) -> dict[str, n
     import torch  # type: ignore[import-not-found, unused-ignore]
 
     torch.backends.nnpack.set_flags(False)  # its Winograd kernels round; the others sum products, exactly
-    shape = next(iter(nir.read(path).inputs.values())).input_type["input"]
+    graph = nir.read(path)
+    shape = next(iter(graph.inputs.values())).input_type["input"]
+    neurons = sum(np.size(getattr(node, "v_threshold", ())) for node in graph.nodes.values())
+    size = max(1, min(BATCH, MOST_NEURONS // max(neurons, 1)))
     parts: dict[str, list[np.ndarray]] = {name: [] for name in [*nodes, "@output"]}
-    for i in range(0, len(x), BATCH):
-        batch = torch.from_numpy(x[i : i + BATCH].reshape(-1, *shape).astype(np.float32))
+    for i in range(0, len(x), size):
+        batch = torch.from_numpy(x[i : i + size].reshape(-1, *shape).astype(np.float32))
         model = READERS[reader](nir.read(path), len(batch))
         _hook(model, parts, nodes)
         with torch.no_grad():
