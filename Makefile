@@ -7,7 +7,7 @@ NIR := .venv-nir
 PIP := -m pip install --quiet --disable-pip-version-check
 DEMO := out/demo
 
-.PHONY: help setup lava readers demo quick test lint replay results accuracy benchmarks bit-exact fuzz fuzz-graphs clean
+.PHONY: help setup lava readers demo quick test docs package lint replay results accuracy benchmarks bit-exact fuzz fuzz-graphs clean
 
 help:
 	@echo "make demo      set up, compile the shipped network for sim, NIR and Lava, verify, evaluate"
@@ -16,6 +16,8 @@ help:
 	@echo "make setup     only create $(VENV) with sfnc in it"
 	@echo "make lava      only create $(LAVA) with lava-nc, which runs the Lava target"
 	@echo "make readers   create $(NIR) with the stock NIR readers (torch, snnTorch, Norse, Sinabs, SpikingJelly)"
+	@echo "make docs      the site, in out/site (Python 3.11 or later)"
+	@echo "make package   wheel and sdist, in dist/, tried in a fresh environment"
 	@echo "make lint      ruff and mypy"
 	@echo "make replay BASE=REVISION  build the same networks with a git revision and with this tree; every byte is compared"
 	@echo "make fuzz      40,000 damaged models through check and compile; every case must end in a diagnostic"
@@ -28,7 +30,7 @@ help:
 setup: $(VENV)/.done
 $(VENV)/.done: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python $(PIP) -e '.[nir,test,lint]'
+	$(BIN)/python $(PIP) -e '.[nir,test,lint,docs]'
 	@touch $@
 
 # lava-nc declares Python 3.10 only; elsewhere it is installed against its word, and the emitted run.py carries a shim.
@@ -61,6 +63,15 @@ quick: setup
 
 test: setup lava
 	$(BIN)/python -m pytest -q -n 2
+
+docs: setup
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs . out/site
+	@echo "The site is in out/site/index.html"
+
+# What users install: wheel and sdist, and the wheel alone in a fresh environment runs the demo's commands.
+package: setup
+	.ci/package
 
 lint: setup
 	$(BIN)/ruff check .

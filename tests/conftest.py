@@ -13,7 +13,8 @@ from .frontend.tiny_onnx import noise, saved, tiny
 # What `make quick` leaves out: Lava, stock readers, the corpus, learning, whole compilations by the dozen, mypy.
 SLOW = (
     "backends", "benchmarks", "commands", "compiler", "corpus", "evaluation", "faults", "fuzz", "learning", "search",
-    "transformers", "calibration", "cli", "docs", "report", "spec", "passes/mapping", "frontend/test_fuzz.py",
+    "transformers", "calibration", "cli", "docs/test_blocks", "docs/test_howto", "docs/test_python",
+    "docs/test_site", "report", "spec", "passes/mapping", "frontend/test_fuzz.py",
     "frontend/test_head.py", "frontend/test_hostile", "frontend/test_tail.py", "house/test_closed_unions.py",
     "passes/test_stages.py",
 )  # fmt: skip
