@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sfn_backends.lava import clocks
 from sfn_backends.lava.describe import describe, rebuild
 from sfn_compile.files import program_files
 from sfn_compile.files.program_checks import check_program
@@ -26,15 +27,16 @@ FORMAT = 2
 TEMPLATES = (
     "README.md", "build.py", "compat.py", "guard.py", "jobs.py", "layout.py", "plan.py", "run.py",
     "sfnproc/__init__.py", "sfnproc/neurons.py", "sfnproc/pool.py", "sfnproc/product.py",
-    "sfnproc/rows.py", "sfnproc/sink.py",
+    "sfnproc/rows.py", "sfnproc/sink.py", "over_time.py",
 )  # fmt: skip
+OVER_TIME = ("OVER_TIME.md", "build_clocked.py", "sfnproc/clock.py")  # only where the network has a clock
 GOLDEN_VALUES = 4_000_000  # integers in golden.npz, about one byte each
 
 
 def write(program: Program, folder: Path) -> None:
     """Write the artifact of a legalised Program into ``folder``."""
     network, tensors = describe(program)
-    host, host_arrays = program_files.to_parts(replace(program, steps=()))
+    host, host_arrays = program_files.to_parts(replace(program, steps=(), clock=None))
     archives = {"tensors.npz": tensors, "golden.npz": golden(program, network), "host.npz": host_arrays}
     digests = {}
     for name, arrays in archives.items():
@@ -44,7 +46,7 @@ def write(program: Program, folder: Path) -> None:
     manifest = {"format": FORMAT, "target": "lava-nc 0.10.0", "sha256": digests, "host": json.loads(host), **network}
     text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
     (folder / "manifest.json").write_text(text, encoding="utf-8")
-    _copy_templates(folder)
+    _copy_templates(folder, () if program.clock is None else OVER_TIME)
 
 
 def read(folder: Path) -> Program:
@@ -60,7 +62,8 @@ def read(folder: Path) -> Program:
                 "SFN503", f"Lava artifact of format {manifest['format']!r}, this version reads {FORMAT}", str(folder)
             )
         outside = program_files.from_parts(manifest["host"], host_arrays)
-        program = check_program(replace(outside, steps=rebuild(manifest, tensors)))
+        clock = clocks.rebuild(manifest, tensors)
+        program = check_program(replace(outside, steps=rebuild(manifest, tensors), clock=clock))
         network, again = describe(program)
     except (*program_files.UNREADABLE, IndexError, TypeError, AttributeError) as error:
         raise fail("SFN503", f"not an intact Lava artifact: {error!r}", str(folder)) from error
@@ -71,10 +74,12 @@ def read(folder: Path) -> Program:
 def golden(program: Program, network: dict[str, Any]) -> dict[str, Array]:
     """Return edge-case and random input codes and every value the simulator makes of them, by id."""
     per_sample = sum(int(np.prod(v.shape)) for v in program.values().values())
+    per_sample *= 1 if program.clock is None else program.clock.steps
     n = min(9, max(2, GOLDEN_VALUES // per_sample))
-    inputs = {name: codes[-n:] for name, codes in edge_inputs(program).items()}
+    inputs = {name: clocks.shown(codes[-n:], program) for name, codes in edge_inputs(program.at_once()).items()}
     values = run_codes(program, inputs)
-    return {v["id"]: program_files.smallest_int(values[v["name"]]) for v in network["inputs"] + network["layers"]}
+    every = [v for v in network["inputs"] + network["layers"] if v["name"] in values]
+    return {v["id"]: program_files.smallest_int(values[v["name"]]) for v in every}
 
 
 def load_npz(path: Path) -> dict[str, Array]:
@@ -91,8 +96,8 @@ def _require_equal(folder: Path, manifest: Any, tensors: Any, network: Any, agai
         raise fail("SFN503", f"manifest.json and tensors.npz disagree at {', '.join(odd[:5])}", str(folder))
 
 
-def _copy_templates(folder: Path) -> None:
+def _copy_templates(folder: Path, more: tuple[str, ...]) -> None:
     with as_file(files("sfn_backends.lava") / "artifact") as source:
-        for name in TEMPLATES:
+        for name in (*TEMPLATES, *more):
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source / name, folder / name)

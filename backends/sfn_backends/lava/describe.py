@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 from typing_extensions import assert_never
 
-from sfn_backends.lava import connections, neurons, products
+from sfn_backends.lava import clocks, connections, neurons, products
 from sfn_compile.files import program_files
 from sfn_compile.foundation.diagnostics import Origin
 from sfn_compile.program.network import (
@@ -41,7 +41,7 @@ def describe(program: Program) -> tuple[Json, Tensors]:
     outputs = program.decoded()
     latency = max(describer.depth.values())
     network = {"inputs": inputs, "layers": layers, "outputs": outputs, "latency": latency}
-    return network, describer.tensors
+    return clocks.describe(program, network, describer.tensors)
 
 
 class _Describer:

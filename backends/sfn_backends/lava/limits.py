@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sfn_compile.foundation.diagnostics import fail
 from sfn_compile.program.network import ADAPTIVE, Move, Population, Program, Reshape, Step, ValueInfo
 from sfn_compile.program.ranges import largest, norm_top, product_reach, reach
+from sfn_compile.program.signals import kinds_of
 from sfn_compile.targets.backend import Capabilities
 
 Array = NDArray[Any]
@@ -23,6 +24,7 @@ CAPABILITIES = Capabilities(
     products=frozenset({"Elementwise", "Matmul"}),
     adaptive=ADAPTIVE,
     row_bits=63,
+    clocked=True,
     note="lava-nc 0.10.0 on the CPU (SFNC_LAVA_PYTHON names its Python); a folder that runs without sfnc",
 )
 
@@ -34,13 +36,24 @@ def check_fits(program: Program) -> None:
         where = ", ".join(step.origin.nodes) or step.name
         _check_step(step, info[step.name], where)
         for p in step.projections if isinstance(step, Population) else ():
-            _check_alone(reach(p.map, info[p.source]), f"connection from {p.source}", step.name, where)
+            source = _sent(program, p.source, info[p.source])
+            _check_alone(reach(p.map, source), f"connection from {p.source}", step.name, where)
         for q in step.products if isinstance(step, Population) else ():
             found = product_reach(q, info[q.left], info[q.right])
             _check_alone(found, f"product of {q.left} and {q.right}", step.name, where)
         if isinstance(step, Population) and step.norm is not None:
             total = np.array(norm_top(step, info))
             _check_alone((-total, total), f"row sum of {step.norm.source}", step.name, where)
+
+
+def _sent(program: Program, name: str, info: ValueInfo) -> ValueInfo:
+    """Return the range of what a value carries in one step: its codes, or over time what changes a count."""
+    clock = program.clock
+    if clock is None or not kinds_of(program)[name].sent:
+        return info
+    span, pace = info.hi - info.lo, clock.pace.get(name)
+    least, most = (-span, span) if pace is None else (max(pace.least, -span), min(pace.most, span))
+    return ValueInfo(info.shape, min(least, info.lo), max(most, info.hi))
 
 
 def _check_step(step: Step, info: ValueInfo, where: str) -> None:

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from sfn_backends.lava import interpreter
 from sfn_backends.lava.artifact import guard, plan
 from sfn_backends.lava.artifact.layout import sources
-from sfn_backends.lava.artifacts import TEMPLATES, load_npz
+from sfn_backends.lava.artifacts import OVER_TIME, TEMPLATES, load_npz
 from sfn_compile.foundation.diagnostics import CompileError, fail
 from sfn_compile.targets.backend import RunRequest, RunResult
 
 Array = NDArray[Any]
 Json = Mapping[str, Any]
+CHARGE = ".charge"
 COPIED = ("manifest.json", "tensors.npz", *(name for name in TEMPLATES if name.endswith(".py")))
 
 
@@ -45,9 +46,10 @@ def run(folder: Path, request: RunRequest, mode: str, whole_limit: float) -> Run
         found = [runner.execute({n: request.golden[n] for n in names} | dict(request.inputs), ids)
                  for ids, names in tasks]  # fmt: skip
     names = {v["id"]: v["name"] for v in manifest["layers"]}
-    values = {names[key]: x for part, _ in found for key, x in part.items()}
+    values = {names[key]: x for part, _ in found for key, x in part.items() if key in names}
+    charges = {names[key.removesuffix(CHARGE)]: x for part, _ in found for key, x in part.items() if key not in names}
     report = found[0][1]
-    return RunResult(values, report["executed_by"], report["mode"])
+    return RunResult(values, report["executed_by"], report["mode"], potentials=charges)
 
 
 def _copy(folder: Path, to: Path) -> dict[str, Any]:
@@ -57,6 +59,8 @@ def _copy(folder: Path, to: Path) -> dict[str, Any]:
             (to / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / name, to / name)
         manifest: dict[str, Any] = json.loads((to / "manifest.json").read_text(encoding="utf-8"))
+        for name in OVER_TIME if manifest.get("clock") else ():
+            shutil.copyfile(folder / name, to / name)
     except (OSError, ValueError) as error:
         raise fail("SFN503", f"not an intact Lava artifact: {error}", str(folder), "compile again") from error
     return manifest

@@ -35,7 +35,10 @@ def run_layers(manifest, tensors, numbers, given, folder):
     ``given`` maps value names to ``(n, *shape)``; a given value is never computed from the layers. What layer ``i``
     computes lands in ``folder/<i>.npy`` as ``(n, *lava_shape)``.
     """
-    network = Network(manifest, tensors, given, Path(folder))
+    made = Network
+    if manifest.get("clock"):
+        from build_clocked import ClockedNetwork as made
+    network = made(manifest, tensors, given, Path(folder))
     for number in numbers:
         network.add(number)
     network.run()
@@ -48,7 +51,7 @@ class Network:
         """Start from a source for every given value."""
         self.layers, self.tensors, self.folder = manifest["layers"], tensors, folder
         self.shapes = {v["name"]: v["shape"] for v in manifest["inputs"] + manifest["layers"]}
-        self.count = len(next(iter(given.values())))
+        self.count = len(next(iter(given.values()), ()))
         self.sources = {name: RingBuffer(data=to_time_last(x, self.shapes[name])) for name, x in given.items()}
         self.ports = {name: [(source.s_out, 0)] for name, source in self.sources.items()}
         self.latency = 0
@@ -97,14 +100,17 @@ class Network:
 
     def _normalization(self, layer):
         depth = max(self.ports[s["source"]][0][1] for s in layer["sources"])
-        fields = {key: layer[key] for key in ("axes", "centred", "epsilon", "bits", "lo", "hi")}
-        arrays = {key: self.tensors[layer[key]] for key in ("gain", "theta", "offset")}
-        weights = [self.tensors[layer[f"weight{i}"]] for i in range(len(layer["sources"]))]
-        process = Normalization(sample=layer["shape"], weights=weights, **fields, **arrays)
-        ports = (process.s_in, process.t_in)[: len(weights)]
+        process = self._normalizer(layer)
+        ports = (process.s_in, process.t_in)[: len(layer["sources"])]
         for source, port in zip(layer["sources"], ports, strict=True):
             _reshaped(self._delayed(source["source"], depth), port.shape).connect(port)
         return process.s_out, depth + 1
+
+    def _normalizer(self, layer):
+        fields = {key: layer[key] for key in ("axes", "centred", "epsilon", "bits", "lo", "hi")}
+        arrays = {key: self.tensors[layer[key]] for key in ("gain", "theta", "offset")}
+        weights = [self.tensors[layer[f"weight{i}"]] for i in range(len(layer["sources"]))]
+        return Normalization(sample=layer["shape"], weights=weights, **fields, **arrays)
 
     def _product(self, product, depth, shape):
         sides = product["left_shape"], product["right_shape"]
@@ -113,8 +119,11 @@ class Network:
         matrices = product["form"] == "Matmul"
         process = Matmul(left=sides[0], right=sides[1], **options) if matrices else Product(**options)
         for name, port in ((product["left"], process.left_in), (product["right"], process.right_in)):
-            _reshaped(self._delayed(name, depth), port.shape).connect(port)
+            _reshaped(self._side(name, depth), port.shape).connect(port)
         return process.a_out
+
+    def _side(self, name, depth):
+        return self._delayed(name, depth)
 
     def _neuron(self, layer, shape):
         neuron = layer["neuron"]
@@ -144,9 +153,9 @@ class Network:
             weight=weight << shift, input_shape=source, groups=connection["groups"], num_message_bits=24, **options
         )
 
-    def _delayed(self, name, depth):
+    def _delayed(self, name, depth, lines=None):
         """Return the port of a value as it was ``depth - its own depth`` steps ago, through identity connections."""
-        line = self.ports[name]
+        line = (self.ports if lines is None else lines)[name]
         while line[-1][1] < depth:
             port, reached = line[-1]
             size = int(np.prod(port.shape))

@@ -14,12 +14,15 @@ from pathlib import Path
 import compat
 import guard
 import numpy as np
+import over_time
 import plan
 from layout import sources, to_samples
 
 
 def execute(here, manifest, codes, mode, whole_limit, only=None):
     """Return the integers of every population and pooling by name, and the mode: ``whole`` or ``layerwise``.
+
+    Over time also, as ``NAME.charge``, what each population has summed up at the end.
 
     ``codes`` holds those of the inputs; with those of every value too, layers can run alone. ``mode`` auto runs the
     whole network where that is predicted to take at most ``whole_limit`` seconds. ``only``: ids of layers that are run
@@ -43,8 +46,21 @@ def execute(here, manifest, codes, mode, whole_limit, only=None):
         tensors = {key: npz[key] for key in npz.files}
     with tempfile.TemporaryDirectory(dir=os.environ[guard.WORK]) as folder:
         _run_all(manifest, tensors, tasks, folder)
-        layers = [(i, manifest["layers"][i]) for i in numbers]
-        return {x["name"]: to_samples(np.load(Path(folder) / f"{i}.npy"), x["shape"]) for i, x in layers}, mode
+        return _found(Path(folder), manifest, numbers), mode
+
+
+def _found(folder, manifest, numbers):
+    """Return what the sinks of layers have recorded, by the names of their values."""
+    values, clock = {}, manifest.get("clock")
+    for i in numbers:
+        layer = manifest["layers"][i]
+        if over_time.told(layer, clock):
+            line = to_samples(np.load(folder / f"{i}.npy"), layer["shape"])
+            values[layer["name"]] = over_time.by_sample(line, layer, clock)
+        charge = folder / f"{i}.charge.npy"
+        if charge.exists():
+            values[f"{layer['name']}.charge"] = to_samples(np.load(charge), layer["shape"])
+    return values
 
 
 def versions():

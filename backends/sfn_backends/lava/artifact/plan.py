@@ -23,6 +23,9 @@ def whole_seconds(manifest: Json, n_samples: int) -> float:
     if n > MAX_PROCESSES:
         return math.inf
     work = sum(layer_seconds(layer, manifest) for layer in manifest["layers"])
+    clock = manifest.get("clock")
+    if clock:
+        n_samples *= int(clock["timesteps"]) + int(clock["settle"])
     return n * START_SECONDS + (n_samples + int(manifest["latency"])) * (work + n * STEP_SECONDS)
 
 

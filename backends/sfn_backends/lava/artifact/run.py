@@ -86,7 +86,7 @@ def _overwritten(path, args):
 
 def _is_values(path):
     """Return whether a file holds the integers of layers and nothing else: not the codes of an input either."""
-    ids = {layer["id"] for layer in _manifest()["layers"]}
+    ids = {name for layer in _manifest()["layers"] for name in (layer["id"], f"{layer['id']}.charge")}
     try:
         with zipfile.ZipFile(path) as archive:
             return {name.removesuffix(".npy") for name in archive.namelist()} <= ids
@@ -141,6 +141,7 @@ def _check(args):
     changed = [n for n, d in manifest["sha256"].items() if hashlib.sha256((HERE / n).read_bytes()).hexdigest() != d]
     golden = _load(HERE / "golden.npz", manifest)
     values, mode = jobs.execute(HERE, manifest, golden, args.mode, args.whole_limit)
+    values = {name: got for name, got in values.items() if name in golden}
     bad = [name for name, got in values.items() if not np.array_equal(got, golden[name])]
     for name in bad:
         print(f"different: {name}: {int((values[name] != golden[name]).sum())} of {values[name].size} integers")
@@ -162,6 +163,7 @@ def _compute(args):
     only = args.layers.split(",") if args.layers else None
     values, mode = jobs.execute(HERE, manifest, codes, args.mode, args.whole_limit, only)
     ids = {layer["name"]: layer["id"] for layer in manifest["layers"]}
+    ids |= {f"{name}.charge": f"{key}.charge" for name, key in ids.items()}
     _write(args.output, lambda file: np.savez(file, **{ids[name]: value for name, value in values.items()}))
     if args.report:
         said = json.dumps({"executed_by": jobs.versions(), "mode": mode}).encode()

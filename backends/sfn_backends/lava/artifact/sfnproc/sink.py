@@ -13,11 +13,14 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 
 class FileSink(AbstractProcess):
-    """Writes ``count`` steps to ``path`` as int32 ``(count, *shape)``, after dropping the first ``skip`` steps."""
+    """Writes ``count`` steps to ``path`` as int32 ``(count, *shape)``, after dropping the first ``skip`` steps.
 
-    def __init__(self, *, shape, path, skip, count, name=None):
+    ``every`` other than 1 records the last of so many steps.
+    """
+
+    def __init__(self, *, shape, path, skip, count, every=1, name=None):
         """Record values of ``shape``; ``skip`` is the number of connections in front of it."""
-        super().__init__(shape=shape, path=str(path), skip=skip, count=count, name=name)
+        super().__init__(shape=shape, path=str(path), skip=skip, count=count, every=every, name=name)
         self.a_in = InPort(shape=shape)
 
 
@@ -38,8 +41,9 @@ class PyFileSink(PyLoihiProcessModel):
     def run_spk(self):
         """Record one step; Lava counts steps from 1."""
         values = self.a_in.recv()
-        k = self.time_step - 1 - self.proc_params["skip"]
-        if 0 <= k < len(self._out):
+        k, rest = divmod(self.time_step - self.proc_params["skip"], self.proc_params["every"])
+        k -= 1
+        if rest == 0 and 0 <= k < len(self._out):
             self._out[k] = values
-        if k == len(self._out) - 1:
+        if rest == 0 and k == len(self._out) - 1:
             self._out.flush()
