@@ -6,6 +6,7 @@ span is the recording's own, the last event included, or ``--window``. ``bins=co
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,20 +106,19 @@ def binning_of(asked: Asked, place: Path) -> Binning:
 
 def _axes(source: ModelInput, how: Preparation) -> tuple[int, int, int, int]:
     """Return frames, channels, height and width of an input. Raises SFN316, SFN605."""
-    shape, asked = source.shape, how.frames
-    if len(shape) == 4 and shape[1] in POLARITIES:
-        if asked not in (None, shape[0]):
-            raise fail("SFN605", f"--frames {asked}: the input takes {shape[0]} frames", fix="leave it out")
-        return shape[0], shape[1], shape[2], shape[3]
-    if len(shape) == 2:
-        shape = (1, *shape)
-    if len(shape) == 3:
-        frames = asked or 1
-        if shape[0] in (frames, 2 * frames):
-            return frames, shape[0] // frames, shape[1], shape[2]
-    where = f"input {source.name!r}"
-    if len(shape) == 3 and asked is None:
-        what = f"it takes {source.shape}: {shape[0]} channels, where one frame of events has 1 or 2"
+    shape, frames = source.shape, how.frames or 1
+    if source.frames is not None or len(shape) == 4:  # the first axis is that of frames
+        if how.frames not in (None, shape[0]):
+            raise fail("SFN605", f"--frames {how.frames}: a sample is {shape[0]} frames", fix="leave it out")
+        frames, frame = shape[0], shape[1:]
+    else:  # they are side by side as channels, if there are several
+        frame = (shape[0] // frames, *shape[1:]) if len(shape) == 3 else shape
+    channels, *sides = frame if len(frame) != 2 else (1, *frame)
+    if channels in POLARITIES and len(sides) == 2 and frames * channels * math.prod(sides) == math.prod(shape):
+        return frames, channels, sides[0], sides[1]
+    where, said = f"input {source.name!r}", "T" if how.frames is None else how.frames
+    if len(shape) == 3 and how.frames is None and source.frames is None:
+        what = f"it takes {shape}: {shape[0]} channels, where one frame of events has 1 or 2"
         raise fail("SFN316", what, where, f"say how many frames they are: --frames {max(1, shape[0] // 2)}")
-    what = f"it takes {source.shape}, which is not {asked or 'T'} frames of 1 or 2 polarities"
+    what = f"it takes {shape}, which is not {said} frames of 1 or 2 polarities"
     raise fail("SFN316", what, where, "bin the recordings yourself: a function that yields batches, or an .npz")

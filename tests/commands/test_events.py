@@ -83,11 +83,11 @@ def test_the_page_on_events_works_as_written(tmp_path, monkeypatch):
     (tmp_path / "models").symlink_to(MODELS)
     monkeypatch.chdir(tmp_path)
     page = (MODELS.parent / "docs" / "events.md").read_text(encoding="utf-8")
-    commands = [line[6:].strip().split() for line in page.splitlines() if line.startswith("    $ ")]
-    assert all(command[0] == "sfnc" for command in commands)
-    assert len(commands) >= 5
+    commands = [line.split() for line in page.replace("\n      --", " --").splitlines() if line.startswith("    $ ")]
+    assert all(command[:2] == ["$", "sfnc"] for command in commands)
+    assert len(commands) >= 8
     for command in commands:
-        succeeds(*command[1:])
+        succeeds(*command[2:])
 
 
 def test_a_damaged_recording_ends_the_command_and_is_named(built, tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ..commands.cli_helpers import MODELS, document, succeeds
+from ..time.recordings import different, shown
 from . import corpus_data
 
 RECORDINGS = corpus_data.ROOT / "data" / "nmnist_train.npz"
@@ -43,3 +44,16 @@ def test_summed_events_at_one_timestep(parts, tmp_path):
     assert found["float_top1"] >= 0.9
     # 2 points of 200 recordings are 4; measured: 0.5 points
     assert found["snn_top1"] >= found["float_top1"] - 0.02
+
+
+def test_over_time_every_count_settles_at_the_code_of_one_timestep(parts, tmp_path):
+    options = ("compile", NMNIST, "--calib", parts["calib"], "-q", "-o")
+    succeeds(*options, tmp_path / "once")
+    succeeds(*options, tmp_path / "time", "--timesteps", "4", "--input-coding", "frames")
+    program, spikes, labels = shown(tmp_path / "time", parts["test"])
+    _, codes, _ = shown(tmp_path / "once", parts["test"])
+    assert different(program, spikes, codes) == 0
+    succeeds("eval", tmp_path / "time", "--data", parts["test"], "-q")
+    found = document(tmp_path / "time" / "eval.json")["accuracy"]
+    assert found["snn_top1"] == (spikes["logits"][:, -1].argmax(axis=1) == labels).mean()
+    assert found["snn_top1"] >= found["float_top1"] - 0.01  # two recordings; measured: one

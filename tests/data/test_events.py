@@ -13,7 +13,7 @@ from sfn_compile.data.sources import open_data
 from sfn_compile.files.sample_files import Data
 from sfn_compile.foundation.diagnostics import CompileError
 from sfn_compile.foundation.preparation import Preparation
-from sfn_compile.foundation.samples import ModelInput
+from sfn_compile.foundation.samples import ModelInput, in_frames
 
 from .event_files import AEDAT4, SIDE, events, frames, save, together
 
@@ -69,6 +69,17 @@ def test_frames_may_be_channels_and_polarities_may_be_put_together(tmp_path):
     assert np.array_equal(grey, frames(events(), 1, channels=1)[0, 0])
     assert np.array_equal(read(place, of_frames(2, 1)).x["events"][0], frames(events(), 2, channels=1))
     assert np.array_equal(read(place, frames=2).x["events"][0], frames(events(), 2, channels=1)[:, 0])
+
+
+def test_over_time_the_first_axis_is_that_of_frames(tmp_path):
+    place = save(tmp_path / "r.npz", events())
+    for inner, channels in (((2, SIDE, SIDE), 2), ((1, SIDE, SIDE), 1), ((SIDE, SIDE), 1)):
+        (source,) = in_frames([ModelInput("events", inner, "float32")], 2)
+        found = open_data(place, Asked([source])).x["events"][0]
+        assert np.array_equal(found, frames(events(), 2, channels=channels).reshape(2, *inner))
+    (source,) = in_frames([ModelInput("events", (6, SIDE, SIDE), "float32")], 2)
+    with pytest.raises(CompileError, match="SFN316"):
+        open_data(place, Asked([source]))
 
 
 def test_pixels_of_a_larger_sensor_are_put_together(tmp_path):
@@ -156,7 +167,8 @@ def test_in_a_folder_a_damaged_file_is_not_passed_over(tmp_path):
     ("shape", "how", "words"),
     [
         ((10, SIDE, SIDE), {}, "--frames 5"), ((10, SIDE, SIDE), {"frames": 4}, "not 4 frames"),
-        ((3, 2, SIDE, SIDE), {"frames": 2}, "takes 3 frames"), ((10,), {}, "bin the recordings yourself"),
+        ((3, 2, SIDE, SIDE), {"frames": 2}, "a sample is 3 frames"), ((10,), {}, "bin the recordings yourself"),
+        ((SIDE, SIDE), {"frames": 2}, "not 2 frames"), ((2, 3, SIDE, SIDE), {}, "not T frames"),
     ],
 )  # fmt: skip
 def test_an_input_that_takes_no_frames_of_events_is_refused(shape, how, words, tmp_path):
