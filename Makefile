@@ -7,7 +7,7 @@ NIR := .venv-nir
 PIP := -m pip install --quiet --disable-pip-version-check
 DEMO := out/demo
 
-.PHONY: help setup lava readers demo quick test docs package lint replay results accuracy benchmarks bit-exact fuzz fuzz-graphs clean
+.PHONY: help setup lava readers demo quick test docs package lint replay results accuracy benchmarks bit-exact fuzz fuzz-graphs fuzz-time clean
 
 help:
 	@echo "make demo      set up, compile the shipped network for sim, NIR and Lava, verify, evaluate"
@@ -21,6 +21,7 @@ help:
 	@echo "make lint      ruff and mypy"
 	@echo "make replay BASE=REVISION  build the same networks with a git revision and with this tree; every byte is compared"
 	@echo "make fuzz      40,000 damaged models through check and compile; every case must end in a diagnostic"
+	@echo "make fuzz-time 10,000 random networks over time: plain integers against both engines (half an hour)"
 	@echo "make fuzz-graphs 2,000 random graphs: each built and proved on every target, or refused with the truth (hours)"
 	@echo "make results   measure docs/results.md anew (needs the corpus)"
 	@echo "make accuracy  measure docs/accuracy.md anew: every method, levels and bits (needs the corpus, hours)"
@@ -96,6 +97,9 @@ bit-exact: setup
 
 fuzz: setup
 	$(BIN)/python -m tests.fuzz.campaign --cases 40000 --first $$(date +%s)
+
+fuzz-time: setup
+	$(BIN)/python -m tests.time.compare --cases 10000 --first $$(date +%s)
 
 fuzz-graphs: setup
 	$(BIN)/python -m tests.fuzz.graphs --cases 2000 --first $$(date +%s)

@@ -16,7 +16,7 @@ from ..program.network import Program
 from ..simulator.run import run_codes
 
 Array = NDArray[Any]
-SEEN = 64  # samples on which a network is watched until it is quiet
+SEEN = 32  # samples on which a network is watched until it is quiet
 AT_A_TIME = 8
 FIRST_TRY = 8  # steps; twice as many where that is not enough
 LEAST_MARGIN = 2  # steps beyond what the samples needed, and a quarter of that
