@@ -62,7 +62,10 @@ def ops_page() -> str:
         "",
         *(_filled(f"`{name}`: {what}", "* ") for name, what in describe()),
         "\n## Refused, with the reason\n",
-        *(_filled(f"`{name}`: {why}. Instead: {fix}.", "* ") for name, (why, fix) in sorted(REFUSED.items())),
+        *(
+            _filled(f"`{name}`: {why}{f'. What to do: {fix}' if fix else ''}.", "* ")
+            for name, (why, fix) in sorted(REFUSED.items())
+        ),
     ]
     return "\n".join(lines) + "\n"
 

@@ -9,7 +9,7 @@ FORM = Option(
     default="binary",
     choices=("binary", "unary", "sar"),
     flags=("--nir-form",),
-    help="How neurons are spelt in standard nodes of NIR.",
+    help="How neurons are written in standard nodes of NIR.",
     note="`unary` and `sar` are smaller but run in nirtorch only ([what each is](spec/targets.md)).",
 )
 

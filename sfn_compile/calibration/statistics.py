@@ -57,7 +57,7 @@ class Statistics:
     def _count(self, values: Array, rows: slice) -> None:
         """Count the values of some channels, all of them below the channels' spans."""
         span = np.where(self.span[rows] > 0, self.span[rows], 1.0)
-        # Scaling by a power of two is exact where it goes up. A single type for all: float32 where it has the room.
+        # Scaling up by a power of two is exact. A single type for all: float32 where it has the room.
         narrow = values.dtype == np.float32 and (span <= self.n_bins).all() and (span >= 2.0**-100).all()
         number: type[Any] = np.float32 if narrow else np.float64
         scaled: Array = values.astype(number, copy=False) * (self.n_bins / span).astype(number)[:, None]
@@ -66,7 +66,7 @@ class Statistics:
         index = scaled.astype(np.int64)
         index += (np.arange(len(span)) * (2 * self.n_bins) + self.n_bins)[:, None]
         flat = self.counts[rows].reshape(-1)
-        if SPARSE * index.size < flat.size:  # few values into many bins: not every bin is to be looked at
+        if SPARSE * index.size < flat.size:  # few values into many bins: most bins are empty
             np.add.at(flat, index.ravel(), 1)
         else:
             flat += np.bincount(index.ravel(), minlength=flat.size)

@@ -85,7 +85,7 @@ class Mapped:
 
 @dataclass
 class Compilation:
-    """Everything a compilation made, before and beside what stands in files; its data as in :class:`Prepared`."""
+    """Everything a compilation made, before and beside what is in files; its data as in :class:`Prepared`."""
 
     loaded: LoadedModel
     graph: Graph

@@ -1,6 +1,6 @@
 """The corrections, as data: what makes the errors of a network with integer weights smaller, in their order.
 
-Each says when it applies, which passes it runs, and what stands in its row of the report beside the error of the
+Each says when it applies, which passes it runs, and what is in its row of the report beside the error of the
 outputs before and after it. The driver is :func:`corrected`.
 """
 
@@ -126,7 +126,7 @@ def _what_was_learnt(work: Work, before: Draft, after: Draft) -> Row:
     return found.row()
 
 
-# Those that any choice of levels goes through: again where more-levels has chosen others.
+# These run after every choice of levels: again if more-levels has chosen others.
 OF_ANY_LEVELS: tuple[Correction, ...] = (
     # First: it moves steps, on which everything else is measured.
     Correction("equalize", "steps by cross-layer equalisation", "",

@@ -90,7 +90,7 @@ class _Explained:
             return None
         known = {s for name in _sources(graph.by_name(), node, taps) if (s := self.nodes.get(taps[name])) is not None}
         values = {**self.inputs, **{s.name: self._read(s) for s in known if s is not end}}
-        # In float16 a kernel may read what it is to read in float32, before the rounding that is seen here.
+        # In float16 a kernel may read its input in float32, before the rounding that is seen here.
         seen = HALF.unit if self.by is HALF else 0.0
         errors = {name: seen * np.abs(v) for name, v in values.items()}
         for between in self._ancestors(end, values):

@@ -94,7 +94,7 @@ def _cut(
 
 
 def _inside(graph: Graph) -> tuple[list[Diagnostic], set[str]]:
-    """Return what stands inside the network and has no place there, and the ONNX nodes of Softmaxes there."""
+    """Return what is inside the network and has no place there, and the ONNX nodes of Softmaxes there."""
     try:
         split = run_passes(graph, STRUCTURE[:UNPROBED])
     except CompileError as error:

@@ -204,7 +204,7 @@ CODES: dict[str, Code] = {
         "an image cannot be prepared",
         "Images (--calib, --data: a folder or a file) are read with Pillow, resized (--resize), cut to the middle "
         "(--crop), multiplied by --scale and normalised by --mean and --std, for a model with one input of 1, 3 or 4 "
-        "channels (--layout). What compile did stands in manifest.json, and eval, run, verify and bisect do the same. "
+        "channels (--layout). What compile did is in manifest.json; eval, run, verify and bisect do the same. "
         "The message names the image or the option that does not fit.",
     ),
     "SFN320": Code(

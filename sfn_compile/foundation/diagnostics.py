@@ -1,7 +1,7 @@
 """Errors are data: a code, what happened, where it comes from in the user's model, and what to do.
 
 Every failure that a user can cause ends as a :class:`CompileError` that carries one or more :class:`Diagnostic`.
-The text of each code (``sfnc explain CODE``) and its exit status stand in :mod:`sfn_compile.foundation.codes`.
+The text of each code (``sfnc explain CODE``) and its exit status are in :mod:`sfn_compile.foundation.codes`.
 """
 
 from __future__ import annotations

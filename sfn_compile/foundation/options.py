@@ -126,26 +126,26 @@ class Options(TimeOptions, Selection):
     # fmt: off
     levels: int = option(
         31, "Highest code of a population.", "accuracy", **LEVELS,
-        note="Codes are 0..N; -ceil(N/2)..floor(N/2) where a value is signed, and N + 1 codes where the values are for "
-        "a skewed function (SiLU).")
+        note="Codes are 0..N; for a signed value -ceil(N/2)..floor(N/2); for a skewed function (SiLU) the N + 1 codes "
+        "that cover its values.")
     attention_levels: int = option(
-        255, "Highest code of what attention multiplies and of what normalisation depends on.", "accuracy", **LEVELS,
-        note="Queries, keys, values, exponentials of a softmax; what only a normalisation reads; a normalisation that "
-        "a residual goes on with.")
+        255, "Highest code of the factors of attention and of the inputs of normalisation.", "accuracy", **LEVELS,
+        note="Queries, keys, values, exponentials of a softmax; values that only normalisations read; normalisations "
+        "that a residual connection reads.")
     attention: str = option(
-        "quotient", "Divide behind the product with the values, or fire attention's weights first.", "accuracy",
+        "quotient", "Divide after the product with the values, or fire attention weights first.", "accuracy",
         choices=ATTENTION_FORMS,
         note="`quotient` divides by the sum of a softmax; `fired` rounds the weights of attention, as SFormer does.")
     carry: bool = option(
-        True, "Carry on what rounding left of a residual stream, in populations of its own.", "accuracy")
+        True, "Add populations that represent the rounding error of residual sums.", "accuracy")
     input_levels: int | None = option(
         None, "Highest code of the input.", "accuracy", lowest=1, highest=4095, metavar="auto|1..4095",
         read=read_input_levels, unset="auto", accepts="int | str | None",
-        note="`auto`: 255, or fewer where the samples lie on a grid of so few values (counts, 8-bit images): then the "
-        "codes are these values, exactly. Above 255 not every target takes them.")
+        note="`auto`: 255, or fewer if the samples have fewer values on a grid (counts, 8-bit images), which then are "
+        "the codes, exactly. Not every target takes more than 255.")
     method: str = option(
         "mse", "Chooses thresholds.", "accuracy", choices=METHOD_NAMES, metavar="METHOD",
-        note="[Each in the reading stated here](spec/mapping.md#1-levels-of-a-site).")
+        note="[How each is defined here](spec/mapping.md#1-levels-of-a-site).")
     method_options: Mapping[str, str] = option(
         {}, "offset; p (percentile, sfn); lambda, ladder (sfn); reading, polarity (sfn, pmsm).", "accuracy",
         flags=("--method-option",), metavar="KEY=VALUE", read=pairs_of("--method-option"),
@@ -167,13 +167,13 @@ class Options(TimeOptions, Selection):
         note="Weights and biases, without labels: minutes, and [most of the accuracy at few levels](accuracy.md).")
     epochs: int = option(4, "How often --reconstruct sees every sample.", "accuracy", lowest=1, highest=1000)
     fine_share: float | None = option(
-        None, "Neurons that may have more levels, as a share.", "accuracy", lowest=0, highest=1,
+        None, "Share of the neurons that may have more levels.", "accuracy", lowest=0, highest=1,
         effect="share_of_fine", unset="0.1 with --reconstruct, else 0",
-        note="Where rounding costs the outputs most; listed in the report with the reason.")
+        note="Those whose rounding errors cost the outputs most; the report lists them with the reason.")
     digit_share: float | None = option(
-        None, "Multiply-accumulates that may be added to fire sites in two digits, as a share of the network's.",
+        None, "Multiply-accumulates that second digits may add, as a share of the network's.",
         "accuracy", lowest=0, highest=2, effect="share_of_digits", unset="1 with --reconstruct, else 0",
-        note="The sites whose rounding costs most become [two populations](adr/0040-two-digits.md), neither above the "
+        note="Sites whose rounding errors cost most become [two populations](adr/0040-two-digits.md), none above the "
         "stated levels. Without learning, `--no-reconstruct --fine-share 0.1 --digit-share 1` takes seconds.")
     max_drop: float | None = option(
         None, "Fail if top-1 on the labelled calibration data falls by more points.", "accuracy", metavar="PTS",
@@ -188,16 +188,16 @@ class Options(TimeOptions, Selection):
         choices=THRESHOLDS)
 
     start: tuple[str, ...] = option(
-        (), "Tensors of the ONNX graph at which the network starts; what is before runs on the host.", "input",
+        (), "Tensors of the ONNX graph where the network starts; the host computes what is before them.", "input",
         flags=("--from",), metavar="NAME,...", read=read_names, accepts="str | Sequence[str]",
         unset="at the inputs, or behind what only the host can compute",
-        note="Called `start` in Python. `host_head.onnx` holds what is before; any operator may, layers too.")
+        note="Called `start` in Python. `host_head.onnx` holds that part, which may have any operator, layers too.")
     end: tuple[str, ...] = option(
-        (), "Tensors of the ONNX graph at which the network ends; what is behind runs on the host.", "input",
+        (), "Tensors of the ONNX graph where the network ends; the host computes what is after them.", "input",
         flags=("--to",), metavar="NAME,...", read=read_names, accepts="str | Sequence[str]",
         unset="at the outputs, or before what only the host can compute",
-        note="Called `end` in Python. `host_tail.onnx` holds what is behind, so `run` and `eval` still answer with the "
-        "whole model's outputs.")
+        note="Called `end` in Python. `host_tail.onnx` holds that part, so `run` and `eval` still give the outputs of "
+        "the whole model.")
 
     targets: tuple[str, ...] = option(
         ("sim",), "Targets, separated by commas (see `sfnc targets`).", "targets", flags=("--target",),

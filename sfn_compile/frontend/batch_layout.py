@@ -1,4 +1,4 @@
-"""Where the batch stands in an ONNX tensor. Values of the graph have no batch axis; tensors of the file may have it
+"""Where the batch is in an ONNX tensor. Values of the graph have no batch axis; tensors of the file may have it
 anywhere, alone or merged with axes of the sample, as in torch's attention: ``(tokens, batch * heads, width)``.
 
 Row-major order is kept: the tensor is the sample with the batch put in at one place, and nothing else is moved. So a
@@ -56,7 +56,7 @@ class Layout:
         return (*dims[: self.axis], *here, *dims[self.axis + 1 :])
 
     def before(self, shape: Shape) -> int:
-        """Return how many numbers of a sample of ``shape`` stand before the batch in row-major order."""
+        """Return how many numbers of a sample of ``shape`` are before the batch in row-major order."""
         return 1 if self.whole else math.prod(shape[: self.axis]) * self.outer
 
     def sample_axis(self, axis: int) -> int | None:
@@ -121,7 +121,7 @@ def apart(layout: Layout, shape: Shape, axes: Sequence[int]) -> Layout | None:
 def common(layouts: Sequence[Layout], shapes: Sequence[Shape], movable: bool) -> Layout | None:
     """Return the layout of a result that tensors broadcast into (axes count from the last), None where they differ.
 
-    ``movable``: the batch is one, so that it may be taken to stand in a neighbouring axis.
+    ``movable``: the batch is one, so that it may be taken to be in a neighbouring axis.
     """
     rank = max(layout.rank(s) for layout, s in zip(layouts, shapes, strict=True))
     options = []

@@ -85,8 +85,8 @@ class Grid:
 class Context:
     """The graph under construction. ``values`` maps ONNX value names to graph value names.
 
-    ``layouts`` says where the batch stands in ONNX values that have it elsewhere than alone in front; ``before``, for
-    those of them that are taps, how many numbers of one sample stand before it.
+    ``layouts`` says where the batch is in ONNX values that have it elsewhere than alone in front; ``before``, for
+    those of them that are taps, how many numbers of one sample are before it.
     ``masked`` names graph values that hold minus infinity: scores on their way to a Softmax.
 
     ``units`` holds, for constants that come from a quantised network, the number they are integer multiples of;

@@ -1,4 +1,4 @@
-"""Operators on constants that the optimizer leaves alone because a quantiser stands before them."""
+"""Operators on constants that the optimizer leaves alone because a quantiser is before them."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from ..program.network import Identity
 
 
 def with_affine_norms(nodes: Sequence[Node], outputs: Collection[str]) -> tuple[Node, ...]:
-    """Return the nodes with the scale and bias that stand behind a normalisation inside of it.
+    """Return the nodes with the scale and bias that are behind a normalisation inside of it.
 
     So a LayerNorm that was written out is the same op as one that the file names.
     """

@@ -205,7 +205,7 @@ def _check_finite(model: ir.Model) -> None:
 
 
 def _masks(value: ir.Value, values: NDArray[Any]) -> bool:
-    """Return whether a constant is a mask: minus infinity where a Softmax is to give 0."""
+    """Return whether a constant is a mask: minus infinity where a Softmax gives 0."""
     if np.isposinf(values).any():
         return False
     uses = [use.node for use in value.uses()]

@@ -92,7 +92,7 @@ class OnnxNode:
 
     # -- where the batch is ----------------------------------------------------------------------------------------
     def layout_of(self, i: int) -> Layout:
-        """Return where the batch stands in input ``i``."""
+        """Return where the batch is in input ``i``."""
         return self.context.layouts.get(self._input_name(i), FRONT)
 
     def rank(self, i: int = 0) -> int:
@@ -101,14 +101,14 @@ class OnnxNode:
 
     @property
     def movable(self) -> bool:
-        """Whether shapes are those of a batch of one, which may be taken to stand in a neighbouring axis."""
+        """Whether shapes are those of a batch of one, which may be taken to be in a neighbouring axis."""
         return self.context.batch in (None, 1)
 
     def _computed(self) -> list[int]:
         return [i for i in range(len(self.node.inputs)) if self._input_name(i) in self.context.values]
 
     def _layout(self) -> Layout:
-        """Return where the batch stands in the result of an operator that keeps it in place. Refuses a mixture."""
+        """Return where the batch is in the result of an operator that keeps it in place. Refuses a mixture."""
         inputs = self._computed()
         layouts = [self.layout_of(i) for i in inputs]
         if all(layout == FRONT for layout in layouts):

@@ -2,7 +2,7 @@
 
 ``(x - mean) / sqrt(mean((x - mean)^2) + epsilon)`` is LayerNorm, the same without the mean is RMSNorm, and
 ``exp(x) / sum(exp(x))`` is softmax. The nodes before the last have been imported one by one by then; what nobody else
-reads is dropped. Anything that is not exactly one of these is left as it stands.
+reads is dropped. Anything that is not exactly one of these is left as it is.
 """
 
 from __future__ import annotations

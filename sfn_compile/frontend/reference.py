@@ -30,7 +30,7 @@ class FloatReference:
 
     ``inputs`` names those that samples are given for; any other is fed zeros. ``batch`` is the size of a batch where it
     is fixed; ``piece`` samples run at a time where it is None. ``only_taps``: the model's outputs are not computed.
-    ``before`` says of taps that do not have the batch in front how many numbers of one sample stand before it.
+    ``before`` says of taps that do not have the batch in front how many numbers of one sample are before it.
     ``threads``: of onnxruntime [default: one per core].
     """
 
@@ -156,7 +156,7 @@ def _reason(error: Exception) -> str:
 
 
 def _prepared(path: Path, taps: Sequence[str], only_taps: bool) -> bytes | str:
-    """Return what onnxruntime is to load: the file, or in memory the model with more outputs, others, in standard
+    """Return what onnxruntime loads: the file, or in memory the model with more outputs, others, in standard
     operators, or with weights that no processor saturates on.
 
     External weight data stays where it is.

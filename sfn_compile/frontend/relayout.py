@@ -1,6 +1,6 @@
 """In a model that is made for a batch of one, any axis of length 1 may be the batch, and none need be.
 
-One sample is the whole tensor then, in the same row-major order wherever the batch is said to stand. So where operands
+One sample is the whole tensor then, in the same row-major order wherever the batch is said to be. So where operands
 disagree, or an operator works along the axis that was taken for the batch, they are read another way: with the batch in
 front, else as whole tensors. No choice has to hold for the whole graph.
 """

@@ -18,7 +18,7 @@ from .context import node_label
 from .cut_file import Dims, before, behind, constant, cut_file, dims_of, standard
 
 # Arithmetic on boxes and scores, moves, choices, and the shape arithmetic between them. What is not here stays in the
-# network or is refused: everything with weights, every pooling, and Relu, which stands directly behind layers.
+# network or is refused: everything with weights, every pooling, and Relu, which is directly behind layers.
 ARITHMETIC = (
     "Abs Add And Cast Ceil Clip Div Equal Exp Floor Greater GreaterOrEqual HardSigmoid Less LessOrEqual Log LogSoftmax "
     "Max Min Mod Mul Neg Not Or Pow Reciprocal Round Sigmoid Sign Softmax Sqrt Sub Sum Tanh Where"
@@ -75,7 +75,7 @@ def tail_nodes(model: ir.Model, labels: Collection[str]) -> list[ir.Node]:
 
 
 def wide_nodes(model: ir.Model) -> set[str]:
-    """Return the labels of the Exp and Pow nodes in the end of the graph whose results go on into box arithmetic, and
+    """Return the labels of the Exp and Pow nodes in the end of the graph whose results box arithmetic reads, and
     of the reductions there that make sizes."""
     end = _end(model)
     alone: dict[ir.Node, bool] = {}  # whether everything behind a node reads a single computed value

@@ -24,7 +24,7 @@ def saturates(model: onnx.ModelProto) -> bool:
 
 
 def with_unsigned_weights(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
-    """Return the model with unsigned weights where unsigned codes meet them; ``folder`` holds external data."""
+    """Return the model with unsigned weights for unsigned codes; ``folder`` holds external data."""
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     stored = _stored(changed)

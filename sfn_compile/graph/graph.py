@@ -193,7 +193,7 @@ class GraphOutput:
 class Graph:
     """The network. ``nodes`` are in topological order; ``invariants`` are the named facts that hold of it.
 
-    ``before`` says of taps that do not have the batch in front how many numbers of one sample stand before it.
+    ``before`` says of taps that do not have the batch in front how many numbers of one sample are before it.
     ``facts``: what passes recorded, by kind.
     """
 

@@ -2,7 +2,7 @@
 
 One line per value: ``%name : shape kind = op(attributes) %inputs  # origin``. Real arrays are shown by shape and range,
 integer ones by their sum too, and whole where they are short; an array of one number is that number. Behind a Layer
-with integers stand the real value of one accumulator unit and the accumulator's range.
+with integers are the real value of one accumulator unit and the accumulator's range.
 """
 
 from __future__ import annotations

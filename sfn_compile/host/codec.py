@@ -61,7 +61,7 @@ def applied(host: Sequence[HostOp], parts: Iterable[Array]) -> list[Array]:
 
 
 def prepare(encoding: Encoding | Any, x: Array) -> Array:
-    """Return a model input ``(n, *model_shape)`` after the host operations that stand before the network.
+    """Return a model input ``(n, *model_shape)`` after the host operations that are before the network.
 
     Like those of :func:`decode` they begin with an array in C order: the order in which a sum adds its terms, and so
     its last digit, depends on how an array lies in memory.

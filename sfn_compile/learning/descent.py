@@ -32,7 +32,7 @@ class Recipe:
     """How long and how fast. ``sites``: what the error of all sites counts beside that of the outputs.
 
     Rates of weights are relative to the mean magnitude of a map's weights, those of biases to a site's step;
-    ``at_levels`` makes them as small as what is to be undone.
+    ``at_levels`` makes them as small as the error that they remove.
     """
 
     epochs: int = 4

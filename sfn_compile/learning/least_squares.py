@@ -37,7 +37,7 @@ class Normal:
 
 
 def normal_equations(slope: Any, weight: Array, x: Array, t: Array) -> Normal:
-    """Return the sums over all samples and places; ``x`` is what the map reads and ``t`` what it is to give."""
+    """Return the sums over all samples and places; ``x`` is the input of the map and ``t`` its target."""
     groups = slope.map.groups if isinstance(slope, ConvSlope) else 1
     k, rows = int(np.prod(weight.shape[1:])), weight.shape[0] // groups
     square, cross = np.zeros((groups, k, k)), np.zeros((groups, k, rows))
@@ -54,7 +54,7 @@ def normal_equations(slope: Any, weight: Array, x: Array, t: Array) -> Normal:
 
 
 def _columns(slope: Any, groups: int, x: Array, t: Array) -> Any:
-    """Yield what neurons read, as columns ``(groups, k, some)``, and what they are to give ``(groups, rows, some)``."""
+    """Yield what neurons read, as columns ``(groups, k, some)``, and their targets ``(groups, rows, some)``."""
     if not isinstance(slope, ConvSlope):
         front, want = np.moveaxis(x, -2, 0), np.moveaxis(t, -2, 0)
         yield front.reshape(1, front.shape[0], -1), want.reshape(1, want.shape[0], -1)

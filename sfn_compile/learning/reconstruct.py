@@ -6,7 +6,7 @@ rounding (reconstruction as in BRECQ, Li et al., arXiv 2102.05426, with the whol
 weights that are rounded with feedback, Layer by Layer; those of fewer than 8 bits are fitted so and not learnt. One
 sample in eight is kept aside; what is best on these is kept, the network as it was included.
 
-The pass stands last, behind correct-bias and split-digits. Integer thresholds stay as quantize-weights chose them;
+The pass is last, behind correct-bias and split-digits. Integer thresholds stay as quantize-weights chose them;
 integer weights and proved ranges are made anew.
 """
 

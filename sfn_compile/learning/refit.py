@@ -1,6 +1,6 @@
 """The network, Layer by Layer from its inputs, with weights refitted to what the Layers before really give.
 
-Every Layer reads the codes that the network with rounding gives so far, and is to give the pre-activation of the float
+Every Layer reads the codes that the network with rounding gives so far; its target is the pre-activation of the float
 network. Its weights of convolutions and dense maps are rounded with feedback, coarse ones fitted before, and its bias
 takes the mean of what is left where the neuron is neither silent nor cut off. One pass over the network; no descent.
 """

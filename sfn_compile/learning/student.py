@@ -80,7 +80,7 @@ class Student:
         self.users = graph.users()
         self.sites = [n for n in graph.nodes if isinstance(n.op, Site)]
         self.layers = [n for n in graph.nodes if isinstance(n.op, Layer)]
-        # Which population fires what rounding left of another: together they are one value.
+        # Which population fires the rounding error of another; the sum of the two is one value.
         self.rest = {n.op.rounding_of: n.name for n in graph.nodes if isinstance(n.op, Layer) and n.op.rounding_of}
         self.slopes: dict[str, list[Slope]] = {}
         self.moves: dict[str, list[MoveSlope]] = {}
@@ -165,7 +165,7 @@ class Student:
         return parts[0] if len(parts) == 1 else np.asarray(sum(parts[1:], start=parts[0]))
 
     def drive(self, node: Node, xs: Sequence[Array], maps: Sequence[Any], at: Parameters) -> Array:
-        """Return what stands in front of a Layer's activation."""
+        """Return what is in front of a Layer's activation."""
         z = sum((slope.forward(x, w) for (slope, w), x in zip(maps, xs, strict=True)), start=np.zeros((), F32))
         return np.asarray(z + beside(at.biases[node.name].astype(F32), len(node.type.shape)))
 
@@ -189,7 +189,7 @@ class Student:
         return _mirrored(y, codes, _inside(y / step, op.levels), rng)
 
     def whole(self, name: str, values: Mapping[str, Array]) -> Array:
-        """Return a value, with what rounding left of it where another population fires that."""
+        """Return a value, with the rounding error of it where another population fires that."""
         return values[name] + values[self.rest[name]] if name in self.rest else values[name]
 
     def rounded(self, site: Node, y: Array) -> Array:
@@ -247,7 +247,8 @@ def _to_levels(y: Array, step: Array, levels: Levels) -> Array:
 def _mirrored(y: Array, codes: Array, inside: Array, rng: np.random.Generator) -> Array:
     """Return codes of which half, drawn at random, are as far on the other side of ``y``; not where they are cut off.
 
-    The error is as large as that of rounding, but another one each time: nothing can be learnt of it but to bear it.
+    Flips the sign of the rounding error at random, so that training becomes robust to it and cannot fit the errors of
+    these samples.
     """
     drawn = np.unpackbits(np.frombuffer(rng.bytes(-(-y.size // 8)), np.uint8), count=y.size).reshape(y.shape)
     return np.where(inside & (drawn == 1), 2 * y - codes, codes)

@@ -1,4 +1,4 @@
-"""The passes, Graph to Graph; their order with reasons stands in :mod:`sfn_compile.passes.pipeline`."""
+"""The passes, Graph to Graph; their order with reasons is in :mod:`sfn_compile.passes.pipeline`."""
 
 from __future__ import annotations
 

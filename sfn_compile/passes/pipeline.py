@@ -32,15 +32,15 @@ Array = NDArray[Any]
 
 # The structural passes: real numbers in, the same real numbers out. Calibration follows them.
 STRUCTURE: tuple[Pass, ...] = (
-    ComposeMoves(),  # before everything: what stands at the two ends of a chain of moves is to meet
-    FuseScalars(),  # before the host: a function written as several operators is one for everybody
-    SplitHost(),  # before folding: what the host does is not to be folded into weights or fired
-    FuseQuantizers(),  # before hoisting: quantiser and activation move as one, and one that does nothing not at all
+    ComposeMoves(),  # first, so that later passes see the operators at both ends as neighbours
+    FuseScalars(),  # before split-host, which must see a function that is written as several operators as one
+    SplitHost(),  # before folding: what the host computes must not be folded into weights or fired
+    FuseQuantizers(),  # before hoisting, so that quantiser and activation move together
     FoldAffine(),  # before activations move: Conv-MaxPool-BatchNorm-Relu needs the affine step out of the way
     HoistActivations(),  # after folding, else an affine step hides the linear map an activation could read
     SinkMoves(),  # after activations moved: what a sum reads is a linear value or spikes then
     ComposeLinear(),  # before sites: a pool that composes into Gemm needs no population
-    ComposePools(),  # after compose-linear: in Conv-pool-Gemm the pool goes to Gemm, so that rounding is averaged too
+    ComposePools(),  # after compose-linear, which prefers the Gemm: rounding errors are then averaged as well
     PlaceSites(),  # last of the structure: it freezes which values are spikes
 )
 
@@ -70,7 +70,7 @@ def run_passes(
     """Return the graph after ``passes``, every invariant re-checked after each.
 
     ``probe`` holds inputs ``(n, *shape)`` by name on which exact passes must keep the outputs. ``after`` is called with
-    the name and result of every pass. What a pass found out stands in the graph's facts. Raises :class:`BrokenPass`.
+    the name and result of every pass. What a pass found out is in the graph's facts. Raises :class:`BrokenPass`.
     """
     known = None if probe is None else _Probe(probe)
     for p in passes:

@@ -1,4 +1,4 @@
-"""The file that measured trials are kept in: one line of JSON each, so that a search that was ended goes on."""
+"""The file that measured trials are kept in: one line of JSON each, so that a search that was ended can continue."""
 
 from __future__ import annotations
 

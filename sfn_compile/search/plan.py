@@ -23,7 +23,7 @@ INSTALL = "pip install 'sfnc[search]'"
 
 @dataclass(frozen=True)
 class Limit:
-    """A largest cost or loss: ``value`` times that of the plain compilation where ``relative``, else as it stands."""
+    """A largest cost or loss: ``value`` times that of the plain compilation where ``relative``, else as it is."""
 
     value: float
     relative: bool
@@ -40,7 +40,7 @@ class Limit:
 def read_budget(given: str | Iterable[str] | Mapping[str, float | Limit]) -> dict[str, Limit]:
     """Return the limits of ``spikes=0.5,memory=2e6``, of several such texts or of a mapping. Raises SFN605.
 
-    A cost of at most 1 is a share of the plain compilation's, above 1 a number as it stands; a loss is always a factor
+    A cost of at most 1 is a share of the plain compilation's, above 1 a number as it is; a loss is always a factor
     of the plain compilation's.
 
     >>> read_budget(("spikes=0.5,synops=2e6",))["synops"]
@@ -118,7 +118,7 @@ class Search:
 
     @property
     def warnings(self) -> list[Diagnostic]:
-        """What is to be said aloud of the search itself."""
+        """Warnings and notes about the search itself."""
         what = "optuna is not installed: a grid was searched instead of tpe"
         return [Diagnostic("SFN705", what, fix=INSTALL)] if self.substitute else []
 
@@ -127,7 +127,7 @@ def has_optuna() -> bool:
     """Whether optuna can be imported."""
     try:
         return find_spec("optuna") is not None
-    except ValueError:  # what stands in its place is no module
+    except ValueError:  # what is in its place is no module
         return False
 
 

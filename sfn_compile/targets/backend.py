@@ -109,7 +109,7 @@ class Backend(Protocol):
 
 @runtime_checkable
 class Placing(Backend, Protocol):
-    """A target with cores: it says where neurons stand, and is told so again when it writes. Others have one core."""
+    """A target with cores: it says where neurons are, and is told so again when it writes. Others have one core."""
 
     def place(self, program: Program, options: Mapping[str, Any]) -> Placement:
         """Return the shards of every population, normalisation and max pool of the legal ``program``, in its order.

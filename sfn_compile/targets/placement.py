@@ -1,4 +1,4 @@
-"""Where the neurons of a Program stand on a target: an ordered mapping from what fires to shards on cores, as data."""
+"""Where the neurons of a Program are on a target: an ordered mapping from what fires to shards on cores, as data."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class Placement:
-    """What stands where, in the order of the Program's steps. A move computes nothing and stands nowhere."""
+    """What is where, in the order of the Program's steps. A move computes nothing and is nowhere."""
 
     placed: tuple[Placed, ...]
 
@@ -56,7 +56,7 @@ def neurons(program: Program) -> list[tuple[str, int]]:
 
 
 def misplaced(program: Program, placement: Placement) -> str:
-    """Return "" where every neuron of ``program`` stands on exactly one core, else what is wrong, in words."""
+    """Return "" where every neuron of ``program`` is on exactly one core, else what is wrong, in words."""
     wanted = neurons(program)
     names = [p.name for p in placement.placed]
     if names != [name for name, _ in wanted]:
@@ -72,7 +72,7 @@ def misplaced(program: Program, placement: Placement) -> str:
 
 
 def miscut(shape: Shape, tiles: tuple[Tile, ...]) -> str:
-    """Return "" where every neuron of a population of ``shape`` stands in exactly one tile, else what is wrong."""
+    """Return "" where every neuron of a population of ``shape`` is in exactly one tile, else what is wrong."""
     held = np.zeros(shape, np.uint8)
     for tile in tiles:
         inside = all(0 <= a < b <= n for a, b, n in zip(tile.start, tile.stop, shape, strict=True))

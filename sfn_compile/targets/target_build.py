@@ -19,7 +19,7 @@ from .placement import Placement, misplaced, on_one_core
 
 @dataclass(frozen=True, eq=False)
 class TargetBuild:
-    """A Program as target ``name`` is given it: legal and within its limits, and where its neurons stand."""
+    """A Program as target ``name`` is given it: legal and within its limits, and where its neurons are."""
 
     name: str
     program: Program

@@ -57,7 +57,7 @@ def product_plus_skip() -> Program:
 
 
 def product_of_moves() -> Program:
-    """Factors that stand elsewhere: a gate of rank 1 reshaped to channels, halves of one map, a transposed map."""
+    """Factors that are elsewhere: a gate of rank 1 reshaped to channels, halves of one map, a transposed map."""
     b = Builder((4, 6), hi=15)
     b.fire("c", Projection("x", _conv(b.weights(6, 4, 3), pads=1)), lo=-8, hi=7)
     b.move("l", Slice(((0, 3, 1), (0, 6, 1))), "c")

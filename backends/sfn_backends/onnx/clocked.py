@@ -280,7 +280,7 @@ class ClockedNet:
         return helper.make_tensor_value_info(name, TYPES[wide], ["n", self.clock.steps, *info.shape])
 
     def places(self) -> dict[str, Any]:
-        """Return where the integers of every value and charge stand, for the metadata."""
+        """Return where the integers of every value and charge are, for the metadata."""
         values = {}
         for name, kind in self.kinds.items():
             if kind.told:

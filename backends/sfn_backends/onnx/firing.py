@@ -98,7 +98,7 @@ def _rounded(net: Net, ladder: Uniform, acc: str, kind: str, zero: int) -> str:
 
 
 def _on_line(net: Net, step: Population, acc: Sum, kind: str, zero: int) -> str:
-    """Return the codes where the thresholds stand on a line that float32 can follow, else nothing."""
+    """Return the codes where the thresholds are on a line that float32 can follow, else nothing."""
     rows = line.rows_of(step) if acc.kind == "float32" and kind == "uint8" else None
     found = line.for_floats(rows) if rows is not None else None
     if rows is None or found is None:

@@ -186,7 +186,7 @@ def _convolve(net: Net, parts: list[Part], neuron: Neuron, out: Shape) -> str:
 
 
 def _image(net: Net, codes: str, out: Shape) -> str:
-    """Return the images ``(n, c, h, w)`` of a tensor in which all pixels of all samples stand in one row."""
+    """Return the images ``(n, c, h, w)`` of a tensor in which all pixels of all samples are in one row."""
     last = net.add("Transpose", codes, perm=[0, 2, 3, 1])
     images = net.add("Reshape", last, net.constant([-1, *out[1:], out[0]], "int64"))
     return net.add("Transpose", images, perm=[0, 3, 1, 2])

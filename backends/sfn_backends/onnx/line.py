@@ -1,4 +1,4 @@
-"""Thresholds that stand on a line: a table that one float32 multiplication or division and a rounding computes.
+"""Thresholds that are on a line: a table that one float32 multiplication or division and a rounding computes.
 
 The candidate is fitted; whether it is right is computed, not argued. The table and ``round(t * scale)`` in IEEE
 arithmetic are both non-decreasing step functions of the accumulator, so they are equal everywhere if they are equal on
@@ -210,7 +210,7 @@ def _fit(rows: Rows) -> tuple[Array, Array]:
 
 
 def _straight(rows: Rows, fit: tuple[Array, Array]) -> bool:
-    """Whether the thresholds of every row stand so near its line that a search may be worth its time."""
+    """Whether the thresholds of every row are so near its line that a search may be worth its time."""
     spread, _ = _error(rows.tau - 0.5, rows.half, rows.live, fit[0])
     return bool((spread <= _SPREAD).all())
 

@@ -66,7 +66,7 @@ class Net:
         self.nodes.append(node)
 
     def free(self, name: str) -> str:
-        """Return a name that nothing bears yet, and keep it."""
+        """Return a name that is not in use yet, and reserve it."""
         found, n = name, 1
         while found in self.taken:
             n += 1

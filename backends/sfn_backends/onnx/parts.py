@@ -96,7 +96,7 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """All parts as one convolution of one tensor. ``flat``: all pixels of the batch stand in one row of one image."""
+    """All parts as one convolution of one tensor. ``flat``: all pixels of the batch are in one row of one image."""
 
     tensor: str
     conv: Conv
@@ -190,7 +190,7 @@ def _share_columns(parts: list[Part], columns: int) -> bool:
     """Whether one kernel row can serve all parts of a population of so many columns.
 
     Parts of several columns are alike, and what they read is; the others, which are cut to the population's columns,
-    have a place in the kernel and stand beside a tensor of as many.
+    have a place in the kernel and are beside a tensor of as many.
     """
     wide = [p for p in parts if p.width > 1]
     alike = {
@@ -304,7 +304,7 @@ def _windows(net: Net, parts: list[tuple[Part, int]], out: Shape) -> str:
 
 
 def _window_index(conv: Conv, plane: Shape) -> Array:
-    """Return where each element of each window stands in the flattened plane; one behind its end is code 0."""
+    """Return where each element of each window is in the flattened plane; one behind its end is code 0."""
     places = np.arange(plane[0] * plane[1]).reshape(1, 1, *plane)
     view = arithmetic.windows(places, conv.weight.shape[2:], conv.strides, conv.dilations, conv.pads, fill=places.size)
     return np.asarray(view[0, 0])

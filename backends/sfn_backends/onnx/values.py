@@ -65,7 +65,7 @@ class Values:
         return self.held[name]
 
     def hold(self, name: str, tensor: str, kind: str, zero: int = 0) -> None:
-        """Enter the value that a step has made. Codes that stand in the tensor as they are give it their name."""
+        """Enter the value that a step has made. Codes that are in the tensor as they are give it their name."""
         if zero == 0 and tensor != name:
             tensor = self.net.rename(tensor, name)
         self.held[name] = Held(tensor, kind, zero, self.info[name])

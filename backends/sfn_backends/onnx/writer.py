@@ -28,7 +28,7 @@ LARGEST = 2**31 - 2**24  # bytes; protobuf ends at 2 GiB
 def write(program: Program) -> onnx.ModelProto:
     """Return the model. Inputs and outputs are integers under their names in the Program.
 
-    The metadata ``sfnc`` says where the integers of every value stand: ``tensor - zero``. Names and numbers depend on
+    The metadata ``sfnc`` says where the integers of every value are: ``tensor - zero``. Names and numbers depend on
     nothing but the Program. Raises SFN402 above 2 GiB.
     """
     if program.clock is not None:

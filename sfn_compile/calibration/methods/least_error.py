@@ -16,7 +16,7 @@ TRIED_AT_A_TIME = 1 << 14  # levels of candidate steps: enough to outweigh a cal
 FACTORS = np.geomspace(1.0, 0.04, 96)
 BISECTIONS = 30
 SURELY = 1 + 1e-6  # above what differences of running sums are off by
-Score = Callable[[Array], Array]  # steps (c, k) -> what is to be small (c, k)
+Score = Callable[[Array], Array]  # steps (c, k) -> the error to minimise (c, k)
 
 
 def mse(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
@@ -31,7 +31,7 @@ def mse(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
 
 
 def mse_of_new(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
-    """Return the step of least squared error where values beyond those seen are to come.
+    """Return the step of least squared error, with the values that will exceed those seen.
 
     A few hundred samples do not show how far a neuron reaches, and many levels round so finely that cutting a value off
     costs more than rounding it. What lies beyond is taken from the tails: exponential, with the mean excess of the

@@ -74,7 +74,7 @@ TAKE_CONSTANTS = frozenset({*quantized.IMPORTERS, *qonnx.IMPORTERS})
 # Operators whose outputs all count; of any other only the first may be used.
 SEVERAL_OUTPUTS = frozenset({"Split"})
 
-# Operators that stand between a Shape and a Reshape: folded away where everything before them can be imported.
+# Operators that are between a Shape and a Reshape: folded away where everything before them can be imported.
 _SHAPE_ARITHMETIC = {"Shape", "Size", "Gather", "ConstantOfShape", "Range", "Expand", "Where", "Equal", "Floor", "Ceil"}
 
 

@@ -1,6 +1,6 @@
 """Arithmetic: with a constant Add, Sub, Mul, Div are affine; of two branches Add and Sub are a residual, Mul a gate.
 
-Mul and Div of two computed values are emitted as they stand: fuse-scalars makes them a scalar function where both are
+Mul and Div of two computed values are emitted as they are: fuse-scalars makes them a scalar function where both are
 functions of one value. Of different values a product is a population's own term, a quotient is refused.
 """
 

@@ -100,7 +100,7 @@ def _behind(node: OnnxNode) -> int | None:
 
 
 def transpose(node: OnnxNode) -> None:
-    """Any permutation; the batch goes along."""
+    """Any permutation, the batch's axis included."""
     layout, rank = node.layout, node.rank()
     perm = [int(p) for p in node.attr("perm", tuple(reversed(range(rank))))]
     if sorted(perm) != list(range(rank)):
@@ -169,7 +169,7 @@ def concat(node: OnnxNode) -> None:
 
 
 def _concat_constants(node: OnnxNode, axis: int, fixed: dict[int, np.ndarray], shapes: list[Shape]) -> None:
-    """Join the computed values with zeros where the constants stand, which then are an offset."""
+    """Join the computed values with zeros where the constants are, which then are an offset."""
     pieces: list[str] = []
     before = 0
     for i, shape in enumerate(shapes):

@@ -131,7 +131,7 @@ def _dims(node: OnnxNode, i: int) -> Shape:
 
 
 def _alone(node: OnnxNode, dims: Shape, old: Layout) -> Layout:
-    """Return where the batch of one stands in a result whose indices name it: on the first axis of length 1."""
+    """Return where the batch of one is in a result whose indices name it: on the first axis of length 1."""
     if old.whole or (node.context.batch == 1 and 1 not in dims):
         return WHOLE
     if old.merged or 1 not in dims:
@@ -218,7 +218,7 @@ def _scatter(node: OnnxNode, data: _Operand, updates: _Operand, targets: Array, 
 def _written(node: OnnxNode, data: _Operand | None, updates: _Operand, targets: Array, total: int) -> str:
     """Return ``(total,)`` numbers: the data where it is computed, the updates at their targets where they are, else 0.
 
-    One number 0 stands behind what is read.
+    One number 0 is behind what is read.
     """
     values = [o.value for o in (data, updates) if o is not None and o.value]
     flats = [node.emit(Moved(Reshape((math.prod(node.context.types[v].shape),))), v) for v in values]

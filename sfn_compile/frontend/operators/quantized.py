@@ -1,7 +1,7 @@
 """QuantizeLinear and DequantizeLinear, and the two steps that all importers of quantised operators are made of.
 
 A quantised value is imported as real numbers on a grid: the graph never sees stored integers or zero points. What an
-ONNX tensor of stored integers means stands in ``Context.integers``; constants remember what they are multiples of.
+ONNX tensor of stored integers means is in ``Context.integers``; constants remember what they are multiples of.
 """
 
 from __future__ import annotations

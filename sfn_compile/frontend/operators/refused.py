@@ -1,4 +1,4 @@
-"""Operators that are refused with a reason of their own: what stands in the way, and what can be done about it."""
+"""Operators that are refused with a reason of their own: what is in the way, and what can be done about it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Where the weights repeat along the axis (every scale that is a small fraction), the sum is a depthwise convolution over
 the source with its ends repeated, one set of channels per phase, and a pixel shuffle. Elsewhere, and where the result
-only goes into a sum, it is one Gather per tap.
+is read by a sum alone, it is one Gather per tap.
 """
 
 from __future__ import annotations

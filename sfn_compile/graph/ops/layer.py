@@ -137,6 +137,6 @@ def drivers(terms: tuple[Term, ...], forms: tuple[ProductForm, ...], inputs: tup
 
 
 def _pairs(items: Sequence[Item], forms: Sequence[ProductForm]) -> list[tuple[Item, Item]]:
-    """Return the two factors of every product; behind them may stand what the sum is divided by."""
+    """Return the two factors of every product; behind them may be what the sum is divided by."""
     n = 2 * len(forms)
     return list(zip(items[:n:2], items[1:n:2], strict=True))

@@ -303,7 +303,7 @@ def _longest(activation: Activation, lo: int, hi: int) -> float:
 def _rows_on_codes(node: Node, layer: Layer, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo]) -> Array:
     """Return per channel the real value of one code of everything that drives it ``(n_channels, n_weights)``.
 
-    One code of a factor is worth what the other factor stands at; codes spread evenly over 0..hi have the root mean
+    One code of a factor is worth what the other factor is at; codes spread evenly over 0..hi have the root mean
     square hi / sqrt(3).
     """
     shape, (projections, products) = node.type.shape, on_codes(node, layer, steps, infos)

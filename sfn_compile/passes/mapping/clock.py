@@ -73,7 +73,7 @@ def _charges(step: Fired, options: Options) -> tuple[Array, Array]:
     elif isinstance(ladder, Table):
         offset, half = _offset_of(ladder)
     elif isinstance(ladder, Ratio | RowTable | Readout):
-        return NONE, NONE  # what stands at once there is a share of a row that is known at run time only
+        return NONE, NONE  # what is at once there is a share of a row that is known at run time only
     else:
         assert_never(ladder)
     bias = offset - half

@@ -1,4 +1,4 @@
-"""correct-bias: the mean error that rounding weights and codes makes in each channel goes into the bias.
+"""correct-bias: subtracts from each bias the mean error that rounding weights and codes makes in its channel.
 
 Layer by layer in execution order, on calibration samples: the integer network computed so far gives the pre-activation
 ``alpha * acc + beta`` of a layer, the float network its true value; the difference of their means per channel is

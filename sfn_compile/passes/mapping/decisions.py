@@ -1,4 +1,4 @@
-"""What the compiler itself decided about populations: beside the user's options, which passes read too."""
+"""What the compiler itself decided about populations. Passes read it together with the user's options."""
 
 from __future__ import annotations
 

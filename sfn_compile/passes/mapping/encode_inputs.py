@@ -1,4 +1,4 @@
-"""encode-inputs: the host subtracts an offset per channel from an input, and the biases behind it take it in.
+"""encode-inputs: the host subtracts an offset per channel from an input; the biases of its readers include it.
 
 Given:  x (kelvins, 309..313) -> Dense -> Relu
 Result: x - 309 -> Dense, its bias larger by W 309 -> Relu

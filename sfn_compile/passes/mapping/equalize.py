@@ -1,4 +1,4 @@
-"""equalize: cross-layer equalisation, said in steps.
+"""equalize: cross-layer equalisation, expressed in steps.
 
 Nagel et al. (ICCV 2019, arXiv 1906.04721) divide channel c of a layer by ``s_c = sqrt(r_c / q_c)`` and multiply the
 weights that read it by the same number; r_c and q_c are the largest weights into and out of the channel. Functions with

@@ -299,7 +299,7 @@ def _copy(term: Term) -> Term:
 def _split_skips(node: Node, layer: Layer, copies: list[int]) -> tuple[Node, Layer]:
     """Return the Layer with its skips read so often, each time with that part of their weight.
 
-    Copies stand behind all other terms, those of a last skip behind it. It is the order in which floats are added,
+    Copies are behind all other terms, those of a last skip behind it. It is the order in which floats are added,
     nothing else.
     """
     k, n = len(layer.terms), iter(copies)

@@ -1,4 +1,4 @@
-"""Which channels must share one step: those whose codes meet in one weight or in one window of a max pool.
+"""Which channels must share one step: those whose codes one weight or one window of a max pool reads.
 
 Every channel of every site has a label. Labels travel through moves and max pools like the codes themselves, so where a
 reader finds different steps in one of its channels, the labels found there are the channels to tie together. A pixel

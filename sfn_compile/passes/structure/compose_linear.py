@@ -1,4 +1,4 @@
-"""compose-linear: pooling followed by Gemm is one Dense, so no population has to stand between them.
+"""compose-linear: merges a pool and the Gemm that follows into one Dense, which saves the population between them.
 
 Given:  y = W flatten(pool(x)) + b          (GlobalAveragePool, Flatten, Gemm)
 Result: y = W' flatten(x) + b'              with W' = W P, P the pooling matrix (1/n inside), while W' stays small
@@ -38,7 +38,7 @@ class ComposeLinear:
     exact: ClassVar[bool] = True
 
     def run(self, graph: Graph) -> PassResult:
-        """Return the graph with every small enough chain composed, in one sweep: thousands may stand in a row."""
+        """Return the graph with every small enough chain composed, in one sweep: thousands may be in a row."""
         users, types = graph.users(), graph.types()
         made: dict[str, Node] = {}
         for node in graph.nodes:

@@ -1,4 +1,4 @@
-"""compose-moves: moves that move nothing go, and two reshapes or transposes in a row become one.
+"""compose-moves: removes moves that change nothing; merges consecutive reshapes, and consecutive transposes.
 
 Given:  y = Reshape(Reshape(x))     (attention windows, whose batch is split off and merged again)
 Result: y = Reshape(x), or x itself
@@ -17,7 +17,7 @@ from ..base import PassResult
 
 @dataclass(frozen=True)
 class ComposeMoves:
-    """Shortens chains of moves, so that what stands at their ends meets."""
+    """Shortens chains of moves, so that the operators at their ends become neighbours."""
 
     name: ClassVar[str] = "compose-moves"
     needs: ClassVar[frozenset[str]] = frozenset()

@@ -1,4 +1,4 @@
-"""compose-pools: a convolution and the averaging pool beside it are one convolution, so no population stands between.
+"""compose-pools: merges a convolution and an adjacent averaging pool, which saves the population between them.
 
 Given:  y = mean over windows (W * x + b)    (Conv, AveragePool: DenseNet's transition, a head of 1x1 Conv and mean)
 Result: y = W' * x + b'    with W' the sum of W at every place of the window, stride multiplied, 1/n inside

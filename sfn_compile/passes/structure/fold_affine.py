@@ -30,7 +30,7 @@ _PICKS = Reshape | Transpose | Slice | Take  # every element of the result is on
 
 @dataclass(frozen=True)
 class FoldAffine:
-    """Removes every affine step that has a linear neighbour to go into."""
+    """Removes every affine step that can be folded into a linear neighbour."""
 
     name: ClassVar[str] = "fold-affine"
     needs: ClassVar[frozenset[str]] = frozenset({"quantizers-fused"})
@@ -51,7 +51,7 @@ def foldable(graph: Graph) -> list[str]:
     return [n.name for n in graph.nodes if _is_affine(n) and _fold(n, graph, users, nodes) is not None]
 
 
-Change = tuple[dict[str, tuple[Node, ...]], dict[str, str]]  # what stands in place of nodes; renamed values
+Change = tuple[dict[str, tuple[Node, ...]], dict[str, str]]  # what is in place of nodes; renamed values
 
 
 def _step(graph: Graph) -> Graph | None:

@@ -19,7 +19,7 @@ Array = NDArray[Any]
 class Form:
     """A value that is not spikes yet: ``sum of terms(sources) + products(left, right) + bias``.
 
-    With a ``norm``, what stands before the bias is divided by it.
+    With a ``norm``, what is before the bias is divided by it.
     """
 
     terms: tuple[tuple[str, Term], ...]

@@ -1,4 +1,4 @@
-"""fuse-quantizers: an imported quantiser takes the activation before it, and goes where it changes nothing.
+"""fuse-quantizers: merges the preceding activation into an imported quantiser; removes those that change no value.
 
 Given:  Conv -> Relu -> Quantize -> MaxPool -> Quantize (the same grid) -> Conv
 Result: Conv -> Quantize(relu) -> MaxPool -> Conv

@@ -37,7 +37,7 @@ class HoistActivations:
     def run(self, graph: Graph) -> PassResult:
         """Return the graph with activations as early as they can be."""
         while (pair := next(iter(hoistable(graph)), None)) is not None:
-            # A move that stood before the activation now stands behind it, where an affine step can pass it in turn.
+            # A move that stood before the activation now is behind it, where an affine step can pass it in turn.
             graph = FuseScalars().run(FoldAffine().run(_swap(graph, *pair)).graph).graph
         return PassResult(graph)
 
@@ -59,7 +59,7 @@ def hoistable(graph: Graph) -> list[tuple[Node, Node]]:
 
 
 def _before(op: Activation | Quantize, before: Node, graph: Graph) -> Activation | Quantize | None:
-    """Return the activation as it stands in front of a move or max pool, None where they do not change places."""
+    """Return the activation as it is in front of a move or max pool, None where they do not change places."""
     if isinstance(op, Quantize):
         inner = None if op.levels.step.size > 1 else _before(op.activation, before, graph)
         if not isinstance(inner, Activation):

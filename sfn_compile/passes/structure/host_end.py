@@ -1,4 +1,4 @@
-"""Where an output leaves the network: what stands in front of it and is the decoder's, back to the layers it reads.
+"""Where an output leaves the network: what is in front of it and is the decoder's, back to the layers it reads.
 
 Given:  Conv -> h, Conv -> g, Concat(h, MaxPool(g)) -> Sigmoid -> output
 Result: the output is decoded from the accumulators of h and g; then max_pool of g, move (Concat) of both, sigmoid

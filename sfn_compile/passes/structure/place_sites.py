@@ -48,7 +48,7 @@ Array = NDArray[Any]
 # bits. Above so many levels the product's weight would vanish; there a site of its own costs little precision.
 MOST_LEVELS_OF_A_MIX = 63
 
-# Above so many levels, what rounding leaves of a residual stream is too little to carry on.
+# Above so many levels, the rounding error of a residual stream is too small for a population of its own.
 MOST_LEVELS_OF_A_CARRY = 63
 
 # A sum of codes is fired exactly where it has at most so many times the codes of another site.

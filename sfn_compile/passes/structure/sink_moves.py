@@ -1,4 +1,4 @@
-"""sink-moves: a permuting move between a linear value and a sum goes behind the sum, so that no site stands between.
+"""sink-moves: swaps a permuting move between a linear value and a sum with the sum, which saves a site.
 
 Given:  y = x + T(W z)       (a mixer's tokens, residuals in NHWC; x spikes)
 Result: y = T(T'(x) + W z)   with T' the inverse of T: spikes move for free, a linear value would have to be fired
@@ -22,7 +22,7 @@ from .hoist_activations import HoistActivations
 
 @dataclass(frozen=True)
 class SinkMoves:
-    """Lets sums read linear values directly where only a permuting move stands between."""
+    """Lets sums read linear values directly where only a permuting move is between."""
 
     name: ClassVar[str] = "sink-moves"
     needs: ClassVar[frozenset[str]] = frozenset({"activations-early"})
@@ -33,7 +33,7 @@ class SinkMoves:
     def run(self, graph: Graph) -> PassResult:
         """Return the graph with every such move behind its sum."""
         while (pair := next(iter(sinkable(graph)), None)) is not None:
-            # The move now stands behind the sum, where an affine step or an activation can pass it.
+            # The move now is behind the sum, where an affine step or an activation can pass it.
             graph = HoistActivations().run(FoldAffine().run(_sink(graph, *pair)).graph).graph
         return PassResult(graph)
 

@@ -1,4 +1,4 @@
-"""split-host: what stands before the first layer and after the last one is the host's, in the encoder and decoder.
+"""split-host: moves what is before the first layer into the encoding, what is after the last into the decoding.
 
 Given:  input -> Transpose -> Mul(1/255) -> Conv ... Gemm -> Softmax -> output
 Result: the input is encoded after (Transpose, Mul); the output is decoded from Gemm, then Softmax is applied.
@@ -24,7 +24,7 @@ def host_only(op: object) -> bool:
 
 @dataclass(frozen=True)
 class SplitHost:
-    """Moves what stands before the first layer into the encoder and the functions behind the last into the decoder."""
+    """Moves what is before the first layer into the encoder and the functions behind the last into the decoder."""
 
     name: ClassVar[str] = "split-host"
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -50,7 +50,7 @@ class SplitHost:
 
 
 def _split_input(graph: Graph, i: int) -> Graph:
-    """Return the graph with what stands directly behind input ``i``, and behind it alone, in its encoder."""
+    """Return the graph with what is directly behind input ``i``, and behind it alone, in its encoder."""
     source, users = graph.inputs[i], graph.users()
     gone: set[str] = set()
     while True:

@@ -165,12 +165,12 @@ class _Rewriter:
             if merged is None:
                 return [replace(p, source=self._concrete(p.source))]
             return [replace(part, role=p.role) for part in merged]
-        if isinstance(p.map, Dense):  # over the last axis of several: rows are read as they stand
+        if isinstance(p.map, Dense):  # over the last axis of several: rows are read as they are
             return [replace(p, source=self._concrete(p.source))]
         assert_never(p.map)
 
     def _product(self, p: Product) -> Product:
-        if isinstance(p.form, Matmul):  # rows and columns are read as they stand
+        if isinstance(p.form, Matmul):  # rows and columns are read as they are
             return replace(p, left=self._concrete(p.left), right=self._concrete(p.right))
         if not isinstance(p.form, Elementwise):
             assert_never(p.form)
