@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sfn_compile.targets import backend
+
 from ..data.event_files import save
 from .cli_helpers import MODELS, document, refused, succeeds
 
@@ -79,15 +81,14 @@ def test_a_build_remembers_how_its_recordings_were_cut(tmp_path):
     succeeds("bisect", out, "--data", TEST, "--limit", "0", "-q")
 
 
-def test_the_page_on_events_works_as_written(tmp_path, monkeypatch):
-    (tmp_path / "models").symlink_to(MODELS)
-    monkeypatch.chdir(tmp_path)
-    page = (MODELS.parent / "docs" / "events.md").read_text(encoding="utf-8")
-    commands = [line.split() for line in page.replace("\n      --", " --").splitlines() if line.startswith("    $ ")]
-    assert all(command[:2] == ["$", "sfnc"] for command in commands)
-    assert len(commands) >= 8
-    for command in commands:
-        succeeds(*command[2:])
+@pytest.mark.slow
+def test_lava_computes_the_same_integers_of_recordings(tmp_path):
+    if (why := backend.load("lava").available()) is not None:
+        pytest.skip(f"target lava: {why}")
+    succeeds("compile", NMNIST, "--calib", CALIB, "--target", "lava", "-o", tmp_path / "out", "-q")
+    succeeds("verify", tmp_path / "out", "--data", TEST, "--samples", "2", "-q")
+    (row,) = document(tmp_path / "out" / "proof.json")["targets"].values()
+    assert (row["different"], row["samples"]) == (0, 2)
 
 
 def test_a_damaged_recording_ends_the_command_and_is_named(built, tmp_path):

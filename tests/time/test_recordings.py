@@ -12,6 +12,7 @@ from sfn_compile.data.sources import data_of_build, open_data
 from sfn_compile.files import build_folder, program_files
 from sfn_compile.host.codec import encode_all
 from sfn_compile.simulator.run import run_codes
+from sfn_compile.targets import backend
 
 from ..commands.cli_helpers import MODELS, document, succeeds
 from .recordings import different, frames_of, shown
@@ -92,3 +93,15 @@ def test_what_is_held_back_of_a_recording_changes_nothing_before(over_time):
     whole = run_codes(program, encode_all(program, {"events": x}))["logits"]
     x[:, 3:] = 0
     assert np.array_equal(run_codes(program, encode_all(program, {"events": x}))["logits"][:, :3], whole[:, :3])
+
+
+@pytest.mark.slow
+def test_lava_computes_every_spike_of_recordings(tmp_path):
+    if (why := backend.load("lava").available()) is not None:
+        pytest.skip(f"target lava: {why}")
+    options = ("--timesteps", str(T), "--input-coding", "frames", "--target", "lava")
+    out = compiled(tmp_path / "out", *options)
+    succeeds("verify", out, "--data", TEST, "--samples", "2", "-q")
+    (row,) = document(out / "proof.json")["targets"].values()
+    assert row["different"] == 0
+    assert row["samples"] == 2
