@@ -7,6 +7,7 @@ one the rows that are asked for are kept while the others pass by.
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
 import zipfile
@@ -32,6 +33,7 @@ class Stored:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     read: Callable[[Array | None], Array]  # all of it, or the rows of these ascending places
+    packed: int | None = None  # bytes in the file, where they are fewer than those of the numbers
 
     @property
     def ndim(self) -> int:
@@ -41,7 +43,13 @@ class Stored:
     @property
     def size(self) -> int:
         """The number of numbers."""
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
+
+    def unfolded(self, n_rows: int | None) -> int:
+        """Return how many bytes so many rows take in memory, all of them where None; 0 of what stays in its file."""
+        if self.packed is None or not self.shape:
+            return 0
+        return math.prod((self.shape[0] if n_rows is None else n_rows, *self.shape[1:])) * self.dtype.itemsize
 
 
 class Rows:
@@ -77,6 +85,7 @@ def stored(path: Path) -> dict[str, Stored]:
     with path.open("rb") as file:
         shape, _, dtype = _header(file)
         size = path.stat().st_size
+        _check_length(shape, dtype, size - file.tell())
 
     def read(places: Array | None) -> Array:
         with path.open("rb") as file:
@@ -104,6 +113,7 @@ def release(values: Array) -> None:
 def _member(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Stored:
     with archive.open(entry) as file:
         shape, by_column, dtype = _header(file)
+        _check_length(shape, dtype, entry.file_size - file.tell())
     is_mapped = entry.compress_type == zipfile.ZIP_STORED and entry.file_size >= LARGE
 
     def read(places: Array | None) -> Array:
@@ -116,7 +126,13 @@ def _member(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Sto
                 return found if places is None else found[places]
             return _passed_by(file, places)
 
-    return Stored(shape, dtype, read)
+    return Stored(shape, dtype, read, None if entry.compress_type == zipfile.ZIP_STORED else entry.compress_size)
+
+
+def _check_length(shape: tuple[int, ...], dtype: np.dtype[Any], length: int) -> None:
+    """Refuse a header that says more numbers than the file holds, before memory is asked for them."""
+    if not dtype.hasobject and math.prod(shape) * dtype.itemsize > length:
+        raise EOFError(f"its header says {list(shape)} numbers, and it ends after {length} bytes")
 
 
 def _map_member(path: Path, entry: zipfile.ZipInfo) -> Array:

@@ -23,6 +23,9 @@ Array = NDArray[Any]
 GENERATED = "generated"  # the source of samples that no file was given for
 LABEL_NAMES = ("labels", "y")
 ENOUGH_TO_SPARE, MOST_SPARED = 128, 256  # samples: from how many on some are kept aside, and how many at most
+# Compressed arrays are held in memory. Images are packed to a third, events to a thirtieth; beyond these bounds a file
+# is damaged, hostile, or empty but for a little.
+MOST_UNFOLDED, UNUSUAL = 1 << 30, 64
 # What NumPy raises for files that are damaged, cut off, encrypted or no arrays at all.
 READ_ERRORS = (OSError, ValueError, EOFError, KeyError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error)
 
@@ -183,6 +186,11 @@ def _opened(path: Path) -> dict[str, Stored]:
 
 
 def _read(array: Stored, chosen: Array | None, place: Path | str) -> Array:
+    size, packed = array.unfolded(None if chosen is None else len(chosen)), array.packed or 0
+    if size > MOST_UNFOLDED and size > UNUSUAL * packed:
+        what = f"{packed / 1e6:.3g} MB in it unfold to {size / 1e9:.3g} GB (shape {list(array.shape)})"
+        fix = "--samples 512 holds no more than these; or save it with np.savez, which is read as it is needed"
+        raise fail("SFN313", what, str(place), fix)
     try:
         return array.read(chosen)
     except READ_ERRORS as error:

@@ -221,6 +221,14 @@ CODES: dict[str, Code] = {
         "dynamo=True)`) and needs an `example` of its inputs. The message quotes torch. First the batch is left free; "
         "where torch cannot do that, it is the example's.",
     ),
+    "SFN313": Code(
+        EXIT_INPUT,
+        "compressed data that unfolds to gigabytes",
+        "A compressed array of the file would take more than 1 GiB of memory and 64 times its size in the file, which "
+        "no measured data does: it is damaged, made to fill the memory, or nearly empty. Nothing of it was read. Take "
+        "some samples (`--samples 512`), which are picked as the file passes by, or save the array uncompressed "
+        "(np.savez), from where it is read as it is needed.",
+    ),
     # -- mapping -------------------------------------------------------------------------------------------------
     "SFN401": Code(
         EXIT_TARGET,

@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from sfn_compile.files import mapped_arrays
+from sfn_compile.files import mapped_arrays, sample_files
 from sfn_compile.files.file_kinds import kind_of
 from sfn_compile.files.sample_files import Data, kept_aside, load_data, subset
 from sfn_compile.foundation.diagnostics import CompileError
@@ -156,3 +156,58 @@ def test_samples_in_a_mapped_file_stay_there(tmp_path, monkeypatch):
     twice = mapped_arrays.rows_of(rest.x["x"], np.array([3, 5]))
     assert np.array_equal(twice[:], np.asarray(rest.x["x"])[[3, 5]])
     mapped_arrays.release(rest.x["x"])
+
+
+def zeros_in_an_archive(path, shape: tuple[int, ...], n_bytes: int, key: str = "x"):
+    """An archive whose array says ``shape`` and holds so many bytes, all 0, packed to a thousandth."""
+    with (zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+          archive.open(f"{key}.npy", "w", force_zip64=True) as file):  # fmt: skip
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        for start in range(0, n_bytes, 1 << 24):
+            file.write(bytes(min(1 << 24, n_bytes - start)))
+    return path
+
+
+def most_held(load) -> int:
+    """The most bytes held while something is loaded."""
+    tracemalloc.start()
+    try:
+        load()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_megabytes_that_unfold_to_gigabytes_are_refused_before_they_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(sample_files, "MOST_UNFOLDED", 1 << 26)
+    path = zeros_in_an_archive(tmp_path / "bomb.npz", (30_000, 1024), 30_000 * 4096)
+    wide = [ModelInput("x", (1024,), "float32")]
+
+    def refused_whole():
+        with pytest.raises(CompileError, match=r"SFN313.*MB in it unfold to 0.123 GB"):
+            load_data(path, wide)
+
+    assert most_held(refused_whole) < 1 << 24
+    some = load_data(path, wide, samples=16)  # the fix that the message names: samples are picked as the file passes by
+    assert some.x["x"].shape == (16, 1024)
+
+
+def test_labels_that_unfold_to_gigabytes_are_refused_too(tmp_path):
+    np.savez_compressed(tmp_path / "d.npz", x=np.zeros((4, 3), np.float32))
+    path = zeros_in_an_archive(tmp_path / "d.npz", (4, 10**9), 0, "labels")
+    assert most_held(lambda: load_refused(path, "SFN301.*its header says")) < 1 << 24
+
+
+def load_refused(path, words: str) -> None:
+    with pytest.raises(CompileError, match=words):
+        load_data(path, X)
+
+
+@pytest.mark.parametrize("kind", ["npz", "npy"])
+def test_a_header_that_says_more_than_there_is_asks_for_no_memory(kind, tmp_path):
+    path = zeros_in_an_archive(tmp_path / "a.npz", (10**12, 3), 48)
+    if kind == "npy":
+        with zipfile.ZipFile(path) as archive:
+            (tmp_path / "a.npy").write_bytes(archive.read("x.npy"))
+        path = tmp_path / "a.npy"
+    assert most_held(lambda: load_refused(path, "SFN301.*its header says")) < 1 << 24
