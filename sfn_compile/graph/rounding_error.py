@@ -144,7 +144,7 @@ def _mapped(a_map: LinearMap, x: Array, e: Array, by: Precision) -> Array:
 
 def _placed_weights(op: Linear, x: Array, by: Precision) -> Array | float:
     """Return what weights that a kernel computes from places add: a place is rounded in its own last digit."""
-    if not op.positions:
+    if op.positions is None:
         return 0.0
     off = np.full(op.map.weight.shape, ROUNDINGS * by.unit * op.positions)
     return replace(op.map, weight=off).apply(np.abs(x), np.float64)

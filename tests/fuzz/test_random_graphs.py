@@ -19,7 +19,7 @@ SEEDS = range(100)
 # What the generator does not write: rows of operators that have tests of their own.
 RARE = {"RMSNormalization"}  # at opset 23 alone: not in every three hundred graphs
 ELSEWHERE = {
-    "Attention", "IsNaN", "Swish", "SimplifiedLayerNormalization", "Compress", "CumSum", "GatherElements", "GatherND",
+    "Attention", "IsNaN", "IsInf", "Swish", "SimplifiedLayerNormalization", "Compress", "CumSum", "GatherElements", "GatherND",
     "LpNormalization", "MeanVarianceNormalization", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp",
     "ReduceSumSquare", "Scatter", "ScatterElements", "ScatterND", "Trilu", *RARE,
 }  # fmt: skip  # tests/frontend/parity_cases.py, parity_places.py

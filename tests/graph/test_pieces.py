@@ -52,6 +52,18 @@ STEPS = {
     "sign of a floor": (call("sign", call("floor", X)), 3),
     "a ReLU that is cut at one end": (call("min", call("floor", call("max", X, -np.inf)), call("sign", X)), None),
     "a neuron of four steps": (lif(4), 5),
+    "a sigmoid above one half": (call("greater", call("sigmoid", X), 0.5), 2),
+    "a sigmoid of a line, compared": (call("greater_equal", 0.25, call("sigmoid", call("mul", X, -2.0))), 2),
+    "a falling curve": (call("greater", call("sub", 1.0, call("tanh", X)), 1.5), 2),
+    "an exponential": (call("greater", call("exp", X), 1.0), 2),
+    "a curve of a curve": (call("greater", call("tanh", call("add", call("exp", X), -1.0)), 0.0), 2),
+    "softplus": (call("greater", call("softplus", X), 0.5), 2),
+    "between curves": (call("mul", call("greater", call("erf", X), -0.5), call("greater", 0.5, call("atan", X))), 2),
+    "floor of a curve": (call("floor", call("mul", call("sigmoid", X), 4.0)), 4),
+    "rounded curve": (call("round", call("softsign", X)), 3),
+    "the larger of two curves and a number": (call("greater", call("max", call("sigmoid", X), 0.25), 0.75), 2),
+    "floor of a curve without an end": (call("floor", call("exp", X)), None),
+    "two curves": (call("greater", call("sigmoid", X), call("exp", X)), None),
 }
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...graph.ops import Activation, Add, Pointwise
 from ...graph.ops.activation import scalar
 from ...graph.ops.expression import IDENTITY as X
-from ...graph.ops.expression import call
+from ...graph.ops.expression import Expression, call
 from ...program.functions import FunctionName
 from ..onnx_node import OnnxNode
 from . import branches
 from .picks import expanded
 
+Array = NDArray[Any]
 Importer = Callable[[OnnxNode], None]
 
 
@@ -99,6 +101,38 @@ def equal(node: OnnxNode) -> None:
     _pointwise(node, "equal", (0, 1))
 
 
+def both(node: OnnxNode) -> None:
+    """1 where two truth values are: a neuron that fires from two spikes on."""
+    _logical(node, lambda c: (c, np.zeros(())), call("greater", X, 1.5))
+
+
+def either(node: OnnxNode) -> None:
+    """1 where one of two truth values is: a neuron that fires from one spike on."""
+    _logical(node, lambda c: (1 - c, c), call("greater", X, 0.5))
+
+
+def unlike(node: OnnxNode) -> None:
+    """1 where one of two truth values is, and not the other."""
+    _logical(node, lambda c: (1 - 2 * c, c), call("equal", X, 1.0))
+
+
+def _logical(node: OnnxNode, by_constant: Callable[[Array], tuple[Array, Array]], of_sum: Expression) -> None:
+    """Let the output be a function of the sum of two numbers 0 or 1, with a constant one a straight line of the other.
+
+    ``by_constant`` returns its slope and shift. What decides by one value alone, fuse-scalars makes one step function.
+    """
+    computed = [i for i in (0, 1) if node.constant(i) is None]
+    if len(computed) == 2:
+        total = node.emit(Add(), *branches.aligned(node, node.value(0), node.value(1)))
+        return node.result(scalar(of_sum), total)
+    (value,) = branches.aligned(node, *(node.value(i) for i in computed))
+    known = np.asarray(node.constant(1 - computed[0]))
+    shape = tuple(int(n) for n in np.broadcast_shapes(node.context.types[value].shape, known.shape))
+    slope, shift = by_constant(node.sample_constant(known, shape, "operand"))
+    wide = expanded(node, value, shape)
+    return node.result(node.affine(wide, slope, shift), wide)
+
+
 def negation(node: OnnxNode) -> None:
     """1 - x of a comparison."""
     node.result(node.affine(node.value(), np.asarray(-1.0), np.ones(())), node.value())
@@ -127,9 +161,10 @@ def where(node: OnnxNode) -> None:
     return node.result(node.affine(parts[0], scale, offset), parts[0])
 
 
-def is_nan(node: OnnxNode) -> None:
-    """Nowhere: a network that computes NaN is refused where it does."""
-    node.value()
+def is_no_number(node: OnnxNode) -> None:
+    """Nowhere: a network that computes NaN or an infinity is refused where it does."""
+    if node.value() in node.context.masked:
+        raise node.refuse("it asks which scores a mask has set to minus infinity", "read the mask itself")
     node.context.constants[str(node.node.outputs[0].name)] = np.zeros((1,) * node.rank(), bool)
 
 
@@ -143,6 +178,10 @@ IMPORTERS: dict[str, Importer] = {
     "LessOrEqual": less_or_equal,
     "Equal": equal,
     "Not": negation,
+    "And": both,
+    "Or": either,
+    "Xor": unlike,
     "Where": where,
-    "IsNaN": is_nan,
+    "IsNaN": is_no_number,
+    "IsInf": is_no_number,
 }

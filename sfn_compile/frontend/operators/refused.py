@@ -40,8 +40,8 @@ _RANDOM = ("its result is drawn at random", "export the model in evaluation mode
 _TEXT = ("it works on text or on files, not on numbers", "do this before the network and pass it numbers")
 _SEQUENCE = ("it works on lists of tensors whose length may change", "export with tensors of fixed shape instead")
 _LOGIC = (
-    "it decides by computed values which are not there as truth values",
-    "say it with Relu, Clip, Max or Min, or export what it decides as a constant",
+    "it works on the bits of computed values, which are not there",
+    "say it with And, Or, Not and comparisons, or export what it decides as a constant",
 )
 _SPECTRUM = (
     "spectra of computed values have no integer form",
@@ -82,7 +82,7 @@ REFUSED: dict[str, Reason] = {
          "SequenceMap", "SplitToSequence", "ConcatFromSequence", "Optional", "OptionalGetElement",
          "OptionalHasElement"), _SEQUENCE),
     **dict.fromkeys(
-        ("And", "Or", "Xor", "IsInf", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "BitShift"),
+        ("BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "BitShift"),
         _LOGIC),
     **dict.fromkeys(("DFT", "STFT", "MelWeightMatrix"), _SPECTRUM),
     **dict.fromkeys(("Det", "EyeLike"), ("matrices of computed values are not decomposed", "")),

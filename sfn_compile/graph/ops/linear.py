@@ -20,15 +20,15 @@ class Linear:
     ``unit``, where it is there, is the positive number per output channel (broadcasting against one output sample) of
     which the weights are integer multiples: they come from a quantised network and are not to be rounded again.
     ``terms``: how large the numbers are whose sum the bias is, where the file holds them one by one; they may cancel.
-    ``positions``: how far from 0 the places are that a kernel computes its weights from, as Resize does; 0 where the
-    weights are stored.
+    ``positions``: how far from 0 the places are that a kernel computes its weights from, as Resize does; None where
+    the weights are stored.
     """
 
     map: LinearMap
     bias: Array
     unit: Array | None = None
     terms: Array | None = None
-    positions: float = 0.0
+    positions: float | None = None
 
     def infer(self, *shapes: Shape) -> Shape:
         """Return the map's output shape."""

@@ -1,8 +1,9 @@
 """The constant pieces of a scalar function, exactly, in rationals: what a step function has between its jumps.
 
 The real line is cut at the places where the function may change its form. Between two cuts it is a straight line, a
-staircase ``scale * round(slope * x + shift) + offset``, or unknown. A staircase is only written out where something has
-bounded it, so ``clip(floor(x), 0, 7)`` has eight pieces though ``floor`` alone has no end of them.
+staircase ``scale * round(slope * x + shift) + offset``, a curve that rises or falls throughout, or unknown. A staircase
+is only written out where something has bounded it, so ``clip(floor(x), 0, 7)`` has eight pieces though ``floor`` alone
+has no end of them. A curve is cut where it passes what it is compared with.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import combinations, pairwise
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 
 from ...program.functions import FUNCTIONS, FunctionName
 from .expression import Expression
+from .inverses import INVERSES, place_of
 
 MOST_PIECES = 1 << 12
 ROUNDERS: dict[str, Callable[[Fraction], int]] = {"floor": math.floor, "ceil": math.ceil, "round": round}
@@ -80,7 +82,51 @@ class Piece:
         return _constant(self.at((left + right) / 2))
 
 
-Known: TypeAlias = "Piece | None"  # None: no straight line and no staircase
+@dataclass(frozen=True)
+class Curve:
+    """``scale * function(inner) + offset`` with a function that rises everywhere."""
+
+    function: FunctionName
+    inner: Piece | Curve
+    scale: Fraction = Fraction(1)
+    offset: Fraction = Fraction(0)
+    constant: ClassVar[bool] = False
+    rounder: ClassVar[str] = ""
+
+    def at(self, x: Fraction) -> Fraction:
+        """Return the value at a place, as float64 has the function."""
+        found = FUNCTIONS[self.function](np.asarray(float(self.inner.at(x))))
+        return self.scale * Fraction(float(found)) + self.offset
+
+    def scaled(self, factor: Fraction, more: Fraction = Fraction(0)) -> Piece | Curve:
+        """Return ``factor * curve + more``."""
+        if factor == 0:
+            return _constant(more)
+        return replace(self, scale=self.scale * factor, offset=self.offset * factor + more)
+
+    def roots(self) -> list[Fraction]:
+        """Return where the curve passes or reaches zero."""
+        place = place_of(self.function, -self.offset / self.scale)
+        return [] if place is None else self.inner.scaled(Fraction(1), -place).roots()
+
+    def levels(self) -> range:
+        """Return codes beyond all that its values are rounded to; none where they have no end."""
+        ends = [self.scale * Fraction(v) + self.offset for v in INVERSES[self.function][:2] if math.isfinite(v)]
+        if len(ends) < 2 or abs(ends[1] - ends[0]) > MOST_PIECES:
+            return range(0)
+        return range(math.floor(min(ends)) - 1, math.ceil(max(ends)) + 2)
+
+    def jumps(self, rounder: str) -> list[Fraction]:
+        """Return where a rounder of the curve goes from one code to the next."""
+        return [x for k in self.levels() for x in self.scaled(Fraction(1), -(k + FIRST[rounder])).roots()]
+
+    def within(self, left: Fraction | None, right: Fraction | None) -> Curve:
+        """Return the curve: between any two places it is the same."""
+        del left, right
+        return self
+
+
+Known: TypeAlias = "Piece | Curve | None"  # None: no straight line, no staircase, no curve that rises or falls
 
 
 @dataclass(frozen=True)
@@ -210,16 +256,21 @@ def _own_cuts(
             return [x for d in differences if d is not None for x in d.roots()]
     elif function in ("abs", "sign", "where"):
         return pieces[0].roots()
+    elif function in ROUNDERS and isinstance(pieces[0], Curve):
+        return pieces[0].jumps(function)
     if left is None or right is None or _formed(function, pieces, _inside(left, right)) is not None:
         return []
-    return [x for p in pieces if p.rounder and not p.constant for x in p.jumps(left, right)]  # then it is constant
+    steps = [p for p in pieces if isinstance(p, Piece) and p.rounder and not p.constant]
+    return [x for p in steps for x in p.jumps(left, right)]  # then it is constant
 
 
-def _sum(a: Piece, b: Piece) -> Known:
+def _sum(a: Piece | Curve, b: Piece | Curve) -> Known:
     if a.constant:
         a, b = b, a
     if b.constant:
         return a.scaled(Fraction(1), b.at(Fraction(0)))
+    if isinstance(a, Curve) or isinstance(b, Curve):
+        return None
     return None if a.rounder or b.rounder else Piece(a.slope + b.slope, a.shift + b.shift)
 
 
@@ -234,12 +285,16 @@ def _formed(function: FunctionName, read: Sequence[Known], x: Fraction) -> Known
     if all(p.constant for p in pieces):
         found = _exact(function, values)
         return None if found is None else _constant(found)
-    if function in ROUNDERS and not pieces[0].rounder:
+    if isinstance(pieces[0], Piece) and function in ROUNDERS and not pieces[0].rounder:
         return replace(pieces[0], rounder=function)
+    if isinstance(pieces[0], Curve) and function in ROUNDERS and pieces[0].levels():
+        return _constant(Fraction(ROUNDERS[function](values[0])))  # cut wherever it would jump
+    if function in INVERSES and not pieces[0].rounder:
+        return Curve(function, pieces[0])
     return _moved(function, pieces) or _chosen(function, pieces, values)
 
 
-def _moved(function: FunctionName, pieces: Sequence[Piece]) -> Known:
+def _moved(function: FunctionName, pieces: Sequence[Piece | Curve]) -> Known:
     """Return a sum, or a product or quotient with a constant."""
     if function == "add":
         return _sum(pieces[0], pieces[1])
@@ -253,7 +308,7 @@ def _moved(function: FunctionName, pieces: Sequence[Piece]) -> Known:
     return None
 
 
-def _chosen(function: FunctionName, pieces: Sequence[Piece], values: Sequence[Fraction]) -> Known:
+def _chosen(function: FunctionName, pieces: Sequence[Piece | Curve], values: Sequence[Fraction]) -> Known:
     """Return one of the pieces, or the outcome of a comparison: around ``x`` nothing crosses any more."""
     comparable = all(_sum(a, b.scaled(Fraction(-1))) is not None for a, b in combinations(pieces, 2))
     if function in ("min", "max") and comparable:
@@ -304,7 +359,7 @@ def _written_out(found: Pieces) -> StepFunction:
             raise _NoSteps
         if piece.constant:
             continue
-        if not piece.rounder or left is None or right is None:
+        if isinstance(piece, Curve) or not piece.rounder or left is None or right is None:
             raise _NoSteps
         cuts.update(piece.jumps(left, right))
     ordered = sorted(cuts)
@@ -314,5 +369,5 @@ def _written_out(found: Pieces) -> StepFunction:
     if len(at) < len(ordered):
         raise _NoSteps
     steps = _joined(Pieces(tuple(ordered), tuple(at), tuple(_constant(v) for v in between)))
-    values = tuple(p.shift for p in steps.between if p is not None)
+    values = tuple(p.at(Fraction(0)) for p in steps.between if p is not None)
     return StepFunction(steps.cuts, tuple(v for v in steps.at if v is not None), values)
