@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .parity_logic import LOGIC
 from .parity_places import PLACES
 from .parity_weights import BN, W1, W
 from .tiny_onnx import ints, noise
@@ -217,12 +218,6 @@ CASES: dict[str, tuple[str, dict]] = {
     "Pow with a constant base": ("y = Pow(c, x)", {"c": np.float32(1.7)}),
     "Max of two functions of one value": ("a = Mul(x, c) y = Max(a, x)", {"c": np.float32(0.1)}),
     "Min with a constant": ("a = Relu(x) y = Min(a, c)", {"c": np.float32(1)}),
-    "Greater": ("a = Greater(x, c) b = Cast<to=1>(a) y = Mul(x, b)", {"c": np.float32(0.2)}),
-    "GreaterOrEqual": ("a = GreaterOrEqual(c, x) y = Cast<to=1>(a)", {"c": noise(3, 1, 1)}),
-    "Less": ("a = Less(x, c) y = Cast<to=1>(a)", {"c": np.float32(0.2)}),
-    "LessOrEqual": ("a = LessOrEqual(x, c) y = Cast<to=1>(a)", {"c": np.float32(0.2)}),
-    "Equal": ("s = Sign(x) a = Equal(s, c) y = Cast<to=1>(a)", {"c": np.float32(1)}),
-    "Not": ("a = Less(x, c) b = Not(a) y = Cast<to=1>(b)", {"c": np.float32(0.2)}),
     "Where by a comparison": (
         "a = Greater(x, c) e = Exp(x) y = Where(a, x, e)", {"c": np.float32(0.2)}),
     "Where with a constant choice": ("a = Greater(x, c) y = Where(a, x, c)", {"c": np.float32(0.2)}),
@@ -297,6 +292,7 @@ CASES: dict[str, tuple[str, dict]] = {
         "y, z = Split<axis=2>(x, s)", {"outputs": ("z", "y"), "s": ints(4, 2), "opset": 13}),
     "Split by number of pieces, the last one smaller": (
         "y, z, u, v = Split<axis=3, num_outputs=4>(x)", {"x": (1, 2, 7), "outputs": ("y", "v"), "opset": 18}),
+    **LOGIC,
     **PLACES,
     "Gather of one index": ("y = Gather<axis=1>(x, i)", {"i": np.array(1)}),
     "Gather of one index from the end": ("y = Gather<axis=-1>(x, i)", {"i": np.array(-2)}),

@@ -21,7 +21,7 @@ RARE = {"RMSNormalization"}  # at opset 23 alone: not in every three hundred gra
 ELSEWHERE = {
     "Attention", "IsNaN", "IsInf", "Swish", "SimplifiedLayerNormalization", "Compress", "CumSum", "GatherElements", "GatherND",
     "LpNormalization", "MeanVarianceNormalization", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp",
-    "ReduceSumSquare", "Scatter", "ScatterElements", "ScatterND", "Trilu", *RARE,
+    "ReduceSumSquare", "Scatter", "ScatterElements", "ScatterND", "Trilu", "And", "Or", "Xor", *RARE,
 }  # fmt: skip  # tests/frontend/parity_cases.py, parity_places.py
 DOMAINS = ("com.microsoft::Q", "finn.", "onnx.brevitas", "qonnx.")  # tests/frontend/test_quantised.py
 

@@ -59,10 +59,12 @@ STEPS = {
     "a curve of a curve": (call("greater", call("tanh", call("add", call("exp", X), -1.0)), 0.0), 2),
     "softplus": (call("greater", call("softplus", X), 0.5), 2),
     "between curves": (call("mul", call("greater", call("erf", X), -0.5), call("greater", 0.5, call("atan", X))), 2),
-    "floor of a curve": (call("floor", call("mul", call("sigmoid", X), 4.0)), 4),
+    "floor of a curve": (call("floor", call("add", call("softsign", X), 0.5)), 3),
     "rounded curve": (call("round", call("softsign", X)), 3),
     "the larger of two curves and a number": (call("greater", call("max", call("sigmoid", X), 0.25), 0.75), 2),
     "floor of a curve without an end": (call("floor", call("exp", X)), None),
+    "floor of a curve that floats let reach 4": (call("floor", call("mul", call("sigmoid", X), 4.0)), None),
+    "a curve that floats let reach 1": (call("greater_equal", call("tanh", X), 1.0), None),
     "two curves": (call("greater", call("sigmoid", X), call("exp", X)), None),
 }
 

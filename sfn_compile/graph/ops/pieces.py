@@ -105,20 +105,30 @@ class Curve:
         return replace(self, scale=self.scale * factor, offset=self.offset * factor + more)
 
     def roots(self) -> list[Fraction]:
-        """Return where the curve passes or reaches zero."""
-        place = place_of(self.function, -self.offset / self.scale)
+        """Return where the curve passes zero. Raises where only rounding lets it reach zero, far out."""
+        wanted = -self.offset / self.scale
+        if wanted in INVERSES[self.function][:2]:
+            raise _NoSteps
+        place = place_of(self.function, wanted)
         return [] if place is None else self.inner.scaled(Fraction(1), -place).roots()
 
-    def levels(self) -> range:
-        """Return codes beyond all that its values are rounded to; none where they have no end."""
+    def ends(self) -> list[Fraction]:
+        """Return the bounds of its values, ascending; nothing where there are none, or too many codes between."""
         ends = [self.scale * Fraction(v) + self.offset for v in INVERSES[self.function][:2] if math.isfinite(v)]
-        if len(ends) < 2 or abs(ends[1] - ends[0]) > MOST_PIECES:
-            return range(0)
-        return range(math.floor(min(ends)) - 1, math.ceil(max(ends)) + 2)
+        return sorted(ends) if len(ends) == 2 and abs(ends[1] - ends[0]) <= MOST_PIECES else []
 
     def jumps(self, rounder: str) -> list[Fraction]:
-        """Return where a rounder of the curve goes from one code to the next."""
-        return [x for k in self.levels() for x in self.scaled(Fraction(1), -(k + FIRST[rounder])).roots()]
+        """Return where a rounder of the curve goes from one code to the next.
+
+        Raises where its end is another code than what is just inside: floats reach the end, numbers do not.
+        """
+        if not (ends := self.ends()):
+            return []
+        inside = (ends[1] - ends[0]) / (1 << 40)
+        if any(ROUNDERS[rounder](e) != ROUNDERS[rounder](e + d) for e, d in zip(ends, (inside, -inside), strict=True)):
+            raise _NoSteps
+        edges = (k + FIRST[rounder] for k in range(math.floor(ends[0]), math.ceil(ends[1]) + 2))
+        return [x for e in edges if ends[0] < e < ends[1] for x in self.scaled(Fraction(1), -e).roots()]
 
     def within(self, left: Fraction | None, right: Fraction | None) -> Curve:
         """Return the curve: between any two places it is the same."""
@@ -287,7 +297,7 @@ def _formed(function: FunctionName, read: Sequence[Known], x: Fraction) -> Known
         return None if found is None else _constant(found)
     if isinstance(pieces[0], Piece) and function in ROUNDERS and not pieces[0].rounder:
         return replace(pieces[0], rounder=function)
-    if isinstance(pieces[0], Curve) and function in ROUNDERS and pieces[0].levels():
+    if isinstance(pieces[0], Curve) and function in ROUNDERS and pieces[0].ends():
         return _constant(Fraction(ROUNDERS[function](values[0])))  # cut wherever it would jump
     if function in INVERSES and not pieces[0].rounder:
         return Curve(function, pieces[0])

@@ -57,7 +57,7 @@ def site(done: Compilation) -> Site:
 STEP = "d = Div(h, t)"
 NUMBERS = {
     "t": 512.0, "zero": 0.0, "one": 1.0, "half": 0.5, "seven": 7.0, "eight": 8.0, "low": -8.0, "minus": -1.0,
-    "threshold": 256.0, "below": -256.0, "inverse": 2.0**-9, "point": 3.0, "fifteen": 15.0,
+    "threshold": 256.0, "below": -256.0, "inverse": 2.0**-9, "point": 3.0, "fifteen": 15.0, "most": 7.75,
 }  # fmt: skip
 LIF = """
     g1 = Greater(h, threshold) s1 = Cast<to=1>(g1) r1 = Mul(s1, threshold)
@@ -88,6 +88,15 @@ KINDS = {
     "Relu and Round": ("r = Relu(h) d = Mul(r, inverse) f = Round(d) e = Min(f, seven) s = Mul(e, t)", list(range(8))),
     "two values compared": ("k = Gemm<transB=1>(c, w2) g = Greater(h, k) s = Cast<to=1>(g)", [0, 1]),
     "a LIF neuron of three steps": (LIF, [0, 1, 2, 3]),
+    "a sigmoid compared": (f"{STEP} q = Sigmoid(d) g = Greater(q, half) s = Cast<to=1>(g)", [0, 1]),
+    "an exponential compared": (f"{STEP} q = Exp(d) g = GreaterOrEqual(q, one) s = Cast<to=1>(g)", [0, 1]),
+    "a tanh in a Where": (f"{STEP} q = Tanh(d) g = Less(q, zero) s = Where(g, minus, one)", [-1, 1]),
+    "Floor of a sigmoid": (f"{STEP} q = Sigmoid(d) e = Mul(q, most) s = Floor(e)", list(range(8))),
+    "And": ("p = Greater(h, below) q = LessOrEqual(h, threshold) g = And(p, q) s = Cast<to=1>(g)", [0, 1]),
+    "Or of Not": ("p = Less(h, below) q = Less(h, threshold) n = Not(q) g = Or(p, n) s = Cast<to=1>(g)", [0, 1]),
+    "Xor": ("p = Greater(h, below) q = Greater(h, threshold) g = Xor(p, q) s = Where(g, one, minus)", [-1, 1]),
+    "And of curves": (f"{STEP} q = Sigmoid(d) r = Exp(d) p = Greater(q, half) e = Less(r, seven) g = And(p, e)"
+                      "s = Cast<to=1>(g)", [0, 1]),
 }  # fmt: skip
 
 
@@ -103,6 +112,16 @@ def test_a_function_of_m_values_has_m_codes_and_onnxruntimes_numbers(kind, tmp_p
     x[:500] //= 16  # many sums at thresholds
     got, want = answers(done, x)
     np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("kind", ["And", "Or", "Xor"])
+def test_logic_of_two_values_is_a_neuron_that_counts_their_spikes(kind, tmp_path):
+    body = f"k = Gemm<transB=1>(c, w2) p = Greater(h, zero) q = Less(k, threshold) g = {kind}(p, q) s = Cast<to=1>(g)"
+    done = compiled(body, tmp_path, **NUMBERS)
+    assert [len(n.op.levels.codes) for n in done.graph.nodes if isinstance(n.op, Site)] == [2, 2, 2]
+    got, want = answers(done, np.random.default_rng(5).integers(0, 256, (2000, 8)).astype(np.uint8))
+    np.testing.assert_array_equal(got, want)
+    assert len(np.unique(want)) > 3
 
 
 @pytest.mark.parametrize("kind", ["Greater", "GreaterOrEqual", "Sign", "Floor of a Clip", "Clip of a Floor", "QCFS"])
