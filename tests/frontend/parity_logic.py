@@ -23,4 +23,5 @@ LOGIC: dict[str, tuple[str, dict]] = {
     "Or with a constant": ("a = Greater(x, c) g = Or(a, t) n = Not(g) y = Where(n, x, c)",
                            {"c": np.float32(0.2), "t": noise(3, 6, 6) > 0}),
     "Not": ("a = Less(x, c) b = Not(a) y = Cast<to=1>(b)", {"c": np.float32(0.2)}),
+    "IsInf of a network": ("a = Softmax<axis=-1>(x) n = IsInf(a) y = Where(n, c, a)", {"c": np.float32(0)}),
 }  # fmt: skip

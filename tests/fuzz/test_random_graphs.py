@@ -19,9 +19,9 @@ SEEDS = range(100)
 # What the generator does not write: rows of operators that have tests of their own.
 RARE = {"RMSNormalization"}  # at opset 23 alone: not in every three hundred graphs
 ELSEWHERE = {
-    "Attention", "IsNaN", "IsInf", "Swish", "SimplifiedLayerNormalization", "Compress", "CumSum", "GatherElements", "GatherND",
+    "Attention", "IsNaN", "Swish", "SimplifiedLayerNormalization", "Compress", "CumSum", "GatherElements", "GatherND",
     "LpNormalization", "MeanVarianceNormalization", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp",
-    "ReduceSumSquare", "Scatter", "ScatterElements", "ScatterND", "Trilu", "And", "Or", "Xor", *RARE,
+    "ReduceSumSquare", "Scatter", "ScatterElements", "ScatterND", "Trilu", "And", "Or", "Xor", "IsInf", *RARE,
 }  # fmt: skip  # tests/frontend/parity_cases.py, parity_places.py
 DOMAINS = ("com.microsoft::Q", "finn.", "onnx.brevitas", "qonnx.")  # tests/frontend/test_quantised.py
 
