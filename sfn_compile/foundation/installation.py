@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 _PACKAGES = ("site-packages", "dist-packages")
+_PROBE = """
+import sys
+sys.path.pop(0)  # the current folder: nothing in it is to be imported
+import importlib.metadata as m, json
+def version(name):
+    try: return m.version(name)
+    except m.PackageNotFoundError: return None
+print(json.dumps({n: version(n) for n in sys.argv[1:]}))
+"""
 
 
 def environments(name: str) -> list[Path]:
@@ -25,3 +38,51 @@ def environments(name: str) -> list[Path]:
 def absolute(python: str) -> str:
     """Return the path of an interpreter so that it is found from any folder; a bare name is one to look for in PATH."""
     return os.path.abspath(python) if os.path.dirname(python) else python
+
+
+def clean_environment() -> dict[str, str]:
+    """Return this process's environment without what would mix its packages into another Python's."""
+    return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+
+
+def find_python(variable: str, folder: str, needed: Mapping[str, str]) -> tuple[str | None, str]:
+    """Return (path of a Python that has the packages ``needed``, "") or (None, why there is none).
+
+    The environment variable decides where it is set; else this Python, then the environment ``folder`` beside the
+    installation, never one in the current folder. ``needed``: the version of each package, "" for any.
+    """
+    named = os.environ.get(variable)
+    if named:
+        named = absolute(named)
+        problem = lacks(named, tuple(needed.items()))
+        return (None, f"{variable}: {problem}") if problem else (named, "")
+    problems = []
+    for python in (sys.executable, *map(str, environments(folder))):
+        problem = lacks(python, tuple(needed.items()))
+        if not problem:
+            return python, ""
+        problems.append(problem)
+    return None, "; ".join(problems)
+
+
+@lru_cache(maxsize=32)
+def lacks(python: str, needed: tuple[tuple[str, str], ...]) -> str:
+    """Return which package a Python lacks or has in another version, "" where nothing. Imports nothing heavy."""
+    try:
+        found = versions(python, tuple(name for name, _ in needed))
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        return f"{python} does not run ({error})"
+    missing = [name for name, version in found.items() if version is None]
+    if missing:
+        return f"{python} lacks {', '.join(missing)}"
+    other = [f"{name} {found[name]}, needed is {version}" for name, version in needed if version not in ("", found[name])]
+    return f"{python} has {other[0]}" if other else ""
+
+
+def versions(python: str, packages: tuple[str, ...]) -> dict[str, str | None]:
+    """Return the versions of packages that a Python has, None for one that it lacks."""
+    probe = subprocess.run(
+        [python, "-c", _PROBE, *packages], capture_output=True, text=True, timeout=60, check=True, env=clean_environment()
+    )
+    found: dict[str, str | None] = json.loads(probe.stdout)
+    return found
