@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 LAVA := .venv-lava
 NIR := .venv-nir
+LOIHI1 := .venv-loihi1
+SANAFE := .venv-sanafe
 PIP := -m pip install --quiet --disable-pip-version-check
 DEMO := out/demo
 
-.PHONY: help setup lava readers demo quick test docs package lint replay results accuracy benchmarks bit-exact fuzz fuzz-graphs fuzz-time clean
+.PHONY: help setup lava loihi1 sanafe readers demo quick test docs package lint replay results accuracy benchmarks bit-exact fuzz fuzz-graphs fuzz-time clean
 
 help:
 	@echo "make demo      set up, compile the shipped network for sim, NIR and Lava, verify, evaluate"
@@ -15,6 +17,7 @@ help:
 	@echo "make test      set up and run all tests (Lava included)"
 	@echo "make setup     only create $(VENV) with sfnc in it"
 	@echo "make lava      only create $(LAVA) with lava-nc, which runs the Lava target"
+	@echo "make loihi1    create $(LOIHI1) with nengo-loihi, whose emulator runs the target loihi1"
 	@echo "make readers   create $(NIR) with the stock NIR readers (torch, snnTorch, Norse, Sinabs, SpikingJelly)"
 	@echo "make docs      the site, in out/site (Python 3.11 or later)"
 	@echo "make package   wheel and sdist, in dist/, tried in a fresh environment"
@@ -40,6 +43,12 @@ $(LAVA)/.done: backends/sfn_backends/lava/requirements.txt
 	$(PYTHON) -m venv $(LAVA)
 	$(LAVA)/bin/python $(PIP) -r backends/sfn_backends/lava/requirements.txt
 	$(LAVA)/bin/python $(PIP) --no-deps --ignore-requires-python lava-nc==0.10.0
+	@touch $@
+
+loihi1: $(LOIHI1)/.done
+$(LOIHI1)/.done: backends/sfn_backends/loihi1/requirements.txt
+	$(PYTHON) -m venv $(LOIHI1)
+	$(LOIHI1)/bin/python $(PIP) -r backends/sfn_backends/loihi1/requirements.txt
 	@touch $@
 
 # torch first and alone: anything else would pull a CUDA build of several gigabytes.
@@ -105,4 +114,4 @@ fuzz-graphs: setup
 	$(BIN)/python -m tests.fuzz.graphs --cases 2000 --first $$(date +%s)
 
 clean:
-	rm -rf $(VENV) $(LAVA) $(NIR) out build dist
+	rm -rf $(VENV) $(LAVA) $(LOIHI1) $(SANAFE) $(NIR) out build dist

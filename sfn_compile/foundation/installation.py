@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -45,20 +45,20 @@ def clean_environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
 
 
-def find_python(variable: str, folder: str, needed: Mapping[str, str]) -> tuple[str | None, str]:
-    """Return (path of a Python that has the packages ``needed``, "") or (None, why there is none).
+def find_python(variable: str, folder: str, check: Callable[[str], str]) -> tuple[str | None, str]:
+    """Return (path of a Python that ``check`` finds nothing wrong with, "") or (None, why there is none).
 
     The environment variable decides where it is set; else this Python, then the environment ``folder`` beside the
-    installation, never one in the current folder. ``needed``: the version of each package, "" for any.
+    installation, never one in the current folder.
     """
     named = os.environ.get(variable)
     if named:
         named = absolute(named)
-        problem = lacks(named, tuple(needed.items()))
+        problem = check(named)
         return (None, f"{variable}: {problem}") if problem else (named, "")
     problems = []
     for python in (sys.executable, *map(str, environments(folder))):
-        problem = lacks(python, tuple(needed.items()))
+        problem = check(python)
         if not problem:
             return python, ""
         problems.append(problem)
@@ -66,23 +66,16 @@ def find_python(variable: str, folder: str, needed: Mapping[str, str]) -> tuple[
 
 
 @lru_cache(maxsize=32)
-def lacks(python: str, needed: tuple[tuple[str, str], ...]) -> str:
-    """Return which package a Python lacks or has in another version, "" where nothing. Imports nothing heavy."""
+def lacks(python: str, packages: tuple[str, ...]) -> tuple[str, Mapping[str, str]]:
+    """Return (which packages a Python lacks, "" where none, their versions). Imports nothing heavy."""
     try:
-        found = versions(python, tuple(name for name, _ in needed))
+        probe = subprocess.run(
+            [python, "-c", _PROBE, *packages], capture_output=True, text=True, timeout=60, check=True,
+            env=clean_environment(),
+        )  # fmt: skip
+        found: dict[str, str | None] = json.loads(probe.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        return f"{python} does not run ({error})"
+        return f"{python} does not run ({error})", {}
     missing = [name for name, version in found.items() if version is None]
-    if missing:
-        return f"{python} lacks {', '.join(missing)}"
-    other = [f"{name} {found[name]}, needed is {version}" for name, version in needed if version not in ("", found[name])]
-    return f"{python} has {other[0]}" if other else ""
-
-
-def versions(python: str, packages: tuple[str, ...]) -> dict[str, str | None]:
-    """Return the versions of packages that a Python has, None for one that it lacks."""
-    probe = subprocess.run(
-        [python, "-c", _PROBE, *packages], capture_output=True, text=True, timeout=60, check=True, env=clean_environment()
-    )
-    found: dict[str, str | None] = json.loads(probe.stdout)
-    return found
+    problem = f"{python} lacks {', '.join(missing)}" if missing else ""
+    return problem, {name: version for name, version in found.items() if version is not None}

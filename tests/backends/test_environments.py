@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from sfn_backends.lava import interpreter
+from sfn_backends.loihi1 import interpreter as loihi1
 from sfn_backends.nir import witnesses
 
 import sfn_compile
@@ -16,20 +17,22 @@ from sfn_compile.foundation import installation
 @pytest.fixture
 def foreign(tmp_path, monkeypatch) -> Path:
     """The current folder, which has environments of both names; the file `trace` appears when one is executed."""
-    for name in (".venv-lava", ".venv-nir"):
+    for name in (".venv-lava", ".venv-loihi1", ".venv-nir"):
         python = tmp_path / name / "bin" / "python"
         python.parent.mkdir(parents=True)
         python.write_text(f"#!/bin/sh\ntouch {tmp_path}/trace\n")
         python.chmod(0o755)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(interpreter.VARIABLE, raising=False)
+    monkeypatch.delenv(loihi1.VARIABLE, raising=False)
     monkeypatch.delenv(witnesses.VARIABLE, raising=False)
-    interpreter.check.cache_clear()
+    installation.lacks.cache_clear()
     return tmp_path
 
 
 def test_nothing_of_the_current_folder_is_executed(foreign):
     assert str(foreign) not in str(interpreter.find())
+    assert str(foreign) not in str(loihi1.find())
     assert str(foreign) not in str(witnesses.interpreter())
     assert not (foreign / "trace").exists()
 

@@ -18,6 +18,7 @@ from sfn_backends.lava.artifact import guard, plan
 from sfn_backends.lava.artifact.layout import sources
 from sfn_backends.lava.artifacts import OVER_TIME, TEMPLATES, load_npz
 from sfn_compile.foundation.diagnostics import CompileError, fail
+from sfn_compile.foundation.installation import clean_environment
 from sfn_compile.targets.backend import RunRequest, RunResult
 
 Array = NDArray[Any]
@@ -147,7 +148,7 @@ class _Runner:
     def _guarded(self, command: list[str]) -> None:
         left = max(self.deadline - time.monotonic(), 0.1)
         with (self.place / "log").open("wb") as log:
-            status = guard.run(command, str(self.place), left, log, interpreter.environment(), str(self.place))
+            status = guard.run(command, str(self.place), left, log, clean_environment(), str(self.place))
         if status != 0:
             raise _failure(status, self.time_limit, (self.place / "log").read_text("utf-8", "replace"))
 

@@ -91,7 +91,7 @@ def _layer(layer: Layer, key: str, step: Json | None) -> Json:
     record: Json = {"id": key, "name": layer.name, "shape": layer.shape, "levels": layer.levels, "depth": layer.depth,
                     "wires": wires, "held": step is None}  # fmt: skip
     ladder = None if not read or step is None else step["ladder"]
-    arrays = {} if ladder is None else {k: v["array"] for k, v in ladder.items() if isinstance(v, dict) and "array" in v}
+    arrays = {k: v["array"] for k, v in (ladder or {}).items() if isinstance(v, dict) and "array" in v}
     return {**record, "neuron": {"kind": "Or" if ladder is None else ladder["class"], **arrays}}
 
 
@@ -113,7 +113,8 @@ def read(folder: Path) -> Program:
     odd += sorted(tensors.keys() ^ again.keys())
     odd += [key for key in sorted(tensors.keys() & again.keys()) if not np.array_equal(tensors[key], again[key])]
     if odd:
-        raise fail("SFN503", f"manifest.json and tensors.npz disagree at {', '.join(odd[:5])}", str(folder), "compile again")
+        what = f"manifest.json and tensors.npz disagree at {', '.join(odd[:5])}"
+        raise fail("SFN503", what, str(folder), "compile again")
     return program
 
 

@@ -105,7 +105,8 @@ def use(layer: Layer, start: int, stop: int, sent: np.ndarray) -> Use:
     axons = bits = 0
     for wire in layer.wires:
         read, fan = np.unique(wire.found.between(start, stop).source, return_counts=True)
-        lists, size = {"all": (1, layer.levels), "level": (wire.lines, 1), "plane": (wire.lines, layer.levels)}[wire.kind]
+        lists = 1 if wire.kind == "all" else wire.lines  # of each source
+        size = 1 if wire.kind == "level" else layer.levels  # compartments of a target in a list
         axons += len(read) * wire.lines
         bits += lists * int(list_bits(fan * size, wire.dense, (stop - start) * layer.levels).sum())
     return Use((stop - start) * layer.levels, axons, int(sent[start:stop].sum()) * layer.levels, bits)

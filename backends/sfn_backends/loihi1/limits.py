@@ -76,11 +76,10 @@ def _problems(step: Step, program: Program, span: tuple[int, int]) -> list[Diagn
         return []  # refused by the capabilities
     if isinstance(step.ladder, Readout):
         return []
-    if not isinstance(step.ladder, Uniform | Table) or span[0] != 0 or list(step.ladder.code_values) != list(
-        range(span[1] + 1)
-    ):
-        what = f"{step.name} has codes {span[0]}..{span[1]}; N binary spikes say 0..N"
-        return [Diagnostic("SFN402", what, where, "ReLU or clip from 0 on, and --method mse without a ladder of its own")]
+    even = isinstance(step.ladder, Uniform | Table) and list(step.ladder.code_values) == list(range(span[1] + 1))
+    if not even:
+        what = f"{step.name} has codes {span[0]}..{span[1]}, not all of 0..N, which N binary spikes say"
+        return [Diagnostic("SFN402", what, where, "ReLU, or another function from 0 on, and steps of equal length")]
     return _numbers(step, where)
 
 

@@ -15,9 +15,9 @@ from typing_extensions import assert_never
 from sfn_backends.loihi1 import synapses
 from sfn_backends.loihi1.synapses import Synapses
 from sfn_compile.program.network import (
+    Dense,
     MaxPool,
     Move,
-    Normalization,
     Population,
     Program,
     Projection,
@@ -112,7 +112,7 @@ class Network:
     def _layer(self, step: Population | MaxPool) -> Layer:
         info = self.info[step.name]
         if isinstance(step, MaxPool):
-            wires = (self._pool(step),)
+            wires: tuple[Wire, ...] = (self._pool(step),)
         else:
             wires = tuple(self._wire(p, step) for p in step.projections)
         return Layer(step.name, step.shape, _levels(step, info.hi), self.depth[step.name], wires)
@@ -122,7 +122,7 @@ class Network:
         source = self.stands[p.source]
         is_input = any(e.value == source for e in self.program.inputs)
         delay = self.depth[step.name] - 1 - self.depth[p.source]
-        is_dense = type(p.map).__name__ == "Dense" and len(info.shape) == 1
+        is_dense = isinstance(p.map, Dense) and len(info.shape) == 1
         found = synapses.of_map(p.map, info.shape)
         kind: WireKind = "plane" if is_input else "all"
         return Wire(source, kind, info.hi.bit_length() if is_input else info.hi, delay, is_dense, found)
@@ -156,5 +156,3 @@ def _held(layer: Layer, steps: int) -> Iterator[Layer]:
 def held_name(name: str, steps: int) -> str:
     """Return what a value is called ``steps`` steps later."""
     return f"{name} + {steps}" if steps else name
-
-

@@ -27,7 +27,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Synapses:
-    """Synapse i leads from neuron ``source[i]`` to ``target[i]``, both numbered in row-major order, by ascending target.
+    """Synapse i leads from neuron ``source[i]`` to ``target[i]``, numbered in row-major order, by ascending target.
 
     Its weight is element ``position[i]`` of the map's own weight.
     """

@@ -83,13 +83,15 @@ def check_widths(program: Program, target: str, capabilities: Capabilities) -> N
         if bits_for(low, high) > capabilities.acc_bits:
             span = f"{low}..{high}"
             what = f"accumulators reach {span}, target {target} holds {capabilities.acc_bits} bits"
-            raise fail("SFN401", what, ", ".join(population.origin.nodes) or population.name)
+            fix = f"--acc-bits {capabilities.acc_bits}"
+            raise fail("SFN401", what, ", ".join(population.origin.nodes) or population.name, fix)
         for top in map(
             mantissa_top, (*(p.map for p in population.projections), *(p.form for p in population.products))
         ):
             if top > largest(capabilities.weight_bits):
                 what = f"a weight reaches {top}, target {target} holds {capabilities.weight_bits} bits"
-                raise fail("SFN402", what, ", ".join(population.origin.nodes) or population.name)
+                fix = f"--weight-bits {capabilities.weight_bits}"
+                raise fail("SFN402", what, ", ".join(population.origin.nodes) or population.name, fix)
 
 
 def _check_rows(program: Program, target: str, capabilities: Capabilities) -> None:

@@ -1,9 +1,9 @@
 # mypy: ignore-errors
 """Build the network of this folder out of nengo-loihi's blocks, and step its emulator. Importing this does no work.
 
-A neuron of N levels is N compartments: compartment k fires where sum + bias > threshold k, all times 64. Input of m bits
-comes as m spikes a value; the weights of bit j are 2**j times as large. Nothing is left of a step in the next: currents
-and voltages decay whole. A sample enters in every step, and layer l holds its integers l steps later.
+A neuron of N levels is N compartments: compartment k fires where sum + bias > threshold k, all times 64. Input of m
+bits comes as m spikes a value; the weights of bit j are 2**j times as large. Nothing is left of a step in the next:
+currents and voltages decay whole. A sample enters in every step, and layer l holds its integers l steps later.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Network:
         source, target, weight = self._synapses(wire)
         order = np.argsort(target, kind="stable")
         source, target, weight = source[order], target[order], weight[order]
-        for block, (start, stop) in zip(self.blocks[layer["name"]], layer["cuts"]):
+        for block, (start, stop) in zip(self.blocks[layer["name"]], layer["cuts"], strict=True):
             a, b = np.searchsorted(target, (start, stop))
             if a < b:
                 self._into(block, wire, layer["levels"], source[a:b], target[a:b] - start, weight[a:b])
@@ -104,7 +104,7 @@ class Network:
         order = np.argsort(source, kind="stable")
         source, target, weight = source[order], target[order], weight[order]
         read, first = np.unique(source, return_index=True)
-        parts = [slice(a, b) for a, b in zip(first, [*first[1:], len(source)])]
+        parts = [slice(a, b) for a, b in zip(first, [*first[1:], len(source)], strict=True)]
         if wire["kind"] == "plane":
             for bit in range(wire["lines"]):
                 lists = [_spread(target[p], weight[p] << (SCALE + bit), levels) for p in parts]
@@ -133,7 +133,7 @@ class Network:
         name = wire["source"] + (f" + {wire['delay']}" if wire["delay"] else "")
         axon_of = np.full(int(np.prod(self.by_name[name]["shape"])), -1)
         axon_of[read] = np.arange(len(read)) * wire["lines"]
-        for block, (start, stop) in zip(self.blocks[name], self.by_name[name]["cuts"]):
+        for block, (start, stop) in zip(self.blocks[name], self.by_name[name]["cuts"], strict=True):
             first = axon_of[start:stop]
             if (first >= 0).any():
                 to = np.where(first[:, None] >= 0, first[:, None] + np.arange(wire["lines"]), -1)
@@ -180,8 +180,14 @@ def _synapse(block, n_axons, lists, shared, dense, exponent):
     synapse.indices = [np.asarray(i, np.int32)[None] for i, _ in lists]
     synapse.weights = [np.asarray(w, np.int32)[None] for _, w in lists]
     synapse.axon_to_weight_map = shared
-    synapse.format(compression=3 if dense else 0, idx_bits=synapse.idx_bits(), fanout_type=1, n_synapses=63,
-                   weight_bits=7, weight_exp=exponent)
+    synapse.format(
+        compression=3 if dense else 0,
+        idx_bits=synapse.idx_bits(),
+        fanout_type=1,
+        n_synapses=63,
+        weight_bits=7,
+        weight_exp=exponent,
+    )
     block.add_synapse(synapse)
     return synapse
 

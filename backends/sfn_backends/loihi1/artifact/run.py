@@ -28,7 +28,8 @@ def main(argv=None):
     args = _arguments(argv)
     missing = [m for m in ("nengo_loihi", "numpy") if importlib.util.find_spec(m) is None]
     if missing:
-        print(f"FAILED: {missing[0]} is missing for {sys.executable}; README.md says how to install it", file=sys.stderr)
+        said = f"{missing[0]} is missing for {sys.executable}; README.md says how to install it"
+        print(f"FAILED: {said}", file=sys.stderr)
         return 5
     warnings.simplefilter("ignore")  # nengo-loihi warns of every nengo that is newer than itself
     try:
