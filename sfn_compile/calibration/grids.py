@@ -158,7 +158,7 @@ class Distinct:
         return any(v is not None for v in self.values)
 
     def together(self) -> Array | None:
-        """Return the distinct values of all channels, None where there are too many."""
+        """Return the distinct values of all channels, ascending ``(m,)``; None where there are too many."""
         found = np.zeros(0)
         for start in range(0, len(self.values), CHANNELS_AT_A_TIME):
             some = [v for v in self.values[start : start + CHANNELS_AT_A_TIME] if v is not None]

@@ -130,7 +130,7 @@ class Statistics:
         return np.clip(middle * self.span[:, None], self.low[:, None], self.high[:, None])
 
     def tail(self, side: int) -> tuple[Array, Array, Array]:
-        """Return (start, mean excess over it, number of values) of the :data:`TAIL` largest values on one side.
+        """Return (start, mean excess, number of values) of the :data:`TAIL` largest values on one side, ``(c,)`` each.
 
         ``side`` is 1 or -1; magnitudes. An exponential tail of this mean excess is what new samples will look like.
         """

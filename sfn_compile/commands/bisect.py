@@ -62,7 +62,7 @@ def bisect(
     ``bisect.json``.
 
     ``samples`` of ``data`` (default 32, fewer of a large network). Raises SFN503 where the folder is no build and
-    SFN505 where its float network cannot be made again.
+    SFN505 where its float network cannot be made again; SFN605 for a ``limit`` that is no number.
     """
     check_choice(samples, seed)
     if not np.isfinite(limit):

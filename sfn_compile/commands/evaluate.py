@@ -38,7 +38,7 @@ def evaluate(
 
     ``on``: the target that computes the spiking network; ``time_limit`` in seconds is for each piece of the data.
     ``machine``: how many threads and processes, or which cluster; no number in the result depends on it. Raises SFN607
-    where workers could not do it.
+    where workers could not do it, and SFN605 for options that do not fit together.
 
     ``gates``: limits, judged in ``gates`` of the result; :func:`~.gates.problems` says which of them failed.
     """

@@ -67,7 +67,7 @@ def verify(
     simulator. A sealed file that was changed or is missing, or a stranger in the folder of a target, is a problem
     (SFN506), and a target of which that is true is not executed. A target that cannot be executed here is a problem
     (SFN601, SFN603), never counted as verified; so is a proof of nothing (SFN507). Raises SFN503 for a folder that is
-    no build.
+    no build, SFN605 for a time limit that is not above 0.
     """
     check_choice(samples, seed)
     machine.check()

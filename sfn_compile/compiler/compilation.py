@@ -160,7 +160,7 @@ def read_data(
 ) -> Prepared:  # fmt: skip
     """Return the model as Layers that compute what onnxruntime does, without statistics.
 
-    Raises CompileError with codes SFN106, SFN107, SFN203, SFN3xx.
+    Raises CompileError with codes SFN106, SFN107, SFN203, SFN3xx; SFN609 for frames where the host computes the start.
     """
     every = _calibration_data(loaded, options, calib, progress)
     if options.input_coding == "frames":

@@ -57,7 +57,10 @@ SOURCES = (
 
 
 def open_data(what: Any, asked: Asked) -> Data:
-    """Return the samples of whatever was given. Raises SFN30x, SFN315 to SFN320, SFN613."""
+    """Return the samples of whatever was given.
+
+    Raises SFN301 to SFN307, SFN315 to SFN320, SFN605 for an option that the data do not take, SFN613.
+    """
     source = next((s for s in SOURCES if s.takes(what)), None)
     if source is None:
         raise fail("SFN301", f"a {type(what).__name__} is no data", fix="give a file, a folder, arrays or batches")

@@ -22,7 +22,7 @@ SHARE = "A share up to 1, or percent above 1."
 def read_share(given: Any) -> float | None:
     """Return a share of 0..1 of what is given as one, or in percent where it is above 1: 99.5 is 0.995.
 
-    Nobody asks for one percent at least, so nothing is lost.
+    Nobody asks for one percent at least, so nothing is lost. Raises SFN605 for what is no number.
     """
     if given is None:
         return None

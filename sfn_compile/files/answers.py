@@ -43,7 +43,7 @@ def save_text(path: Path, text: str, read: Sequence[Path] = ()) -> None:
 
 
 def require_free(path: Path, read: Sequence[Path] = ()) -> None:
-    """Check that :func:`save_text` may write to ``path``, before the work begins. Raises as it does."""
+    """Check that :func:`save_text` may write to ``path``, before the work begins. Raises SFN602, SFN605."""
     with disk(path, "name another file"):
         if path.is_dir():
             raise fail("SFN602", "cannot write: it is a folder", str(path), "name a file")

@@ -94,7 +94,8 @@ def selected(
 ) -> tuple[Samples, Array | None, str]:  # fmt: skip
     """Return samples and labels that named arrays hold, and what the array of the labels is called.
 
-    ``place`` names the arrays' origin in messages. Raises what :func:`load_data` does.
+    ``place`` names the arrays' origin in messages. Raises what :func:`load_data` does, SFN303 for
+    inputs with different numbers of samples.
     """
     alone = len(inputs) == 1
     picked = {i.name: _pick(arrays, i.name, alone, place) for i in inputs}
@@ -219,7 +220,7 @@ def _pick(arrays: Mapping[str, Stored], name: str, alone: bool, place: Path | st
 
 
 def check_shape(x: Stored, source: ModelInput, where: str) -> None:
-    """Raise SFN303, SFN304 or SFN306 where an array holds no samples of an input."""
+    """Raise SFN303, SFN304, SFN306 or (of frames) SFN609 where an array holds no samples of an input."""
     shape = source.shape
     if x.dtype.hasobject:
         return  # said where it is read

@@ -58,7 +58,10 @@ class FloatReference:
         }
 
     def stream(self, x: Samples | Array) -> Iterator[dict[str, Array]]:
-        """Yield outputs and taps for consecutive pieces of the samples ``x``, batch axis first."""
+        """Yield outputs and taps for consecutive pieces of the samples ``x``, batch axis first.
+
+        Raises SFN106 where onnxruntime fails.
+        """
         given = by_name(x, self.inputs)
         x = {name: given[name] for name in self.inputs if name in given}
         n, size = n_samples(x), self.batch or self.piece

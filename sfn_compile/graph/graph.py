@@ -74,7 +74,10 @@ class Levels:
         return self.quantize(x) * np.asarray(self.step, np.float64)
 
     def nearest(self, scaled: Array) -> Array:
-        """Return the codes of real values in steps, in their own number type; may overwrite them."""
+        """Return the codes of ``scaled``, real values divided by the step, like them in shape and number type.
+
+        May overwrite ``scaled``.
+        """
         if self.book is None:
             return nearest(scaled, self.lo, self.hi, self.offset)
         return np.array(self.book, scaled.dtype)[ranks(scaled, self.book, self.offset)]
@@ -91,7 +94,7 @@ class Levels:
         return np.array(self.book, np.int32)[self.ranks(x)]
 
     def ranks(self, x: Array) -> Array:
-        """Return the places of the codes of real values among all codes."""
+        """Return the indices, in :attr:`codes`, of the codes of real values ``(n, *shape)``."""
         return to_ranks(x, self.step, self.codes, self.offset)
 
 
@@ -148,7 +151,7 @@ class GraphInput:
         return self.levels
 
     def stated(self, x: Array) -> Array:
-        """Return the prepared input ``x`` as the network sees it: rounded where the model itself quantises it."""
+        """Return the prepared input ``x`` ``(n, *shape)`` in float64, rounded where the model itself quantises it."""
         return self.levels.real(x) if self.levels is not None and self.levels.imported else np.asarray(x, np.float64)
 
 

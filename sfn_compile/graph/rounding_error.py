@@ -85,7 +85,10 @@ def propagated(op: Op, xs: Sequence[Array], errors: Sequence[Array], y: Array, b
 
 
 def bounds(graph: Graph, inputs: Mapping[str, Array], by: Precision) -> dict[str, Array]:
-    """Return the bound of every value of a graph that is computed from exact inputs throughout, by name."""
+    """Return, by name, a bound of the rounding error of every value ``(n, *shape)``, computed from exact inputs on.
+
+    ``by`` is the precision of the side whose errors are bounded.
+    """
     values = {i.name: np.asarray(inputs[i.name], np.float64) for i in graph.inputs}
     found = {name: np.zeros_like(x) for name, x in values.items()}
     for node in graph.nodes:

@@ -34,7 +34,7 @@ Array = NDArray[Any]
 
 
 def moved_step(node: Node, steps: dict[str, Array], shapes: dict[str, Shape]) -> Array:
-    """Return the step of a move or max pool from the steps of its sources."""
+    """Return the step of a move or max pool, broadcastable against its sample, from the steps of its sources."""
     if isinstance(node.op, MaxPool):
         return compress(steps[node.inputs[0]])  # equal where windows reach, and the map is smaller behind it
     assert isinstance(node.op, Moved)

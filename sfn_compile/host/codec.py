@@ -89,7 +89,7 @@ def encode(encoding: Encoding, x: Array) -> Array:
 
 
 def encode_all(program: Program, x: Samples) -> dict[str, Array]:
-    """Return the codes of every input by value name, of frames what every frame adds to them."""
+    """Return the codes ``(n, *shape)`` of every input by value name; of frames ``(n, T, *shape)``, what each adds."""
     if program.clock is not None and program.clock.presents == "frames":
         return {e.value: encode_frames(e, x[e.name]) for e in program.inputs}
     return {e.value: encode(e, x[e.name]) for e in program.inputs}

@@ -206,7 +206,7 @@ def _pieces(x: Mapping[str, Array]) -> Iterator[Mapping[str, Array]]:
 
 
 def pieces_of(x: Mapping[str, Array]) -> list[Mapping[str, Array]]:
-    """Return samples in pieces of :data:`PIECE`."""
+    """Return the samples, arrays ``(n, ...)`` by input, in consecutive pieces of at most :data:`PIECE` samples."""
     return list(_pieces(x))
 
 

@@ -84,7 +84,11 @@ def refitted(weight: Array, equations: Normal) -> Array:
 
 
 def rounded_with_feedback(weight: Array, grid: Array, top: int, square: Array) -> Array:
-    """Return weights that are whole multiples, at most ``top``, of ``grid`` (like ``weight``), of least squared error.
+    """Return weights that are whole multiples, at most ``top``, of ``grid``, of small squared error of the map.
+
+    ``weight`` and ``grid``: ``(rows, ...)`` with ``groups`` equal groups of rows; ``square``: sums
+    ``(groups, k, k)`` of products of inputs. Column after column, in descending order of their power, each
+    error is compensated by the columns that are not rounded yet. Source: GPTQ, arXiv 2210.17323.
 
     >>> x = np.array([[2.0, 1.9], [1.9, 2.0]])  # two inputs that nearly agree: their weights make up for each other
     >>> rounded_with_feedback(np.array([[0.4, 0.4]]), np.ones((1, 2)), 7, x[None]).tolist()

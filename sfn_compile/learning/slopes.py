@@ -27,10 +27,13 @@ class Slope(Protocol):
     """One linear map of a source: ``weight`` is what may be learnt of it, None where nothing is."""
 
     def forward(self, x: Array, weight: Array | None) -> Array:
-        """Return the map's values for ``x`` ``(*shape, n)``."""
+        """Return the map's values ``(*out, n)`` for ``x`` ``(*shape, n)``: the batch is last."""
 
     def backward(self, x: Array, weight: Array | None, g: Array, deep: bool) -> tuple[Array | None, Array | None]:
-        """Return the slopes towards ``x`` (where ``deep``) and towards the weight, for those of the values ``g``."""
+        """Return the slopes of the loss (like ``x``, like ``weight``) for those of the values, ``g`` ``(*out, n)``.
+
+        The first is None unless ``deep``; the second is None for a map whose weight is not learnt.
+        """
 
 
 def slope_of(linear: LinearMap, shape: Shape) -> Slope:
@@ -62,7 +65,7 @@ class DenseSlope:
         return kernels.dense(weight, F32)(x)
 
     def backward(self, x: Array, weight: Array | None, g: Array, deep: bool) -> tuple[Array | None, Array | None]:
-        """Return the slopes of a matrix product."""
+        """Return (``weight.T @ g`` over the last axis of a sample, ``g @ x.T`` summed over all rows and samples)."""
         assert weight is not None
         rows, front = (np.moveaxis(a, -2, 0) for a in (g, x))
         g2, x2 = rows.reshape(rows.shape[0], -1), front.reshape(front.shape[0], -1)
@@ -153,11 +156,11 @@ class PoolSlope:
         return ConvSlope(conv, Window(kernel, strides, pads, (1, 1)))
 
     def forward(self, x: Array, weight: Array | None) -> Array:
-        """Return the weighted sums."""
+        """Return the weighted sums ``(c, *windows, n)``."""
         return kernels.sum_pool(self.map.kernel, self.map.strides, self.map.pads, self.map.weight, F32)(x)
 
     def backward(self, x: Array, weight: Array | None, g: Array, deep: bool) -> tuple[Array | None, Array | None]:
-        """Return the slope towards the source."""
+        """Return the slope like ``x``: every window's slope is added to each of its taps."""
         if not deep:
             return None, None
         scaled = g * beside(self.map.weight, len(self.shape)).astype(F32)
@@ -172,11 +175,11 @@ class IdentitySlope:
     weight: Array
 
     def forward(self, x: Array, weight: Array | None) -> Array:
-        """Return the product."""
+        """Return ``weight * x``, like ``x``."""
         return x * self.weight
 
     def backward(self, x: Array, weight: Array | None, g: Array, deep: bool) -> tuple[Array | None, Array | None]:
-        """Return the slope towards the source."""
+        """Return ``g * weight``, like ``x``."""
         return (g * self.weight if deep else None), None
 
 
@@ -212,7 +215,7 @@ class MoveSlope:
         return moved if self.weight is None else moved * self.weight
 
     def backward(self, x: Array, weight: Array | None, g: Array, deep: bool) -> tuple[Array | None, Array | None]:
-        """Return the slope towards the source: what was read is written back, added up where read several times."""
+        """Return the slope like ``x``: the slopes of all places that read an element are added up."""
         if not deep:
             return None, None
         scaled = (g if self.weight is None else g * self.weight).reshape(self.index.size, g.shape[-1])
@@ -230,7 +233,7 @@ class MoveSlope:
 
 @dataclass(frozen=True)
 class MaxPoolSlope:
-    """The maximum of windows; the slope goes to the first tap that reaches it."""
+    """The maximum of windows; the first tap that reaches it has the whole slope."""
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
@@ -245,7 +248,7 @@ class MaxPoolSlope:
         return Window((*self.kernel, *more), (*self.strides, *more), pads, (*self.dilations, *more))
 
     def forward(self, x: Array) -> Array:
-        """Return the maxima; padding never wins."""
+        """Return the maxima ``(c, *windows, n)``; padding never wins."""
         square = x[:, :, None] if x.ndim == 3 else x
         best = self._taps(square)[0]
         for tap in self._taps(square)[1:]:
@@ -253,7 +256,7 @@ class MaxPoolSlope:
         return best[:, :, 0] if x.ndim == 3 else best
 
     def backward(self, x: Array, y: Array, g: Array) -> Array:
-        """Return the slope towards the source for the maxima ``y``."""
+        """Return the slope like ``x`` for the maxima ``y`` and their slopes ``g``, both ``(c, *windows, n)``."""
         line = x.ndim == 3
         square, y, g = (a[:, :, None] if line else a for a in (x, y, g))
         window = self._window

@@ -158,14 +158,14 @@ class Student:
         return values, drives
 
     def moved(self, node: Node, xs: Sequence[Array]) -> Array:
-        """Return what a max pool or a move makes of its inputs."""
+        """Return the value ``(*shape, n)`` of a max pool or a move; ``xs`` are its inputs, batch last."""
         if isinstance(node.op, MaxPool):
             return self.pools[node.name].forward(xs[0])
         parts = [m.forward(x, None) for m, x in zip(self.moves[node.name], xs, strict=True)]
         return parts[0] if len(parts) == 1 else np.asarray(sum(parts[1:], start=parts[0]))
 
     def drive(self, node: Node, xs: Sequence[Array], maps: Sequence[Any], at: Parameters) -> Array:
-        """Return what is in front of a Layer's activation."""
+        """Return the pre-activation ``(*shape, n)`` of a Layer, float32: the sum of its maps plus the bias."""
         z = sum((slope.forward(x, w) for (slope, w), x in zip(maps, xs, strict=True)), start=np.zeros((), F32))
         return np.asarray(z + beside(at.biases[node.name].astype(F32), len(node.type.shape)))
 
@@ -176,7 +176,10 @@ class Student:
         ]
 
     def fired(self, node: Node, z: Array, at: Parameters, rng: np.random.Generator | None = None) -> Array:
-        """Return what a Layer makes of that: codes times their step, or real numbers of a readout."""
+        """Return the output ``(*shape, n)`` for the pre-activation ``z``: codes times step; real numbers of a readout.
+
+        With ``rng`` the sign of the rounding error is random (:func:`_mirrored`).
+        """
         op = node.op
         assert isinstance(op, Layer)
         y = real_of(op, z)
@@ -189,11 +192,11 @@ class Student:
         return _mirrored(y, codes, _inside(y / step, op.levels), rng)
 
     def whole(self, name: str, values: Mapping[str, Array]) -> Array:
-        """Return a value, with the rounding error of it where another population fires that."""
+        """Return the value ``(*shape, n)`` of a name, plus its rounding error where another population fires it."""
         return values[name] + values[self.rest[name]] if name in self.rest else values[name]
 
     def rounded(self, site: Node, y: Array) -> Array:
-        """Return real values of a site, the batch last, as its codes make them, with the levels of the graph."""
+        """Return ``y`` ``(*shape, n)`` of a site rounded to the levels that it has in the graph: codes times step."""
         assert isinstance(site.op, Site)
         return _to_levels(y, beside(site.op.levels.step.astype(F32), len(site.type.shape)), site.op.levels)
 
@@ -272,7 +275,7 @@ def _moves(op: Moved, shapes: list[Shape]) -> list[MoveSlope]:
 
 
 def real_of(op: Layer, z: Array) -> Array:
-    """Return the activation of a Layer, without rounding."""
+    """Return the activation of a Layer for the pre-activation ``z`` ``(*shape, n)``, without rounding, like ``z``."""
     act = op.activation
     if act is None or act.kind == "identity":
         return z

@@ -43,7 +43,10 @@ class Grid:
     top: Mapping[str, int]
 
     def alphas(self, at: Parameters) -> dict[str, Array]:
-        """Return the real value of one accumulator unit of every Layer, for steps that moved since."""
+        """Return the real value of one accumulator unit of every Layer, per channel, with the steps of ``at``.
+
+        Where theta is known it stays, and the unit is ``step / theta``.
+        """
         moved = {name: at.steps[name] / theta for name, theta in self.theta.items()}
         return {**self.alpha, **moved}
 
@@ -106,7 +109,10 @@ def _compressed(m: LinearMap) -> LinearMap:
 
 
 def per_code(m: LinearMap, step: Array, shape: Shape, unit: Array, out: Shape) -> Array:
-    """Return, like the map's weight, how many accumulator units (1 / ``unit``) a weight of 1 adds per code it reads."""
+    """Return, in the shape of the map's weight, the accumulator units that a real weight of 1 adds per code it reads.
+
+    ``step`` is that of the source of ``shape``; ``unit`` is the reciprocal of alpha, per channel of ``out``.
+    """
     scaled = effective(replace(m, weight=np.ones_like(m.weight, np.float64)), step, shape)
     assert scaled is not None
     scaled = scale_output(scaled, unit, out)

@@ -56,7 +56,7 @@ class Activity:
 
 
 def measures(codes: Array) -> tuple[Array, Array, Array]:
-    """Return of every code whether it is an event, how many unary spikes and how many set bits it is."""
+    """Return three int64 arrays like ``codes``: 1 where not 0 (an event), unary spikes ``|k|``, set bits of ``|k|``."""
     size = np.abs(codes)
     table = np.array([bin(k).count("1") for k in range(int(size.max(initial=0)) + 1)])
     return (size > 0).astype(np.int64), size.astype(np.int64), table[size]
@@ -104,12 +104,12 @@ class Counter:
 
     @property
     def codes(self) -> Array:
-        """The codes that are counted, in ascending order."""
+        """The codes that are counted, in ascending order, ``(m,)``."""
         return np.arange(self.info.lo, self.info.lo + self.counts.shape[1])
 
     @property
     def histogram(self) -> Array:
-        """How often each code occurred."""
+        """How often each of :attr:`codes` occurred, over all neurons and samples, ``(m,)``."""
         return self.counts.sum(axis=0)
 
     def over(self, lo: int, hi: int) -> Array:
@@ -271,7 +271,7 @@ def counters(program: Program) -> dict[str, Counter]:
 
 
 def real_steps(graph: Graph) -> dict[str, Array]:
-    """Return the real value of one integer of every value, accumulators of readouts included."""
+    """Return, by name, the real value of one integer, broadcastable against a sample; of accumulators for readouts."""
     steps = all_steps(graph)
     for node in graph.nodes:
         unit = unit_of(node.op)

@@ -34,7 +34,7 @@ MORE_AT_ENDS, TIMES_AT_ENDS = 0.05, 4.0
 
 
 def spaced(x: Samples, most: int) -> dict[str, Array]:
-    """Return at most so many samples, evenly spaced: files are often sorted by class."""
+    """Return at most ``most`` samples of every input ``(n, ...)``, evenly spaced: files are often sorted by class."""
     n = n_samples(x)
     return part(x, np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int)))
 

@@ -79,7 +79,7 @@ def search_model(
 
 
 def task_of(prepared: Prepared, options: Options, search: Search) -> Task:
-    """Return what a search chooses from."""
+    """Return what a search chooses from. Raises SFN605 for too few trials."""
     choices = STRETCHES if search.strategy == "compress" else level_choices(options.levels)
     most = groups_of(search, len(choices), len(prepared.graph.nodes))
     if most < 1:

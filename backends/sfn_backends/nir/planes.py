@@ -53,6 +53,8 @@ def fire(
 ) -> str:  # fmt: skip
     """Add the node that copies accumulators per threshold and the neurons; return the neurons' name.
 
+    Raises SFN402 for a layer with one code only.
+
     Behind the accumulators of the targets stand ``spots`` channels that are 1 at one position of the grid each.
     """
     vector, name = grid is None, f"{prefix}e_planes"

@@ -23,12 +23,15 @@ __all__ = ["ENCODERS", "METHODS", "RealLadder", "check_options", "choose", "mse_
 
 
 def minmax(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
-    """The smallest step that saturates nothing seen."""
+    """Return the smallest step per channel ``(c,)``, in real units, at which no value of the samples is cut off."""
     return largest(stats, lo, hi)
 
 
 def percentile(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
-    """Option p (default 0.9995): the share of magnitudes that is not saturated."""
+    """Return the step per channel ``(c,)``, in real units, at which a share p of all magnitudes is not cut off.
+
+    Option p: above 0, up to 1 (default 0.9995). Raises SFN605 for another value.
+    """
     return stats.quantile_abs(number(options, "p", 0.9995, 0.0, 1.0)) / longer_side(lo, hi)
 
 

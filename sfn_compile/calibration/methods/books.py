@@ -74,7 +74,10 @@ def pooled(stats: Statistics, scale: Array) -> Points:
 
 
 def equal_mass(points: Points, below: int, above: int) -> Array:
-    """Return levels of which every one but 0 stands for the same share of the values on its side, at their mean."""
+    """Return ascending levels ``(below + 1 + above,)``, 0 among them, in the units of ``points``.
+
+    Every level but 0 represents the same share of the values on its side of 0 and lies at their mean.
+    """
     sides = []
     for side, n in ((-1, below), (1, above)):
         if n == 0:
@@ -92,7 +95,9 @@ def equal_mass(points: Points, below: int, above: int) -> Array:
 
 
 def lloyd_max(points: Points, below: int, above: int) -> Array:
-    """Return the levels of least squared error, one of them 0: Lloyd's iteration to its fixed point.
+    """Return the levels ``(below + 1 + above,)`` of least squared error, ascending, one of them 0.
+
+    Lloyd's iteration to its fixed point (S. Lloyd, 1982; J. Max, 1960).
 
     There every edge is halfway between two levels, and every level but 0 is the mean of its cell. It is started from
     equal shares and from equal distances; the better of both is taken.

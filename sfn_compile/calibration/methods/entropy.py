@@ -16,7 +16,7 @@ _NEAR_ONE = np.geomspace(1.04, 0.96, 33)  # around the best of the grid
 
 
 def kl(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
-    """Entropy calibration in the sense of TensorRT: the threshold whose codes tell least wrongly how values lie.
+    """Return the step per channel ``(c,)``, in real units, of least KL divergence: TensorRT's entropy calibration.
 
     P is the histogram up to the threshold, with what lies beyond counted in its last bin; Q is the same histogram
     without that, every code's values spread evenly over its bins that are not empty. The divergence KL(P||Q) is least.
@@ -56,7 +56,9 @@ def _n_log_n(n: Array) -> Array:
 
 
 def pmsm(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
-    """The step of largest entropy of the codes, PMSM's rule for where its training begins (arXiv 2508.14520).
+    """Return the step per channel ``(c,)``, in real units, at which the codes have the largest entropy.
+
+    Source: PMSM (arXiv 2508.14520), its rule for where training begins, as its abstract describes it. Raises SFN605.
 
     Option reading: ``gaussian`` takes a channel for a normal distribution, of the mean and deviation of its values, or,
     behind a ReLU, of the share and the mean of what passed; ``histogram`` takes it as it is.

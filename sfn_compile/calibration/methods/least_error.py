@@ -20,7 +20,10 @@ Score = Callable[[Array], Array]  # steps (c, k) -> the error to minimise (c, k)
 
 
 def mse(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
-    """The step of least squared error (rounding plus saturation) on the histogram, searched on a geometric grid."""
+    """Return the step per channel ``(c,)``, in real units, of least squared error on the histogram.
+
+    The error is that of rounding plus that of cutting off. Candidates are :data:`FACTORS` of the step of ``minmax``.
+    """
     codes, offset = range(lo, hi + 1), offset_of(options)
 
     def some(part: Statistics) -> Array:
@@ -31,7 +34,7 @@ def mse(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
 
 
 def mse_of_new(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
-    """Return the step of least squared error, with the values that will exceed those seen.
+    """Return the step per channel ``(c,)`` of least squared error, with the values that will exceed those seen.
 
     A few hundred samples do not show how far a neuron reaches, and many levels round so finely that cutting a value off
     costs more than rounding it. What lies beyond is taken from the tails: exponential, with the mean excess of the
@@ -62,7 +65,9 @@ def _least_of_new(stats: Statistics, lo: int, hi: int, offset: float) -> Array:
 
 
 def opi(stats: Statistics, lo: int, hi: int, options: Options) -> Array:
-    """The step of least error by the theorem of OPI (Bu et al., AAAI 2022, arXiv 2202.01440).
+    """Return the step per channel ``(c,)``, in real units, of least error by OPI's theorem.
+
+    Source: Bu et al., AAAI 2022, arXiv 2202.01440: the expected error of an initial potential.
 
     For values spread evenly inside every cell, an offset of u steps loses ``step^2 (1/3 - u + u^2)`` on average; what
     lies beyond the highest code is cut off. The paper trains the threshold; here it is where both together are least.

@@ -89,6 +89,9 @@ def largest(stats: Statistics, lo: int, hi: int) -> Array:
 
 
 def by_blocks(stats: Statistics, choose_some: Callable[[Statistics], Array]) -> Array:
-    """Return the steps of all channels, some channels at a time: running sums take several times the histogram."""
+    """Return the steps ``(c,)`` of all channels, :data:`BLOCK` channels at a time.
+
+    Running sums take several times the memory of the histogram; so they are held for one block only.
+    """
     n = len(stats.span)
     return np.concatenate([choose_some(stats.rows(slice(i, i + BLOCK))) for i in range(0, n, BLOCK)])

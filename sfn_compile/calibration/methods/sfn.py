@@ -13,12 +13,14 @@ LADDERS = ("uniform", "equal-mass", "lloyd-max")
 
 
 def sfn(stats: Statistics, lo: int, hi: int, options: Options) -> RealLadder:
-    """Quantile of the activation times lambda; options p (0.99), lambda, reading, ladder.
+    """Return the ladder of SFN: a quantile of the activation times lambda; options p (0.99), lambda, reading, ladder.
 
     A uniform ladder has two readings: ``step`` takes lambda * quantile as the step (lambda 0.252 by default, the
     paper's operating point), ``scale`` as the full scale (1.0 by default); the paper's text allows both. Of any other
     ladder the quantile is the unit in which the levels of the site are found, and lambda a factor of all of them: one
     for all channels where it is given, else each channel's own of least squared error.
+
+    Raises SFN605 for an option that does not belong to the ladder. Source: arXiv 2510.23383, section 3.2.
     """
     ladder = word(options, "ladder", LADDERS)
     quantile = stats.quantile_abs(number(options, "p", 0.99, 0.0, 1.0))

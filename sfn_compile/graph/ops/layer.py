@@ -100,7 +100,11 @@ class Layer:
         return found.pop()
 
     def drive(self, *xs: Array) -> Array:
-        """Return the real values in front of the activation, bias included, without quantisation."""
+        """Return the pre-activation ``(n, *shape)``, float64, bias included, without rounding.
+
+        ``xs``: the inputs of the maps, of the products (left, right) and of the norm, in this order, ``(n, *shape)``
+        each.
+        """
         n = len(self.maps)
         parts = [m.apply(x, np.float64) for m, x in zip(self.maps, xs[:n], strict=True)]
         pairs = _pairs(xs[n:], self.products)
@@ -110,7 +114,7 @@ class Layer:
         return sum(parts, start=np.asarray(self.bias, np.float64))
 
     def evaluate(self, *xs: Array) -> Array:
-        """Return the real values, without rounding."""
+        """Return the activation ``(n, *shape)`` of :meth:`drive`, without rounding."""
         total = self.drive(*xs)
         return total if self.activation is None else self.activation.evaluate(total)
 

@@ -28,7 +28,7 @@ class MatMul:
         return (*left[:-1], right[-1])
 
     def evaluate(self, *xs: Array) -> Array:
-        """Return the matrix product."""
+        """Return the matrix product ``(n, *lead, m, n)``."""
         return np.matmul(xs[0], xs[1])
 
 

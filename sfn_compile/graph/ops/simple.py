@@ -25,7 +25,7 @@ class Add:
         return _broadcast(*shapes)
 
     def evaluate(self, *xs: Array) -> Array:
-        """Return the element-wise sum."""
+        """Return the element-wise sum ``(n, *shape)``."""
         return xs[0] + xs[1]
 
 
@@ -38,7 +38,7 @@ class Mul:
         return _broadcast(*shapes)
 
     def evaluate(self, *xs: Array) -> Array:
-        """Return the element-wise product."""
+        """Return the element-wise product ``(n, *shape)``."""
         return xs[0] * xs[1]
 
 
@@ -92,7 +92,7 @@ class MaxPool:
         return (shapes[0][0], *window_shape(shapes[0][1:], self.kernel, self.strides, self.pads, self.dilations))
 
     def evaluate(self, *xs: Array) -> Array:
-        """Return the maxima, padding with minus infinity."""
+        """Return the maxima ``(n, c, *windows)``; padding is minus infinity."""
         lowest: Any = -np.inf
         view = windows(xs[0], self.kernel, self.strides, self.dilations, self.pads, fill=lowest)
         return view.max(axis=tuple(range(-len(self.kernel), 0)))
@@ -110,7 +110,7 @@ class Moved:
         return tuple(self.op.apply(*empty).shape[1:])
 
     def evaluate(self, *xs: Array) -> Array:
-        """Return the moved batch."""
+        """Return the moved values ``(n, *shape)``."""
         return self.op.apply(*xs)
 
 
@@ -126,7 +126,7 @@ class Softmax:
         return shapes[0]
 
     def evaluate(self, *xs: Array) -> Array:
-        """Return the (log-)probabilities."""
+        """Return the probabilities, or their logarithms, in the shape of the input ``(n, *shape)``."""
         axes = tuple(a + 1 for a in self.axes)
         shifted = xs[0] - xs[0].max(axis=axes, keepdims=True)
         log = shifted - np.log(np.exp(shifted).sum(axis=axes, keepdims=True))

@@ -28,7 +28,7 @@ class Site(Layer):
     levels: Levels = field(kw_only=True)
 
     def evaluate(self, *xs: Array) -> Array:
-        """Return the real values; rounded to their levels where the model itself states those, else not."""
+        """Return the real values ``(n, *shape)``; rounded to their levels only where the model itself states those."""
         real = super().evaluate(*xs)
         known = self.levels.stated and self.activation.body is not None  # the function takes no other values
         return self.levels.real(real) if self.levels.imported and not known else real
@@ -167,5 +167,5 @@ def levels_of(op: object) -> Levels | None:
 
 
 def unit_of(op: object) -> Array | None:
-    """Return the real value of one accumulator unit of a Layer that does not fire, None of any other operation."""
+    """Return the real value of one accumulator unit, per channel, of a Layer that does not fire; None of other ops."""
     return np.asarray(op.integer.alpha) if isinstance(op, IntegerReadout) else None

@@ -45,7 +45,7 @@ class StepRows:
         return self.steps[self.place]
 
     def ranks(self, row: int, values: Sequence[Fraction]) -> Array:
-        """Return the places of a row's values among all codes."""
+        """Return the indices, in ``codes``, of the values of row ``row``, in their order."""
         codes = [round(v / Fraction(float(self.steps[row]))) for v in values]
         return np.searchsorted(self.codes, codes)
 

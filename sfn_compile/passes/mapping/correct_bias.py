@@ -152,9 +152,9 @@ class _Seen:
                     self.codes.add(source.name, smallest_int(source.chosen.quantize(entered[source.name])))
 
     def compare(self, name: str, driven: Population, error: _Error, first: str = "") -> tuple[Array, Array]:
-        """Return the sums of ``error`` over all samples; hold the accumulators, which are to be fired.
+        """Return the sums of ``error`` over all samples, (weight, error); keep the accumulators to be fired.
 
-        A second digit fires what the ``first`` has left in fact, not what it would leave without rounding.
+        A second digit fires what remains of the sum after the codes of ``first``, as they are, with their rounding.
         """
         sources, inputs = dict.fromkeys(driven.sources), dict.fromkeys(error.node.inputs)
         accumulated, m = _accumulated(driven, self.infos), min(self.real.count(s) for s in inputs)

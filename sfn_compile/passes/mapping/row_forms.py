@@ -65,7 +65,7 @@ def ratio_weight(terms: Terms, infos: Mapping[str, ValueInfo], options: Options)
 
 
 def ratio_step(step: Array, unit: Array, weight: int) -> Array:
-    """Return the steps nearest to ``step`` that are whole thresholds: ``theta * unit / weight``.
+    """Return the steps, like ``step``, nearest to it that are integer thresholds: ``theta * unit / weight``.
 
     ``unit`` is the real value of one code of the term. Steps are ours to choose, so that no weight has to be rounded.
     """

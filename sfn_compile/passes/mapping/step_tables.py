@@ -45,7 +45,7 @@ class Stairs:
         return np.asarray(self.ranks[kind, passed])
 
     def marks(self) -> Array:
-        """Return accumulators, sorted, between which a row's code never changes, or at two neighbours of them."""
+        """Return accumulators ``(rows, m)``, ascending; a row's code changes only between two that are neighbours."""
         column = np.ones((len(self.edges), 1), np.int64)
         found = np.concatenate([column * self.low, self.edges - 1, self.edges, column * self.high], axis=1)
         return np.sort(np.clip(found, self.low, self.high), axis=1)

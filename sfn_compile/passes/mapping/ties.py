@@ -42,7 +42,7 @@ class Ties:
         self.stated = self._stated(graph, n)
 
     def groups(self, site: str) -> Array | None:
-        """Return the group of every channel as 0, 1, ..., None where no channel of the site is tied to another."""
+        """Return the group 0, 1, ... of every channel, ``(c,)``; None where none is tied to another."""
         labels = self._own(site)
         found = self.group[labels]
         if np.array_equal(found, labels) and (np.bincount(self.group)[labels] == 1).all():

@@ -71,8 +71,8 @@ def _adaptive(step: Population | Normalization) -> list[tuple[AdaptiveName, str]
 
 
 def check_widths(program: Program, target: str, capabilities: Capabilities) -> None:
-    """Raise SFN401 where an accumulator, a weight or a number behind an adaptive threshold is wider than the target
-    holds."""
+    """Raise SFN401 where an accumulator or a number behind an adaptive threshold is wider than the target holds, SFN402
+    where a weight is."""
     _check_rows(program, target, capabilities)
     values = program.values()
     for population in program.populations():
