@@ -175,11 +175,12 @@ def run_command(build_folder: Path, data: Path, output: Path, on: str, codes: bo
 @takes(samples_of("8"), SEED)
 @click.option("--on", help="Targets to verify. [default: all in the build]")
 @click.option("--time-limit", type=float, default=1800.0, show_default=True, help="Seconds a target may run.")
+@click.option("--against", type=FILE, metavar="OTHER", help="A build whose integers the counts over time must equal.")
 @takes(*PREPARATION, *SIMULATOR, QUIET, JSON, *FOR_JOBS)
 @guarded
 def verify_command(
     build_folder: Path, data: Path | None, samples: int | None, seed: int, on: str | None, time_limit: float,
-    quiet: bool, as_json: bool, **rest: Any,
+    against: Path | None, quiet: bool, as_json: bool, **rest: Any,
 ) -> int:  # fmt: skip
     """Prove that every emitted target computes the simulator's integers, layer by layer."""
     from ..commands.verify import verify
@@ -188,7 +189,7 @@ def verify_command(
     targets, console = None if on is None else read_names(on), Console(quiet or as_json)
     given = data_given(data, rest, "--data")
     with console.progress() as progress:
-        proof = verify(build_folder, given, samples, targets, seed, time_limit, Machine(**rest), progress)
+        proof = verify(build_folder, given, samples, targets, seed, time_limit, Machine(**rest), progress, against)
     if as_json:
         print_json(proof.document)
     else:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from ..foundation.codes import CODES
 from ..foundation.decibel import NO_ERROR
+from ..report.time_words import time_lines
 from ..report.units import decibel, energy, gained, ratio
 from .plain_lines import first_of, host_lines, kept_aside_line
 
@@ -95,6 +96,8 @@ class Console:
         for name, t in document["targets"].items():
             for note in t.get("notes", ()):
                 self.out.print(f"{name}: {note}")
+        for line in time_lines(document):
+            self.out.print(line)
         if document["files_changed"]:
             self.out.print(f"not as compile wrote it: {', '.join(document['files_changed'])}")
         lacking = [name for name, t in document["targets"].items() if not t["proved"]]

@@ -80,12 +80,18 @@ PROVED = fields(
      "first_difference": null(FIRST), "mode": null(TEXT), "executed_by": null(TEXT), "readers": listed(READER),
      "notes": listed(TEXT), "reload": null(fields({"digest": null(TEXT), "equal": FLAG, "error": null(TEXT)}))},
     {"error": TEXT, "legal": fields({"made_from": TEXT, "compared": COUNT, "different": COUNT, "error": null(TEXT)}),
-     "encoded": ONE_SIDE, "decoded": ONE_SIDE},
+     "encoded": ONE_SIDE, "decoded": ONE_SIDE,
+     "potentials": fields({"populations": COUNT, "compared": COUNT, "different": COUNT})},
 )  # fmt: skip
+_COUNTS: Mapping[str, Schema] = {"samples": COUNT, "equal": COUNT, "compared": COUNT, "different": COUNT,
+                                 "first": null(TEXT)}  # fmt: skip
 PROOF = fields(
     {"sfnc": TEXT, "proved": FLAG, "model": null(TEXT), "program": null(TEXT), "files_changed": listed(TEXT),
      "seed": COUNT, "samples": COUNT, "data": TEXT, "targets": by_name(PROVED)},
-    {"golden": fields({"compared": COUNT, "different": COUNT})},
+    {"golden": fields({"compared": COUNT, "different": COUNT}),
+     "time": fields({"timesteps": COUNT, "settle": COUNT, "quiet": COUNT, "last_spike": COUNT, **_COUNTS,
+                     "certificate": {"enum": ["quiet", "layer after layer", "none"]}}),
+     "against": fields({"build": TEXT, "model": SHA, "same_network": FLAG, **_COUNTS})},
 )  # fmt: skip
 PARTS = by_name(null(NUMBER))
 BISECTION = fields(

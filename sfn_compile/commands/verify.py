@@ -27,6 +27,7 @@ from ..simulator.run import run_codes
 from ..simulator.run_clock import final_charges
 from ..targets.target_records import read_record
 from .target_proof import Expected, n_different, not_executed, prove
+from .time_proof import against, settled_row
 
 Array = NDArray[Any]
 DEFAULT_SAMPLES = 8
@@ -60,14 +61,16 @@ class Proof:
 def verify(
     folder: Path, data: Path | Given | None = None, samples: int | None = None, on: Sequence[str] | None = None,
     seed: int = 0, time_limit: float = 1800.0, machine: Machine = ONE_PROCESS, progress: Progress = silent,
+    other: Path | None = None,
 ) -> Proof:  # fmt: skip
     """Return the proof for the targets ``on`` (default: all that the build holds) and write ``proof.json``.
 
     Inputs are ``samples`` of ``data``, or the golden inputs of the build; ``machine``: engine and threads of the
     simulator. A sealed file that was changed or is missing, or a stranger in the folder of a target, is a problem
     (SFN506), and a target of which that is true is not executed. A target that cannot be executed here is a problem
-    (SFN601, SFN603), never counted as verified; so is a proof of nothing (SFN507). Raises SFN503 for a folder that is
-    no build, SFN605 for a time limit that is not above 0.
+    (SFN601, SFN603), never counted as verified; so is a proof of nothing (SFN507). ``other``: a build whose integers
+    the counts are compared with (SFN611). Raises SFN503 for a folder that is no build, SFN605 for a time limit that is
+    not above 0.
     """
     check_choice(samples, seed)
     machine.check()
@@ -77,14 +80,11 @@ def verify(
     broken = sealed.problems(folder, manifest)
     chosen = _chosen(folder, sealed.held_targets(manifest), on)
     odd = {d.where for d in broken}
-    proof = Proof({
-        "sfnc": __version__, "proved": False, "model": _of(manifest, "model", "sha256"),
-        "program": _of(manifest, "files", "program.npz"), "files_changed": sorted(odd), "seed": seed, "samples": 0,
-        "data": GOLDEN, "targets": {},
-    }, broken)  # fmt: skip
+    proof = _begun(manifest, broken, seed)
     if sealed.MANIFEST not in odd and not set(sealed.changed(folder, manifest, *NEEDED)) & odd:
         progress("simulator", 0, 1)
         expected = _expected(folder, manifest, data, samples, machine, proof)
+        _add_time(expected, other, proof)
         progress("simulator", 1, 1)
         for name in chosen:
             progress(name, 0, 1)
@@ -96,6 +96,25 @@ def verify(
     build_folder.write_json(folder / "proof.json", proof.document)
     refresh(folder)
     return proof
+
+
+def _begun(manifest: Mapping[str, Any], broken: list[Diagnostic], seed: int) -> Proof:
+    """Return a proof of which nothing is proved yet."""
+    return Proof({
+        "sfnc": __version__, "proved": False, "model": _of(manifest, "model", "sha256"),
+        "program": _of(manifest, "files", "program.npz"), "files_changed": sorted({d.where for d in broken}),
+        "seed": seed, "samples": 0, "data": GOLDEN, "targets": {},
+    }, broken)  # fmt: skip
+
+
+def _add_time(expected: Expected, other: Path | None, proof: Proof) -> None:
+    """Add what is proved of time: against the same network at one timestep, and against another build."""
+    if expected.program.clock is not None:
+        proof.document["time"], found = settled_row(expected)
+        proof.problems += found
+    if other is not None:
+        proof.document["against"], found = against(expected, other)
+        proof.problems += found
 
 
 def _of(manifest: Mapping[str, Any], section: str, key: str) -> Any:

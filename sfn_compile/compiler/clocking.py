@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..host.codec import encode_all
 from ..passes.mapping.clock import clocked, proved_settling, settled
 from ..program.network import Program
 from ..simulator.run import run_codes
+from ..simulator.run_clock import active_steps
 
 Array = NDArray[Any]
 SEEN = 32  # samples on which a network is watched until it is quiet
@@ -65,9 +66,3 @@ def _emissions(program: Program, x: Samples) -> Iterator[Array]:
     for start in range(0, n_samples(x), AT_A_TIME):
         values = run_codes(program, encode_all(program, part(x, slice(start, start + AT_A_TIME))), fires)
         yield active_steps(values)
-
-
-def active_steps(emitted: Mapping[str, Array]) -> Array:
-    """Return in which steps anything was emitted, ``(n, steps)``, of values ``(n, steps, *shape)``."""
-    flags = [(v != 0).reshape(*v.shape[:2], -1).any(axis=2) for v in emitted.values()]
-    return np.asarray(np.logical_or.reduce(flags))

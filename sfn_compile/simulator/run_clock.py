@@ -130,6 +130,12 @@ def _come(x: Array, kind: Kind, now: int) -> Array:
     return x[:, now - 1] if kind.total else x[:, :now].sum(axis=1, dtype=np.int32)
 
 
+def active_steps(emitted: Mapping[str, Array]) -> Array:
+    """Return in which steps anything was emitted, ``(n, steps)``, of values ``(n, steps, *shape)``."""
+    flags = [(v != 0).reshape(*v.shape[:2], -1).any(axis=2) for v in emitted.values()]
+    return np.asarray(np.logical_or.reduce(flags))
+
+
 def final_charges(program: Program, values: Values) -> dict[str, Array]:
     """Return what every population has summed up after the last step, ``(n, *shape)``, int64: its potential in units of
     the accumulator at one timestep, nothing taken off for what was emitted.

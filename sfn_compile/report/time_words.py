@@ -1,0 +1,30 @@
+"""What verify and eval found of time, in words: the same lines in the terminal and on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def time_lines(proof: Mapping[str, Any]) -> list[str]:
+    """Return what ``proof.json`` says of time, none for a network that answers at once."""
+    found = []
+    if "time" in proof:
+        t = proof["time"]
+        steps = f"after {t['timesteps']} + {t['settle']} steps"
+        why = {"quiet": f", {t['quiet']} quiet in the last step, which proves it",
+               "layer after layer": ", which the order of the layers proves",
+               "none": " (spikes are not taken back, so nothing promises it)"}[t["certificate"]]  # fmt: skip
+        found.append(f"equals the network at one timestep {steps}: {t['equal']} of {t['samples']} samples{why}")
+    for name, target in proof["targets"].items():
+        shown = target.get("potentials")
+        if shown is not None and shown["compared"]:
+            found.append(
+                f"{name}: {shown['compared']:,} potentials after the last step, {shown['different']} different"
+            )
+    if "against" in proof:
+        a = proof["against"]
+        other = "" if a["same_network"] else " (another network at one timestep)"
+        found.append(f"against {a['build']}{other}: {a['different']} of {a['compared']:,} counts differ, "
+                     f"{a['equal']} of {a['samples']} samples equal")  # fmt: skip
+    return found
