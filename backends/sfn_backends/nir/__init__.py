@@ -16,7 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from sfn_backends.nir import chain, compact, evaluator, files, graph, guide, limits, meta, read_values, witnesses
+from sfn_backends.nir import (
+    chain,
+    clocked,
+    clocked_run,
+    compact,
+    evaluator,
+    files,
+    graph,
+    guide,
+    limits,
+    meta,
+    read_values,
+    witnesses,
+)
 from sfn_backends.nir.compact import fewer_levels
 from sfn_backends.nir.net import Array, Net
 from sfn_backends.nir.parts import parts_of
@@ -27,6 +40,8 @@ from sfn_compile.files.program_checks import check_program
 from sfn_compile.foundation.diagnostics import fail
 from sfn_compile.program.network import Program
 from sfn_compile.targets.backend import Capabilities, RunRequest, RunResult
+
+CLOCKED = "network_cuba.nir"  # only folders of networks over time have it
 
 
 class NirBackend:
@@ -39,6 +54,7 @@ class NirBackend:
         max_pool=True,
         acc_bits=25,
         weight_bits=24,
+        clocked=True,
         note="NIR 1.0.8 files for snnTorch, Norse, Sinabs, SpikingJelly; float32, exact by proof",
     )
 
@@ -55,6 +71,9 @@ class NirBackend:
         form = options.get(FORM.name, FORM.default)
         FORM.check(form)
         self._need()
+        if program.clock is not None:
+            clocked.write(program, folder)
+            return
         small, most = compact.compact(program), _most_levels(program)
         limits.check(_nets(small, form, dry=True), form, most, partial(_other, small, most))
         for number in range(len(parts_of(program))):
@@ -72,6 +91,8 @@ class NirBackend:
         Raises SFN503 where a number was changed in a way that no Program has.
         """
         self._need()
+        if (folder / CLOCKED).exists():
+            return clocked.read(folder)
         form, count = self._described(folder)
         programs = [_reload(folder, form, count, kind) for kind in files.kinds(form)]
         return next((program for program, unchanged in programs if not unchanged), programs[0][0])
@@ -79,6 +100,8 @@ class NirBackend:
     def run(self, folder: Path, request: RunRequest) -> RunResult:
         """Run the files with the NumPy evaluator, and with the stock readers where they are installed."""
         self._need()
+        if (folder / CLOCKED).exists():
+            return clocked_run.run(folder, request)
         form, count = self._described(folder)
         jobs = [
             witnesses.Job(folder, number, _text(folder / files.first(form, number))["values"], request)

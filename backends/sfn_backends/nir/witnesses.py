@@ -78,7 +78,7 @@ def read(python: Path, name: str, form: str, jobs: Sequence[Job], seconds: float
             np.savez(before, x=np.asarray(codes), nodes=np.array(nodes, dtype=str))
             arguments += [str((job.folder / file).resolve()), str(before), str(after)]
         script = str(Path(__file__).with_name("readers.py"))
-        error = _guarded([absolute(str(python)), "-s", script, name, *arguments], seconds, scratch)
+        error = guarded([absolute(str(python)), "-s", script, name, *arguments], seconds, scratch)
         return [
             {"name": name, "file": file, **_entry(job, Path(arguments[3 * i + 2]), error)}
             for i, (job, file) in enumerate(zip(jobs, names, strict=True))
@@ -110,7 +110,7 @@ def _compare(found: Mapping[str, Array], job: Job) -> dict[str, int]:
     return {"compared": compared, "different": different, "layers": len(job.checked)}
 
 
-def _guarded(command: list[str], seconds: float, folder: str) -> str | None:
+def guarded(command: list[str], seconds: float, folder: str) -> str | None:
     """Run a program in its own session and in ``folder``, which is ours; return None, or why it failed with the end of
     what it said."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
