@@ -30,6 +30,7 @@ from ..foundation.diagnostics import CompileError, Diagnostic
 from ..foundation.options import BISECT_LIMIT, Machine
 from ..foundation.preparation import Given, Preparation, read_given
 from ..foundation.samples import ModelInput, Samples
+from ..foundation.task_options import TaskOptions
 from ..hardware.names import PlanName
 from ..host.model_outputs import open_ending
 from ..program.network import Program
@@ -150,12 +151,13 @@ class Network:
     ) -> dict[str, Any]:  # fmt: skip
         """Return accuracy and agreement of the float model and this network on ``data``, as ``eval.json`` has them.
 
-        ``how``: gates (``max_drop=1``; one that fails raises SFN502), how images are prepared, and ``workers``,
+        ``how``: the ``task``, its ``labels``, ``boxes``, ``draw``, ``examples``; gates (``max_drop=1``; one that fails
+        raises SFN502); how images are prepared; and ``workers``,
         ``cluster``, ``threads``, ``engine``, as of ``sfnc eval``.
         """
-        gates, preparation, machine = _read(how, Gates, Preparation, Machine)
+        gates, tasks, preparation, machine = _read(how, Gates, TaskOptions, Preparation, Machine)
         given = Given(read_given(data), preparation)
-        found = evaluate(self.folder, given, samples, seed, progress, on, time_limit, machine, gates)
+        found = evaluate(self.folder, given, samples, seed, progress, on, time_limit, machine, gates, tasks)
         failed = problems(found.get("gates", ()), found["data"]["source"])
         if failed:
             raise CompileError(failed)

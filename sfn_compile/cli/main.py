@@ -16,6 +16,7 @@ from ..foundation.declaration import held_by, read_all
 from ..foundation.diagnostics import Diagnostic
 from ..foundation.option_values import read_names
 from ..foundation.options import BISECT_LIMIT, Machine, Options
+from ..foundation.task_options import TaskOptions
 from ..foundation.version import __version__
 from .comparing import diff_command, schema_command
 from .guard import guarded, print_json, print_problems, progress_of, worst
@@ -32,6 +33,7 @@ from .options import (
     QUIET,
     SEED,
     SIMULATOR,
+    TASK,
     Command,
     TargetsCommand,
     data_given,
@@ -204,7 +206,7 @@ def verify_command(
 @click.option("--data", type=FILE, required=True, metavar="DATA", help="Samples, with labels for accuracy.")
 @takes(samples_of("all"), SEED, *PREPARATION)
 @click.option("--on", default="sim", show_default=True, help="The target that computes the spiking network.")
-@takes(*GATES)
+@takes(*TASK, *GATES)
 @takes(*PROCESSES)
 @takes(*SIMULATOR, QUIET, JSON, *FOR_JOBS)
 @guarded
@@ -217,10 +219,11 @@ def eval_command(
     from .terminal import Console
 
     console, given = Console(quiet or as_json), data_given(data, others, "--data")
-    read = read_all((*GATES, *PROCESSES, *SIMULATOR), others)
+    read = read_all((*TASK, *GATES, *PROCESSES, *SIMULATOR), others)
     gates, machine = Gates(**held_by(Gates, read)), Machine(**held_by(Machine, read))
+    task = TaskOptions(**held_by(TaskOptions, read))
     with console.progress() as progress:
-        found = evaluate(build_folder, given, samples, seed, progress, on, machine=machine, gates=gates)
+        found = evaluate(build_folder, given, samples, seed, progress, on, machine=machine, gates=gates, tasks=task)
     if as_json:
         print_json(found)
     else:

@@ -18,6 +18,7 @@ from ..evaluation.gates import Gates
 from ..foundation.declaration import GROUPS, Option, held_by, options_of, read_all
 from ..foundation.options import Machine, Options, Selection
 from ..foundation.preparation import Preparation, read_given
+from ..foundation.task_options import TaskOptions
 from ..hardware.names import PLANS
 from ..targets.target_options import declared_by_all
 
@@ -46,6 +47,7 @@ OUTPUT = Option("Build folder.", "output", "output", kind=Path, flags=("--output
 COMPILE = {o.name: o for o in (*compile_options(), OUTPUT, QUIET, JSON, *FOR_JOBS)}
 # Whatever decides what is mapped: all but the folder that compile writes and what only a search takes.
 PREPARATION = options_of(Preparation)
+TASK = options_of(TaskOptions)
 _DECIDING = {o.name for o in (*options_of(Options), *PREPARATION)} | {"calib", "input_shapes"}
 _ASKED_TARGETS = replace(COMPILE["targets"], default=(), help="Also check whether these targets can say the network.")
 CHECK = tuple(_ASKED_TARGETS if o.name == "targets" else o for o in COMPILE.values() if o.name in _DECIDING)

@@ -16,6 +16,7 @@ from ..foundation.decibel import NO_ERROR
 from ..report.time_words import time_lines
 from ..report.units import decibel, energy, gained, ratio
 from .plain_lines import first_of, host_lines, kept_aside_line
+from .task_lines import task_lines
 
 if TYPE_CHECKING:
     from ..commands.build import Built
@@ -112,9 +113,11 @@ class Console:
             self.out.print(f"float network    {100 * a['float_top1']:6.2f} % {what} on {a['n']} samples (onnxruntime)")
             lost = gained(a["float_top1"], a["snn_top1"])
             self.out.print(f"spiking network  {100 * a['snn_top1']:6.2f} % {what}, {lost}")
-        if "regression" in found:
+        if found.get("regression", {}).get("float_rmse") is not None:
             for line in _regression_lines(found["regression"]):
                 self.out.print(line)
+        for line in task_lines(found):
+            self.out.print(line)
         for name, o in {**found.get("cut", {}), **found["outputs"]}.items():
             kind = "value at the cut" if name in found.get("cut", {}) else "output"
             shapes = f" ({100 * o['same_shape']:.2f} % have the same shape)" if "same_shape" in o else ""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..data.given import unseen
@@ -13,17 +14,23 @@ from ..data.sources import data_of_build
 from ..evaluation.gates import NO_GATES, Gates, require_labels
 from ..evaluation.side_by_side import PIECE, Build, Compute, Pair, Progress, measure
 from ..evaluation.spread import spread
+from ..evaluation.truth import Truth
 from ..files import build_folder
+from ..files.atomic_files import disk
+from ..files.sample_files import Data, rows_of_data
 from ..foundation.diagnostics import Diagnostic, fail
 from ..foundation.options import ONE_PROCESS, Machine, check_choice
 from ..foundation.preparation import Given
 from ..foundation.samples import Samples, by_name, summed
+from ..foundation.task_options import NO_TASK, TaskOptions
 from ..frontend.reference import FloatReference
 from ..host.model_inputs import open_beginning
 from ..host.model_outputs import Ending
 from ..program.network import Program
 from ..report import likeness
 from ..report.page.document import refresh
+from ..tasks.chosen import Chosen, chosen
+from ..tasks.drawing import draw
 from .running import execute, held, used
 
 Array = NDArray[Any]
@@ -33,6 +40,7 @@ PIECE_ELSEWHERE = 1024  # a target is started once per piece
 def evaluate(
     folder: Path, data: Path | Given, samples: int | None = None, seed: int = 0, progress: Progress | None = None,
     on: str = "sim", time_limit: float = 1800.0, machine: Machine = ONE_PROCESS, gates: Gates = NO_GATES,
+    tasks: TaskOptions = NO_TASK,
 ) -> dict[str, Any]:  # fmt: skip
     """Return accuracy and agreement of float model and spiking network on ``data``, and write ``eval.json``.
 
@@ -40,29 +48,47 @@ def evaluate(
     ``machine``: how many threads and processes, or which cluster; no number in the result depends on it. Raises SFN607
     where workers could not do it, and SFN605 for options that do not fit together.
 
+    ``tasks``: what the answers are and where labels for them lie, told from outputs and labels where nothing is said.
     ``gates``: limits, judged in ``gates`` of the result; :func:`~.gates.problems` says which of them failed.
     """
     check_choice(samples, seed)
     gates.check()
+    tasks.check()
     if machine.check().spreads and on != "sim":
         raise fail("SFN605", f"--on {on} runs in one process", fix="leave --workers and --cluster out")
     manifest, program = build_folder.open_build(folder, "model", "report", *used(folder, on))
     found = data_of_build(data, manifest, samples, seed, True, progress or unseen)
-    require_labels(gates, found.labels, found.source)
+    require_labels(gates, found.labels if tasks.labels is None else tasks.labels, found.source)
     build = Build(folder, manifest, program)
     pair = build.open(machine, None if on == "sim" else _computer(program, folder, on, time_limit))
-    labels = pair.read_labels(found.labels, found.x, found.label_place)
+    judged = chosen(pair, found, tasks)
     if machine.spreads:
-        result = spread(build, found.x, labels, machine, progress)
+        result = spread(build, found.x, judged.truth, machine, progress)
     else:
-        result = measure(pair, found.x, labels, progress, PIECE if on == "sim" else PIECE_ELSEWHERE)
+        result = measure(pair, found.x, judged.truth, progress, PIECE if on == "sim" else PIECE_ELSEWHERE)
     result["warnings"] = [w.as_dict() for w in _warnings(folder, manifest, program, found.x)]
+    result["task"] = judged.as_dict()
+    if tasks.draw is not None:
+        result["drawn"] = _draw(pair, found, judged, tasks)
     result["on"] = on
     result["data"] = {"source": found.source, "sha256": found.sha256, "samples": len(found), "seed": seed}
     result["gates"] = gates.judge(result)
     build_folder.write_json(folder / "eval.json", result)
     refresh(folder)
     return result
+
+
+def _draw(pair: Pair, data: Data, judged: Chosen, asked: TaskOptions) -> list[str]:
+    """Draw examples, evenly spaced, and return their names. Raises SFN321, SFN602, SFN613."""
+    assert asked.draw is not None
+    places = np.unique(np.linspace(0, len(data) - 1, min(asked.examples, len(data))).astype(np.int64))
+    some = rows_of_data(data, places)
+    want, got = pair.both(some.x)
+    held = judged.truth.held
+    truth = None if held is None else [held[i] for i in places]
+    with disk(asked.draw):
+        asked.draw.mkdir(parents=True, exist_ok=True)
+        return draw(judged.task, some, want, got, truth, asked.draw)
 
 
 def _warnings(folder: Path, manifest: Mapping[str, Any], program: Program, x: Samples) -> list[Diagnostic]:
@@ -95,4 +121,4 @@ def compare(
     x = by_name(x, [e.name for e in program.inputs])
     ending = ending or Ending(tuple(d.name for d in program.outputs))
     pair = Pair(program, reference, ending)
-    return measure(pair, x, pair.read_labels(labels, x, where), progress)
+    return measure(pair, x, Truth(pair.read_labels(labels, x, where)), progress)

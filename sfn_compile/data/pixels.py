@@ -45,7 +45,7 @@ class Recipe:
 
     def sample(self, content: bytes, file: Path) -> tuple[Array, Frame]:
         """Return the sample of an image ``(*shape)`` and where the image's points are in it. Raises SFN319, SFN613."""
-        image = _opened(content, file, MODES[self.channels])
+        image = opened(content, file, MODES[self.channels])
         image, scale = self._resized(image)
         image, shift = self._cropped(image, file)
         pixels = np.asarray(image, np.uint8).reshape(self.height, self.width, self.channels)
@@ -169,14 +169,17 @@ def _check_channels(how: Preparation, channels: int) -> None:
             raise fail("SFN319", what, "", f"give one number, or {channels}")
 
 
-def _opened(content: bytes, file: Path, mode: str) -> Any:
-    """Return a Pillow image in a mode. Raises SFN319, SFN613."""
+def opened(content: bytes, file: Path, mode: str | None) -> Any:
+    """Return a Pillow image in a mode, in its own where that is None. Raises SFN319, SFN613."""
     try:
         from PIL import Image
     except ImportError as error:
         raise fail("SFN613", "images are read with Pillow, which is not installed", str(file), PILLOW) from error
     try:
         with Image.open(io.BytesIO(content)) as image:
+            if mode is None:
+                image.load()
+                return image.copy()
             if image.mode in ("I", "F") or image.mode.startswith("I;"):
                 raise fail("SFN319", f"it has more than 8 bits per pixel (mode {image.mode})", str(file),
                            "save arrays: np.savez('data.npz', x=images)")  # fmt: skip

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from ..foundation.diagnostics import fail
 from ..foundation.samples import Samples, n_samples, part
-from .labels import Labels
 from .side_by_side import cuts
+from .truth import Truth
 
 Array = NDArray[Any]
 ATTEMPTS = 3
@@ -33,7 +33,7 @@ def complete(crew: Crew[T], numbers: Sequence[int]) -> Results[T]:
         raise fail("SFN607", f"{len(numbers) - len(found)} of {len(numbers)} pieces were lost {ATTEMPTS} times")
 
 
-def samples_of(x: Samples, labels: Labels | None, number: int) -> tuple[Mapping[str, Array], Labels | None]:
-    """Return the samples and labels of one piece."""
+def samples_of(x: Samples, truth: Truth | None, number: int) -> tuple[Mapping[str, Array], Truth | None]:
+    """Return the samples of one piece and what they are judged by."""
     piece = cuts(n_samples(x))[number]
-    return part(x, piece), None if labels is None else labels[piece]
+    return part(x, piece), None if truth is None else truth[piece]

@@ -22,8 +22,8 @@ from ..foundation.options import Machine
 from ..foundation.samples import Samples
 from ..foundation.version import __version__
 from .crew import Crew, Results, samples_of
-from .labels import Labels
 from .side_by_side import Build, Pair, Tally, float_threads
+from .truth import Truth
 
 Array = NDArray[Any]
 Files = Mapping[str, bytes]
@@ -39,14 +39,14 @@ class Sent:
 
 
 @contextmanager
-def crew_of(machine: Machine, build: Build, x: Samples, labels: Labels | None) -> Iterator[Crew[Tally]]:
+def crew_of(machine: Machine, build: Build, x: Samples, truth: Truth | None) -> Iterator[Crew[Tally]]:
     """Yield a crew of the cluster's workers. Raises SFN607 where dask, the scheduler or a worker cannot be used."""
     with connected(machine) as client:
         files = files_of(build)
         sent = Sent(files, hashlib.sha256(b"".join(n.encode() + b"\0" + files[n] for n in sorted(files))).hexdigest())
 
         def crew(numbers: Sequence[int]) -> Results[Tally]:
-            return _computed(client, sent, machine, x, labels, numbers)
+            return _computed(client, sent, machine, x, truth, numbers)
 
         yield crew
 
@@ -100,11 +100,11 @@ def files_of(build: Build) -> dict[str, bytes]:
 
 
 def _computed(
-    client: Any, files: Sent, machine: Machine, x: Samples, labels: Labels | None, numbers: Sequence[int]
+    client: Any, files: Sent, machine: Machine, x: Samples, truth: Truth | None, numbers: Sequence[int]
 ) -> Results[Tally]:
     sent = client.scatter(files, broadcast=True, hash=False)
     jobs = [
-        client.submit(_tally, number, *samples_of(x, labels, number), sent, machine, float_threads(), pure=False)
+        client.submit(_tally, number, *samples_of(x, truth, number), sent, machine, float_threads(), pure=False)
         for number in numbers
     ]
     return finished(client, jobs)
@@ -130,9 +130,9 @@ def _was_lost(error: BaseException) -> bool:
 
 # -- on a worker ----------------------------------------------------------------------------------------------------
 def _tally(
-    number: int, x: Samples, labels: Labels | None, files: Sent, machine: Machine, n_float_threads: int
+    number: int, x: Samples, truth: Truth | None, files: Sent, machine: Machine, n_float_threads: int
 ) -> tuple[int, Tally]:
-    return number, _opened(files, machine, n_float_threads).tally(x, labels)
+    return number, _opened(files, machine, n_float_threads).tally(x, truth)
 
 
 @lru_cache(maxsize=1)

@@ -155,6 +155,10 @@ def score_of(found: Found) -> tuple[str, float, float] | None:
 
     That is what a drop is measured on.
     """
+    for task, key, name in (("detection", "map50", "mAP@0.5"), ("segmentation", "miou", "mIoU")):
+        row = found.get(task, {})
+        if row.get(f"float_{key}") is not None and row.get(f"snn_{key}") is not None:
+            return name, row[f"float_{key}"], row[f"snn_{key}"]
     if "accuracy" in found:
         a = found["accuracy"]
         return "right positions" if "places" in a else "top-1", a["float_top1"], a["snn_top1"]
@@ -198,7 +202,7 @@ def _sqnr(found: Found) -> Value:
 
 
 def _rmse(found: Found) -> Value:
-    if "regression" not in found:
+    if found.get("regression", {}).get("snn_rmse") is None:
         return Value(None, "no error of a regression was measured: there are no targets")
     rmse = found["regression"]["snn_rmse"]
     return Value(rmse, f"RMSE is {rmse:.5g}, the float network's {found['regression']['float_rmse']:.5g}")

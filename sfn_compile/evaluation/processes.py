@@ -16,21 +16,21 @@ from ..foundation.options import Machine
 from ..foundation.samples import Samples
 from ..simulator.run import n_cores, prepare_kernels
 from .crew import Crew, Results, samples_of
-from .labels import Labels
 from .side_by_side import Build, Pair, Tally, float_threads
+from .truth import Truth
 
 Array = NDArray[Any]
 FORKED = sys.platform == "linux"
 T = TypeVar("T")
-_here: tuple[Pair, Samples, Labels | None] | None = None  # of a worker process
+_here: tuple[Pair, Samples, Truth | None] | None = None  # of a worker process
 
 
-def crew_of(machine: Machine, build: Build, x: Samples, labels: Labels | None) -> Crew[Tally]:
+def crew_of(machine: Machine, build: Build, x: Samples, truth: Truth | None) -> Crew[Tally]:
     """Return a crew of processes that share weights, kernels and samples with this one where they can be forked."""
     if FORKED and machine.engine == "fast":
         prepare_kernels(build.program)  # before the fork: memory that nobody writes to stays one copy
     alone = replace(machine, threads=threads_of(machine))
-    return processes(machine, _begin, (build, x, labels, alone, float_threads()), _piece)
+    return processes(machine, _begin, (build, x, truth, alone, float_threads()), _piece)
 
 
 def threads_of(machine: Machine) -> int:
@@ -59,12 +59,12 @@ def processes(
     return crew
 
 
-def _begin(build: Build, x: Samples, labels: Labels | None, machine: Machine, n_float_threads: int) -> None:
+def _begin(build: Build, x: Samples, truth: Truth | None, machine: Machine, n_float_threads: int) -> None:
     global _here
-    _here = build.open(machine, float_threads=n_float_threads), x, labels
+    _here = build.open(machine, float_threads=n_float_threads), x, truth
 
 
 def _piece(number: int) -> tuple[int, Tally]:
     assert _here is not None
-    pair, x, labels = _here
-    return number, pair.tally(*samples_of(x, labels, number))
+    pair, x, truth = _here
+    return number, pair.tally(*samples_of(x, truth, number))

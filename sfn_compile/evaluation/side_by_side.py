@@ -30,6 +30,7 @@ from ..simulator.run import run_codes
 from ..simulator.run_clock import after_step
 from .agreement import Agreement
 from .labels import Judged, Labels, read_labels
+from .truth import Judge, Truth
 
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
@@ -46,6 +47,7 @@ class Tally:
     n: int = 0
     scores: dict[str, Agreement] = field(default_factory=dict)
     judged: Judged | None = None
+    task: tuple[str, Judge] | None = None  # with the name of its section
 
     def merge(self, other: Tally) -> None:
         """Add what the samples behind these add."""
@@ -58,6 +60,10 @@ class Tally:
         if other.judged is not None:
             self.judged = self.judged or Judged(other.judged.kind)
             self.judged.merge(other.judged)
+        if self.task is None or other.task is None:
+            self.task = self.task or other.task
+        else:
+            self.task[1].merge(other.task[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +96,19 @@ class Pair:
         if unknown:
             raise fail("SFN503", f"model.onnx has no output {unknown[0]!r}, as the network has", "", "compile again")
 
-    def tally(self, x: Samples, labels: Labels | None) -> Tally:
-        """Return what the samples ``x`` add, and their ``labels`` where given. Raises SFN106."""
+    def float_answers(self, x: Samples) -> dict[str, Any]:
+        """Return the model's outputs for samples, by the float network alone. Raises SFN106, SFN503."""
+        want = self.reference.run(x if self.program.frames is None else summed(x), self.ending.each)
+        self._require_outputs(want)
+        return {name: want[name] for name in self.ending.outputs}
+
+    def both(self, x: Samples) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the model's outputs for samples by both networks, the float one first. Raises SFN106, SFN503."""
+        want, answers, _ = self._run(x)
+        return {name: want[name] for name in self.ending.outputs}, answers
+
+    def _run(self, x: Samples) -> tuple[dict[str, Any], dict[str, Any], Mapping[str, Array]]:
+        """Return what the float network computes, the spiking one's outputs, and the integers that they come from."""
         program, ending, n = self.program, self.ending, n_samples(x)
         at_once = x if program.frames is None else summed(x)
         want, x = self.reference.run(at_once, ending.each), self.beginning.samples(x)
@@ -99,12 +116,22 @@ class Pair:
         beside = x if program.frames is None else at_once
         compute = self.compute or partial(run_codes, program, keep=program.decoded())
         values = after_step(program, compute(encode_all(program, x)))
-        answers = ending.answers({d.name: answered(d, values) for d in program.outputs}, beside, n)
+        return want, ending.answers({d.name: answered(d, values) for d in program.outputs}, beside, n), values
+
+    def tally(self, x: Samples, truth: Truth | None) -> Tally:
+        """Return what the samples ``x`` add, and the truth about them where given. Raises SFN106."""
+        program, ending, n = self.program, self.ending, n_samples(x)
+        want, answers, values = self._run(x)
         got = {**answers, **{d.name: decoded(d, values) for d in program.outputs}}
         tally = Tally(n, _scores(program, ending))
         for name, score in tally.scores.items():
             if name in want:  # a value that only constant folding made is unknown to the file
                 score.add(want[name], got[name])
+        if truth is not None and truth.task is not None:
+            judge = truth.task.begin()
+            judge.add(truth.held, want, answers)
+            tally.task = truth.task.name, judge
+        labels = None if truth is None else truth.labels
         if labels is not None:
             first = ending.outputs[0]
             # Whole numbers are classes where they are places; stored integers of scores are scores.
@@ -172,12 +199,12 @@ def cuts(n: int, size: int = PIECE) -> list[slice]:
 
 
 def measure(
-    pair: Pair, x: Samples, labels: Labels | None, progress: Progress | None = None, size: int = PIECE
+    pair: Pair, x: Samples, truth: Truth | None, progress: Progress | None = None, size: int = PIECE
 ) -> dict[str, Any]:
     """Return the result of all samples, computed here, one piece after the other."""
     total, n = Tally(), n_samples(x)
     for piece in cuts(n, size):
-        total.merge(pair.tally(part(x, piece), None if labels is None else labels[piece]))
+        total.merge(pair.tally(part(x, piece), None if truth is None else truth[piece]))
         if progress is not None:
             progress("evaluate", piece.stop, n)
     return result(total, pair.ending.outputs)
@@ -193,13 +220,18 @@ def merged(tallies: Iterable[Tally]) -> Tally:
 
 def result(total: Tally, outputs: Sequence[str]) -> dict[str, Any]:
     """Return ``{"outputs": agreement per output, "cut": ... per value that a host tail is fed}``, and ``accuracy`` or
-    ``regression`` where labels are given."""
+    ``regression`` where labels are given, and the section of the task."""
     labelled = total.judged is not None and total.judged.kind == "classes"
     rows = {name: score.row(labelled and name == outputs[0]) for name, score in total.scores.items() if score.n}
     found: dict[str, Any] = {"outputs": {name: rows.pop(name) for name in outputs}}
     if set(total.scores) - set(outputs):
         found["cut"] = rows
-    return found if total.judged is None else {**found, **total.judged.row()}
+    if total.judged is not None:
+        found |= total.judged.row()
+    if total.task is not None:
+        name, judge = total.task
+        found[name] = {**found.get(name, {}), **judge.row()}
+    return found
 
 
 def _scores(program: Program, ending: Ending) -> dict[str, Agreement]:

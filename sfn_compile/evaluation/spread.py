@@ -12,21 +12,21 @@ from ..foundation.options import Machine
 from ..foundation.samples import Samples, n_samples
 from . import processes
 from .crew import Crew, complete
-from .labels import Labels
 from .side_by_side import Build, Progress, Tally, cuts, merged, result
+from .truth import Truth
 
 
 def spread(
-    build: Build, x: Samples, labels: Labels | None, machine: Machine, progress: Progress | None = None
+    build: Build, x: Samples, truth: Truth | None, machine: Machine, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Return what ``side_by_side.measure`` returns, computed by the workers that ``machine`` names. Raises SFN607."""
     if machine.cluster is not None:
         from . import dask_cluster
 
-        with dask_cluster.crew_of(machine, build, x, labels) as crew:
+        with dask_cluster.crew_of(machine, build, x, truth) as crew:
             found = gather(crew, n_samples(x), progress)
     else:
-        found = gather(processes.crew_of(machine, build, x, labels), n_samples(x), progress)
+        found = gather(processes.crew_of(machine, build, x, truth), n_samples(x), progress)
     outputs = build.manifest["host_tail"]["model_outputs"] if build.manifest.get("host_tail") else None
     names = outputs or [d.name for d in build.program.outputs]
     return result(merged(found[i] for i in sorted(found)), names)

@@ -214,6 +214,14 @@ CODES: dict[str, Code] = {
         "the code raised an error, which the message quotes, or gave no batch. A batch is an array of samples, a "
         "tuple of the model's inputs in order with labels behind them, or a dict of arrays by name.",
     ),
+    "SFN321": Code(
+        EXIT_INPUT,
+        "the answers cannot be judged as this task",
+        "`sfnc eval --task` judges answers as classes, boxes, masks or real numbers, told from outputs and labels "
+        "where nothing is said. Here the outputs do not have that form, the labels (an array, COCO's json, a folder "
+        "of masks) do not fit, or your own function failed. The message says which, and how to say it: `--boxes`, "
+        "`--labels`, `--task module:function`.",
+    ),
     "SFN322": Code(
         EXIT_INPUT,
         "the torch module cannot be exported",

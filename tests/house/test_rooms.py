@@ -13,7 +13,7 @@ FLOORS = (
     ("", "api"),  # the package itself: `compile`, `load`, `Network`, `Program`
     ("cli", "assertions"),
     ("commands",),
-    ("search",),
+    ("search", "tasks"),
     ("compiler", "evaluation"),
     ("learning", "report"),
     ("passes",),
