@@ -62,14 +62,45 @@ OUTPUT = fields(
      "not_finite": fields({"samples": COUNT, "float": COUNT, "spiking": COUNT})},
 )  # fmt: skip
 ACCURACY = fields({"n": COUNT, "float_top1": SHARE, "snn_top1": SHARE, "agreement": SHARE}, {"places": COUNT})
+NUMBERS = by_name(ANY)
 REGRESSION = fields({
-    "n": COUNT, "numbers": COUNT, "float_rmse": NUMBER, "snn_rmse": NUMBER, "float_r2": null(NUMBER),
+    "n": COUNT, "numbers": COUNT, "float_rmse": null(NUMBER), "snn_rmse": null(NUMBER), "float_r2": null(NUMBER),
     "snn_r2": null(NUMBER), "float_rmse_of_each": listed(NUMBER), "snn_rmse_of_each": listed(NUMBER),
+}, {"of_outputs": by_name(by_name(NUMBERS)), "against_float": by_name(NUMBERS)})  # fmt: skip
+SIDES = ("float", "snn")
+CONFUSION = null(listed(listed(COUNT)))
+CLASSIFICATION = fields({
+    "n": COUNT, "classes": COUNT, "names": listed(TEXT), "agreement": SHARE,
+    **{f"{side}_{key}": schema for side in SIDES for key, schema in (
+        ("top1", SHARE), ("top5", null(SHARE)), ("confusion", CONFUSION), ("mistakes", listed(listed(COUNT))))},
 })  # fmt: skip
+OF_BOXES = {key: null(SHARE) for key in ("map50", "map", "recall", "precision")}
+DETECTION = fields({
+    "n": COUNT, "names": listed(TEXT), "truth": {"enum": ["labels", "the float network's boxes"]},
+    "boxes": fields({"float": COUNT, "snn": COUNT, "labels": null(COUNT)}), "shown_from": SHARE,
+    "form": by_name(ANY), "against_float": fields(OF_BOXES),
+    **{f"{side}_{key}": schema for side in SIDES for key, schema in OF_BOXES.items()},
+})  # fmt: skip
+OF_MASKS = {"miou": null(SHARE), "pixel_accuracy": null(SHARE), "iou": listed(null(SHARE))}
+SEGMENTATION = fields({
+    "n": COUNT, "classes": COUNT, "names": listed(TEXT), "against_float": fields(OF_MASKS),
+    **{f"{side}_{key}": schema for side in SIDES for key, schema in OF_MASKS.items()},
+})  # fmt: skip
+TASK = null(fields({"name": TEXT, "chosen_by": TEXT}))
 GATE = fields({"gate": TEXT, "value": null(NUMBER), "limit": NUMBER, "passed": FLAG, "said": TEXT})
 EVALUATION = fields(
     {"outputs": by_name(OUTPUT), "on": TEXT, "data": DATA, "warnings": listed(DIAGNOSTIC), "gates": listed(GATE)},
-    {"accuracy": ACCURACY, "regression": REGRESSION, "cut": by_name(OUTPUT)},
+    {
+        "accuracy": ACCURACY,
+        "regression": REGRESSION,
+        "cut": by_name(OUTPUT),
+        "task": TASK,
+        "drawn": listed(TEXT),
+        "classification": CLASSIFICATION,
+        "detection": DETECTION,
+        "segmentation": SEGMENTATION,
+        "custom": fields({"function": TEXT}),
+    },
 )
 FIRST = fields({"layer": TEXT, "index": listed(COUNT), "expected": WHOLE, "got": ANY})
 ONE_SIDE = fields({"compared": COUNT, "different": COUNT, "error": null(TEXT)})
