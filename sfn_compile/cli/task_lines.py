@@ -39,6 +39,8 @@ def _boxes(row: Mapping[str, Any]) -> Iterator[str]:
     counts = f"{of['float']} of the float network, {of['snn']} of the spiking one{labelled}"
     yield f"boxes of a score from {row['shown_from']:g}: {counts}"
     yield f"against the float network's boxes: {_of_boxes(row['against_float'])}"
+    if "lacking" in row:
+        yield row["lacking"]
 
 
 def _of_boxes(row: Mapping[str, Any]) -> str:

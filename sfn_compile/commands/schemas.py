@@ -80,7 +80,7 @@ DETECTION = fields({
     "boxes": fields({"float": COUNT, "snn": COUNT, "labels": null(COUNT)}), "shown_from": SHARE,
     "form": by_name(ANY), "against_float": fields(OF_BOXES),
     **{f"{side}_{key}": schema for side in SIDES for key, schema in OF_BOXES.items()},
-})  # fmt: skip
+}, {"lacking": TEXT})  # fmt: skip
 OF_MASKS = {"miou": null(SHARE), "pixel_accuracy": null(SHARE), "iou": listed(null(SHARE))}
 SEGMENTATION = fields({
     "n": COUNT, "classes": COUNT, "names": listed(TEXT), "against_float": fields(OF_MASKS),

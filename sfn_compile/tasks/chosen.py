@@ -215,7 +215,8 @@ def _detection(known: Known) -> Truth:
         truth, classes = box_labels.of_coco(asked.labels, data, ids)
     elif data.labels is not None:
         truth = box_labels.of_array(data.labels, data.label_place)
-    task = Detection(known.outputs, form, classes, asked.shown)
+    wanted = asked.task is not None or asked.labels is not None or bool(asked.boxes)
+    task = Detection(known.outputs, form, classes, asked.shown, wanted)
     first = task.read(known.answers, known.n)
     most = max((int(b.classes[b.scores >= asked.shown].max(initial=-1)) for b in first), default=-1)
     if asked.labels is not None and most >= len(classes):

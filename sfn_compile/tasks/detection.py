@@ -10,23 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..evaluation.truth import Answers
-from .average_precision import average_precision
+from ..foundation.diagnostics import CompileError
+from .average_precision import PACKAGE, average_precision
 from .boxes import Boxes, BoxForm, overlaps
 
 Array = NDArray[Any]
 SHOWN = 0.3  # a box of this score is said; lower ones count in the average precision alone
 MATCHED = 0.5  # intersection over union from which a box is that of the truth
 SIDES = ("float", "snn")
+LACKING = f"no average precision: pycocotools is not installed ({PACKAGE})"
 
 
 @dataclass(frozen=True)
 class Detection:
-    """``outputs`` are read as boxes by ``form``; those with a score from ``shown`` on are said."""
+    """``outputs`` are read as boxes by ``form``; those with a score from ``shown`` on are said.
+
+    ``asked``: somebody asked for the task; where it was only told from the outputs, and pycocotools is not installed,
+    average precision is null and ``lacking`` says why, instead of an error.
+    """
 
     outputs: tuple[str, ...]
     form: BoxForm
     classes: tuple[str, ...] = ()
     shown: float = SHOWN
+    asked: bool = True
     name: str = "detection"
 
     def begin(self) -> Found:
@@ -45,6 +52,7 @@ class Found:
     task: Detection
     truth: list[Boxes | None] = field(default_factory=list)
     found: dict[str, list[Boxes]] = field(default_factory=lambda: {side: [] for side in SIDES})
+    lacking: str = ""
 
     def add(self, truth: Sequence[Boxes] | None, want: Answers, got: Answers) -> None:
         """Read the boxes of some samples."""
@@ -76,12 +84,19 @@ class Found:
                                "against_float": against}  # fmt: skip
         nothing = dict.fromkeys(against)
         both = {side: self._scores(labels, side) for side in SIDES} if labelled else {"float": nothing, "snn": against}
-        return {**row, **{f"{side}_{key}": value for side in SIDES for key, value in both[side].items()}}
+        row |= {f"{side}_{key}": value for side in SIDES for key, value in both[side].items()}
+        return {**row, "lacking": self.lacking} if self.lacking else row
 
     def _scores(self, truth: list[Boxes], side: str) -> dict[str, Any]:
         found = self.found[side]
         said = [b[b.scores >= self.task.shown] for b in found]
-        return {**average_precision(truth, found), **recall_precision(truth, said)}
+        try:
+            precision = average_precision(truth, found)
+        except CompileError:
+            if self.task.asked:
+                raise
+            precision, self.lacking = {"map50": None, "map": None}, LACKING
+        return {**precision, **recall_precision(truth, said)}
 
 
 def of_one(answers: Answers, outputs: Sequence[str], i: int) -> dict[str, Array]:

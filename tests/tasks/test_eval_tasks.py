@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -205,6 +206,18 @@ def test_boxes_move_with_their_images(detector, tmp_path):
     (tmp_path / "l.json").write_text(json.dumps(coco(box, [f"{i}.png" for i in range(5)] + ["other.png"])))
     with pytest.raises(CompileError, match=r"it has no image '5.png'"):
         net.evaluate(tmp_path / "images", **how)
+
+
+def test_boxes_that_nobody_asked_about_need_no_pycocotools(detector, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
+    row = detector[1].evaluate(X)["detection"]
+    assert row["snn_map50"] is None
+    assert row["snn_recall"] is not None
+    assert "pycocotools is not installed" in row["lacking"]
+    with pytest.raises(CompileError, match="SFN613"):
+        detector[1].evaluate(X, task="detection")
+    with pytest.raises(CompileError, match="SFN509"):
+        detector[1].evaluate(X, min_map=0.1)
 
 
 @pytest.mark.parametrize(
