@@ -19,7 +19,10 @@ FORM = "COCO's json has `images`, `annotations` (image_id, category_id, bbox) an
 
 
 def of_array(labels: Array, place: str) -> list[Boxes]:
-    """Return boxes of an array ``(n, most, 5)``: class, x0, y0, x1, y1 in pixels; class -1 fills rows up."""
+    """Return boxes of an array ``(n, most, 5)``: class, x0, y0, x1, y1 in pixels; class -1 fills rows up.
+
+    Raises SFN321 for another shape.
+    """
     if labels.ndim != 3 or labels.shape[2] != 5:
         what = f"a label has shape {labels.shape[1:]}, boxes are (most, 5)"
         raise fail("SFN321", what, place, "rows of class, x0, y0, x1, y1 in pixels of the sample; class -1 fills up")

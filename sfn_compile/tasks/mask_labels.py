@@ -37,7 +37,10 @@ def of_folder(folder: Path, data: Data, size: tuple[int, int]) -> Array:
 
 
 def classes_of(path: Path) -> Array:
-    """Return the classes ``(height, width)`` of a mask: the pixels of a grey image, the places of a palette."""
+    """Return the classes ``(height, width)`` of a mask: the pixels of a grey image, the places of a palette.
+
+    Raises SFN319 where it is no image, SFN321 where it has colours.
+    """
     image = opened(path.read_bytes(), path, None)
     if image.mode not in ("L", "P", "1", "I", "I;16"):
         raise fail("SFN321", f"a mask in colours (mode {image.mode})", str(path),
