@@ -65,7 +65,7 @@ demo: setup lava
 	$(BIN)/sfnc verify $(DEMO)
 	$(BIN)/sfnc eval $(DEMO) --data models/digits_test.npz
 	@echo
-	@echo "The build is in $(DEMO)/: report.json says what every layer became, proof.json what was compared."
+	@echo "The build is in $(DEMO)/: open report.html there, or read report.json and proof.json."
 	@echo "Next: $(BIN)/sfnc YOUR_MODEL.onnx --calib YOUR_DATA.npz --target sim,nir,lava -o out/mine"
 
 quick: setup

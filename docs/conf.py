@@ -2,12 +2,13 @@
 
     make docs
 
-The source folder is the repository itself; pages of ``docs`` and a few beside it are included. A page of ``docs`` that
-``docs/index.md`` does not name is listed under "More for users": a new page needs no line there.
+The source folder is the repository itself; pages of ``docs`` and a few beside it are included. A table of contents may
+end in "(every other page of FOLDER)": a new page needs no line of its own.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -27,7 +28,6 @@ include_patterns = ["docs/**", *BESIDE]
 exclude_patterns = [".*", "out*", "build", "dist", "sfn_compile", "backends", "tests"]
 source_suffix = {".md": "markdown"}
 highlight_language = "none"
-suppress_warnings = ["toc.empty_glob"]  # a pattern behind explicit names is for pages to come
 myst_heading_anchors = 4
 myst_enable_extensions = ["deflist"]
 nitpicky = False
@@ -39,18 +39,19 @@ html_title = f"sfnc {__version__}"
 html_static_path: list[str] = []
 html_copy_source = False
 
-OTHERS = "(every other page of this folder)"
+OTHERS = re.compile(r"^\(every other page of (\S+)\)$", re.MULTILINE)
 
 
 def with_other_pages(app: Sphinx, name: str, source: list[str]) -> None:
-    """Put the pages that the index does not name in place of :data:`OTHERS`."""
-    if name != root_doc:
-        return
-    lines = source[0].splitlines()
-    pages = sorted(p.stem for p in (ROOT / "docs").glob("*.md"))
-    others = [page for page in pages if page not in lines and page != "index"]
-    at = lines.index(OTHERS)
-    source[0] = "\n".join([*lines[:at], *others, *lines[at + 1 :]])
+    """Put the pages of a folder that a page does not name in place of :data:`OTHERS`."""
+    own, lines = ROOT / f"{name}.md", source[0].splitlines()
+
+    def others(found: re.Match[str]) -> str:
+        pages = sorted(p for p in (own.parent / found[1]).glob("*.md") if p != own)
+        names = (p.relative_to(own.parent).with_suffix("").as_posix() for p in pages)
+        return "\n".join(page for page in names if page not in lines)
+
+    source[0] = OTHERS.sub(others, source[0])
 
 
 def front_page(app: Sphinx, error: Exception | None) -> None:

@@ -54,7 +54,7 @@ def resolves(page: Path, link: str) -> bool:
     target = (page.parent / path).resolve() if path else page
     if target.is_relative_to(ROOT) and name_of(target) in WRITTEN_LATER:
         return True
-    return target.exists() and (not anchor or anchor in anchors(target))
+    return target.is_file() and (not anchor or anchor in anchors(target))
 
 
 def anchors(page: Path) -> set[str]:
