@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from dataclasses import replace
 from importlib.resources import as_file, files
@@ -27,7 +28,7 @@ FORMAT = 2
 TEMPLATES = (
     "README.md", "build.py", "compat.py", "guard.py", "jobs.py", "layout.py", "plan.py", "run.py",
     "sfnproc/__init__.py", "sfnproc/neurons.py", "sfnproc/pool.py", "sfnproc/product.py",
-    "sfnproc/rows.py", "sfnproc/sink.py", "over_time.py",
+    "sfnproc/rows.py", "sfnproc/sink.py", "over_time.py", "host.py", "sfn_lava.py", "sfnproc/entry.py",
 )  # fmt: skip
 OVER_TIME = ("OVER_TIME.md", "build_clocked.py", "sfnproc/clock.py")  # only where the network has a clock
 GOLDEN_VALUES = 4_000_000  # integers in golden.npz, about one byte each
@@ -36,17 +37,45 @@ GOLDEN_VALUES = 4_000_000  # integers in golden.npz, about one byte each
 def write(program: Program, folder: Path) -> None:
     """Write the artifact of a legalised Program into ``folder``."""
     network, tensors = describe(program)
-    host, host_arrays = program_files.to_parts(replace(program, steps=(), clock=None))
+    host, host_arrays = host_parts(program)
     archives = {"tensors.npz": tensors, "golden.npz": golden(program, network), "host.npz": host_arrays}
     digests = {}
     for name, arrays in archives.items():
         data = program_files.npz_bytes(arrays)
         (folder / name).write_bytes(data)
         digests[name] = hashlib.sha256(data).hexdigest()
-    manifest = {"format": FORMAT, "target": "lava-nc 0.10.0", "sha256": digests, "host": json.loads(host), **network}
+    manifest = {"format": FORMAT, "target": "lava-nc 0.10.0", "sha256": digests, "host": host, **network}
     text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
     (folder / "manifest.json").write_text(text, encoding="utf-8")
     _copy_templates(folder, () if program.clock is None else OVER_TIME)
+
+
+def host_parts(program: Program) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return the description of what is outside the network, and its arrays under names that say what they are.
+
+    Such as ``input.image.step`` and ``output.logits.step``, or ``input.image.host.0.scale`` of an operation.
+    """
+    text, arrays = program_files.to_parts(replace(program, steps=(), clock=None))
+    tree, named = json.loads(text), dict[str, Array]()
+
+    def rename(part: Any, path: str) -> None:
+        if isinstance(part, dict) and "array" in part:
+            name = path
+            while name in named:
+                name += "_"
+            named[name], part["array"] = arrays[part["array"]], name
+        elif isinstance(part, dict):
+            for key, value in part.items():
+                rename(value, path if key == "args" else f"{path}.{key}")
+        elif isinstance(part, list):
+            for i, value in enumerate(part):
+                is_pair = isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+                rename(value[1] if is_pair else value, f"{path}.{value[0] if is_pair else i}")
+
+    for kind in ("input", "output"):
+        for entry in tree[f"{kind}s"]:
+            rename(entry, f"{kind}.{re.sub(r'[^A-Za-z0-9_-]', '_', entry['name'])}")
+    return tree, named
 
 
 def read(folder: Path) -> Program:

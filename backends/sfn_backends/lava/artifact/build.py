@@ -59,18 +59,30 @@ class Network:
 
     def add(self, number):
         """Add layer ``number`` and the sink that records it."""
-        layer = self.layers[number]
-        kind, name = layer["kind"], layer["name"]
-        if kind == "flatten":  # only another view of the same port: Dense columns are in Lava's order
-            self.ports.setdefault(name, self.ports[layer["source"]])
+        made = self.wire(self.layers[number])
+        if made is None:
             return
-        makers = {"population": self._population, "normalization": self._normalization, "max_pool": self._max_pool}
-        port, depth = makers[kind](layer)
-        self.ports.setdefault(name, [(port, depth)])
+        port, depth = made
         path = self.folder / f"{number}.npy"
         self.last = FileSink(shape=port.shape, path=path, skip=depth, count=self.count)
         port.connect(self.last.a_in)
         self.latency = max(self.latency, depth)
+
+    def wire(self, layer):
+        """Add a layer; return its port and depth, None for a flatten."""
+        kind, name = layer["kind"], layer["name"]
+        if kind == "flatten":  # only another view of the same port: Dense columns are in Lava's order
+            self.ports.setdefault(name, self.ports[layer["source"]])
+            return None
+        makers = {"population": self._population, "normalization": self._normalization, "max_pool": self._max_pool}
+        port, depth = makers[kind](layer)
+        self.ports.setdefault(name, [(port, depth)])
+        return port, depth
+
+    def delayed(self, name, depth):
+        """Return the port of a value as it was ``depth - its own depth`` steps ago."""
+        port = self._delayed(name, depth)
+        return _reshaped(port, lava_shape(self.shapes[name]))
 
     def run(self):
         """Run one sample per time step, and on until the last one has come out of the pipeline."""

@@ -1,5 +1,6 @@
 # mypy: ignore-errors
-"""Run this network in lava-nc 0.10.0: ``python run.py --check``, or ``--input codes.npz --output values.npz``.
+"""Run this network in lava-nc 0.10.0: ``python run.py --check``, ``--images samples.npz`` (prints classes), or
+``--input codes.npz --output values.npz``.
 
 Arrays are named by the ``id`` of a value in manifest.json, or by its name; the first axis counts samples. Exit status:
 0 done (and equal to golden.npz, with --check), 1 different, 2 wrong usage, 5 Lava is missing, died or took too long.
@@ -29,7 +30,7 @@ def main(argv=None):
     args = _arguments(argv)
     if guard.inside():
         guard.watch()
-        return _executed(_check if args.check else _compute, args)
+        return _executed(_check if args.check else _classify if args.images else _compute, args)
     missing = _missing()
     if missing:
         return _without(missing)
@@ -47,6 +48,7 @@ def _arguments(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare every layer with golden.npz")
     parser.add_argument("--input", metavar="NPZ", help="input codes; with every value's codes, layers can run alone")
+    parser.add_argument("--images", metavar="NPZ", help="samples as the model takes them; prints their classes")
     parser.add_argument("--output", metavar="NPZ", help="where the integers of every layer go")
     parser.add_argument("--report", metavar="JSON", help="where versions and mode go")
     parser.add_argument("--layers", metavar="ID,...", help="only these layers, each alone, fed with the input's codes")
@@ -54,10 +56,11 @@ def _arguments(argv):
     parser.add_argument("--whole-limit", type=float, default=60.0, metavar="S", help="auto: layerwise above (60 s)")
     parser.add_argument("--time-limit", type=float, default=600.0, metavar="S", help="end the run after (600 s)")
     args = parser.parse_args(argv)
-    if args.check == bool(args.input) or bool(args.input) != bool(args.output):
-        parser.error("give either --check, or --input and --output")
-    if args.input and not Path(args.input).is_file():
-        parser.error(f"{args.input}: there is no such file")
+    if sum(map(bool, (args.check, args.input, args.images))) != 1 or bool(args.input) != bool(args.output):
+        parser.error("give either --check, or --images, or --input and --output")
+    for path in (args.input, args.images):
+        if path and not Path(path).is_file():
+            parser.error(f"{path}: there is no such file")
     for path in (args.output, args.report):
         fault = _overwritten(path, args)
         if fault:
@@ -152,6 +155,44 @@ def _check(args):
     equal = f"{len(values) - len(bad)} of {len(values)} layers equal"
     print(f"{verdict}: {equal}, {total} integers, {mode}, {jobs.versions()}")
     return 1 if bad or changed else 0
+
+
+def _classify(args):
+    """Print the class of every sample, and how many are right where there are labels."""
+    import jobs
+    import numpy as np
+    from host import Elsewhere, Host
+
+    manifest = _manifest()
+    with np.load(HERE / "host.npz", allow_pickle=False) as npz:
+        host = Host(manifest, {key: npz[key] for key in npz.files})
+    with np.load(args.images, allow_pickle=False) as npz:
+        given = {key: npz[key] for key in npz.files}
+    labels = given.pop("labels", given.pop("y", None))
+    names = [entry["name"] for entry in host.inputs]
+    if len(names) == 1 and len(given) == 1:
+        given = {names[0]: next(iter(given.values()))}
+    if not set(names) <= set(given):
+        return _wrong(f"{args.images} has the arrays {sorted(given)}; needed are {names}")
+    try:
+        codes = host.encode(given)
+        values, _ = jobs.execute(HERE, manifest, codes, args.mode, args.whole_limit)
+        found = host.classes(values)
+    except (Elsewhere, ValueError) as error:
+        return _wrong(str(error))
+    if not found:
+        return _wrong("no output of this network has classes; sfnc run OUT --on lava writes its outputs")
+    for name, classes in found.items():
+        for i, number in enumerate(classes):
+            print(f"{i} {number}" if len(found) == 1 else f"{name} {i} {number}")
+        if labels is not None and labels.shape == classes.shape:
+            print(f"{name}: {int((classes == labels).sum())} of {len(labels)} labels")
+    return 0
+
+
+def _wrong(what):
+    print(f"FAILED: {what}", file=sys.stderr)
+    return 2
 
 
 def _compute(args):
