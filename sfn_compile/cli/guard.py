@@ -103,9 +103,20 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 @contextmanager
 def progress_of(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """Yield what draws progress; nothing is loaded to draw it where nobody would see it."""
-    if quiet or not sys.stderr.isatty():
+    """Yield what draws progress; without a terminal it says each stage in a line of its own, and loads nothing."""
+    if quiet:
         yield lambda stage, done, total: None
+        return
+    if not sys.stderr.isatty():
+        said: set[str] = set()
+
+        def line(stage: str, done: int, total: int) -> None:
+            del done, total
+            if stage not in said:
+                said.add(stage)
+                print(stage, file=sys.stderr, flush=True)
+
+        yield line
         return
     from .terminal import Console
 

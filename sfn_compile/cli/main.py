@@ -190,7 +190,7 @@ def verify_command(
 
     targets, console = None if on is None else read_names(on), Console(quiet or as_json)
     given = data_given(data, rest, "--data")
-    with console.progress() as progress:
+    with progress_of(quiet) as progress:
         proof = verify(build_folder, given, samples, targets, seed, time_limit, Machine(**rest), progress, against)
     if as_json:
         print_json(proof.document)

@@ -87,22 +87,20 @@ def check(
     values = resolved(targets, options.target_options)
     backends = {name: backend.load(name) for name in targets}
     check_options(options)
-    steps = 2 + (2 + len(targets) if targets else 0)
-    progress("check", 0, steps)
+    progress("import", 0, 1)
     loaded, graph, problems, states = survey_network(load_model(model, input_shapes), options.start, options.end)
     found = Checked(states, problems, head=model_inputs.facts(loaded.head),
                     tail=model_outputs.facts(loaded.output_names, loaded.tail))  # fmt: skip
     if graph is not None and not problems:
-        progress("check", 1, steps)
+        progress("structure", 0, 1)
         with _collected(found), single_threaded_blas():
-            program = _looked_at(loaded, graph, options, calib, found, bool(targets), progress, steps)
-            for i, (name, target) in enumerate(backends.items() if program is not None else ()):
-                progress("check", 4 + i, steps)
+            program = _looked_at(loaded, graph, options, calib, found, bool(targets), progress)
+            for name, target in backends.items() if program is not None else ():
+                assert program is not None
+                progress(f"{name}: legalise, place and write {len(program.steps)} layers", 0, 1)
                 with _collected(found):
-                    assert program is not None
                     _dry_run(program, target, own(name, values))
                     found.targets_ok.append(name)
-    progress("check", steps, steps)
     found.nodes = _with_refusals(found.nodes, found.problems)
     found.coverage = loaded.coverage(sum(state not in ("ok", "host") for _, state in found.nodes))
     return found
@@ -119,7 +117,7 @@ def _collected(found: Checked) -> Iterator[None]:
 
 def _looked_at(
     loaded: LoadedModel, graph: Graph, options: Options, calib: Path | Given | None, found: Checked, is_mapped: bool,
-    progress: Progress, steps: int,
+    progress: Progress,
 ) -> Program | None:  # fmt: skip
     """Return the Program of a few samples, None unless ``is_mapped``. Raises what compile raises on the way to it.
 
@@ -131,13 +129,12 @@ def _looked_at(
         run_passes(graph, structure(few))
         return None
     read = read_data(loaded, graph, few, calib, {})
-    progress("check", 2, steps)
     if not is_mapped:
         return None
     found.open = FEW.format(n=len(read.calibration))
-    prepared = calibrated(read)
-    progress("check", 3, steps)
-    return mapped(prepared, few).program
+    prepared = calibrated(read, progress)
+    progress(f"map {len(prepared.graph.nodes)} layers", 0, 1)
+    return mapped(prepared, few, progress=progress).program
 
 
 def _dry_run(program: Program, target: backend.Backend, values: dict[str, Any]) -> None:

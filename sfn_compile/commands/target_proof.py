@@ -6,7 +6,7 @@ Nothing that compile computed for the target is computed again: what the files m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..compiler.compilation import silent
+from ..compiler.draft import Progress
 from ..files import program_files
 from ..foundation.diagnostics import CompileError, Diagnostic
 from ..foundation.samples import Samples, n_samples
@@ -53,27 +55,42 @@ class Expected:
         return n_samples(self.x)
 
 
-def prove(record: TargetRecord, folder: Path, expected: Expected, time_limit: float) -> tuple[Row, list[Diagnostic]]:
+def prove(
+    record: TargetRecord, folder: Path, expected: Expected, time_limit: float, progress: Progress = silent
+) -> tuple[Row, list[Diagnostic]]:
     """Return the entry of a target in ``proof.json`` and what is wrong; ``proved`` is true where nothing is.
 
+    ``progress`` is told what is done with the target, and of how many layers integers are compared.
     ``folder`` is the target's own; its files must be those that compile wrote. Raises SFN604 for an unknown target.
     """
     name, target = record.name, backend.load(record.name)
     why = target.available()
     if why is not None:
         return not_executed(why), [Diagnostic("SFN601", f"target {name} was not executed: {why}", name)]
+    progress(f"{name}: read back", 0, 1)
     reload, own = _reload(target, folder, record)
     if own is None:
         what = f"target {name}: its files do not read back: {reload['error']}"
         return not_executed(what, reload), [Diagnostic("SFN501", what, name, "compile again")]
+    progress(f"{name}: its own layers in the simulator", 0, 1)
     legal, golden = _legal(own, record, expected)
     before = [*_reload_faults(name, reload), *_legal_faults(name, legal)]
+    progress(f"{name}: execute", 0, 1)
     try:
         result = target.run(folder, RunRequest(expected.codes, golden, time_limit))
     except CompileError as error:
         return not_executed(str(error), reload), [*before, *error.diagnostics]
     wanted = _wanted(own, expected, golden, result, bool(target.capabilities.moves))
-    entry = {"reload": reload, "legal": legal, **_compare(wanted, expected.n, result), **_host(own, expected, result)}
+
+    def compared(layer: int) -> None:
+        progress(f"{name}: compare {len(wanted)} layers", layer, len(wanted))
+
+    entry = {
+        "reload": reload,
+        "legal": legal,
+        **_compare(wanted, expected.n, result, compared),
+        **_host(own, expected, result),
+    }
     if expected.program.clock is not None:
         entry["potentials"] = _potentials(expected, result)
     found = [*before, *_faults(name, entry)]
@@ -144,11 +161,12 @@ def _wanted(
     return wanted | {step.name: expected.values[step.name] for step in _layers(expected.program)}
 
 
-def _compare(wanted: Mapping[str, Array], n: int, result: RunResult) -> Row:
+def _compare(wanted: Mapping[str, Array], n: int, result: RunResult, stage: Callable[[int], None]) -> Row:
     """Return the comparison of every layer; a layer that the target did not report differs in all its integers."""
     compared = different = 0
     first: Row | None = None
-    for name, want in wanted.items():
+    for i, (name, want) in enumerate(wanted.items(), 1):
+        stage(i)
         got = np.asarray(result.values[name]) if name in result.values else None
         compared += want.size
         wrong = np.ones(want.shape, bool) if got is None or got.shape != want.shape else np.asarray(got != want)

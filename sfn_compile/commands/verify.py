@@ -87,9 +87,7 @@ def verify(
         _add_time(expected, other, proof)
         progress("simulator", 1, 1)
         for name in chosen:
-            progress(name, 0, 1)
-            _add(name, folder, expected, proof, time_limit)
-            progress(name, 1, 1)
+            _add(name, folder, expected, proof, time_limit, progress)
     if not chosen:
         proof.problems.append(Diagnostic("SFN507", "no target was asked for", str(folder), "leave --on out"))
     proof.document["proved"] = not proof.problems
@@ -203,7 +201,7 @@ def _check_golden(golden: Mapping[str, Array], expected: Mapping[str, Array], pr
         proof.problems.append(Diagnostic("SFN501", what, "golden.npz", "compile again with this version"))
 
 
-def _add(name: str, folder: Path, expected: Expected, proof: Proof, time_limit: float) -> None:
+def _add(name: str, folder: Path, expected: Expected, proof: Proof, time_limit: float, progress: Progress) -> None:
     """Add the proof of a target; one whose files are not those that compile wrote is not executed."""
     odd = [file for file in proof.document["files_changed"] if file.startswith(f"{name}/")]
     if odd:
@@ -211,5 +209,5 @@ def _add(name: str, folder: Path, expected: Expected, proof: Proof, time_limit: 
         proof.document["targets"][name] = not_executed(why)
         return
     record = read_record(folder, name, expected.program)
-    proof.document["targets"][name], found = prove(record, folder / name, expected, time_limit)
+    proof.document["targets"][name], found = prove(record, folder / name, expected, time_limit, progress)
     proof.problems += found

@@ -121,6 +121,18 @@ def test_verify_proves_an_untouched_build(out):
     assert proof["files_changed"] == []
 
 
+def test_verify_and_check_say_each_stage_in_a_line_where_there_is_no_terminal(out):
+    said = succeeds("verify", out, "--on", "sim").stderr.splitlines()
+    assert said[:4] == ["simulator", "sim: read back", "sim: its own layers in the simulator", "sim: execute"]
+    assert any(s.startswith("sim: compare") and s.endswith(" layers") for s in said)
+    assert len(said) == len(set(said))
+    assert succeeds("verify", out, "--on", "sim", "--quiet").stderr == ""
+    said = succeeds("check", DIGITS, "--calib", CALIB, "--target", "sim").stderr.splitlines()
+    assert said[:3] == ["import", "structure", "calibrate"]
+    assert said[-1].startswith("sim: legalise")
+    assert succeeds("check", DIGITS, "--json").stderr == ""
+
+
 def test_verify_on_data_of_ones_own(out):
     proof = json.loads(succeeds("verify", out, "--data", TEST, "--samples", 3, "--json").stdout)
     assert proof["targets"]["sim"]["samples"] == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -34,9 +35,9 @@ PLEASE_REPORT = ("SFN107", "SFN108", "SFN901")  # say that sfnc itself is wrong,
 MARGIN_DB = 3.0  # of an output below its row in the report, on the same samples
 
 
-def outcome(seed: int, folder: Path) -> str:
+def outcome(seed: int, folder: Path, make: Callable[[int], RandomGraph] = random_graph) -> str:
     """Return what became of the graph of a number, made and compiled in ``folder``: a word, then details."""
-    graph, rng = random_graph(seed), random.Random(seed)
+    graph, rng = make(seed), random.Random(seed)
     model, data = folder / "model.onnx", folder / "calib.npz"
     onnx.save(graph.model, model)
     np.savez(data, **graph.calibration)

@@ -2,6 +2,7 @@
 
     python -m tests.fuzz.graphs --cases 1000 --first 0 --seconds 120
 
+`--generator nodes` draws operator by operator, `blocks` networks of the blocks that people write in torch.
 A case is a number: `--cases 1 --first NUMBER --save FOLDER` makes it again. A worker with a memory limit runs the
 cases; one that dies or takes too long is replaced, and the case is reported. Exit status 1 where a case is BAD.
 """
@@ -22,11 +23,14 @@ from pathlib import Path
 
 import onnx
 
+from .block_graphs import block_graph
 from .graph_outcome import outcome
 from .random_graphs import random_graph
 
+GENERATORS = {"nodes": random_graph, "blocks": block_graph}
 
-def worker(pipe: Connection, memory: int) -> None:
+
+def worker(pipe: Connection, memory: int, generator: str) -> None:
     """Answer numbers of cases with outcomes until told None."""
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -34,7 +38,7 @@ def worker(pipe: Connection, memory: int) -> None:
     while (number := pipe.recv()) is not None:
         folder = Path(tempfile.mkdtemp(prefix="graphs-"))
         try:
-            pipe.send(outcome(number, folder))
+            pipe.send(outcome(number, folder, GENERATORS[generator]))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -42,14 +46,14 @@ def worker(pipe: Connection, memory: int) -> None:
 class Worker:
     """A process that runs cases, started anew after one that died or was too slow."""
 
-    def __init__(self, memory: int, seconds: float):
-        self.memory, self.seconds = memory, seconds
+    def __init__(self, memory: int, seconds: float, generator: str):
+        self.memory, self.seconds, self.generator = memory, seconds, generator
         self._start()
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=worker, args=(theirs, self.memory), daemon=True)
+        self.process = context.Process(target=worker, args=(theirs, self.memory, self.generator), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -75,9 +79,10 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--memory-gb", type=float, default=8)
     parser.add_argument("--seconds", type=float, default=120, help="a case may take")
+    parser.add_argument("--generator", choices=list(GENERATORS), default="nodes")
     parser.add_argument("--save", type=Path, help="write the models of bad cases here")
     given = parser.parse_args()
-    crew, table, bad = Worker(int(given.memory_gb * 2**30), given.seconds), Counter[str](), 0
+    crew, table, bad = Worker(int(given.memory_gb * 2**30), given.seconds, given.generator), Counter[str](), 0
     for number in range(given.first, given.first + given.cases):
         start = time.perf_counter()
         found = crew.outcome(number)
@@ -88,7 +93,7 @@ def main() -> int:
             bad += 1
             if given.save:
                 given.save.mkdir(parents=True, exist_ok=True)
-                onnx.save(random_graph(number).model, given.save / f"{number}.onnx")
+                onnx.save(GENERATORS[given.generator](number).model, given.save / f"{number}.onnx")
     for what, count in table.most_common():
         print(f"{count:7} {what}")
     print(f"{given.cases} cases, {bad} bad")

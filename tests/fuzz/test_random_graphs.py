@@ -12,6 +12,7 @@ import pytest
 
 from sfn_compile.frontend.operators import IMPORTERS
 
+from .block_graphs import block_graph
 from .graph_outcome import outcome
 from .random_graphs import operators, random_graph
 
@@ -31,6 +32,11 @@ def test_a_random_graph_is_built_and_proved_or_refused_with_the_truth(seed, tmp_
     found = outcome(seed, tmp_path)
     assert "BAD" not in found
     assert found.split()[0].rstrip(";") in ("built", "refused")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_network_of_blocks_is_built_and_proved(seed, tmp_path):
+    assert outcome(seed, tmp_path, block_graph).split()[0].rstrip(";") == "built"
 
 
 def test_the_same_number_makes_the_same_graph():
