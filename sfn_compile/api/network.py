@@ -37,6 +37,7 @@ from ..program.network import Program
 from ..report.likeness import read_report
 from . import text
 from .layers import Layer, Layers
+from .stream import Stream
 
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
@@ -124,11 +125,18 @@ class Network:
         samples, _ = self._samples(x)
         return (self._runner if on == "sim" else Runner.open(self.folder, on)).codes(samples)
 
+    def stream(self) -> Stream:
+        """Return a stream of the network over time: ``stream.step(frame)`` makes a step and returns the answer so far.
+
+        Raises SFN605 for a network that answers in one timestep.
+        """
+        return Stream(self._runner)
+
     def _samples(self, x: tuple[Any, ...]) -> tuple[Samples, Callable[[Any], Any]]:
         """Return samples by input, and what makes of an answer what was given: a tensor of a tensor."""
         given = x[0] if len(x) == 1 else tuple(x)
         first = next(iter(given.values())) if isinstance(given, Mapping) else x[0]
-        data = arrays.read(given, Asked(self.inputs))
+        data = arrays.read(given, Asked(build_folder.sample_inputs(self.manifest)))
         return data.x, _tensors_like(first) if _is_tensor(first) else lambda answer: answer
 
     # -- what is known of it -----------------------------------------------------------------------------------------

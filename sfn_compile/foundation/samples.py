@@ -36,20 +36,30 @@ def in_frames(inputs: Sequence[ModelInput], frames: int | None) -> tuple[ModelIn
     return tuple(i if frames is None else replace(i, shape=(frames, *i.shape), frames=frames) for i in inputs)
 
 
-def running_sums(frames: Array) -> Iterator[Array]:
-    """Yield the sum of the first frames of ``(n, T, *shape)``, of one, two, ... and at last of all, in their type.
+class RunningSum:
+    """The sum of frames ``(n, *shape)`` that come one after the other, in their type.
 
     Integers that it does not hold become its largest or smallest.
     """
-    wide = np.float64 if frames.dtype.kind == "f" else np.int64
-    total = np.zeros((len(frames), *frames.shape[2:]), wide)
+
+    def __init__(self, like: Array):
+        self.dtype = like.dtype
+        self.total = np.zeros(like.shape, np.float64 if like.dtype.kind == "f" else np.int64)
+
+    def add(self, frame: Array) -> Array:
+        """Return the sum with one frame more."""
+        self.total += frame
+        if self.dtype.kind == "f":
+            return self.total.astype(self.dtype)
+        limits = np.iinfo(self.dtype)
+        return np.clip(self.total, limits.min, limits.max).astype(self.dtype)
+
+
+def running_sums(frames: Array) -> Iterator[Array]:
+    """Yield the sum of the first frames of ``(n, T, *shape)``, of one, two, ... and at last of all, in their type."""
+    total = RunningSum(frames[:, 0])
     for t in range(frames.shape[1]):
-        total += frames[:, t]
-        if frames.dtype.kind == "f":
-            yield total.astype(frames.dtype)
-        else:
-            limits = np.iinfo(frames.dtype)
-            yield np.clip(total, limits.min, limits.max).astype(frames.dtype)
+        yield total.add(frames[:, t])
 
 
 def summed(x: Samples) -> dict[str, Array]:
