@@ -67,6 +67,7 @@ demo: setup lava
 	@echo
 	@echo "The build is in $(DEMO)/: open report.html there, or read report.json and proof.json."
 	@echo "Next: $(BIN)/sfnc YOUR_MODEL.onnx --calib YOUR_DATA.npz --target sim,nir,lava -o out/mine"
+	@echo "Everything on one page: $(CURDIR)/$(DEMO)/report.html"
 
 quick: setup
 	$(BIN)/python -m pytest -q -n 2 -m "not slow"

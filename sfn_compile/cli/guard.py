@@ -82,10 +82,9 @@ def _own_bug(error: Exception, as_json: bool) -> int:
 
 def print_problems(problems: Sequence[Diagnostic], as_json: bool = False) -> None:
     """Print problems and warnings to standard error."""
-    if as_json:
+    if as_json and problems:
         click.echo(json.dumps({"diagnostics": [d.as_dict() for d in problems]}, indent=1), err=True)
-        return
-    for d in problems:
+    for d in () if as_json else problems:
         click.echo(f"{'warning' if d.severity == 'warning' else 'error'} {d}", err=True)
 
 

@@ -32,6 +32,7 @@ from ..program.network import Program
 from ..report import likeness, measure
 from ..report.activity import real_steps
 from ..report.page import document as page
+from ..report.structure import structure
 from ..search.journal import require_state
 from ..search.plan import Search
 from ..simulator.run import run_codes
@@ -212,6 +213,7 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
         "encoder": [op.kind for e in done.program.inputs for op in e.host],
         "decoder": [op.kind for d in done.program.outputs for op in d.host],
         "layers": measured.layers,
+        "graph": structure(done.program),
         "corrections": done.corrections,
         "totals": measure.totals(measured.layers),
         "attention": measured.attention,

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..evaluation.gates import score_of
 from ..files import build_folder, program_files, sealed
 from ..foundation.diagnostics import CompileError, Diagnostic
 from ..host.codec import encode_all
 from ..program.network import Program, Step
 from ..report.likeness import read_report
+from ..report.scores import score_of
 from ..simulator.run import run_codes
 
 Array = NDArray[Any]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..data.given import unseen
 from ..data.sources import data_of_build
 from ..evaluation.gates import NO_GATES, Gates, require_labels
+from ..evaluation.pictures import picture
 from ..evaluation.side_by_side import PIECE, Build, Compute, Pair, Progress, measure
 from ..evaluation.spread import spread
 from ..evaluation.truth import Truth
@@ -34,6 +35,7 @@ from ..tasks.drawing import draw
 from .running import execute, held, used
 
 Array = NDArray[Any]
+PICTURES = "pictures.json"
 PIECE_ELSEWHERE = 1024  # a target is started once per piece
 
 
@@ -74,6 +76,7 @@ def evaluate(
     result["data"] = {"source": found.source, "sha256": found.sha256, "samples": len(found), "seed": seed}
     result["gates"] = gates.judge(result)
     build_folder.write_json(folder / "eval.json", result)
+    build_folder.write_json(folder / PICTURES, _pictures(result, found.x))
     refresh(folder)
     return result
 
@@ -97,6 +100,15 @@ def _warnings(folder: Path, manifest: Mapping[str, Any], program: Program, x: Sa
     program, x = program.at_once(), x if program.frames is None else summed(x)
     some = x if beginning.head is None else likeness.spaced(x, likeness.LOOKED_AT)
     return likeness.data_warnings(folder, program, beginning.samples(some))
+
+
+def _pictures(result: Mapping[str, Any], x: Samples) -> dict[str, str]:
+    """Return the worst samples that are pictures, by their number; of several inputs the first that is one."""
+    found = {}
+    for row in result["examples"].get("worst", ()):
+        drawn = (picture(np.asarray(values[row["sample"]])) for values in x.values())
+        found[str(row["sample"])] = next((one for one in drawn if one is not None), None)
+    return {sample: one for sample, one in found.items() if one is not None}
 
 
 def _computer(program: Program, folder: Path, on: str, time_limit: float) -> Compute:

@@ -88,6 +88,11 @@ SEGMENTATION = fields({
 })  # fmt: skip
 TASK = null(fields({"name": TEXT, "chosen_by": TEXT}))
 GATE = fields({"gate": TEXT, "value": null(NUMBER), "limit": NUMBER, "passed": FLAG, "said": TEXT})
+EXAMPLES = fields({}, {
+    "worst": listed(fields({"sample": COUNT, "error": NUMBER, "label": null(WHOLE), "float": null(WHOLE),
+                            "spiking": null(WHOLE)})),
+    "points": fields({"float": listed(NUMBER), "spiking": listed(NUMBER)}),
+})  # fmt: skip
 EVALUATION = fields(
     {"outputs": by_name(OUTPUT), "on": TEXT, "data": DATA, "warnings": listed(DIAGNOSTIC), "gates": listed(GATE)},
     {
@@ -99,6 +104,7 @@ EVALUATION = fields(
         "classification": CLASSIFICATION,
         "detection": DETECTION,
         "segmentation": SEGMENTATION,
+        "examples": EXAMPLES,
         "custom": fields({"function": TEXT}),
     },
 )
@@ -142,7 +148,9 @@ LAYER = fields(
      "sqnr_db": null(NUMBER), "sqnr_accumulated_db": null(NUMBER), "dead": COUNT, "channels": COUNT, "macs": COUNT,
      "synops": NUMBER, "acc_bits": null(COUNT), "weight_bits": null(COUNT),
      "warnings": listed(fields({"code": TEXT, "value": NUMBER, "limit": NUMBER}))},
-    {"activation": null(TEXT), "relation": null(by_name(ANY)), "reasons": by_name(TEXT), "codes": null(listed(WHOLE)),
+    {"values": fields({"low": NUMBER, "width": NUMBER, "counts": listed(COUNT), "below": COUNT, "above": COUNT}),
+     "step": listed(NUMBER),
+     "activation": null(TEXT), "relation": null(by_name(ANY)), "reasons": by_name(TEXT), "codes": null(listed(WHOLE)),
      "offset": null(NUMBER), "theta_min": null(WHOLE), "theta_max": null(WHOLE), "acc_min": null(WHOLE),
      "acc_max": null(WHOLE), "projections": listed(by_name(ANY)), "products": listed(by_name(ANY)),
      "notes": listed(TEXT)},
@@ -150,6 +158,10 @@ LAYER = fields(
 TARGET = {"oneOf": [fields({"files": COUNT, "bytes": COUNT, "populations": COUNT}),
                     fields({"refused": listed(DIAGNOSTIC)})]}  # fmt: skip
 COVERAGE = fields({"nodes": COUNT, "mapped": COUNT, "host": COUNT})
+
+
+GRAPH = fields({"nodes": listed(fields({"name": TEXT, "kind": TEXT, "sources": listed(TEXT)})),
+                "outputs": by_name(listed(TEXT))})  # fmt: skip
 
 
 def _report() -> Schema:
@@ -160,7 +172,7 @@ def _report() -> Schema:
          "kept_aside": fields({"samples": COUNT}, {"agreement": null(SHARE), "sqnr_db": null(NUMBER), "exact": FLAG,
                                                    "reason": TEXT}),
          "measured_on": fields({"samples": COUNT, "data": TEXT}), "warnings": listed(DIAGNOSTIC)},
-        {"cut": by_name(OUTPUT), "accuracy": ACCURACY, "search": by_name(ANY), "encoder": listed(TEXT),
+        {"cut": by_name(OUTPUT), "accuracy": ACCURACY, "search": by_name(ANY), "graph": GRAPH, "encoder": listed(TEXT),
          "decoder": listed(TEXT)},
     )  # fmt: skip
 

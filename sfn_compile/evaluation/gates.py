@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from ..foundation.declaration import Option, check_options, option, options_of
 from ..foundation.diagnostics import Diagnostic, fail
+from ..report.scores import score_of
 from .summary import least_of_outputs
 
 Found: TypeAlias = Mapping[str, Any]  # what `eval.json` holds
@@ -148,21 +149,6 @@ def points(drop: float) -> str:
 
 def _decibel(db: float) -> str:
     return f"{db:g} dB"
-
-
-def score_of(found: Found) -> tuple[str, float, float] | None:
-    """Return the score of the task, (its name, the float network's share, the spiking one's), None where there is none.
-
-    That is what a drop is measured on.
-    """
-    for task, key, name in (("detection", "map50", "mAP@0.5"), ("segmentation", "miou", "mIoU")):
-        row = found.get(task, {})
-        if row.get(f"float_{key}") is not None and row.get(f"snn_{key}") is not None:
-            return name, row[f"float_{key}"], row[f"snn_{key}"]
-    if "accuracy" in found:
-        a = found["accuracy"]
-        return "right positions" if "places" in a else "top-1", a["float_top1"], a["snn_top1"]
-    return None
 
 
 def _drop(found: Found) -> Value:

@@ -29,6 +29,7 @@ from ..program.network import Decoding, Program
 from ..simulator.run import run_codes
 from ..simulator.run_clock import after_step
 from .agreement import Agreement
+from .each_sample import EachSample
 from .labels import Judged, Labels, read_labels
 from .truth import Judge, Truth
 
@@ -48,6 +49,7 @@ class Tally:
     scores: dict[str, Agreement] = field(default_factory=dict)
     judged: Judged | None = None
     task: tuple[str, Judge] | None = None  # with the name of its section
+    each: EachSample = field(default_factory=EachSample)
 
     def merge(self, other: Tally) -> None:
         """Add what the samples behind these add."""
@@ -57,6 +59,7 @@ class Tally:
             else:
                 self.scores[name] = score
         self.n += other.n
+        self.each.merge(other.each)
         if other.judged is not None:
             self.judged = self.judged or Judged(other.judged.kind)
             self.judged.merge(other.judged)
@@ -132,8 +135,10 @@ class Pair:
             judge.add(truth.held, want, answers)
             tally.task = truth.task.name, judge
         labels = None if truth is None else truth.labels
+        first = ending.outputs[0]
+        if first not in ending.each and np.shape(want[first]) == np.shape(got[first]):
+            tally.each.add(want[first], got[first], labels.values if labels and labels.kind == "classes" else None)
         if labels is not None:
-            first = ending.outputs[0]
             # Whole numbers are classes where they are places; stored integers of scores are scores.
             places, number = tally.scores[first].places, np.float64
             judged = np.rint(got[first]).astype(np.int64) if places else np.asarray(got[first], number)
@@ -226,6 +231,7 @@ def result(total: Tally, outputs: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {"outputs": {name: rows.pop(name) for name in outputs}}
     if set(total.scores) - set(outputs):
         found["cut"] = rows
+    found["examples"] = total.each.rows()
     if total.judged is not None:
         found |= total.judged.row()
     if total.task is not None:

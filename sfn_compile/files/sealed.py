@@ -49,7 +49,7 @@ PARTS = (
     Part("timing", ("timing.json",), False),
     Part("request", ("request.json",), False),
     Part("proof", ("proof.json",), False),
-    Part("evaluation", ("eval.json",), False),
+    Part("evaluation", ("eval.json", "pictures.json"), False),
     Part("bisection", ("bisect.json",), False),
     Part("fit", ("fit.json",), False),
 )

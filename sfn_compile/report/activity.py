@@ -26,6 +26,7 @@ from ..passes.mapping.split_digits import wholes
 from ..program.network import Elementwise, Matmul, Population, ProductForm, Program, ValueInfo
 from ..simulator.run import run_codes
 from . import attention
+from .distribution import Distribution
 from .fanout import classes, fan_out
 
 Array = NDArray[Any]
@@ -167,6 +168,8 @@ class Error:
     beyond: int = 0
     n: int = 0
     has_levels: bool = False
+    values: Distribution | None = None
+    steps: tuple[float, float] = (0.0, 0.0)  # the smallest and the largest of its channels
 
     def add(self, real: Array, codes: Array, step: Array, levels: Levels | None) -> None:
         """Add some samples: real values, the network's integers, real units per integer."""
@@ -176,6 +179,7 @@ class Error:
         self.signal.add(real.reshape(len(real), 1, -1))
         self.accumulated += squares(np.multiply(codes, step, dtype=real.dtype) - real)
         self.has_levels = levels is not None
+        self._count(real, step, levels)
         if levels is None or levels.imported:  # stated levels are the network, not an error
             return
         ideal = levels.nearest(real / step)
@@ -188,6 +192,15 @@ class Error:
         if levels.lo < 0:
             self.beyond += int(np.count_nonzero((error > half) & (ideal == levels.lo)))
 
+    def _count(self, real: Array, step: Array, levels: Levels | None) -> None:
+        """Count how the real values are spread over the codes."""
+        if levels is None:
+            return
+        if self.values is None:
+            self.values, self.steps = Distribution(levels), (float(np.min(step)), float(np.max(step)))
+        with np.errstate(all="ignore"):  # a step of a dead channel may be tiny; what is not finite is not counted
+            self.values.add(real / step)
+
     def row(self) -> dict[str, Any]:
         """Return what is reported."""
         signal = self.signal.signal
@@ -197,7 +210,9 @@ class Error:
             why["sqnr_db"] = NO_LEVELS
         if not self.signal.n:
             why = dict.fromkeys(noises, NO_NUMBERS)
-        found = {name: decibel(signal, noise) for name, noise in noises.items()}
+        found: dict[str, Any] = {name: decibel(signal, noise) for name, noise in noises.items()}
+        if self.values is not None:
+            found |= {"values": self.values.row(), "step": list(self.steps)}
         return {**found, "beyond": self.beyond / self.n if self.n else 0.0, **({"reasons": why} if why else {})}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..foundation.reasons import NO_ERROR
+from .scores import score_of
 from .units import decibel, gained, percent
 
 Found = Mapping[str, Any]
@@ -51,13 +52,12 @@ def of_evaluation(found: Found) -> str:
 
 def quality_of(found: Found) -> str:
     """Return the score of a task; without labels how the outputs agree."""
-    if "accuracy" in found:
-        a = found["accuracy"]
-        what = "right positions" if "places" in a else "top-1"
-        lost = gained(a["float_top1"], a["snn_top1"])
-        return f"{what} {percent(a['snn_top1'], 2)}, float {percent(a['float_top1'], 2)} ({lost})"
-    if "regression" in found:
-        r = found["regression"]
+    score = score_of(found)
+    if score is not None:
+        what, before, after = score
+        return f"{what} {percent(after, 2)}, float {percent(before, 2)} ({gained(before, after)})"
+    r = found.get("regression", {})
+    if r.get("snn_rmse") is not None:
         return f"rmse {r['snn_rmse']:.5g}, float {r['float_rmse']:.5g}"
     said = []
     for name, row in found["outputs"].items():

@@ -31,6 +31,7 @@ def test_every_file_of_a_build_is_sealed_or_living(out):
     succeeds("eval", out, "--data", TEST, "--samples", 20, "-q")
     succeeds("verify", out, "-q")
     succeeds("bisect", out, "--data", TEST, "-q")
+    succeeds("fit", out, "--host-work", "-q")
     listed = set(document(out / "manifest.json")["files"])
     assert set(contents(out)) == listed | sealed.LIVING | {"manifest.json"}
     assert not listed & sealed.LIVING
@@ -162,7 +163,7 @@ def test_the_page_never_says_proved_of_a_build_with_a_stranger(both):
     refused("SFN506", 1, "verify", both, "--on", "sim")
     succeeds("report", both, "-q")
     text = (both / "report.html").read_text(encoding="utf-8")
-    assert '<b class="bad">0 of' in text
+    assert '<li class="bad"><b>Proved on 0 of 1 targets</b>' in text
     assert "sim/extra" in text
 
 

@@ -34,14 +34,15 @@ SEALED = (
     "lava/sfnproc/__init__.py", "lava/sfnproc/neurons.py", "lava/sfnproc/pool.py", "lava/sfnproc/product.py",
     "lava/sfnproc/rows.py", "lava/sfnproc/sink.py",
 )  # fmt: skip
-LIVING = ("report.html", "timing.json", "request.json", "proof.json", "eval.json", "bisect.json")
+LIVING = ("report.html", "timing.json", "request.json", "proof.json", "eval.json", "pictures.json", "bisect.json")
 # (commands, what they are given): what reads the file, and so has to notice.
 VERIFY, RUN, EVAL, BISECT, REPORT = "verify", "run", "eval", "bisect", "report"
 READERS = {
     "program.json": (VERIFY, RUN, EVAL, BISECT, REPORT), "program.npz": (VERIFY, RUN, EVAL, BISECT),
     "manifest.json": (VERIFY, RUN, EVAL, BISECT, REPORT), "model.onnx": (VERIFY, EVAL, BISECT),
     "golden.npz": (VERIFY,), "scales.npz": (BISECT,), "report.json": (VERIFY, EVAL, BISECT, REPORT),
-    "eval.json": (REPORT,), "proof.json": (REPORT,), "bisect.json": (REPORT,), "timing.json": (REPORT,),
+    "eval.json": (REPORT,), "pictures.json": (REPORT,), "proof.json": (REPORT,), "bisect.json": (REPORT,),
+    "timing.json": (REPORT,),
     "request.json": (REPORT,),
     "report.html": (REPORT,), "host_tail.onnx": (RUN, EVAL),
 }  # fmt: skip

@@ -1,54 +1,92 @@
-"""Small charts as SVG text: they stand in the page itself, and the same numbers make the same bytes."""
+"""Charts as SVG text: they stand in the page itself, and the same numbers make the same bytes.
+
+Colours come from the classes of ``templates/charts.css``, which the page and a chart that stands alone share.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from math import ceil, sqrt
 from typing import Any
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 960, 240, 44, 26, 10
+from ...foundation.reasons import EXACT_DB, NO_ERROR
+from .svg import circle, line, shortened, svg, text
+
+Row = Mapping[str, Any]
+WIDTH, LEFT, TOP, PLOT = 1120, 44, 30, 230
+BAND = 14  # of a chart of errors: where exact layers stand, above the scale
 MOST_BARS = 64  # of a histogram; more codes share bars
+MOST_NAMES = 64  # along an axis; of more layers every second, third, ... is named
+LONGEST = 22  # characters of a name along an axis
+FIELDS = (("sqnr_db", "here"), ("sqnr_accumulated_db", "all"))
 
 
-def errors(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return a chart of signal to noise over the layers: of each alone, and with all errors before it."""
-    shown = [r for r in rows if r["sqnr_db"] is not None or r["sqnr_accumulated_db"] is not None]
-    values = [v for r in shown for v in (r["sqnr_db"], r["sqnr_accumulated_db"]) if v is not None]
-    if not values:
+def is_exact(row: Row, field: str) -> bool:
+    """Return whether a layer has no error, beyond the rounding of float32."""
+    value = row[field]
+    return row.get("reasons", {}).get(field, "").startswith(NO_ERROR) if value is None else value >= EXACT_DB
+
+
+def sort_key(row: Row, field: str) -> float:
+    """Return by what a table sorts a layer: exact ones last, those without a number first."""
+    return 999.0 if is_exact(row, field) else -999.0 if row[field] is None else float(row[field])
+
+
+def errors(rows: Sequence[Row]) -> str:
+    """Return a chart of signal to noise over the layers: of each alone, and with all errors before it.
+
+    The scale is that of the layers with an error; those that are exact stand in a band above it.
+    """
+    shown = [r for r in rows if any(r[f] is not None or is_exact(r, f) for f, _ in FIELDS)]
+    if not shown:
         return ""
-    low, high = min(0.0, *values), 10 * ceil(max(*values, 10.0) / 10)
-    low = 10 * (low // 10)
+    values = [r[f] for r in shown for f, _ in FIELDS if r[f] is not None and not is_exact(r, f)]
+    low, high = 10 * (min(0.0, *values, 0.0) // 10), 10 * ceil(max(*values, 10.0, 10.0) / 10)
+    each, high_px = (WIDTH - LEFT) / len(shown), PLOT - BAND
 
     def x(i: int) -> float:
-        return LEFT + (i + 0.5) * (WIDTH - LEFT) / len(shown)
+        return LEFT + (i + 0.5) * each
 
-    def y(db: float) -> float:
-        return TOP + (high - db) / (high - low) * (HEIGHT - TOP - BOTTOM)
+    def y(row: Row, field: str) -> float:
+        return TOP if is_exact(row, field) else TOP + BAND + (high - row[field]) / (high - low) * high_px
 
     ticks = [low + i * 10 for i in range(round((high - low) / 10) + 1)]
-    parts = [
-        f'<line class="grid" x1="{LEFT}" x2="{WIDTH}" y1="{y(t):.1f}" y2="{y(t):.1f}"/>'
-        f'<text x="{LEFT - 6}" y="{y(t) + 4:.1f}" text-anchor="end">{t:g}</text>'
-        for t in ticks
-    ]
-    every = ceil(len(shown) / 30)
-    parts += [
-        f'<text x="{x(i):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{rows.index(r)}</text>'
-        for i, r in enumerate(shown)
-        if i % every == 0
-    ]
-    for field, name in (("sqnr_db", "here"), ("sqnr_accumulated_db", "all")):
-        points = [(x(i), y(r[field]), r) for i, r in enumerate(shown) if r[field] is not None]
-        line = " ".join(f"{a:.1f},{b:.1f}" for a, b, _ in points)
-        parts.append(f'<polyline class="{name}" points="{line}"/>')
-        parts += [
-            f'<circle class="{name}" cx="{a:.1f}" cy="{b:.1f}" r="3.5"><title>{rows.index(r)} {escape(r["name"])}: '
-            f"{r[field]:.1f} dB</title></circle>"
-            for a, b, r in points
-        ]
-    label = "signal to noise of every layer in decibels"
-    return f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    parts = [_tick(TOP + BAND + (high - t) / (high - low) * high_px, f"{t:g}") for t in ticks]
+    if any(is_exact(r, f) for r in shown for f, _ in FIELDS):
+        parts.append(_tick(TOP, "exact", "grid band"))
+    for field, name in FIELDS:
+        points = [(i, x(i), y(r, field), r) for i, r in enumerate(shown) if r[field] is not None or is_exact(r, field)]
+        parts += _lines(points, field, name)
+        own = "own levels" if name == "here" else "with all before"
+        parts += [circle(name, a, b, 3.5, f"{r['name']}, {own}: {_db(r, field)}") for _, a, b, r in points]
+    names, room = names_below([r["name"] for r in shown], x, TOP + PLOT + 12)
+    return svg("chart", WIDTH, TOP + PLOT + 16 + room, "signal to noise of every layer in decibels", [*parts, *names])
+
+
+def _lines(points: Sequence[tuple[int, float, float, Row]], field: str, name: str) -> list[str]:
+    """Return the lines between neighbours that have an error."""
+    found = []
+    for exact, run in groupby(points, key=lambda p: is_exact(p[3], field)):
+        line = " ".join(f"{a:.1f},{b:.1f}" for _, a, b, _ in run)
+        found += [] if exact else [f'<polyline class="{name}" points="{line}"/>']
+    return found
+
+
+def _db(row: Row, field: str) -> str:
+    return "exact" if is_exact(row, field) else f"{row[field]:.1f} dB"
+
+
+def _tick(y: float, said: str, kind: str = "grid") -> str:
+    return line(kind, LEFT, y, WIDTH, y) + text(LEFT - 6, y + 4, said, "end")
+
+
+def names_below(names: Sequence[str], x: Callable[[int], float], y: float) -> tuple[list[str], float]:
+    """Return names under an axis, turned so that all can be read, and the height that they take."""
+    every = ceil(len(names) / MOST_NAMES)
+    parts = [text(x(i), y, shortened(names[i], LONGEST), "end", turn=-38, tip=names[i])
+             for i in range(0, len(names), every)]  # fmt: skip
+    return parts, 10 + 4.4 * min(LONGEST, max(map(len, names)))
 
 
 def histogram(counts: Sequence[int], lo: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .accuracy import ACCURACY
 from .bisection import BISECTION
+from .distributions import DISTRIBUTIONS, GRAPH, SPIKES
 from .energy import ENERGY
 from .errors import ERRORS
 from .fit import FIT
@@ -21,7 +22,10 @@ SECTIONS: tuple[Section, ...] = (
     ACCURACY,
     PROOF,
     ERRORS,
+    GRAPH,
     LAYERS,
+    DISTRIBUTIONS,
+    SPIKES,
     CORRECTIONS,
     ATTENTION,
     ENERGY,

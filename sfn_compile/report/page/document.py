@@ -96,5 +96,6 @@ def _environment() -> Environment:
     )
     of_units = ("energy", "number", "percent", "decibel", "ratio", "gained")
     made.filters |= {name: getattr(units, name) for name in of_units}
+    made.filters["sort_db"] = charts.sort_key
     made.filters["bar"] = lambda share: Markup(charts.bar(share))
     return made

@@ -9,4 +9,4 @@ def _view(known: Known) -> View | None:
     return {"report": known.report, "e": known.report["energy"]["totals"]}
 
 
-ENERGY = Section("energy", "Energy: an estimate", _view)
+ENERGY = Section("energy", "Energy", _view)

@@ -12,4 +12,4 @@ def _view(known: Known) -> View | None:
     return {"chart": Markup(charts.errors(known.report["layers"]))}
 
 
-ERRORS = Section("errors", "Errors, layer by layer", _view)
+ERRORS = Section("errors", "Errors", _view)
