@@ -94,7 +94,7 @@ def worst(problems: Sequence[Diagnostic]) -> int:
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """Print a document as it stands in its file."""
+    """Print a document as it is in its file."""
     from ..files.build_folder import dumps
 
     click.echo(dumps(document), nl=False)

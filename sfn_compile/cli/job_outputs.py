@@ -26,7 +26,7 @@ class JobOutputs:
 
 
 def begin(kwargs: dict[str, Any]) -> None:
-    """Take the two options out of what a command is called with; Markdown stands in the place of text."""
+    """Take the two options out of what a command is called with; Markdown is in the place of text."""
     asked = JobOutputs(kwargs.pop("junit", None), kwargs.pop("markdown", False))
     if asked.markdown and kwargs.get("as_json"):
         raise click.UsageError("--json and --markdown: standard output takes one of them")

@@ -43,7 +43,7 @@ from .options import (
 )
 
 FILE = click.Path(path_type=Path)
-AT_THE_END = "SFN407"  # what a build tells of its quality stands behind its table
+AT_THE_END = "SFN407"  # what a build tells of its quality is behind its table
 
 
 class _DefaultCompile(click.Group):
@@ -274,7 +274,7 @@ def bisect_command(
 @takes(*FIT, QUIET, JSON)
 @guarded
 def fit_command(build_folder: Path, as_csv: bool, quiet: bool, as_json: bool, **given: Any) -> int:
-    """Say whether a build fits a chip, where its neurons would stand, how long a step would take and at what cost."""
+    """Say whether a build fits a chip, where its neurons would be, how long a step would take and at what cost."""
     from ..commands.fit import fit
     from .fit_lines import csv_lines, fit_lines
 

@@ -31,7 +31,7 @@ STYLE = {  # no boxes: columns that are readable in a pipe, too, where there are
     "force_terminal": None,
 }
 METAVARS: dict[type | None, str] = {int: "N", float: "X", str: "TEXT", Path: "FILE", None: "TEXT"}
-LONGEST_CHOICES = 26  # characters of a list of choices that stands behind an option's name
+LONGEST_CHOICES = 26  # characters of a list of choices that is behind an option's name
 ALIASES = "sfn_compile.aliases"
 
 JSON = Option("Print data instead of text.", "output", "as_json", False, flags=("--json",))

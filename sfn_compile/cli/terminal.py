@@ -1,4 +1,4 @@
-"""What a person reads on the terminal. Everything goes to standard output, progress bars to standard error."""
+"""What a person reads on the terminal. Results are written to standard output, progress bars to standard error."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def _float_network(folder: Path, manifest: Mapping[str, Any]) -> tuple[Any, Grap
 
 
 def _check_same(graph: Graph, program: Program, unit: Mapping[str, Array], folder: Path) -> None:
-    """Raise SFN505 unless every value of the Program stands in the graph, made of the same values."""
+    """Raise SFN505 unless every value of the Program is in the graph, made of the same values."""
     want = [(s.name, set(s.sources), s.shape) for s in program.steps]  # a value may be read several times there
     have = [(n.name, set(n.inputs), n.type.shape) for n in graph.nodes]
     different = next((w or h for w, h in zip_longest(want, have) if w != h), None)

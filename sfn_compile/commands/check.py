@@ -1,6 +1,7 @@
 """Check: what compile would map or refuse, and what the host would compute; nothing is converted.
 
-It goes the way of compile: import, structure; and where targets or samples are given, also comparison with onnxruntime.
+It runs the stages of compile: import and structure; where targets or samples are given, also the comparison with
+onnxruntime.
 Thresholds of a few samples are enough to see what a target cannot express; widths may come out otherwise with all.
 """
 

@@ -1,4 +1,4 @@
-"""Fit: does a build fit a chip, where would its neurons stand, how long would a step take, at what cost."""
+"""Fit: does a build fit a chip, where would its neurons are, how long would a step take, at what cost."""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ def _diff() -> Schema:
 
 
 def options_schema() -> Schema:
-    """Return the schema of what stands under ``options`` in ``manifest.json`` and ``report.json``."""
+    """Return the schema of what is under ``options`` in ``manifest.json`` and ``report.json``."""
     return {**_object(Options), "required": [o.name for o in options_of(Options)]}
 
 

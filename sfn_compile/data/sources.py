@@ -1,6 +1,6 @@
 """The kinds of data that are read, in the order in which they are asked whether something is theirs.
 
-A new kind is its own module and a line of :data:`SOURCES`. What it prepares it says in ``Data.prepared``; that stands
+A new kind is its own module and a line of :data:`SOURCES`. What it prepares it says in ``Data.prepared``; that is
 in the manifest, and comes back as ``Asked.recorded`` when a later command reads data for the same build.
 """
 

@@ -1,7 +1,7 @@
 """Evaluation on a cluster: pieces of the data as tasks of dask.distributed.
 
-The build goes to every worker once, as the bytes of its files; the samples go with the task that needs them. dask gives
-tasks of a worker that ended to another one.
+The build is sent to every worker once, as the bytes of its files; the samples are sent with the task that needs them.
+dask gives tasks of a worker that ended to another one.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def disk(path: Path, fix: str = "free some space or choose another -o") -> Itera
 
 
 def scratch_name(name: str) -> str:
-    """Return a new name for what is to become ``name``."""
+    """Return a temporary name for the file that will be ``name``."""
     return f".{_short(name)}.sfnc-{secrets.token_hex(4)}"
 
 

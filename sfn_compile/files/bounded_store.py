@@ -1,6 +1,6 @@
-"""Values of many samples, held in bounded memory: what does not fit goes to a temporary file.
+"""Values of many samples, held in bounded memory: what does not fit is written to a temporary file.
 
-Samples come in portions of any size and are read in pieces of one size. A piece stands in memory with its samples LAST,
+Samples come in portions of any size and are read in pieces of one size. A piece is in memory with its samples LAST,
 as the fast engine computes (:mod:`sfn_compile.simulator.kernels`).
 """
 
@@ -24,7 +24,7 @@ ROOM = 32 << 20
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a piece stands in the file."""
+    """Where a piece is in the file."""
 
     offset: int
     shape: tuple[int, ...]
@@ -38,7 +38,7 @@ class _Place:
 class Held:
     """Values by name, in pieces of ``size`` samples; up to ``room`` bytes of them in memory. Raises SFN602.
 
-    The file has no name and goes with this object, also when the process is killed. Reading is safe in threads;
+    The file has no name and ends with this object, also when the process is killed. Reading is safe in threads;
     adding and dropping belong to one thread.
     """
 

@@ -26,7 +26,7 @@ _NUMBERS = re.compile(r"\[\n[-+\d.eE,\s]*\]")  # no string holds a line break, s
 
 
 def dumps(obj: Any) -> str:
-    """Return JSON text that is the same for the same content; lists of numbers stand on one line.
+    """Return JSON text that is the same for the same content; lists of numbers are on one line.
 
     JSON has no NaN and no infinity: they become null, and ``not_finite`` of the outermost object says what they were.
     """

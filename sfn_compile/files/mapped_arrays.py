@@ -1,6 +1,6 @@
 """Arrays of ``.npz`` and ``.npy`` files: known by their headers, of which only the rows that are needed are read.
 
-A thousand images of 224x224 are 600 MB. An array that stands in its file uncompressed, as ``np.savez`` writes it, is
+A thousand images of 224x224 are 600 MB. An array that is in its file uncompressed, as ``np.savez`` writes it, is
 mapped: what was looked at can be let go (:func:`release`), and worker processes share one copy of it. Of a compressed
 one the rows that are asked for are kept while the others pass by.
 """

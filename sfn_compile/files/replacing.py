@@ -130,7 +130,7 @@ def _remark(out: Path, name: str, sealed: Mapping[str, str]) -> str:
 
 
 def _swap(place: Path, out: Path, force: bool, in_use: Sequence[Path]) -> None:
-    """Move the new build to ``out``, and what stands there into ``place``."""
+    """Move the new build to ``out``, and what is there into ``place``."""
     for number in range(_ATTEMPTS):
         earlier = place / f"earlier{number}"
         found = _strangers_allowed(out, force, in_use)
@@ -163,7 +163,7 @@ def _require_known(earlier: Path, found: Sequence[str], force: bool) -> None:
 def _keep(out: Path, found: Sequence[str], new: Path) -> None:
     """Put files of an earlier build into the new one, in their place, or under ``kept/`` where that is taken.
 
-    They are linked, not moved: until the new build stands, the earlier one has them too.
+    They are linked, not moved: until the new build is, the earlier one has them too.
     """
     taken = {name.name for name in new.iterdir()}  # whole folders: a stranger in a target's would be read there
     for name in found:

@@ -33,7 +33,7 @@ READ_ERRORS = (OSError, ValueError, EOFError, KeyError, RuntimeError, SyntaxErro
 @dataclass(frozen=True, eq=False)
 class Data:
     """Samples ``x`` by input, each ``(n, *shape)`` in the input's own type, optional ``labels`` ``(n, ...)`` as they
-    stand in the file, and their origin.
+    are in the file, and their origin.
 
     Of files that had to be prepared: ``names`` of the samples, ``classes`` that labels count, what was ``prepared`` and
     how, for the manifest, and ``frames`` ``(n, 4)``: a point (x, y) of the image is at (x * a + c, y * b + d) of the

@@ -143,7 +143,7 @@ def _named(out: Path) -> list[Path]:
 
 
 def _is_ours(place: Path, name: str) -> bool:
-    """Return whether a folder holds a lock for ``name`` and nothing but what stands in the table above."""
+    """Return whether a folder holds a lock for ``name`` and nothing but what is in the table above."""
     try:
         others = set(os.listdir(place)) - {LOCK}
         said = (place / LOCK).read_bytes()

@@ -1,6 +1,6 @@
 """Sealed and living files of a build: which are which, and whether the sealed ones are still what compile wrote.
 
-A *sealed* file is written by compile alone; its sha256 stands in ``manifest.json``, which is sealed itself: ``seal`` is
+A *sealed* file is written by compile alone; its sha256 is in ``manifest.json``, which is sealed itself: ``seal`` is
 the sha256 of its own content. A *living* file depends on the clock or on later commands; no number of the network, of a
 target or of a proof is read from one. Whatever else lies in the folder belongs to the user and is never read; inside
 the folder of a target, where a loader or an interpreter would find it, it is a *stranger*.

@@ -13,7 +13,7 @@ from pathlib import Path
 _PACKAGES = ("site-packages", "dist-packages")
 _PROBE = """
 import sys
-sys.path.pop(0)  # the current folder: nothing in it is to be imported
+sys.path.pop(0)  # the current folder: nothing in it may be imported
 import importlib.metadata as m, json
 def version(name):
     try: return m.version(name)

@@ -61,7 +61,7 @@ class Machine:
 
     @property
     def spreads(self) -> bool:
-        """Whether the work goes to other processes."""
+        """Whether other processes share the work."""
         return self.workers > 1 or self.cluster is not None
 
 

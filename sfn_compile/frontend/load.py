@@ -279,7 +279,7 @@ def _fold(model: ir.Model) -> None:
         common.RemoveUnusedNodesPass()(model)
     except CompileError:
         raise
-    except Exception as error:  # shape inference meets damaged graphs with errors of many types
+    except Exception as error:  # shape inference raises errors of many types on damaged graphs
         what = f"the graph is inconsistent ({_first_line(error)})"
         raise fail("SFN101", what, fix="export the model again; `onnx.checker.check_model` says more") from error
 

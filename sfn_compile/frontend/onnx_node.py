@@ -174,7 +174,7 @@ class OnnxNode:
         return found.reshape((1,) * (len(shape) - found.ndim) + found.shape)
 
     def one_sample(self, array: Array, rank: int, what: str) -> Array:
-        """Return the part of a constant that meets one sample. Refuses one that differs from sample to sample."""
+        """Return the part of a constant that belongs to one sample. Refuses one that differs from sample to sample."""
         axis = self.layout.axis - (rank - array.ndim)
         if axis < 0 or array.ndim > rank:
             return array

@@ -1,6 +1,6 @@
 """What a chip is, as data: every number a :class:`Figure` with its source and how far it is to be trusted.
 
-The files are read by :mod:`.chip_files`; what the fields mean to a user stands in ``docs/chips.md``.
+The files are read by :mod:`.chip_files`; what the fields mean to a user is in ``docs/chips.md``.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Layer:
-    """Neurons that stand on cores: of a population, or of a ``relay`` that holds a value back by a step.
+    """Neurons that are on cores: of a population, or of a ``relay`` that holds a value back by a step.
 
     ``lo``, ``hi``: their codes; of a readout its sums. ``thresholds``: of a table, per neuron. ``is_shift``: whether
     every theta is a power of two. ``is_output``: whether the host reads it.
@@ -134,7 +134,7 @@ class Demand:
 
 
 def demand_of(program: Program, neurons_known: Iterable[str]) -> Demand:
-    """Return the demand of a legal Program; ``neurons_known``: ladders by class name that stand on cores."""
+    """Return the demand of a legal Program; ``neurons_known``: ladders by class name that are on cores."""
     return _Reader(program, frozenset(neurons_known)).read()
 
 
@@ -250,7 +250,7 @@ def _grid(step: Population) -> tuple[Grid, Axes, int]:
     last = any(isinstance(p.map, Dense) for p in step.projections)
     if rank <= 1:
         return (math.prod(shape), 1, 1), (0 if rank else None, None, None), 1
-    if last:  # channels stand last: a Dense reads rows
+    if last:  # channels are last: a Dense reads rows
         around = list(range(rank - 1))
         axes: Axes = (rank - 1, around[-2] if rank > 2 else None, around[-1])
     else:

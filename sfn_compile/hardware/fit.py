@@ -1,4 +1,4 @@
-"""Does a Program fit a chip: demand, plans, what the rules found, where every neuron stands, the estimates."""
+"""Does a Program fit a chip: demand, plans, what the rules found, where every neuron is, the estimates."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Fit:
 
 
 def fit_program(program: Program, chip: Chip, density: Mapping[str, float], asked: Asked = Asked()) -> Fit:
-    """Return how ``program`` stands on ``chip``; ``density``: share of codes not 0, by value (1 if unknown)."""
+    """Return how ``program`` fits ``chip``; ``density``: share of codes not 0, by value (1 if unknown)."""
     demand = demand_of(_legal(program), chip.limits.neurons_known.names)
     work = {name: sum(core_us(chip.time, w)) for name, w in work_of(demand, density).items()}
     planner, behind = Planner(chip, demand.layers, work), Planner(chip, demand.relays, work)
@@ -102,7 +102,7 @@ def _legal(program: Program) -> Program:
 
 
 def tiles_of(layer: Layer, tiling: Tiling, first_core: int) -> Iterator[tuple[Tile, Grid]]:
-    """Yield where each tile of a layer stands, and its size on the grid."""
+    """Yield where each tile of a layer is, and its size on the grid."""
     for core, at in enumerate(itertools.product(*(range(n) for n in tiling.blocks)), first_core):
         start, stop = [0] * len(layer.shape), list(layer.shape)
         size = []
@@ -173,7 +173,7 @@ def _layers(fit: Fit) -> list[dict[str, Any]]:
 
 
 def _placement(fit: Fit) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return where the neurons of every layer stand, and a row for every core."""
+    """Return where the neurons of every layer are, and a row for every core."""
     placed, cores, first = [], [], 0
     work, per_chip = work_of(fit.demand, fit.density), fit.chip.cores.count.value
     for layer in fit.demand.layers:

@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Readers:
-    """Who reads a layer. ``conv``: for each convolution, how many blocks of its channels stand on different cores.
+    """Who reads a layer. ``conv``: for each convolution, how many blocks of its channels are on different cores.
 
     ``flat``: whether somebody reads every neuron by itself: a dense layer, sparse synapses, the outputs.
     ``cores``: cores that a neuron can have to send to.
@@ -86,7 +86,7 @@ def synapse_words(memory: WordMemory, layer: Layer, link: Link, tile: tuple[Any,
 
 
 def kernel_words(memory: WordMemory, layer: Layer, channels: int) -> int:
-    """Return the words of all links' weights on a core that holds so many channels, wherever they stand."""
+    """Return the words of all links' weights on a core that holds so many channels, wherever they are."""
     return int(sum(synapse_words(memory, layer, link, (channels, 1, 1)) for link in layer.links))
 
 

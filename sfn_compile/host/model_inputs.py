@@ -50,7 +50,7 @@ def open_beginning(folder: Path, manifest: Mapping[str, Any]) -> Beginning:
     strange = sorted(set(runner.inputs) - {i["name"] for i in manifest["model"]["inputs"]})
     strange += sorted({c.name for c in runner.cuts} - set(runner.outputs))
     if strange:
-        raise fail("SFN503", f"{FILE} and the model do not meet at {strange[0]!r}", str(folder), "compile again")
+        raise fail("SFN503", f"{FILE} and the model do not share {strange[0]!r}", str(folder), "compile again")
     return Beginning(runner)
 
 

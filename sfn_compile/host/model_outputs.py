@@ -67,7 +67,7 @@ def open_ending(folder: Path, manifest: Mapping[str, Any], program: Program) -> 
     known |= {c.name for c in head_cuts(manifest)}
     strange = sorted((set(runner.inputs) - known) | (stacks.keys() - runner.kinds.keys()))
     if strange:
-        raise fail("SFN503", f"{FILE} and the network do not meet at {strange[0]!r}", str(folder), "compile again")
+        raise fail("SFN503", f"{FILE} and the network do not share {strange[0]!r}", str(folder), "compile again")
     return Ending(tuple(facts["model_outputs"]), runner)
 
 

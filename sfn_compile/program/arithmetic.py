@@ -1,7 +1,7 @@
 """The one place where integer arithmetic means something.
 
 Every function takes arrays with a leading batch axis and computes in int64, written to be read: it is the specification
-(``docs/spec/arithmetic.md``) and knows no engine. What computes the same integers faster stands beside the simulator
+(``docs/spec/arithmetic.md``) and knows no engine. What computes the same integers faster is beside the simulator
 (:mod:`sfn_compile.simulator.compiled_steps`, :mod:`sfn_compile.simulator.kernels`) and is compared with this.
 
 Linear maps and products mean the same before anything is an integer: with ``number`` float64 they are those of the

@@ -1,7 +1,7 @@
 """The integer network: populations, what drives them, moves and ladders. Every decision is taken; no float on any edge.
 
 A :class:`Program` is a list of steps in execution order. Each step makes one integer tensor (a *value*) from earlier
-ones; shapes are those of one sample, without a batch axis. The only floats stand outside: the encoding of the
+ones; shapes are those of one sample, without a batch axis. The only floats are outside: the encoding of the
 inputs and the decoding of the outputs. Meaning of every class: ``docs/spec/program.md``.
 """
 
@@ -164,7 +164,7 @@ class HostOp:
     sigmoid, tanh, scalar (steps of an :class:`~.ops.expression.Expression`), softmax (axes), log_softmax (axes),
     arg_extreme (axis, keepdims, smallest, last), grid (step, lo, hi, rounding: rounded to codes, still real), integer
     (scale, zero, dtype: the stored integers of a real value on a grid), max_pool (kernel, strides, pads, dilations),
-    linear (map: a linear map with real weights), add, mul; ``args`` holds what stands in the parentheses, axes counted
+    linear (map: a linear map with real weights), add, mul; ``args`` holds what is in the parentheses, axes counted
     in one sample.
 
     ``reads``: numbers of the values it is applied to. An output's parts are numbered from 0, the results of its
@@ -262,7 +262,7 @@ class ValueInfo:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """The integer network. Steps stand in execution order; every name is unique.
+    """The integer network. Steps are in execution order; every name is unique.
 
     ``clock``: how it runs over several timesteps; None where it answers at once.
     """

@@ -151,7 +151,7 @@ def norm_top(population: Population, values: Mapping[str, ValueInfo]) -> int:
 def normalization_reach(step: Normalization, values: Mapping[str, ValueInfo]) -> dict[str, tuple[int, int]]:
     """Return the proved range of every integer that a normalisation computes, by name, for all source codes.
 
-    ``squares`` is what stands before the shift, ``radicand`` what the root is taken of.
+    ``squares`` is what is before the shift, ``radicand`` what the root is taken of.
     """
     n = int(np.prod([step.shape[a] for a in step.axes]))
     low, high = driven_range(step.projections, (), values)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 # What a linear term of a sum is for. ``main``: what the network sums up there. ``skip``: another value added to a
-# weighted sum or a product, element by element, as the branch of a residual is. ``subtract``: takes away the codes of
+# weighted sum or a product, element by element, as the branch of a residual is. ``subtract``: subtracts the codes of
 # the population whose rounding error this one fires. ``copy``: another term of the same sum read once more, so that
 # each has a share of its weight; the float network reads it once.
 Role: TypeAlias = Literal["main", "skip", "subtract", "copy"]

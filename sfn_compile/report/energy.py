@@ -57,7 +57,7 @@ class Term:
 
     ``dense``: every multiplication is done, whatever the codes (the first layer, normalisations). ``carried``: the
     float network has nothing like it, nor the quantised one. ``weighted``: an event fetches a weight. ``more_bits``: of
-    the code of a second population that carries on what rounding left of this one.
+    the code of a second population that fires the rounding error of this one.
     """
 
     synapses: float
@@ -183,7 +183,7 @@ def addition(bits: int) -> float:
 
 
 def totals(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the sums over all populations, and the ratios of what is to be compared (None: nothing to compare).
+    """Return the sums over all populations, and the ratios that are compared (None: nothing to compare).
 
     Every sum is there and 0 where a network has no population: pools and moves alone.
     """

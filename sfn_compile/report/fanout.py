@@ -17,7 +17,7 @@ Counts = NDArray[np.int64]
 def fan_out(linear: LinearMap, shape: Shape) -> Counts:
     """Return how many accumulators each element of a source of ``shape`` is added to; broadcasts against ``shape``.
 
-    Reads of padding are none: no neuron stands there.
+    Reads of padding are none: no neuron is there.
     """
     if isinstance(linear, Dense):
         return np.full((1,) * len(shape), linear.weight.shape[0], np.int64)

@@ -31,7 +31,7 @@ Array = NDArray[Any]
 
 @dataclass
 class State:
-    """Where a run stands: steps that are over, and what every paced neuron has emitted in them, ``(*shape, n)``."""
+    """Where a run is: steps that are over, and what every paced neuron has emitted in them, ``(*shape, n)``."""
 
     now: int = 0
     counts: dict[str, Array] = field(default_factory=dict)

@@ -15,7 +15,7 @@ Array = NDArray[Any]
 def edge_inputs(program: Program, n_random: int = 5, seed: int = 1) -> dict[str, Array]:
     """Return codes ``(n, *shape)``: all smallest, all largest, all zero, checkerboard of extremes, random.
 
-    A second input is one step further in this list, so that extremes of both signs meet.
+    A second input is one step further in this list, so that extremes of both signs are combined.
     """
     rng = np.random.default_rng(seed)
     out = {}

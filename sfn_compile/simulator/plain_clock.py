@@ -24,7 +24,7 @@ Values = Mapping[str, Array]
 
 
 class PlainClock:
-    """A clocked Program and where it stands: step by step, or all steps at once (:func:`run_clock`).
+    """A clocked Program and where it is: step by step, or all steps at once (:func:`run_clock`).
 
     ``emitted``: what every value with a sent part did in the last step, ``(n, *shape)``, a readout what it adds up to.
     ``counts``: what it has emitted since the first step; ``held``: the part of a value that is there in every step.

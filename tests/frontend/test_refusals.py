@@ -61,7 +61,7 @@ CASES: dict[str, tuple[str, dict, str, str]] = {
         "a, b = Split<axis=1, num_outputs=2>(x) [bad] y = MatMul(a, b)",
         {"x": (5, 6, 6), "opset": 18}, "SFN202", "which differ"),
     "a MatMul of values of different rank": (
-        "s = ReduceMean<axes=[1], keepdims=0>(x) [bad] y = MatMul(x, s)", {"opset": 13}, "SFN203", "batch meets"),
+        "s = ReduceMean<axes=[1], keepdims=0>(x) [bad] y = MatMul(x, s)", {"opset": 13}, "SFN203", "the batch is"),
     "a MatMul of one sample with another": (
         "a = Transpose<perm=[1,0]>(x) [bad] y = MatMul(x, a)", {"x": (5,)}, "SFN203", "different axes"),
     "a MatMul with a vector of each sample": (
@@ -85,7 +85,7 @@ CASES: dict[str, tuple[str, dict, str, str]] = {
         "s = Relu(x) p = Conv(x, w) [bad] y = Add(s, p)", {"w": noise(3, 3, 3, 3)}, "SFN202", "do not broadcast"),
     "an Add of branches of different rank": (
         "s = Relu(x) p = ReduceMean<axes=[1], keepdims=0>(x) [bad] y = Add(s, p)",
-        {"opset": 13}, "SFN203", "the batch of one meets"),
+        {"opset": 13}, "SFN203", "the batch of one is"),
     "an Add that adds an axis": (
         "[bad] y = Add(x, c)", {"x": (6,), "c": noise(3, 1, 6)}, "SFN202", "does not broadcast"),
     "an Add of a constant that does not fit": ("[bad] y = Add(x, c)", {"c": noise(5)}, "SFN202", "does not broadcast"),
@@ -95,7 +95,7 @@ CASES: dict[str, tuple[str, dict, str, str]] = {
         "s = Relu(x) p = Conv(x, w) [bad] y = Mul(s, p)", {"w": noise(3, 3, 3, 3)}, "SFN202", "do not broadcast"),
     "a Max of branches of different rank": (
         "s = Relu(x) p = ReduceMean<axes=[1], keepdims=0>(x) [bad] y = Max(s, p)",
-        {"opset": 13}, "SFN203", "the batch of one meets"),
+        {"opset": 13}, "SFN203", "the batch of one is"),
     "a Sum with a constant that enlarges": (
         "s = Relu(x) [bad] y = Sum(s, x, c)", {"x": (1, 6), "c": noise(3, 6)}, "SFN202", "does not broadcast"),
     "a Div by zero": ("[bad] y = Div(x, c)", {"c": np.array([1.0, 0, 1, 1, 1, 1])}, "SFN202", "holds zeros"),

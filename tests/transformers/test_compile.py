@@ -120,7 +120,7 @@ def test_the_shipped_transformer_is_verified_on_the_simulator_and_onnxruntime(tm
 def test_what_follows_a_row_or_is_carried_on_stays_uniform_and_says_so(how):
     """A book or another offset goes to all other sites; the report has the reason for these."""
     plain = {"its threshold follows the sum of a row", "its threshold follows a deviation",
-             "what its rounding leaves is carried on"}  # fmt: skip
+             "another population fires its rounding error"}  # fmt: skip
     graph = compile_model(HERE / "vit-script-n.onnx", Options(levels=15, samples=8, **how)).graph
     found = [n.op.levels for n in graph.nodes if getattr(n.op, "levels", None) is not None]
     changed = [lv for lv in found if lv.book is not None or lv.offset != 0.5]

@@ -92,7 +92,7 @@ class _Group:
 
 
 def _groups(manifest: Json, inputs: set[str]) -> list[_Group]:
-    """Return the layers in few groups: their programs never see the integers that they are to compute."""
+    """Return the layers in few groups: their programs never see the integers that they must compute."""
     groups: list[_Group] = []
     for layer in manifest["layers"]:
         if layer["kind"] == "flatten":
@@ -163,6 +163,6 @@ def _failure(status: int | None, time_limit: float, output: str) -> CompileError
 
 
 def _telling(lines: list[str]) -> str:
-    """Return the first traceback and what follows, or the end of the output: Lava itself goes on to complain."""
+    """Return the first traceback and what follows, or the end of the output: Lava itself adds errors of its own."""
     first = next((i for i, line in enumerate(lines) if line.startswith("Traceback")), max(0, len(lines) - 25))
     return "\n".join(lines[first : first + 25])

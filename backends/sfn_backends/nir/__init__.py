@@ -120,7 +120,7 @@ class NirBackend:
         return RunResult(decoded, executed_by, readers=readers, notes=() if readers else (witnesses.ABSENT,))
 
     def places(self, folder: Path, number: int = 0) -> dict[str, Any]:
-        """Return for every layer where its integers stand in a file (see :mod:`.read_values`)."""
+        """Return for every layer where its integers are in a file (see :mod:`.read_values`)."""
         form, _ = self._described(folder)
         return dict(_text(folder / files.first(form, number))["values"])
 

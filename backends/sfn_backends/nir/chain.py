@@ -156,7 +156,7 @@ class _Chain:
 
     # -- the end ---------------------------------------------------------------------------------------------------
     def _finish(self) -> None:
-        """Read out: codes as they stand, or one more linear node where a result is an accumulator."""
+        """Read out: codes as they are, or one more linear node where a result is an accumulator."""
         if not self._as_they_stand():
             ops = [op if op.offset is not None else carried(op.name, op.shape, op.codes) for op in self.final]
             targets = self._last_on_map(ops) or self._last_on_vector(ops)
@@ -179,7 +179,7 @@ class _Chain:
         return whole
 
     def _dear(self, ops: list[Op]) -> bool:
-        """Return whether results that stand in phases are left so: a matrix that puts them in order is too large."""
+        """Return whether results that are in phases are left so: a matrix that puts them in order is too large."""
         grid = 1 if self.grid is None else self.grid[0] * self.grid[1]
         stored = sum(h.rows(self.grid is None) for h in self.held.values()) * grid
         return stored * sum(int(np.prod(op.shape)) for op in ops) > LARGEST_UNFOLDING

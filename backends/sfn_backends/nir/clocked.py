@@ -1,7 +1,7 @@
 """A network over time as NIR: integrate-and-fire neurons in a chain, for the readers that can be set to soft reset.
 
 A NIR file says weights and thresholds; it has hard reset, no potential before the first step, one spike per step. What
-is missing stands in the metadata, and ``clocked_readers.py`` in the folder sets it in Sinabs, Norse or SpikingJelly.
+is missing is in the metadata, and ``clocked_readers.py`` in the folder sets it in Sinabs, Norse or SpikingJelly.
 Bias is constant there, so all is scaled by T: weights of spikes, thresholds, potentials (``docs/spec/time.md``, 2).
 """
 

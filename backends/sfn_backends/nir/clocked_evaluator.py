@@ -1,6 +1,6 @@
 """A NIR file of a network over time, step by step in plain integers. Self-contained: NumPy and nir, no sfnc.
 
-The settings that a file cannot hold stand in its metadata: see ``docs/spec/targets.md``, "NIR over time".
+The settings that a file cannot express are in its metadata: see ``docs/spec/targets.md``, "NIR over time".
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def _start(layer: dict[str, Any], n: int, half: float = 0.0) -> Any:
 
 
 def _sinabs(path: Path, steps: Any, text: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Soft reset is its own; the floor below the potential goes, spikes per step and where it starts are set."""
+    """Keeps its soft reset; removes the floor below the potential; sets spikes per step and the initial potential."""
     import nir
     import sinabs.activation as activation  # type: ignore[import-not-found, unused-ignore]
     from sinabs.nir import from_nir  # type: ignore[import-not-found, unused-ignore]
@@ -149,7 +149,7 @@ def _one_spike(text: dict[str, Any], reader: str) -> None:
 
 
 def main(reader: str, path: str, inputs: str, outputs: str) -> None:
-    """Run one reader on one file; its own words where it fails stand under ``@error``."""
+    """Run one reader on one file; its own words where it fails are under ``@error``."""
     from clocked_evaluator import described  # type: ignore[import-not-found, unused-ignore]
 
     with np.load(inputs, allow_pickle=False) as data:

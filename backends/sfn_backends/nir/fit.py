@@ -33,7 +33,7 @@ def geometry(op: Op, state: State) -> tuple[Pair, Pair]:
 
 
 def fits(op: Op, state: State, stride: Pair, out: Pair) -> Held | None:
-    """Return how the op would stand on grid ``out`` behind a stage of ``stride``, or None."""
+    """Return how the op would be on grid ``out`` behind a stage of ``stride``, or None."""
     shape = shape3(op.shape)
     if shape is None or not channel_wise(op) or any(n % g for n, g in zip(shape[1:], out, strict=True)):
         return None

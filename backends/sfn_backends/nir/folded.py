@@ -62,7 +62,7 @@ def _cost(ops: Sequence[Op], channels: int, grid: Pair, fold: Pair) -> float:
 
 
 def folded_sums(net: Net, name: str, tail: str, targets: Sequence[Held], blocks: Blocks, fold: Pair) -> str:
-    """Add the convolution behind which all targets stand folded on grid ``fold``, and the channels of its positions."""
+    """Add the convolution behind which all targets are folded on grid ``fold``, and the channels of its positions."""
     grid, spots = blocks.grid, spots_of(targets)
     assert grid is not None
     fit = _reads(grid, fold)
@@ -95,7 +95,7 @@ def _puts(node: str, targets: Sequence[Held], blocks: Blocks, fold: Pair, fit: W
 
 
 def _taps(source: Array, result: Array, grid: Pair, fold: Pair, fit: Window) -> tuple[Array, Array]:
-    """Return where in the kernel the weight from position ``source`` to position ``result`` stands."""
+    """Return where in the kernel the weight from position ``source`` to position ``result`` is."""
     y = source // grid[1] - result // fold[1] * grid[0] + fit.padding[0]
     x = source % grid[1] - result % fold[1] * grid[1] + fit.padding[1]
     return y // fit.dilation[0], x // fit.dilation[1]

@@ -1,8 +1,8 @@
-"""How values stand in the one tensor that a chain carries from stage to stage.
+"""How values are in the one tensor that a chain carries from stage to stage.
 
 On a map of grid ``(h, w)`` a value of factor f stores element (y, x) at grid point (y // f, x // f), one block of
 channels per *phase* (y % f, x % f): space to depth. So a value can pass a strided stage unharmed, and only the phases
-that somebody still reads are carried. On a vector every element has its own index. A *folded* value stands on a grid
+that somebody still reads are carried. On a vector every element has its own index. A *folded* value is on a grid
 in flat order all the same: element e at channel e // (h * w), position e % (h * w).
 """
 
@@ -32,7 +32,7 @@ class Misfit(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """A value as it stands on a grid: the op that fires it, its factor and phases; on a vector both are trivial.
+    """A value as it is on a grid: the op that fires it, its factor and phases; on a vector both are trivial.
 
     ``exact``: the grid ends where the value ends; else positions behind its end hold code 0. ``fold``: the grid on
     which it is folded, else None.
@@ -64,7 +64,7 @@ class Held:
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """Where codes stand: first channel (element) of each key, and the grid (None: a vector).
+    """Where codes are: first channel (element) of each key, and the grid (None: a vector).
 
     ``one``: the channel that holds the constant 1, None where there is none.
     """

@@ -1,4 +1,4 @@
-"""Where the weights of a linear map stand: as taps of a convolution, or as entries of one dense matrix.
+"""Where the weights of a linear map are: as taps of a convolution, or as entries of one dense matrix.
 
 Both spellings index a map's weight as a flat array, so that a put can be followed in both directions.
 """

@@ -21,7 +21,7 @@ from sfn_compile.program.network import Program, Ratio, Readout, RowTable, Table
 
 FORMAT = 2
 Arrays = dict[str, dict[str, Array]]
-Build = Callable[[Program, "dict[str, float] | None"], Net]  # of the part that stands in one file
+Build = Callable[[Program, "dict[str, float] | None"], Net]  # of the part that is in one file
 FORMS = ("binary", "unary", "sar")
 _MOST_NUMBERS = 1 << 29  # of one array: what the largest file holds
 _PLACE: Form = {"node": str, "start": int, "shift": int, "shape": [int]}
@@ -59,7 +59,7 @@ def describe(program: Program, small: Program, net: Net, arrays: Arrays, form: s
 
 
 def frame(program: Program, net: Net, form: str, number: int) -> dict[str, Any]:
-    """Return what a file says about itself beside the Program: which part it is, and where its layers stand."""
+    """Return what a file says about itself beside the Program: which part it is, and where its layers are."""
     parts = parts_of(program)
     values = {step.name: net.values[step.name] for step in program.steps if step.name in net.values}  # the user's alone
     return {"format": FORMAT, "form": form, "part": number, "parts": len(parts), "results": parts[number].results,
@@ -95,7 +95,7 @@ Stored = tuple[dict[str, Any], Arrays, Build]  # one file: its text, its arrays,
 def rebuild(files: Sequence[Stored]) -> tuple[Program, Program]:
     """Return (the Program, its compact twin) read from the files of all its parts. Raises SFN503.
 
-    A step that stands in several is read from the first.
+    A step that is in several is read from the first.
     """
     tree, entries = files[0][0]["program"], files[0][0]["arrays"]
     small: dict[str, Array] = {}
@@ -139,7 +139,7 @@ def _restore(tree: Any, entries: dict[str, Any], known: dict[str, float], arrays
 
 
 def _uniform(ladder: Uniform, tau: Array) -> None:
-    """Write theta and offset from two thresholds; with fewer they stay 0 and stand in the text instead."""
+    """Write theta and offset from two thresholds; with fewer they stay 0 and are in the text instead."""
     known = [k for k in range(tau.shape[-1]) if (tau[..., k] != _UNSET).all()]
     if len(known) < 2:
         return
@@ -152,7 +152,7 @@ def _uniform(ladder: Uniform, tau: Array) -> None:
 
 
 def _names(tree: Any, steps: Collection[str], given: Collection[tuple[str, int]]) -> Iterator[str]:
-    """Yield the names of the arrays of some steps that stand in nodes; none of projections that are ``given``."""
+    """Yield the names of the arrays of some steps that are in nodes; none of projections that are ``given``."""
     for step in tree["steps"]:
         if step["name"] in steps and step["class"] == "Population":
             read = [p for i, p in enumerate(step["projections"]) if (step["name"], i) not in given]

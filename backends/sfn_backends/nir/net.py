@@ -1,4 +1,4 @@
-"""A network of NIR nodes as data, before any array exists: shapes, and where every number of the Program goes.
+"""A network of NIR nodes as data, before any array exists: shapes, and the place of every number of the Program.
 
 A :class:`Put` says ``node.param[place] += start + factor * array[index]``. Writing follows the puts forwards, reading a
 file back follows them backwards, so there is one description of the layout and not two.
@@ -30,7 +30,7 @@ class Put:
     """``node.param[place] += start + factor * array[index]``; ``array`` None puts the constant ``start``.
 
     ``array`` is flat; ``place`` is a tuple of broadcastable index arrays and ``index`` broadcasts against it. No place
-    occurs twice within a put. ``given``: the array is known otherwise when a file is read back (another array stands
+    occurs twice within a put. ``given``: the array is known otherwise when a file is read back (another array is
     at the same places).
     """
 
@@ -50,7 +50,7 @@ class Put:
 
 @dataclass(frozen=True)
 class Param:
-    """One array of a node: its shape, its type in the file, and what stands where nothing is put."""
+    """One array of a node: its shape, its type in the file, and what is where nothing is put."""
 
     shape: Shape
     dtype: str = "float32"
@@ -79,7 +79,7 @@ class Node:
 
 @dataclass(eq=False)
 class Net:
-    """Nodes, edges and puts; ``values`` says for every Program value where its codes stand (see
+    """Nodes, edges and puts; ``values`` says for every Program value where its codes are (see
     :mod:`.stage`), ``thresholds`` holds the arrays that the puts of each
     population's ladder refer to, ``why`` the layer that made the chain leave maps for one vector."""
 

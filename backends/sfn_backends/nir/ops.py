@@ -161,7 +161,7 @@ def resolved(program: Program) -> dict[str, str]:
 
 
 def given_reads(program: Program) -> set[tuple[str, int]]:
-    """Return (population, index) of the projections whose weights stand at the places of another's, added to them.
+    """Return (population, index) of the projections whose weights are at the places of another's, added to them.
 
     Of the projections from one value the one with the most weights can be read from there, the others not.
     """

@@ -55,7 +55,7 @@ def fire(
 
     Raises SFN402 for a layer with one code only.
 
-    Behind the accumulators of the targets stand ``spots`` channels that are 1 at one position of the grid each.
+    Behind the accumulators of the targets are ``spots`` channels that are 1 at one position of the grid each.
     """
     vector, name = grid is None, f"{prefix}e_planes"
     rows = sum(t.rows(vector) * len(t.op.groups) for t in targets)

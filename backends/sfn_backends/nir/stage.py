@@ -17,14 +17,14 @@ Link = tuple[Array, Array, int, int, Read, Array]  # rows, columns, grid offset 
 
 
 def record(net: Net, node: str, blocks: Blocks) -> None:
-    """Note where the codes of every value of a codes node stand (first place wins)."""
+    """Note where the codes of every value of a codes node are (first place wins)."""
     for (name, shift, powers), start in blocks.start.items():
         if powers is None and name not in net.values:
             net.values[name] = _place(node, start, blocks.held[name], blocks.grid) | {"shift": shift}
 
 
 def record_final(net: Net, node: str, targets: Sequence[Held], grid: Pair | None) -> None:
-    """Note where the results stand behind the last linear node."""
+    """Note where the results are behind the last linear node."""
     start = 0
     for t in targets:
         net.values[t.name] = _place(node, start, t, grid) | {"shift": 0}
@@ -78,7 +78,7 @@ def _count(node: str, blocks: Blocks, graded: bool, rest: tuple[int, ...]) -> It
 
 
 def _levels(powers: Powers | None, level: int, gains: Array) -> tuple[Array, Array]:
-    """Return (which planes of a group count, what each adds); ``level`` planes of the value stand before the group."""
+    """Return (which planes of a group count, what each adds); ``level`` planes of the value are before the group."""
     each = np.arange(len(gains))
     if powers is None:
         return each, gains
@@ -127,7 +127,7 @@ class Sums:
 
 
 def map_sums(targets: Sequence[Held], blocks: Blocks, stride: Pair, out: Pair) -> Sums:
-    """Return the convolution behind which all targets stand on grid ``out``. Raises Misfit."""
+    """Return the convolution behind which all targets are on grid ``out``. Raises Misfit."""
     if blocks.grid is None:
         raise Misfit("the map was flattened before")
     links: list[Link] = []

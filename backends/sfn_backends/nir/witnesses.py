@@ -36,7 +36,7 @@ READERS = {
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Part ``number`` of a folder, where its values stand, and the codes with the golden integers to compare with."""
+    """Part ``number`` of a folder, where its values are, and the codes with the golden integers to compare with."""
 
     folder: Path
     number: int

@@ -2,7 +2,7 @@
 
 What has reached a neuron after a step is what its sources have emitted so far, weighed: sums are linear, and all else
 is defined on counts (``docs/spec/time.md``). So each layer is written as at one timestep, for all steps together; what
-it would say goes through one ``Scan`` that keeps the count. The file is as large for 4 steps as for 400.
+it would emit is computed by one ``Scan`` that keeps the count. The file is as large for 4 steps as for 400.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ IMPORTERS: dict[str, Importer] = {
 _OWN = frozenset({"Einsum", "GatherND", "ScatterND"})
 
 # Operators that leave the batch where it is in the tensor: computed number by number, along axes that they name, or
-# saying themselves where it goes. Any other needs it alone in front.
+# stating its new axis themselves. Any other needs it alone in front.
 ANYWHERE = frozenset({
     *arithmetic.IMPORTERS, *branches.IMPORTERS, *choices.IMPORTERS, *scalars.IMPORTERS, *moves.IMPORTERS,
     *linear.IMPORTERS, *reductions.IMPORTERS, *places.IMPORTERS,

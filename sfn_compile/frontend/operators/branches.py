@@ -30,7 +30,7 @@ def aligned(node: OnnxNode, *values: str) -> tuple[str, ...]:
     shapes = [node.context.types[v].shape for v in values]
     rank, listed = max(map(len, shapes)), " and ".join(map(str, shapes))
     if any(len(s) != rank for s in shapes) and node.layout == FRONT and node.context.batch != 1:
-        what = f"its operands have samples of shapes {listed}, so that the batch of one meets another axis of the other"
+        what = f"its operands have samples of shapes {listed}, so the batch of one is combined with another axis"
         raise node.refuse(what, "give them the same number of axes, or export with a batch of 1", "SFN203")
     wide = [(1,) * (rank - len(s)) + s for s in shapes]
     try:

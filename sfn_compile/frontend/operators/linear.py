@@ -164,7 +164,7 @@ def factors(node: OnnxNode, left: str, right: str) -> tuple[str, str]:
     shapes = [node.context.types[v].shape for v in (left, right)]
     rank = max(map(len, shapes))
     if any(len(s) != rank for s in shapes) and node.layout == FRONT and node.context.batch != 1:
-        what = f"its factors have samples of shapes {shapes[0]} and {shapes[1]}, so that batch meets another axis"
+        what = f"its factors have samples of {shapes[0]} and {shapes[1]}, so the batch is combined with another axis"
         raise node.refuse(what, "give them the same number of axes", "SFN203")
     wide = [(1,) * (rank - len(s)) + s for s in shapes]
     if rank < 2 or wide[0][-1] != wide[1][-2]:

@@ -190,7 +190,7 @@ class _Chooser:
         self, node: Node, layer: Layer, activation: Activation, found: RealLadder, codes: range,
         steps: Mapping[str, Array], infos: Mapping[str, ValueInfo],
     ) -> Array:  # fmt: skip
-        """Return the steps of a site, moved to where thresholds of 2^k serve best if its ladder is to be uniform."""
+        """Return the steps of a site; for a uniform ladder, changed to those that suit thresholds of 2^k best."""
         shape = node.type.shape
         plain = activation.kind == "identity" or activation.linear_above_zero
         if not plain or found.book is not None or layer.norm_axis is not None:
@@ -217,10 +217,10 @@ class _Chooser:
         return max(1, min(wanted, largest(self.options.acc_bits) // row))
 
     def _left_over(self, node: Node, layer: Layer, steps: Mapping[str, Array]) -> Levels:
-        """Return levels that divide one step of the site whose rounding is carried on."""
+        """Return levels that divide one step of the site whose rounding error is fired."""
         n = self._at(node.name).levels
         step = steps[layer.rounding_of] / (n + 1)
-        return Levels(step, -((n + 1) // 2), n // 2, np.zeros(step.shape, bool), "what rounding left of a residual")
+        return Levels(step, -((n + 1) // 2), n // 2, np.zeros(step.shape, bool), "the rounding error of a residual sum")
 
     def _levels_of_rows(self, node: Node, op: Normalize, ties: Ties, reason: str) -> Levels:
         shape, options = node.type.shape, plain(self._options(node.name, reason))

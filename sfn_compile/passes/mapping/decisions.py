@@ -11,7 +11,7 @@ TWO_DIGITS = "first of two digits: its rounding costs the outputs most"
 
 @dataclass(frozen=True)
 class Decision:
-    """More levels for one population. ``radix`` above 1: two populations are to fire them, as digits of that radix."""
+    """More levels for one population. ``radix`` above 1: two populations fire them, as digits of that radix."""
 
     levels: int
     radix: int = 1
@@ -30,7 +30,7 @@ class Decisions:
 
     @property
     def radices(self) -> dict[str, int]:
-        """The radix of every population that is to be fired in two digits."""
+        """The radix of every population that fires in two digits."""
         return {name: own.radix for name, own in self.sites.items() if own.radix > 1}
 
     def levels(self, site: str) -> int | None:

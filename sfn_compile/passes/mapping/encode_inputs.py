@@ -33,7 +33,7 @@ Array = NDArray[Any]
 class EncodeInputs:
     """Gives every input its channel axis, the offsets that the host subtracts, and the grid of its values.
 
-    ``seen``: what samples look like, of the inputs whose levels are to be chosen.
+    ``seen``: what samples look like, of the inputs whose levels the compiler chooses.
     """
 
     seen: Mapping[str, InputSurvey]

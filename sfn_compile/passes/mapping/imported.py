@@ -40,7 +40,7 @@ WHOLE = 2.0**-20
 def integer_form(
     layer: Layer, terms: Terms, steps: Mapping[str, Array], infos: Mapping[str, ValueInfo], shape: Shape
 ) -> IntegerForm | None:
-    """Return the stored integers of a layer, None where it has no such form and is to be rounded like any other.
+    """Return the stored integers of a layer, None where it has no such form and is rounded like any other.
 
     ``terms`` read codes; ``steps`` and ``infos`` are those of the values they read, ``shape`` is the population's.
     """

@@ -121,8 +121,8 @@ class QuantizeWeights:
     def _skips(self, layer: Layer, shape: Shape, terms: Terms) -> list[int]:
         """Return how often each skip is read so that the weights beside it keep their bits; empty where there are none.
 
-        A skip's weight is one step of its source, often many times the largest weight of the convolution that it meets.
-        So is what takes a population's own codes away from the sum of which another fires the rest.
+        A skip's weight is one step of its source, often many times the largest weight of the convolution beside it.
+        The same holds for the term that subtracts the first digit, read by the second digit's population.
         """
         projections, products = terms
         wide = [p.map for p in projections if isinstance(p.map, Conv | Dense)]

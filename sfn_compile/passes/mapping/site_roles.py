@@ -13,8 +13,8 @@ def fine_sites(graph: Graph) -> dict[str, str]:
     """Return the sites that get the levels of attention, each with its reason.
 
     Factors of matrix products, directly or through moves; what only normalisations read, since dividing by a small
-    deviation makes rounding large; a normalisation that sums go on with, where rounding would add up; and a signed site
-    that is only read as it is, so that it is rounded again, unless what its rounding left is carried on.
+    deviation makes rounding large; a normalisation that sums read as it is, where rounding would add up; and a signed
+    site that is only read as it is, so that it is rounded again, unless another population fires its rounding error.
     """
     nodes, users, found = graph.by_name(), graph.users(), dict[str, str]()
     waiting = [
@@ -32,7 +32,7 @@ def fine_sites(graph: Graph) -> dict[str, str]:
         if isinstance(node.op, Layer) and readers and all(isinstance(u.op, Normalize) for u in readers):
             found.setdefault(node.name, "read by a normalisation alone")
         if isinstance(node.op, Normalize) and any(_adds(u, node.name) for u in readers):
-            found.setdefault(node.name, "a normalisation that a sum goes on with")
+            found.setdefault(node.name, "a normalisation that a sum reads as it is")
         if isinstance(node.op, Layer) and _is_signed(node.op, users[node.name]) and _only_added(node.name, users):
             found.setdefault(node.name, "only read as it is, and rounded again there")
     return found
@@ -45,12 +45,12 @@ def plain_sites(graph: Graph) -> dict[str, str]:
         if isinstance(node.op, Layer) and node.op.norm_axis is not None:
             found[node.name] = "its threshold follows the sum of a row"
         if isinstance(node.op, Layer) and node.op.rounding_of:
-            found[node.op.rounding_of] = "what its rounding leaves is carried on"
+            found[node.op.rounding_of] = "another population fires its rounding error"
     return found
 
 
 def _is_signed(layer: Layer, readers: list[Node]) -> bool:
-    """Return whether a Layer fires a sum as it is, and nothing carries on what its rounding leaves."""
+    """Return whether a Layer fires a sum as it is, and no population fires its rounding error."""
     carried = layer.rounding_of or any(isinstance(u.op, Layer) and u.op.rounding_of for u in readers)
     return layer.activation is not None and layer.activation.kind == "identity" and not carried
 

@@ -26,7 +26,7 @@ from .quantize_weights import uniform_site
 
 # What is left of a sum that a clip has cut off from above: the highest code of both digits stands for the bound.
 REST: dict[str, ActivationKind] = {"relu": "relu", "identity": "identity", "clip": "relu"}
-SECOND = "second digit of {}: what its rounding left"
+SECOND = "second digit of {}: its rounding error"
 
 
 def base_for(levels: int, weight_bits: int = 8) -> int:
@@ -54,7 +54,7 @@ def levels_in_two_digits(levels: int, base: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class SplitDigits:
-    """Splits the sites of ``bases``, each in its radix; integers of the graph are to be chosen anew behind it."""
+    """Splits the sites of ``bases``, each in its radix; the integers of the graph must be chosen again after it."""
 
     bases: Mapping[str, int]
 
@@ -195,7 +195,7 @@ def _can_fire(layer: Site) -> bool:
 
 
 def _moved(value: str, users: Mapping[str, list[Node]]) -> Iterator[str]:
-    """Yield the names under which a value goes on behind moves of it alone."""
+    """Yield the names of a value behind moves of it alone."""
     for user in users[value]:
         if isinstance(user.op, Moved) and len(user.inputs) == 1:
             yield user.name

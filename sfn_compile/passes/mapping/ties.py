@@ -60,7 +60,7 @@ class Ties:
         return np.array([t if p is None else p for t, p in zip(top[groups], pinned, strict=True)])
 
     def demand(self, value: str, axis: int, steps: Mapping[str, Array]) -> None:
-        """Tie what meets in one channel of ``value`` along ``axis``: ``steps`` holds those chosen so far."""
+        """Tie the channels that one channel of ``value`` along ``axis`` reads: ``steps`` holds those chosen so far."""
         front = np.moveaxis(self._labels(value), axis, 0)
         self._demand(value, front.reshape(front.shape[0], -1), steps)
 
@@ -95,9 +95,7 @@ class Ties:
         for g in np.unique(self.group[labels[labels > 0]]).tolist():
             steps = np.unique(self.stated[(self.group == g) & (self.stated > 0)])
             if len(steps) > 1:
-                what = (
-                    f"values quantised with scales of {steps[0]:.6g} and {steps[-1]:.6g} meet in one weight or window"
-                )
+                what = f"values quantised with scales of {steps[0]:.6g} and {steps[-1]:.6g} reach one weight or window"
                 node = self.nodes.get(value)
                 where = ", ".join(node.origin.nodes) if node is not None else value
                 raise fail("SFN202", what, where, "put a QuantizeLinear and a DequantizeLinear behind it")
@@ -154,6 +152,6 @@ class Ties:
 
 
 def _pooled(labels: Array, kind: TensorType) -> Array:
-    """Return the labels behind a max pool: one per channel, since what meets in its windows is tied."""
+    """Return the labels behind a max pool: one per channel, since channels in one window are tied."""
     each = labels.reshape(labels.shape[0], -1).max(axis=1)
     return np.broadcast_to(along(0, len(kind.shape), each), kind.shape)

@@ -89,7 +89,7 @@ def _fold(node: Node, graph: Graph, users: dict[str, list[Node]], nodes: dict[st
 
 
 def _forward(node: Node, graph: Graph, users: dict[str, list[Node]]) -> Change | None:
-    """Return the change by which the affine step goes into all linear maps behind it, through permuting moves."""
+    """Return the change that folds the affine step into all linear maps behind it, through permuting moves."""
     assert isinstance(node.op, Linear)
     scale, bias = node.op.map.weight, node.op.bias
     at, after = node, only_user(users, graph, node.name)
@@ -131,7 +131,7 @@ def _swap(node: Node, before: Node, graph: Graph, users: dict[str, list[Node]]) 
     if not isinstance(before.op, Moved | MaxPool):
         return None
     if isinstance(before.op, Moved) and not _linear_before(before, graph, users):
-        return None  # in front of the move the step would meet nothing to go into
+        return None  # in front of the move there is nothing that the step could be folded into
     shape = graph.types()[before.inputs[0]].shape
     scale, bias = node.op.map.weight, node.op.bias
     if isinstance(before.op, Moved):

@@ -5,7 +5,7 @@ Result: x -> Activation(mul(x, sigmoid(x))) -> y
 
 A part is any directed acyclic piece of sums, products, quotients, affine steps and scalar functions between one value,
 its *source*, and one result. Inner values that others read stay beside it. Affine steps at its border are left alone,
-they fold into weights; only a scale behind a function that is a table anyway goes inside, where it costs nothing.
+they fold into weights; only a scale behind a function that is a table anyway is included, where it costs nothing.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def _path(node: Node, nodes: dict[str, Node], users: dict[str, list[Node]], grap
 
 
 def _absorbable(node: Node, users: dict[str, list[Node]], graph: Graph) -> bool:
-    """Return whether an affine step goes into the function before it: a plain scale, or what several others read."""
+    """Return whether an affine step is merged into the function before it: a plain scale, or one that several read."""
     if not _is_affine(node):
         return False
     op = node.op

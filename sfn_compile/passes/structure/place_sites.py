@@ -59,9 +59,9 @@ MOST_SUMMED = 2
 class PlaceSites:
     """Turns linear ops, residual sums, products and activations into Layers.
 
-    ``levels`` (those asked for) decide whether a product can share an accumulator with linear terms. ``carry``: what
-    rounding left of a residual stream goes on beside it. ``fire_attention``: a softmax is fired before a matrix product
-    reads it, as SFormer has it, instead of dividing behind the product.
+    ``levels`` (those asked for) decide whether a product can share an accumulator with linear terms. ``carry``:
+    the rounding error of a residual stream is fired by another population. ``fire_attention``: a softmax is fired
+    before a matrix product reads it, as SFormer does, instead of dividing after the product.
     """
 
     levels: int = 31
@@ -132,7 +132,7 @@ class _Placer:
                 self._move_carried(node)
 
     def _move_carried(self, node: Node) -> None:
-        """Let what rounding left move with the codes, where a sum or linear map may read both."""
+        """Move the rounding error with the codes, so that a sum or linear map can read both."""
         name = self._fresh(f"{node.name}/carry")
         kind = replace(node.type, kind="spikes")
         self._append(replace(node, name=name, inputs=(self.carried[node.inputs[0]],), type=kind, tap=None))
@@ -325,7 +325,7 @@ class _Placer:
         return name
 
     def _known(self, form: Form, op: Layer, activation: Activation) -> Levels | None:
-        """Return the levels of a function of few values, or of a sum of few codes; None where they are to be chosen."""
+        """Return the levels of a function of few values, or of a sum of few codes, else None."""
         if activation.kind == "identity":
             most = MOST_SUMMED * (self.levels + 1)
             return summed_levels(op, [s for s, _ in form.terms], self.made, form.shape, most)

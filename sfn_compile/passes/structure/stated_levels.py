@@ -63,7 +63,7 @@ def membranes(graph: Graph) -> set[str]:
 
 
 def _is_plain(node: Node) -> bool:
-    """Return whether a node goes on with what it reads element by element."""
+    """Return whether a node processes its input element by element."""
     return isinstance(node.op, Add) or (isinstance(node.op, Linear) and isinstance(node.op.map, Identity))
 
 

@@ -25,7 +25,7 @@ from .section import Known
 FILE = "report.html"
 LATER = tuple(dict.fromkeys(name for section in SECTIONS for name in section.reads))
 AGAIN = "run its command again"
-# What a template meets in a document whose fields are missing or of other types.
+# Errors of a template where fields of a document are missing or of other types.
 _NO_SUCH_FIELDS = (TemplateError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
 
 

@@ -140,7 +140,7 @@ def test_halves_that_are_rounded_to_even_are_a_table_where_sums_may_be_halves(tm
 
 
 def test_a_membrane_is_compared_as_the_accumulator_has_it(tmp_path):
-    """Two layers read the first spike and the second: neither the membrane nor what rounding left of it is fired."""
+    """Two layers read the first spike and the second: neither the membrane nor its rounding error is fired."""
     text = """h = Gemm<transB=1>(x, w, b)
         g1 = Greater(h, one) s1 = Cast<to=1>(g1) m = Mul(h, beta) a = Add(m, h) v2 = Sub(a, s1)
         g2 = Greater(v2, one) s2 = Cast<to=1>(g2) y1 = MatMul(s1, v) y2 = MatMul(s2, v) y = Add(y1, y2)"""

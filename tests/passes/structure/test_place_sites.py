@@ -154,7 +154,7 @@ def test_a_relu_beside_another_reader_of_a_normalisation_is_not(tmp_path):
     assert [n.op.activation.kind for n in graph.nodes if isinstance(n.op, Normalize)] == ["identity"]
 
 
-# -- what rounding left ---------------------------------------------------------------------------------------------
+# -- rounding errors of residual sums -------------------------------------------------------------------------
 def test_a_residual_stream_has_a_second_population_that_sums_maps_and_norms_read(tmp_path):
     graph = placed(STREAM, tmp_path, x=(4, 6), **PROJECTED, **NORM)
     by = graph.by_name()
@@ -228,7 +228,7 @@ def test_both_populations_together_hold_the_stream_to_a_fraction_of_a_code(tmp_p
     levels, steps = graph.by_name()["h/carry"].op.levels, all_steps(graph)
     assert (levels.lo, levels.hi) == (-16, 15)
     assert np.array_equal(levels.step, steps["h"] / 32)
-    assert levels.reason == "what rounding left of a residual"
+    assert levels.reason == "the rounding error of a residual sum"
     program = program_of(graph)
     codes = run_codes(program, encode_all(program, {"x": x}))
     want = (codes["x"] * program.inputs[0].step) @ PROJECTED["wq"].astype(np.float64)
@@ -279,7 +279,7 @@ def test_sites_for_norms_alone_and_norms_for_sums_are_fine_too(tmp_path):
     graph = chosen(body, tmp_path, x=(4, 6), **PROJECTED, **NORM)
     assert fine_sites(graph) == {
         "h": "read by a normalisation alone", "s": "read by a normalisation alone",
-        "n": "a normalisation that a sum goes on with",
+        "n": "a normalisation that a sum reads as it is",
     }  # fmt: skip
     spans = {n.name: n.op.levels.hi - n.op.levels.lo for n in graph.nodes if n.name in ("h", "s", "n", "n2", "u")}
     assert spans == {"h": 255, "s": 255, "n": 255, "n2": 31, "u": 31}
