@@ -11,6 +11,7 @@ from .event_frames import binning_of
 from .folders import files_in, is_one, labels_by_folder, name_of, sha256_of_files
 from .gather import gathered
 from .given import Asked, held
+from .images import SUFFIXES as IMAGES
 from .recordings import Recording, has_events, opened
 
 CAMERAS, NUMPY = (".bin", ".aedat4"), (".npz", ".npy")
@@ -18,12 +19,14 @@ SUFFIXES = (*CAMERAS, *NUMPY)
 
 
 def takes(what: Any) -> bool:
-    """Whether something is an event recording, or a folder in which there are some."""
+    """Whether something is an event recording, or a folder in which there are more of them than images."""
     if not isinstance(what, Path) or not what.exists():
         return False
     if not what.is_dir():
         return _is_recording(what)
-    return any(_is_recording(file) for file in files_in(what, SUFFIXES))
+    files = list(files_in(what, (*SUFFIXES, *IMAGES)))
+    recordings = [file for file in files if not is_one(file, IMAGES)]
+    return 2 * len(recordings) > len(files) and any(map(_is_recording, recordings))
 
 
 def _is_recording(file: Path) -> bool:

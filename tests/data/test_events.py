@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sfn_compile.data.given import Asked
 from sfn_compile.data.sources import open_data
@@ -154,6 +155,18 @@ def test_a_damaged_recording_is_named(name, tmp_path):
         assert (found.code, str(place) in found.where) == (code, True)
         assert words in str(found)
         assert found.fix
+
+
+def test_a_folder_is_what_most_of_it_is(tmp_path):
+    for name in ("a.bin", "b.npz"):
+        save(tmp_path / "r" / name, E)
+        save(tmp_path / "p" / name, E)
+    for place, n in (("r", 1), ("p", 3)):
+        for i in range(n):
+            Image.new("L", (SIDE, SIDE)).save(tmp_path / place / f"{i}.png")
+    assert read(tmp_path / "r").names == ("a.bin", "b.npz")
+    pictures = read(tmp_path / "p", ModelInput("x", (1, SIDE, SIDE), "float32"))
+    assert pictures.names == ("0.png", "1.png", "2.png")
 
 
 def test_in_a_folder_a_damaged_file_is_not_passed_over(tmp_path):
