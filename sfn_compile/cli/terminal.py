@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ..foundation.codes import CODES
 from ..foundation.decibel import NO_ERROR
-from ..report.time_words import time_lines
+from ..report.time_words import step_lines, time_lines
 from ..report.units import decibel, energy, gained, ratio
 from .plain_lines import first_of, host_lines, kept_aside_line
 from .task_lines import task_lines
@@ -113,6 +113,8 @@ class Console:
             self.out.print(f"float network    {100 * a['float_top1']:6.2f} % {what} on {a['n']} samples (onnxruntime)")
             lost = gained(a["float_top1"], a["snn_top1"])
             self.out.print(f"spiking network  {100 * a['snn_top1']:6.2f} % {what}, {lost}")
+        for line in step_lines(found):
+            self.out.print(line)
         if found.get("regression", {}).get("float_rmse") is not None:
             for line in _regression_lines(found["regression"]):
                 self.out.print(line)

@@ -21,8 +21,8 @@ from ..host.model_inputs import Beginning, open_beginning
 from ..host.model_outputs import Answers, Ending, named, open_ending
 from ..program.network import Program
 from ..program.signals import shapes_over_time
+from ..simulator.early import answer_values
 from ..simulator.run import run_codes
-from ..simulator.run_clock import after_step
 from ..targets import backend
 from ..targets.backend import RunRequest
 from ..targets.target_records import read_record
@@ -60,7 +60,7 @@ class Runner:
         x = self.beginning.samples(x)
         values = execute(self.program, self.folder, self.on, encode_all(self.program, x), False, time_limit, machine)
         names = held(self.program, self.folder, self.on)
-        values = after_step(self.program, {v: values[theirs] for v, theirs in names.items()})
+        values = answer_values(self.program, {v: values[theirs] for v, theirs in names.items()})
         decoded = {d.name: answered(d, values) for d in self.program.outputs}
         return self.ending.answers(decoded, x if self.program.frames is None else summed(x), n_samples(x))
 

@@ -93,12 +93,19 @@ EXAMPLES = fields({}, {
                             "spiking": null(WHOLE)})),
     "points": fields({"float": listed(NUMBER), "spiking": listed(NUMBER)}),
 })  # fmt: skip
+OVER_TIME = fields(
+    {"steps": COUNT, "samples": COUNT, "agreement": listed(SHARE), "as_at_the_end": listed(SHARE),
+     "at_once": fields({"agreement": SHARE}, {"top1": SHARE}), "margin": null(COUNT)},
+    {"top1": listed(SHARE), "answered": listed(COUNT), "mean_steps": NUMBER, "early_agreement": SHARE,
+     "early_top1": SHARE},
+)  # fmt: skip
 EVALUATION = fields(
     {"outputs": by_name(OUTPUT), "on": TEXT, "data": DATA, "warnings": listed(DIAGNOSTIC), "gates": listed(GATE)},
     {
         "accuracy": ACCURACY,
         "regression": REGRESSION,
         "cut": by_name(OUTPUT),
+        "time": OVER_TIME,
         "task": TASK,
         "drawn": listed(TEXT),
         "classification": CLASSIFICATION,

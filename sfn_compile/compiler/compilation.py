@@ -122,7 +122,7 @@ def compilation_of(prepared: Prepared, options: Options, made: Mapped, warnings:
     """Return what was made of a prepared model with some options, over time where they ask for it. Raises SFN608."""
     p = prepared
     with timed(p.seconds, "clock"):
-        program = with_clock(made.program, options, p.calibration.shown)
+        program = with_clock(made.program, options, p.calibration.shown, None if p.aside is None else p.aside.shown)
     return Compilation(p.loaded, made.graph, program, p.runner.of(made.graph), p.calibration, p.given, p.aside,
                        p.is_calibrated, options, warnings, p.seconds, made.corrections, p.ties)  # fmt: skip
 

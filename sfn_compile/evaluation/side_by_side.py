@@ -26,11 +26,12 @@ from ..host.codec import answered, decoded, encode_all
 from ..host.model_inputs import Beginning, open_beginning
 from ..host.model_outputs import Ending, open_ending
 from ..program.network import Decoding, Program
+from ..simulator.early import answer_values
 from ..simulator.run import run_codes
-from ..simulator.run_clock import after_step
 from .agreement import Agreement
 from .each_sample import EachSample
 from .labels import Judged, Labels, read_labels
+from .over_time import StepTally, step_tally
 from .truth import Judge, Truth
 
 Array = NDArray[Any]
@@ -48,6 +49,7 @@ class Tally:
     n: int = 0
     scores: dict[str, Agreement] = field(default_factory=dict)
     judged: Judged | None = None
+    over_time: StepTally | None = None
     task: tuple[str, Judge] | None = None  # with the name of its section
     each: EachSample = field(default_factory=EachSample)
 
@@ -60,6 +62,9 @@ class Tally:
                 self.scores[name] = score
         self.n += other.n
         self.each.merge(other.each)
+        if self.over_time is not None and other.over_time is not None:
+            self.over_time.merge(other.over_time)
+        self.over_time = self.over_time or other.over_time
         if other.judged is not None:
             self.judged = self.judged or Judged(other.judged.kind)
             self.judged.merge(other.judged)
@@ -111,20 +116,23 @@ class Pair:
         return {name: want[name] for name in self.ending.outputs}, answers
 
     def _run(self, x: Samples) -> tuple[dict[str, Any], dict[str, Any], Mapping[str, Array]]:
-        """Return what the float network computes, the spiking one's outputs, and the integers that they come from."""
+        """Return what the float network computes, the spiking one's outputs, and the integers that they come from, over
+        time those of every step."""
         program, ending, n = self.program, self.ending, n_samples(x)
         at_once = x if program.frames is None else summed(x)
         want, x = self.reference.run(at_once, ending.each), self.beginning.samples(x)
         self._require_outputs(want)
         beside = x if program.frames is None else at_once
         compute = self.compute or partial(run_codes, program, keep=program.decoded())
-        values = after_step(program, compute(encode_all(program, x)))
-        return want, ending.answers({d.name: answered(d, values) for d in program.outputs}, beside, n), values
+        shown = compute(encode_all(program, x))
+        values = answer_values(program, shown)
+        return want, ending.answers({d.name: answered(d, values) for d in program.outputs}, beside, n), shown
 
     def tally(self, x: Samples, truth: Truth | None) -> Tally:
         """Return what the samples ``x`` add, and the truth about them where given. Raises SFN106."""
         program, ending, n = self.program, self.ending, n_samples(x)
-        want, answers, values = self._run(x)
+        want, answers, shown = self._run(x)
+        values = answer_values(program, shown)
         got = {**answers, **{d.name: decoded(d, values) for d in program.outputs}}
         tally = Tally(n, _scores(program, ending))
         for name, score in tally.scores.items():
@@ -144,6 +152,9 @@ class Pair:
             judged = np.rint(got[first]).astype(np.int64) if places else np.asarray(got[first], number)
             tally.judged = Judged(labels.kind)
             tally.judged.add(labels, want[first] if places else np.asarray(want[first], number), judged)
+        first = program.outputs[0].name
+        if ending.tail is None and program.clock is not None and first in want:
+            tally.over_time = step_tally(program, shown, np.asarray(want[first]), labels, x)
         return tally
 
 
@@ -232,6 +243,8 @@ def result(total: Tally, outputs: Sequence[str]) -> dict[str, Any]:
     if set(total.scores) - set(outputs):
         found["cut"] = rows
     found["examples"] = total.each.rows()
+    if total.over_time is not None:
+        found["time"] = total.over_time.row()
     if total.judged is not None:
         found |= total.judged.row()
     if total.task is not None:

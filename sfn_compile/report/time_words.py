@@ -6,6 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 
+def step_lines(evaluation: Mapping[str, Any]) -> list[str]:
+    """Return what ``eval.json`` says of every step, none for a network that answers at once."""
+    t = evaluation.get("time")
+    if t is None:
+        return []
+    kind = "top1" if "top1" in t else "agreement"
+    name = {"top1": "top-1", "agreement": "agreement with the float network"}[kind]
+    found = [f"{name} after each of {t['steps']} steps, %: {', '.join(f'{100 * v:.2f}' for v in t[kind])}",
+             f"{name} at one timestep: {100 * t['at_once'][kind]:.2f} %"]  # fmt: skip
+    if t["margin"] is not None:
+        early = t[f"early_{kind}"]
+        found.append(f"early answers (lead of {t['margin']}): {t['mean_steps']:.2f} steps on average, "
+                     f"{name} {100 * early:.2f} %")  # fmt: skip
+    return found
+
+
 def time_lines(proof: Mapping[str, Any]) -> list[str]:
     """Return what ``proof.json`` says of time, none for a network that answers at once."""
     found = []

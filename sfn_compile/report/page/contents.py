@@ -10,6 +10,7 @@ from .errors import ERRORS
 from .fit import FIT
 from .layers import LAYERS
 from .made import ATTENTION, CORRECTIONS, MADE
+from .over_time import OVER_TIME
 from .proof import PROOF
 from .section import Section
 from .verdict import VERDICT
@@ -20,6 +21,7 @@ SECTIONS: tuple[Section, ...] = (
     WARNINGS,
     BISECTION,
     ACCURACY,
+    OVER_TIME,
     PROOF,
     ERRORS,
     GRAPH,

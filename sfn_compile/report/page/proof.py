@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from ..time_words import time_lines
 from .section import Known, Section, View
 
 
 def _view(known: Known) -> View | None:
     found = known.of("proof")
-    return None if found is None else {"proof": found, "time": time_lines(found)}
+    return None if found is None else {"proof": found}
 
 
 PROOF = Section("proof", "Proof", _view, ("proof",))
