@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import ceil
 from typing import Any
 
-from .charts import BOTTOM, HEIGHT, LEFT, TOP, WIDTH
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 960, 240, 44, 26, 10
 
 
 def over_steps(found: Mapping[str, Any] | None) -> str:
