@@ -178,7 +178,7 @@ class Options(TimeOptions, Selection):
     max_drop: float | None = option(
         None, "Fail if top-1 on the labelled calibration data falls by more points.", "accuracy", metavar="PTS",
         flags=("--max-drop", "--require-accuracy-drop"), former="require_accuracy_drop",
-        note="Exit status 1 (SFN502), and no build is written. The same gate as `sfnc eval --max-drop`.")
+        note="Exit status 1 (SFN502), and no build is written. The same [gate](ci.md#gates) as `sfnc eval --max-drop`.")
 
     weight_bits: int = option(8, "Bits of a weight, sign included.", "hardware", **BITS)
     acc_bits: int = option(
