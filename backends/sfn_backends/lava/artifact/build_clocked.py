@@ -88,7 +88,7 @@ class ClockedNetwork(Network):
     def _fires(self, layer):
         depth, shape = self._depth(layer), lava_shape(layer["shape"])
         if layer["name"] not in self.clock["paces"]:  # it holds moved codes
-            neurons = {part: Readout(shape=shape, offset=[0] * len(shape)) for part in self._parts(layer["name"])}
+            neurons = {part: Readout(shape=shape, offset=[0]) for part in self._parts(layer["name"])}
             self._weighed(layer, depth, {part: n.a_in for part, n in neurons.items()}, shape)
             return {part: n.s_out for part, n in neurons.items()}, depth + 1
         pace = self.clock["paces"][layer["name"]]
