@@ -17,7 +17,8 @@ pytestmark = pytest.mark.slow
 
 # Every Program with the default neuron, and every neuron on Programs of all kinds of steps.
 CHOSEN = [(case, "signed") for case in ALL]
-CHOSEN += [(case, way) for case in ALL for way in WAYS if way != "signed" and case.name in {"residual", "pools", "moves"}]
+KINDS = {"residual", "pools", "moves"}
+CHOSEN += [(case, way) for case in ALL for way in WAYS if way != "signed" and case.name in KINDS]
 
 
 @needs_lava
