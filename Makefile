@@ -18,6 +18,7 @@ help:
 	@echo "make setup     only create $(VENV) with sfnc in it"
 	@echo "make lava      only create $(LAVA) with lava-nc, which runs the Lava target"
 	@echo "make loihi1    create $(LOIHI1) with nengo-loihi, whose emulator runs the target loihi1"
+	@echo "make sanafe    create $(SANAFE) with SANA-FE, a second opinion on what the estimates add up (optional)"
 	@echo "make readers   create $(NIR) with the stock NIR readers (torch, snnTorch, Norse, Sinabs, SpikingJelly)"
 	@echo "make docs      the site, in out/site (Python 3.11 or later)"
 	@echo "make package   wheel and sdist, in dist/, tried in a fresh environment"
@@ -49,6 +50,13 @@ loihi1: $(LOIHI1)/.done
 $(LOIHI1)/.done: backends/sfn_backends/loihi1/requirements.txt
 	$(PYTHON) -m venv $(LOIHI1)
 	$(LOIHI1)/bin/python $(PIP) -r backends/sfn_backends/loihi1/requirements.txt
+	@touch $@
+
+# An oracle of the estimates, GPL-3: outside CI, nothing of it is in the repository. The tests find it.
+sanafe: $(SANAFE)/.done
+$(SANAFE)/.done:
+	$(PYTHON) -m venv $(SANAFE)
+	$(SANAFE)/bin/python $(PIP) sanafe==2.2.9
 	@touch $@
 
 # torch first and alone: anything else would pull a CUDA build of several gigabytes.

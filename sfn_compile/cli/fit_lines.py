@@ -55,7 +55,7 @@ def _table(found: Row) -> Iterator[str]:
 
 
 def _plan_line(row: Row, chip: Row) -> str:
-    words = f"{row['split'] + ',':9} {row['state_words']:g} word(s) a neuron"
+    words = f"{row['split'] + ',':9} {row['state_words']:g} word(s) a neuron" if row["state_words"] else row["split"]
     relays = f"; with relays {row['cores'] + row['relay_cores']} on {row['chips_with_relays']}" * bool(
         row["relay_cores"]
     )

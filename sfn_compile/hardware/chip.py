@@ -103,8 +103,9 @@ class WordMemory:
 class BlockMemory:
     """Cores of binary compartments with a list of synapses for every incoming axon: no kernel is shared.
 
-    A neuron of N levels is N compartments, whose N axons share a list. A list takes ``stored_bits`` a weight and
-    ``header_bits`` for every ``word_weights`` weights, rounded up to ``word_bits``.
+    A neuron of N levels is N compartments, whose N axons share a list. A list takes ``stored_bits`` a weight,
+    ``index_bits`` beside it where it is not the whole core, and ``header_bits`` for every ``word_weights`` weights,
+    rounded up to ``word_bits``.
     """
 
     compartments: Count
@@ -112,6 +113,7 @@ class BlockMemory:
     axons_out: Count
     synapse_bits: Count
     stored_bits: Count
+    index_bits: Extra
     header_bits: Extra
     word_weights: Count
     word_bits: Count
@@ -123,7 +125,7 @@ Memory: TypeAlias = WordMemory | BlockMemory
 @dataclass(frozen=True)
 class Limits:
     """Widths in bits, signs included; ``plain_code_bits``: above it a warning. ``delay``: steps that a connection can
-    wait. ``neurons_known``: ladders that a core can be programmed for, as far as known."""
+    wait. ``neurons_known``: ladders, and MaxPool, that a core can be programmed for, as far as known."""
 
     weight_bits: Count
     sum_bits: Count

@@ -124,13 +124,17 @@ class HostWork:
 
 @dataclass(frozen=True)
 class Demand:
-    """What a network asks for. ``depth``: connections on the longest path. ``inputs``: code bits by name."""
+    """What a network asks for. ``depth``: connections on the longest path. ``inputs``: the range of codes by name.
+
+    ``steps``: that a sample takes from its first input to the last: 1, or those of the network's clock.
+    """
 
     layers: tuple[Layer, ...]
     relays: tuple[Layer, ...]
     host: tuple[HostWork, ...]
     depth: int
     inputs: Mapping[str, ValueInfo] = field(default_factory=dict)
+    steps: int = 1
 
 
 def demand_of(program: Program, neurons_known: Iterable[str]) -> Demand:
@@ -165,15 +169,19 @@ class _Reader:
     def read(self) -> Demand:
         for step in self.program.steps:
             before = max(self.depth[s] for s in step.sources)
-            self.depth[step.name] = before + isinstance(step, Population | Normalization)
             what = _on_host(step, self.known)
+            steps = isinstance(step, Population | Normalization) or (isinstance(step, MaxPool) and not what)
+            self.depth[step.name] = before + steps
             if what:
                 neurons = math.prod(step.shape)
                 self.host.append(HostWork(step.name, step.origin.nodes, what, neurons, self._operations(step)))
             elif isinstance(step, Population):
                 self.layers.append(self._layer(step, before))
+            elif isinstance(step, MaxPool):
+                self.layers.append(self._pool(step, before))
         ins = {e.value: self.info[e.value] for e in self.program.inputs}
-        return Demand(tuple(self.layers), tuple(self._relays()), tuple(self.host), max(self.depth.values()), ins)
+        return Demand(tuple(self.layers), tuple(self._relays()), tuple(self.host), max(self.depth.values()), ins,
+                      self.program.timesteps + self.program.settle)  # fmt: skip
 
     def _layer(self, step: Population, before: int) -> Layer:
         grid, axes, inner = _grid(step)
@@ -188,6 +196,19 @@ class _Reader:
             ladder.table.shape[-1] if isinstance(ladder, Table) else 0, bool(((theta & (theta - 1)) == 0).all()),
             step.name in self.ends,
         )  # fmt: skip
+
+    def _pool(self, step: MaxPool, before: int) -> Layer:
+        """Return a max pool that cores can compute: neurons that fire with any spike of their level."""
+        info, (c, *space) = self.info[step.source], step.shape
+        height, width = _pair(tuple(space))
+        axes: Axes = (0, 1 if len(space) > 1 else None, len(space))
+        window = Window("conv", 1, _pair(step.kernel), _pair(step.strides), _pair(step.kernel), c)
+        stands, size = self.stands[step.source], math.prod(step.shape)
+        is_input = any(e.value == stands for e in self.program.inputs)
+        link = Link(stands, window, 2, size * window.taps, info.hi - info.lo, is_input, 0, max(-info.lo, info.hi))
+        grid = (c, height, width)
+        return Layer(step.name, step.origin.nodes, step.shape, grid, axes, 1, (link,), before + 1, info.lo, info.hi,
+                     "MaxPool", is_output=step.name in self.ends)  # fmt: skip
 
     def _link(self, source: str, linear: LinearMap, before: int, grid: Grid) -> Link:
         info = self.info[source]
@@ -229,7 +250,7 @@ def _on_host(step: Step, known: frozenset[str]) -> str:
     if isinstance(step, Move):
         return ""
     if isinstance(step, MaxPool):
-        return "max pooling"
+        return "" if "MaxPool" in known else "max pooling"
     if isinstance(step, Normalization):
         return "normalisation by a row's standard deviation"
     if not isinstance(step, Population):

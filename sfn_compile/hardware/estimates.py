@@ -86,26 +86,31 @@ def estimate(chip: Chip, demand: Demand, plan: Plan, chips: int, density: Mappin
     work = work_of(demand, density)
     step = step_of(chip, demand, plan, work)
     full = step_of(chip, demand, plan, work_of(demand, {}))
-    synops = sum(work[layer.name].synops for layer in demand.layers)
-    depth = max(demand.depth, 1)
+    synops = demand.steps * sum(work[layer.name].synops for layer in demand.layers)
+    depth, steps = max(demand.depth + demand.steps - 1, 1), demand.steps
     return {
         "step_us": [step.low, step.high], "step_us_if_all_fire": [full.low, full.high], "is_floor": step.floor,
         "busiest": step.layer, "busiest_synops": step.core_synops,
-        "latency_steps": demand.depth, "latency_us": [depth * step.low, depth * step.high],
-        "samples_per_s": [1e6 / step.high, 1e6 / step.low],
-        "synops": synops, "energy": _energy(chip, synops, step, chips, depth), "not_modelled": list(NOT_MODELLED),
+        "latency_steps": depth, "latency_us": [depth * step.low, depth * step.high],
+        "samples_per_s": [1e6 / step.high / steps, 1e6 / step.low / steps],
+        "synops": synops, "energy": _energy(chip, synops, step, chips, (steps, depth)),
+        "not_modelled": list(NOT_MODELLED),
     }  # fmt: skip
 
 
-def _energy(chip: Chip, synops: float, step: Step, chips: int, depth: int) -> list[dict[str, Any]]:
-    """Return four lines in microjoule a sample, each with its boundary and source."""
-    price = chip.energy
+def _energy(chip: Chip, synops: float, step: Step, chips: int, lasts: tuple[int, int]) -> list[dict[str, Any]]:
+    """Return four lines in microjoule a sample, each with its boundary and source.
+
+    ``lasts``: steps between two samples, and of a sample alone.
+    """
+    price, (steps, depth) = chip.energy, lasts
     static = [chips * price.static_w.low * step.low, chips * price.static_w.high * step.high]
     return [
         _line("dynamic, low", [synops * price.synop_low_pj.low / 1e6] * 2, "synaptic operations", price.synop_low_pj),
         _line("dynamic, high", [synops * price.synop_high_pj.high / 1e6] * 2, "synaptic operations",
               price.synop_high_pj),
-        _line("static, a sample in every step", static, f"power of {chips} chip(s) for a step", price.static_w),
+        _line("static, one sample behind the other", [s * steps for s in static],
+              f"power of {chips} chip(s) for {steps} step(s)", price.static_w),
         _line("static, one sample at a time", [s * depth for s in static],
               f"power of {chips} chip(s) for {depth} step(s)", price.static_w),
     ]  # fmt: skip

@@ -86,8 +86,13 @@ def fit_program(program: Program, chip: Chip, density: Mapping[str, float], aske
 def _states(chip: Chip) -> list[float]:
     """Return the least and the most words that a neuron can take, once where they are the same or there are none."""
     if not isinstance(chip.memory, WordMemory):
-        return [1.0]
+        return [0.0]
     return sorted({chip.memory.state_words.low, chip.memory.state_words.high})
+
+
+def plan_name(name: PlanName, state: float) -> str:
+    """Return what a plan is called: with the words of a neuron, where the chip has such."""
+    return f"{name}, {state:g} words" if state else name
 
 
 def _legal(program: Program) -> Program:
@@ -125,7 +130,7 @@ def document(fit: Fit) -> dict[str, Any]:
                   "operations": h.operations} for h in fit.demand.host],
         "estimate": estimate(fit.chip, fit.demand, fit.shown, fit.chips, fit.density),
         "estimates_of_plans": {
-            f"{name}, {state:g} words": {k: e[k] for k in ("step_us", "samples_per_s", "latency_us")}
+            plan_name(name, state): {k: e[k] for k in ("step_us", "samples_per_s", "latency_us")}
             for (name, state), plan in fit.plans.items()
             for e in (estimate(fit.chip, fit.demand, plan, fit.chips, fit.density),)
         },
@@ -159,7 +164,7 @@ def _layers(fit: Fit) -> list[dict[str, Any]]:
             "name": layer.name, "nodes": list(layer.nodes), "neurons": layer.neurons, "grid": list(layer.grid),
             "ladder": layer.ladder, "synops": work[layer.name].synops,
             "links": [{"source": k.source, "kind": k.kind, "bits": k.bits, "delay": k.delay} for k in layer.links],
-            "cores_of_plans": {f"{n}, {s:g} words": p.tilings[layer.name].cores
+            "cores_of_plans": {plan_name(n, s): p.tilings[layer.name].cores
                                for (n, s), p in fit.plans.items() if layer.name in p.tilings},
         }  # fmt: skip
         tiling = fit.shown.tilings.get(layer.name)

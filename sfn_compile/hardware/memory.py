@@ -142,9 +142,12 @@ def _in_blocks(m: BlockMemory, layer: Layer, tile: tuple[Any, Any, Any], readers
     axons, bits = np.zeros_like(neurons), np.zeros_like(neurons)
     for link in layer.links:
         read = _region(layer, link, (c, h, w))  # source neurons
-        planes = link.levels.bit_length() if link.is_input else 1  # lists that each of them has
-        fan = -(-compartments * link.window.taps * link.window.inputs // np.maximum(read, 1))
-        row = fan * m.stored_bits.value + m.header_bits.value * -(-fan // m.word_weights.value)
+        by_level = layer.ladder == "MaxPool" or layer.is_relay  # each level leads to its own compartments
+        planes = link.levels.bit_length() if link.is_input else link.levels if by_level else 1  # lists of each of them
+        reached = neurons if by_level else compartments
+        fan = -(-reached * link.window.taps * link.window.inputs // np.maximum(read, 1))
+        index = 0 if link.kind == "dense" else m.index_bits.value
+        row = fan * (m.stored_bits.value + index) + m.header_bits.value * -(-fan // m.word_weights.value)
         bits += read * planes * (-(-row // m.word_bits.value) * m.word_bits.value)
         axons += read * (planes if link.is_input else link.levels)
     use = {"compartments": compartments, "neurons": neurons, "axons_in": axons, "synapse_bits": bits,

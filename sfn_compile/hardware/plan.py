@@ -49,8 +49,17 @@ class Planner:
         """Return one of the three plans; ``state``: words of a neuron."""
         if name == "vendor":
             return self._plan(name, state, lambda layer, by: vendor_tile(self.chip.memory, layer, by, state))
-        fewest = self._plan(name, state, lambda layer, by: self._choices(layer, by, state).fewest())
+        fewest = self._fewest(state)
         return fewest if name == "fewest" else self._balanced(fewest)
+
+    def _fewest(self, state: float) -> Plan:
+        """Return the plan with the fewest cores found: layer by layer, or the balanced one.
+
+        Smaller tiles of a reader can leave its sources more room, so that the second can need fewer.
+        """
+        found = self._plan("fewest", state, lambda layer, by: self._choices(layer, by, state).fewest())
+        spread = self._balanced(found)
+        return found if found.cores <= spread.cores else Plan("fewest", state, spread.tilings, spread.unplaced)
 
     def _balanced(self, fewest: Plan) -> Plan:
         """Return the fastest plan found on the chips that the fewest cores need, all of whose cores may be used."""

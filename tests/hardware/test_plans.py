@@ -70,6 +70,7 @@ def test_every_plan_keeps_the_rules(chip, made, state):
                 assert asked(memory, layer, tiling.tile, planner.readers(layer, plan.tilings), state).fits
     assert set(found["fewest"].unplaced) <= set(found["vendor"].unplaced)
     assert planner.slowest(found["balanced"]) <= planner.slowest(found["fewest"])
+    assert found["fewest"].cores <= found["balanced"].cores
     budget = -(-found["fewest"].cores // load_chip(chip).cores.count.value) * load_chip(chip).cores.count.value
     assert found["balanced"].cores <= max(budget, found["fewest"].cores)
 

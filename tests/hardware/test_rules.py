@@ -154,6 +154,35 @@ def test_what_no_core_is_known_to_compute_is_refused_or_counted_as_host_work(kin
     assert counted.demand.host[0].operations >= 12
 
 
+def test_a_chip_of_binary_compartments_pools_and_needs_its_levels():
+    """What the target loihi1 computes is known there, max pools too; a neuron is as many compartments as levels."""
+    build = Builder((2, 8, 8), hi=15)
+    build.fire("a", conv(build, "x", 4), kind="uniform", hi=3)
+    build.max_pool("p", "a", (2, 2), (2, 2))
+    build.fire("y", conv(build, "p", 2, 4, pads=((0, 0), (0, 0)), top=9), kind="readout")
+    fit = fitted(ended(build, "y"), "loihi1")
+    assert {layer.name: layer.ladder for layer in fit.demand.layers}["p"] == "MaxPool"
+    assert "known_operations" not in {f.rule for f in fit.findings}
+    assert (
+        fit.plans["fewest", 0].tilings["a"].use["compartments"]
+        == 3 * fit.plans["fewest", 0].tilings["a"].use["neurons"]
+    )
+
+
+def test_a_dense_network_takes_the_cores_that_the_target_loihi1_gives_it():
+    from sfn_backends.loihi1 import cores
+    from sfn_backends.loihi1.network import Network
+
+    build = Builder((784,), hi=15)
+    build.fire("a", dense(build, "x", 256, 9), hi=3)
+    build.fire("b", dense(build, "a", 256, 9), hi=3)
+    build.fire("y", dense(build, "b", 10, 9), kind="readout")
+    program = ended(build, "y")
+    wanted = {name: len(cuts) for name, cuts in cores.cuts_of(Network(program)).items()}
+    plan = fitted(program, "loihi1").plans["fewest", 0]
+    assert {name: t.cores for name, t in plan.tilings.items()} == wanted == {"a": 22, "b": 2, "y": 1}
+
+
 def test_thresholds_that_are_no_powers_of_two_are_told_with_the_option():
     fixes = {kind: {f.fix for f in fitted(ended(little(kind), "y")).findings} for kind in ("uniform", "pow2")}
     assert fixes == {"uniform": {"", "--threshold pow2"}, "pow2": {""}}

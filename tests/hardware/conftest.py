@@ -1,0 +1,3 @@
+"""What pytest does not import here: a script for another Python."""
+
+collect_ignore = ["sanafe_replay.py"]
