@@ -276,12 +276,20 @@ def _fold(model: ir.Model) -> None:
             _fold_constants(model, should_fold)
         while _split_constants(model):
             _fold_constants(model, should_fold)
-        common.RemoveUnusedNodesPass()(model)
+        _drop_unused(model)
     except CompileError:
         raise
     except Exception as error:  # shape inference raises errors of many types on damaged graphs
         what = f"the graph is inconsistent ({_first_line(error)})"
         raise fail("SFN101", what, fix="export the model again; `onnx.checker.check_model` says more") from error
+
+
+def _drop_unused(model: ir.Model) -> None:
+    """Remove nodes that nothing reads. onnx-ir below 0.2 also takes training_mode off a BatchNormalization then."""
+    training = {n: n.attributes["training_mode"] for n in nodes_within(model.graph) if "training_mode" in n.attributes}
+    common.RemoveUnusedNodesPass()(model)
+    for node, attribute in training.items():
+        node.attributes["training_mode"] = attribute
 
 
 def _fold_constants(model: ir.Model, should_fold: Callable[[ir.Node], bool]) -> None:

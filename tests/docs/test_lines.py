@@ -11,7 +11,10 @@ MEASURED = {"docs/accuracy.md", "docs/results.md"}  # their tables are written b
 LATER = {"CHANGELOG.md"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+EMITTED = sorted((ROOT / "backends").rglob("*.md"))  # beside the files of a target
+
+
+@pytest.mark.parametrize("page", [*PAGES, *EMITTED], ids=name_of)
 def test_no_line_is_longer_than_120_characters(page):
     if name_of(page) in LATER:
         pytest.skip("its lines are merged whole")
