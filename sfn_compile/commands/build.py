@@ -29,7 +29,7 @@ from ..frontend.reference import OPTIMIZATION
 from ..host import model_inputs, model_outputs
 from ..host.codec import encode_all
 from ..program.network import Program
-from ..report import likeness, measure
+from ..report import likeness, measure, over_time
 from ..report.activity import real_steps
 from ..report.page import document as page
 from ..report.structure import structure
@@ -47,6 +47,7 @@ from .unchanged import record
 Array = NDArray[Any]
 
 MEASURED_SAMPLES = 64
+SAMPLES_OVER_TIME = 16
 GOLDEN_SAMPLES = 8
 GOLDEN_LIMIT = 20_000_000  # integers; fewer samples are kept of a network that would pass it
 
@@ -205,6 +206,10 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
     build_folder.save_golden(folder, golden, _golden(done.program, codes))
     build_folder.save_scales(folder, {name: s for name, s in real_steps(done.graph).items() if name in values})
     measured = measure.layers(done.graph, done.program.at_once(), done.runner, part(x, slice(MEASURED_SAMPLES)))
+    time = {}
+    if done.program.clock is not None:
+        shown = part(done.calibration.shown, slice(SAMPLES_OVER_TIME))
+        time = {"time": over_time.measured(done.program, measured.layers, measured.energy, shown)}
     progress("measure", 1, 1)
     return {
         "coverage": done.loaded.coverage(),
@@ -218,6 +223,7 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
         "totals": measure.totals(measured.layers),
         "attention": measured.attention,
         "energy": measured.energy,
+        **time,
         "calibration": {"samples": n_samples(x), "inputs": _inputs_then(done)},
         "measured_on": {"samples": min(n_samples(x), MEASURED_SAMPLES), "data": done.calibration.source},
         "options": done.options.as_dict(),

@@ -171,6 +171,16 @@ GRAPH = fields({"nodes": listed(fields({"name": TEXT, "kind": TEXT, "sources": l
                 "outputs": by_name(listed(TEXT))})  # fmt: skip
 
 
+TIME_OF_REPORT = fields({
+    "timesteps": COUNT, "settle": COUNT, "samples": COUNT, "totals": by_name(ANY),
+    "layers": listed(fields({"name": TEXT, "least": WHOLE, "most": COUNT, "start": COUNT, "neurons": COUNT,
+                             "charge": null(listed(WHOLE))}, {
+        "spikes": NUMBER, "spikes_per_step": listed(NUMBER), "events": NUMBER, "taken_back": NUMBER,
+        "differ_after_window": SHARE, "differ_at_end": SHARE, "quiet_after": COUNT})),
+    "raster": fields({"steps": COUNT, "window": COUNT, "layers": listed(by_name(ANY))}),
+})  # fmt: skip
+
+
 def _report() -> Schema:
     return fields(
         {"coverage": COVERAGE, "host_head": null(HEAD), "host_tail": null(TAIL), "layers": listed(LAYER),
@@ -179,7 +189,8 @@ def _report() -> Schema:
          "kept_aside": fields({"samples": COUNT}, {"agreement": null(SHARE), "sqnr_db": null(NUMBER), "exact": FLAG,
                                                    "reason": TEXT}),
          "measured_on": fields({"samples": COUNT, "data": TEXT}), "warnings": listed(DIAGNOSTIC)},
-        {"cut": by_name(OUTPUT), "accuracy": ACCURACY, "search": by_name(ANY), "graph": GRAPH, "encoder": listed(TEXT),
+        {"cut": by_name(OUTPUT), "accuracy": ACCURACY, "search": by_name(ANY), "time": TIME_OF_REPORT,
+         "graph": GRAPH, "encoder": listed(TEXT),
          "decoder": listed(TEXT)},
     )  # fmt: skip
 
