@@ -57,7 +57,7 @@ def test_a_reader_starts_in_a_folder_of_ours(foreign, monkeypatch):
     script.chmod(0o755)
     monkeypatch.setenv(witnesses.VARIABLE, "./python.sh")
     assert witnesses.interpreter() == Path("./python.sh")
-    assert witnesses._guarded([installation.absolute("./python.sh")], 20.0, "/") is None
+    assert witnesses.guarded([installation.absolute("./python.sh")], 20.0, "/") is None
     assert (foreign / "trace").read_text().strip() == "/"
 
 

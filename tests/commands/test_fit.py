@@ -72,6 +72,17 @@ def test_the_page_shows_the_cores(out):
     assert write_page(out).read_text(encoding="utf-8") == page
 
 
+def test_the_page_says_how_many_cores_it_does_not_draw(out, monkeypatch):
+    from sfn_compile.report.page import core_map, fit
+
+    monkeypatch.setattr(core_map, "MOST_CORES", 1)
+    monkeypatch.setattr(fit, "MOST_CORES", 1)
+    succeeds("fit", out, "--host-work", "--quiet")
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.count("<rect x=") == 2
+    assert f"{len(read_json(out / 'fit.json')['core_map']) - 1} more cores are not drawn" in page
+
+
 def test_what_does_not_fit_is_refused_and_still_told(out, tiny):
     said = refused("SFN410", 4, "fit", out, "--hardware", tiny)
     assert "cores at least, the largest board has 1" in said

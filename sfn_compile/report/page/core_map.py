@@ -9,7 +9,7 @@ from typing import Any
 ACROSS = 16  # cores of a chip in a row
 SIDE, GAP, HEAD, AROUND = 16, 2, 18, 14  # pixels
 CHIPS_IN_A_ROW = 3
-MOST_CORES = 4000  # of a page; more are counted in words
+MOST_CORES = 4000  # of a page, which says how many there are
 FAINTEST = 0.12  # opacity of a core without load
 
 
