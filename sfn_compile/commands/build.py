@@ -24,6 +24,7 @@ from ..foundation.options import Options
 from ..foundation.preparation import Given, given
 from ..foundation.samples import ModelInput, n_samples, part
 from ..foundation.version import __version__
+from ..frontend.foreign import as_onnx
 from ..frontend.load import external_files
 from ..frontend.reference import OPTIMIZATION
 from ..host import model_inputs, model_outputs
@@ -41,6 +42,7 @@ from ..targets.target_build import TargetBuild, build_target
 from ..targets.target_records import write_records
 from .evaluate import compare
 from .fit import Wanted, require_fit
+from .kept_integers import require_kept_integers
 from .quality import quality_of
 from .unchanged import record
 
@@ -82,12 +84,23 @@ def build(
     """
     in_use = [model, *([] if calib is None else given(calib).paths)]
     prepare(out, force, in_use)
+    with as_onnx(model, options.levels) as file:
+        return _build(file, out, options, calib, input_shapes, progress, search, force, chip, asked, in_use)
+
+
+def _build(
+    model: Path, out: Path, options: Options, calib: Path | Given | None,
+    input_shapes: dict[str, tuple[int, ...]] | None, progress: Progress, search: Search | None, force: bool,
+    chip: Wanted | None, asked: Mapping[str, Any] | None, in_use: list[Path],
+) -> Built:  # fmt: skip
+    """Compile an ONNX model; ``in_use``: files that no build replaces."""
     state = _state(out, search)
     if state is not None:
         require_state(state, out)
     backends = {name: backend.load(name) for name in dict.fromkeys(options.targets)}
     options = replace(options, target_options=target_options.resolved(backends, options.target_options))
     done, found = _compiled(model, options, search, state, calib, input_shapes, progress)
+    require_kept_integers(done, progress)
     found |= _required_accuracy(done, progress)
     with replacing(out, force, in_use) as folder:
         with timed(done.seconds, "report"):

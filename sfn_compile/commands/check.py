@@ -22,6 +22,7 @@ from ..foundation.diagnostics import CompileError, Diagnostic
 from ..foundation.options import Options
 from ..foundation.preparation import Given
 from ..frontend import LoadedModel, load_model
+from ..frontend.foreign import as_onnx
 from ..graph.graph import Graph
 from ..host import model_inputs, model_outputs
 from ..passes.pipeline import run_passes, structure
@@ -83,8 +84,16 @@ def check(
     options do not count.
 
     ``calib``: samples to look at instead of generated ones. Raises SFN101 to SFN105 for a file that cannot be looked
-    at, SFN30x for samples that cannot, SFN605 for options that are not accepted.
+    at, SFN30x for samples that cannot, SFN605 for options that are not accepted, SFN111 for what an importer refuses.
     """
+    with as_onnx(model, options.levels) as file:
+        return _check(file, options, targets, calib, input_shapes, progress)
+
+
+def _check(
+    model: Path, options: Options, targets: Sequence[str], calib: Path | Given | None,
+    input_shapes: dict[str, tuple[int, ...]] | None, progress: Progress,
+) -> Checked:  # fmt: skip
     values = resolved(targets, options.target_options)
     backends = {name: backend.load(name) for name in targets}
     check_options(options)

@@ -32,8 +32,11 @@ def _archive(name: str) -> Kind:
 _TORCH = Kind("a PyTorch file (weights or a pickled module)", f"save the samples for NumPy: {NUMPY}", TORCH_EXPORT)
 _PICKLE = Kind("a Python pickle, which is never opened", f"save the samples for NumPy: {NUMPY}", TORCH_EXPORT)
 _HDF5 = Kind("an HDF5 file", f"read the samples with h5py and save them: {NUMPY}", KERAS_EXPORT)
-_NIR = Kind("a NIR network (HDF5)", f"data are samples: {NUMPY}",
-            "sfnc writes .nir (--target nir) and reads .onnx: give the .onnx it was made from")  # fmt: skip
+_NIR = Kind(
+    "a NIR network (HDF5)",
+    f"data are samples: {NUMPY}",
+    "sfnc reads .nir where the importer of its back end nir is installed: install sfnc anew, or give the .onnx",
+)
 _TABLE = Kind("text", f"read the table (np.loadtxt, pandas) and save it: {NUMPY}", "give the network as .onnx")
 _ONNX = Kind("an ONNX model", f"data are samples: {NUMPY}", "")
 _NUMPY = Kind("a NumPy file", "", "give the network as .onnx; samples are given with --calib or --data")

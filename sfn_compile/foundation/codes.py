@@ -74,6 +74,13 @@ CODES: dict[str, Code] = {
         "sample). A damaged or hostile file can ask for any size, so nothing of it is allocated. If the model is "
         "what you want, export it for smaller inputs, or with large constants stored instead of computed.",
     ),
+    "SFN111": Code(
+        EXIT_INPUT,
+        "one time step cannot say the network",
+        "A network of another format (.nir) has a neuron that leaks, a recurrence, a delay, or a node that sfnc does "
+        "not know. What such a neuron emits depends on when its inputs come, and in a network of one time step nothing "
+        "has a when. The message names every such node with its reason; `docs/nir.md` says what is read.",
+    ),
     # -- operators -----------------------------------------------------------------------------------------------
     "SFN201": Code(
         EXIT_INPUT,
@@ -322,6 +329,13 @@ CODES: dict[str, Code] = {
         "another chip: the neuron's program, the memory of such a connection, delays. `sfnc fit --json` has every "
         "number's source.",
         severity="warning",
+    ),
+    "SFN414": Code(
+        EXIT_TARGET,
+        "a network that was read would make other integers",
+        "A `.nir` file that sfnc wrote is read back integer by integer and compiled anew for other targets. Some "
+        "ladders (a table of thresholds per neuron) cannot be compiled to the same integers again; the outputs were "
+        "compared, and differ. Compile the model that the file was made from.",
     ),
     # -- proofs and artifacts ------------------------------------------------------------------------------------
     "SFN501": Code(

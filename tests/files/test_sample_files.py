@@ -40,7 +40,7 @@ KINDS = [
     ("picture", "text", "", ""),
     ("a.pt", "PyTorch", "np.savez", "torch.onnx.export"),
     ("a.pth", "PyTorch", "np.savez", "torch.onnx.export"),
-    ("a.nir", "NIR network", "np.savez", "sfnc writes .nir"),
+    ("a.nir", "NIR network", "np.savez", "write it again with nir"),
     ("a.h5", "HDF5", "h5py", "tf2onnx"),
     ("a.txt", "text", "np.loadtxt", "give the network as .onnx"),
     ("a.npz.gz", "gzip", "unpack it", "unpack it"),

@@ -7,7 +7,6 @@ Forms `unary` and `sar` use Threshold and Scale nodes and run in nirtorch with :
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -17,26 +16,22 @@ from typing import Any
 import numpy as np
 
 from sfn_backends.nir import (
-    chain,
     clocked,
     clocked_run,
     compact,
     evaluator,
     files,
-    graph,
     guide,
     limits,
     meta,
     read_values,
+    reloading,
     witnesses,
 )
 from sfn_backends.nir.compact import fewer_levels
 from sfn_backends.nir.net import Array, Net
 from sfn_backends.nir.parts import parts_of
-from sfn_backends.nir.planes import known_charges
 from sfn_backends.nir_options import FORM
-from sfn_compile.files import program_files
-from sfn_compile.files.program_checks import check_program
 from sfn_compile.foundation.diagnostics import fail
 from sfn_compile.program.network import Program
 from sfn_compile.targets.backend import Capabilities, RunRequest, RunResult
@@ -77,7 +72,7 @@ class NirBackend:
         small, most = compact.compact(program), _most_levels(program)
         limits.check(_nets(small, form, dry=True), form, most, partial(_other, small, most))
         for number in range(len(parts_of(program))):
-            build = _builder(form, number)
+            build = reloading.builder(form, number)
             net = build(small, None)
             arrays = net.arrays()
             text = meta.describe(program, small, net, arrays, form, number, build)
@@ -94,7 +89,10 @@ class NirBackend:
         if (folder / CLOCKED).exists():
             return clocked.read(folder)
         form, count = self._described(folder)
-        programs = [_reload(folder, form, count, kind) for kind in files.kinds(form)]
+        programs = [
+            reloading.reload([folder / files.name(number, kind) for number in range(count)], form, kind)
+            for kind in files.kinds(form)
+        ]
         return next((program for program, unchanged in programs if not unchanged), programs[0][0])
 
     def run(self, folder: Path, request: RunRequest) -> RunResult:
@@ -104,7 +102,7 @@ class NirBackend:
             return clocked_run.run(folder, request)
         form, count = self._described(folder)
         jobs = [
-            witnesses.Job(folder, number, _text(folder / files.first(form, number))["values"], request)
+            witnesses.Job(folder, number, reloading.text_of(folder / files.first(form, number))["values"], request)
             for number in range(count)
         ]
         decoded: dict[str, Array] = {}
@@ -122,11 +120,11 @@ class NirBackend:
     def places(self, folder: Path, number: int = 0) -> dict[str, Any]:
         """Return for every layer where its integers are in a file (see :mod:`.read_values`)."""
         form, _ = self._described(folder)
-        return dict(_text(folder / files.first(form, number))["values"])
+        return dict(reloading.text_of(folder / files.first(form, number))["values"])
 
     def _described(self, folder: Path) -> tuple[str, int]:
         """Return the form of a folder's files and the number of parts."""
-        text = _text(folder / "network.nir")
+        text = reloading.text_of(folder / "network.nir")
         return text["form"], text["parts"]
 
     def _need(self) -> None:
@@ -156,79 +154,10 @@ def _is_wrong(found: Array, golden: Array | None) -> bool:
     return golden is not None and not np.array_equal(found, golden)
 
 
-def _parse(path: Path) -> tuple[dict[str, dict[str, Array]], list[tuple[str, str]], dict[str, str], str]:
-    try:
-        return files.read(path)
-    except Exception as error:  # nir and h5py raise what they stumble over; whichever, the file is not one of ours
-        raise fail("SFN503", f"cannot read {path.name}: {error!r}", str(path), "compile again") from error
-
-
-def _text(path: Path) -> dict[str, Any]:
-    return meta.parse(_parse(path)[3], path.name)
-
-
-def _reload(folder: Path, form: str, count: int, kind: str) -> tuple[Program, bool]:
-    """Return the Program of the files with one kind of neurons, and whether it is the one that was written."""
-    paths = [folder / files.name(number, kind) for number in range(count)]
-    found = [
-        (meta.parse(text, p.name), arrays, edges, kinds) for p in paths for arrays, edges, kinds, text in [_parse(p)]
-    ]
-    builds = [_builder(form, number) for number in range(count)]
-    try:
-        program, small = meta.rebuild([(f[0], f[1], build) for f, build in zip(found, builds, strict=True)])
-        check_program(program)
-        nets = [build(small, known_charges(f[1])) for f, build in zip(found, builds, strict=True)]
-        expected = [net.arrays() for net in nets]
-    except (LookupError, ValueError, TypeError, AttributeError, AssertionError, ArithmeticError) as error:
-        what = f"{paths[0].name} or one beside it is damaged: {error!r}"
-        raise fail("SFN503", what, str(paths[0]), "compile again") from error
-    for number, (path, net, (text, arrays, edges, kinds)) in enumerate(zip(paths, nets, found, strict=True)):
-        _same(path, net, expected[number], arrays, edges, kinds, kind)
-        if any(text[k] != v for k, v in json.loads(json.dumps(meta.frame(program, net, form, number))).items()):
-            raise fail("SFN503", f"{path.name} was changed: its map of values", str(path), "compile again")
-    return program, all(program_files.digest(program) == f[0]["digest"] for f in found)
-
-
-def _builder(form: str, number: int) -> Any:
-    """Return the function that makes the net of part ``number`` from a Program."""
-
-    def build(program: Program, charges: dict[str, float] | None, dry: bool = False) -> Net:
-        part = parts_of(program)[number]
-        if form == "binary":
-            return chain.build(program, part, charges, dry)
-        return graph.build(program, part, charges, dry, form)
-
-    return build
-
-
 def _nets(program: Program, form: str, dry: bool) -> list[Net]:
-    return [_builder(form, number)(program, None, dry=dry) for number in range(len(parts_of(program)))]
+    return [reloading.builder(form, number)(program, None, dry=dry) for number in range(len(parts_of(program)))]
 
 
 def _other(program: Program, most: int, form: str, levels: int) -> list[Net]:
     """Return the nets of another form, or with fewer levels than the ``most``: their sizes alone."""
     return _nets(program if levels == most else fewer_levels(program, levels), form, dry=True)
-
-
-def _same(path: Path, net: Net, expected: meta.Arrays, arrays: meta.Arrays, edges: list[tuple[str, str]],
-          kinds: dict[str, str], neuron: str) -> None:  # fmt: skip
-    """Raise SFN503 where a file holds anything but the network that its integers make."""
-    wrong = [n for n in arrays if n not in expected] + [n for n in expected if n not in arrays]
-    if sorted(edges) != sorted(net.edges):
-        wrong.append("edges")
-    for name in set(arrays) & set(expected):
-        node = net.nodes[name]
-        params = dict(expected[name])
-        if node.kind == "Neuron":
-            params |= files.neuron_parameters(neuron, params["v_threshold"].shape)
-        kind = neuron if node.kind == "Neuron" else node.kind
-        same = kinds[name] == kind and params.keys() == arrays[name].keys()
-        if not same or any(not _equal(params[k], arrays[name][k]) for k in params):
-            wrong.append(name)
-    if wrong:
-        what = f"{path.name} was changed: {', '.join(sorted(wrong)[:5])} differ from what its own integers make"
-        raise fail("SFN503", what, str(path), "compile again")
-
-
-def _equal(a: Array, b: Array) -> bool:
-    return a.dtype == b.dtype and np.array_equal(a, b)
