@@ -77,9 +77,8 @@ CODES: dict[str, Code] = {
     "SFN111": Code(
         EXIT_INPUT,
         "one time step cannot say the network",
-        "A network of another format (.nir) has a neuron that leaks, a recurrence, a delay, or a node that sfnc does "
-        "not know. What such a neuron emits depends on when its inputs come, and in a network of one time step nothing "
-        "has a when. The message names every such node with its reason; `docs/nir.md` says what is read.",
+        "A network of another format (.nir) has a neuron that leaks, a recurrence, a delay, or an unknown node. What "
+        "it emits depends on when its inputs come, and in one step nothing has a when. `docs/nir.md`: what is read.",
     ),
     # -- operators -----------------------------------------------------------------------------------------------
     "SFN201": Code(
@@ -333,10 +332,8 @@ CODES: dict[str, Code] = {
     "SFN414": Code(
         EXIT_TARGET,
         "a network that was read would make other integers",
-        "A `.nir` file that sfnc wrote is read back integer by integer and compiled anew for other targets. Some "
-        "ladders (a table of thresholds per neuron) cannot be compiled to the same integers again; the outputs were "
-        "compared, and differ. Compile the model that the file was made from.",
-    ),
+        "A `.nir` file of sfnc was compiled anew, and its outputs differ. Compile the model behind it.",
+    ),  # fmt: skip
     # -- proofs and artifacts ------------------------------------------------------------------------------------
     "SFN501": Code(
         EXIT_CHECK_FAILED,

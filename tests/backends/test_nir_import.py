@@ -293,6 +293,15 @@ def test_a_changed_file_of_ours_is_not_read(tmp_path):
         to_onnx(tmp_path / "nir" / "network.nir", 31)
 
 
+def test_a_network_of_ours_over_time_is_refused_as_one(tmp_path):
+    path = written(tmp_path / "network.nir", ends({"a": EYE, "b": IF3}, [3], [3]))
+    graph = nir.read(path)
+    graph.metadata = {"sfnc": json.dumps({"form": "clocked", "layers": [], "steps": 8})}
+    nir.write(path, graph)
+    with pytest.raises(CompileError, match=r"SFN111.*over time"):
+        to_onnx(path, 8)
+
+
 def test_other_integers_than_the_files_are_refused(tmp_path, monkeypatch):
     """What compile makes is compared: here codes without a quantiser, whose step compile chooses anew."""
     program = emitted(PLAIN["mlp_table"](), tmp_path / "nir")
@@ -310,13 +319,13 @@ def test_the_checker_names_the_nodes_of_the_file(tmp_path):
     found = check(FOLDER / "norse_mlp.nir", Options(), targets=("sim",))
     assert found.exit_code == 0
     assert any(label.startswith("0_product") for label, _ in found.nodes)
-    with pytest.raises(CompileError, match="SFN111 at 1.*leaks"):
+    with pytest.raises(CompileError, match=r"SFN111 at 1.*leaks"):
         check(FOLDER / "norse_leaky.nir")
 
 
 def test_a_broken_file_is_no_nir(tmp_path):
     (tmp_path / "net.nir").write_bytes(b"nothing")
-    with pytest.raises(CompileError, match="SFN101.*cannot be read as a NIR network"):
+    with pytest.raises(CompileError, match=r"SFN101.*cannot be read as a NIR network"):
         to_onnx(tmp_path / "net.nir", 31)
 
 
@@ -328,7 +337,7 @@ def test_an_ending_that_two_packages_claim_is_refused(monkeypatch):
             self.value = value
 
     monkeypatch.setattr(foreign, "entry_points", lambda group: [Entry("a:x"), Entry("b:y")])
-    with pytest.raises(CompileError, match="SFN604.*several packages: a:x, b:y"):
+    with pytest.raises(CompileError, match=r"SFN604.*several packages: a:x, b:y"):
         foreign.importer_of(Path("net.nir"))
     assert foreign.importer_of(Path("net.onnx")) is None
 

@@ -48,8 +48,12 @@ EXACT = "sfnc.exact"  # a key of the model's metadata: what is compiled from it 
 def of_file(path: Path, kinds: set[str]) -> bytes:
     """Return the ONNX model of a .nir file of ours, whose nodes are of ``kinds``; other parts lie beside it.
 
-    Raises SFN503 where it is damaged or another part is missing, SFN111 where its input is none for floats.
+    Raises SFN503 where it is damaged or another part is missing, SFN111 where it is a network over time or its input is
+    none for floats.
     """
+    if '"form": "clocked"' in reloading.parse(path)[3]:  # see .clocked
+        fix = "compile the model that it was made from"
+        raise fail("SFN111", f"{path.name} is a network over time; sfnc reads networks of one step", str(path), fix)
     text = reloading.text_of(path)
     kind = next((k for k in ("LIF", "IF") if k in kinds), "")
     paths = [path if text["parts"] == 1 else path.with_name(file_name(n, kind)) for n in range(text["parts"])]
