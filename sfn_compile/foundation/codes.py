@@ -74,12 +74,6 @@ CODES: dict[str, Code] = {
         "sample). A damaged or hostile file can ask for any size, so nothing of it is allocated. If the model is "
         "what you want, export it for smaller inputs, or with large constants stored instead of computed.",
     ),
-    "SFN111": Code(
-        EXIT_INPUT,
-        "one time step cannot say the network",
-        "A network of another format (.nir) has a neuron that leaks, a recurrence, a delay, or an unknown node. What "
-        "it emits depends on when its inputs come, and in one step nothing has a when. `docs/nir.md`: what is read.",
-    ),
     # -- operators -----------------------------------------------------------------------------------------------
     "SFN201": Code(
         EXIT_INPUT,
@@ -329,11 +323,6 @@ CODES: dict[str, Code] = {
         "number's source.",
         severity="warning",
     ),
-    "SFN414": Code(
-        EXIT_TARGET,
-        "a network that was read would make other integers",
-        "A `.nir` file of sfnc was compiled anew, and its outputs differ. Compile the model behind it.",
-    ),  # fmt: skip
     # -- proofs and artifacts ------------------------------------------------------------------------------------
     "SFN501": Code(
         EXIT_CHECK_FAILED,

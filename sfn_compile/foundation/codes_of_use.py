@@ -1,10 +1,22 @@
-"""The codes of environment, usage, time, search and bugs: a part of :data:`.codes.CODES`."""
+"""The codes of networks in other formats, environment, usage, time, search and bugs: a part of :data:`.codes.CODES`."""
 
 from __future__ import annotations
 
 from .code import EXIT_BUG, EXIT_CHECK_FAILED, EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_OK, EXIT_TARGET, EXIT_USAGE, Code
 
 CODES_OF_USE: dict[str, Code] = {
+    # -- networks of other formats -------------------------------------------------------------------------------
+    "SFN111": Code(
+        EXIT_INPUT,
+        "one time step cannot say the network",
+        "A network of another format (.nir) has a neuron that leaks, a recurrence, a delay, or an unknown node. What "
+        "it emits depends on when its inputs come, and in one step nothing has a when. `docs/nir.md`: what is read.",
+    ),
+    "SFN414": Code(
+        EXIT_TARGET,
+        "a network that was read would make other integers",
+        "A `.nir` file of sfnc was compiled anew, and its outputs differ. Compile the model that it was made from.",
+    ),
     # -- environment ---------------------------------------------------------------------------------------------
     "SFN601": Code(
         EXIT_ENVIRONMENT,
