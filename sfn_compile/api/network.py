@@ -172,11 +172,12 @@ class Network:
         return found
 
     def bisect(
-        self, data: DataLike, *, samples: int | None = None, seed: int = 0, limit: float = BISECT_LIMIT, **how: Any
-    ) -> Bisection:
+        self, data: DataLike, *, samples: int | None = None, seed: int = 0, limit: float = BISECT_LIMIT,
+        progress: Progress = unseen, **how: Any,
+    ) -> Bisection:  # fmt: skip
         """Return the first layer that takes the outputs further from the float model than ``limit`` dB, and why."""
         (preparation,) = _read(how, Preparation)
-        return bisect(self.folder, Given(read_given(data), preparation), samples, seed, limit)
+        return bisect(self.folder, Given(read_given(data), preparation), samples, seed, limit, progress)
 
     def fit(
         self, hardware: str = "loihi2", *, split: PlanName = "vendor", state_words: float | None = None,

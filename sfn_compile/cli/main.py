@@ -93,7 +93,7 @@ def compile_command(model: Path, output: Path | None, quiet: bool, as_json: bool
 
     console = Console(quiet or as_json)
     chip = wanted(beside.hardware, beside.host_work)
-    with console.progress() as progress:
+    with progress_of(quiet or as_json) as progress:
         built = build(model, out, asked.options, asked.data, shapes, progress, asked.search, beside.force, chip,
                       request)  # fmt: skip
     if as_json:
@@ -164,7 +164,8 @@ def run_command(build_folder: Path, data: Path, output: Path, on: str, codes: bo
     read = (build_folder, data)
     require_writable(output, read)
     given = data_given(data, rest, "--input")
-    found = run_build(build_folder, given, on, codes, machine=Machine(**rest))
+    with progress_of(quiet) as progress:
+        found = run_build(build_folder, given, on, codes, machine=Machine(**rest), progress=progress)
     save_outputs(output, found, read)
     if not quiet:
         click.echo(f"wrote {len(found)} arrays to {output}", err=True)
@@ -222,7 +223,7 @@ def eval_command(
     read = read_all((*TASK, *GATES, *PROCESSES, *SIMULATOR), others)
     gates, machine = Gates(**held_by(Gates, read)), Machine(**held_by(Machine, read))
     task = TaskOptions(**held_by(TaskOptions, read))
-    with console.progress() as progress:
+    with progress_of(quiet or as_json) as progress:
         found = evaluate(build_folder, given, samples, seed, progress, on, machine=machine, gates=gates, tasks=task)
     if as_json:
         print_json(found)
@@ -257,7 +258,9 @@ def bisect_command(
     from ..commands.bisect import bisect
     from .terminal import Console
 
-    found = bisect(build_folder, data_given(data, rest, "--data"), samples, seed, limit)
+    given = data_given(data, rest, "--data")
+    with progress_of(quiet or as_json) as progress:
+        found = bisect(build_folder, given, samples, seed, limit, progress)
     if as_json:
         print_json(found.document)
     else:

@@ -49,8 +49,11 @@ class Console:
 
             def update(stage: str, done: int, total: int) -> None:
                 if stage not in tasks:
-                    tasks[stage] = bar.add_task(stage, total=total)
-                bar.update(tasks[stage], completed=done)
+                    for earlier in tasks.values():  # it ended where this one begins
+                        bar.update(earlier, visible=False)
+                    # What is one step has no share that could be shown: its bar moves to and fro.
+                    tasks[stage] = bar.add_task(stage, total=None if total == 1 else total)
+                bar.update(tasks[stage], completed=done, visible=True)
 
             yield update
 

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..calibration.collect import FloatRunner
-from ..compiler.compilation import structured
+from ..compiler.compilation import silent, structured
+from ..compiler.draft import Progress
 from ..compiler.input_encoding import encoded_as
 from ..compiler.tail_survey import read_network
 from ..data.sources import data_of_build
@@ -30,7 +31,7 @@ from ..foundation.decibel import decibel
 from ..foundation.diagnostics import CompileError, Diagnostic, fail
 from ..foundation.options import BISECT_LIMIT, check_choice
 from ..foundation.preparation import Given
-from ..foundation.samples import part
+from ..foundation.samples import n_samples, part
 from ..frontend import load_model
 from ..graph.graph import Graph
 from ..host.codec import encode_all
@@ -56,7 +57,12 @@ class Bisection:
 
 
 def bisect(
-    folder: Path, data: Path | Given, samples: int | None = None, seed: int = 0, limit: float = BISECT_LIMIT
+    folder: Path,
+    data: Path | Given,
+    samples: int | None = None,
+    seed: int = 0,
+    limit: float = BISECT_LIMIT,
+    progress: Progress = silent,
 ) -> Bisection:
     """Return the first layer that takes the outputs further from the float model than ``limit`` dB, and write
     ``bisect.json``.
@@ -68,14 +74,15 @@ def bisect(
     if not np.isfinite(limit):
         raise fail("SFN605", f"--limit {limit}; it must be a number of decibels")
     manifest, program = build_folder.open_build(folder, "model", "scales", "report")
-    found = data_of_build(data, manifest)
+    found = data_of_build(data, manifest, progress=progress)
     found = found if program.frames is None else of_frames(found)
     program = program.at_once()  # an error that time adds is no layer's
     found = replace(found, x=open_beginning(folder, manifest).samples(found.x))
     warnings = data_warnings(folder, program, found.x)
     with single_threaded_blas():
-        halves = _halves(folder, manifest, program, subset(found, samples or DEFAULT_SAMPLES, seed))
-        document = _searched(halves, manifest, limit, warnings, read_report(folder))
+        some = subset(found, samples or DEFAULT_SAMPLES, seed)
+        halves = _halves(folder, manifest, program, some, progress)
+        document = _searched(halves, manifest, limit, warnings, read_report(folder), progress)
     document["data"] = {"source": found.source, "sha256": found.sha256, "seed": seed,
                         "samples": sum(len(p.codes[halves.sites[0]]) for p in halves.pieces)}  # fmt: skip
     document["warnings"] = [w.as_dict() for w in warnings]
@@ -84,7 +91,8 @@ def bisect(
     return Bisection(document, [] if document["within"] else [_problem(document)])
 
 
-def _halves(folder: Path, manifest: Mapping[str, Any], program: Program, data: Data) -> Halves:
+def _halves(folder: Path, manifest: Mapping[str, Any], program: Program, data: Data, progress: Progress) -> Halves:
+    """Return both networks on the samples, every layer of each."""
     loaded, plain = _float_network(folder, manifest)
     plain = encoded_as(plain, program)
     graph = SplitDigits({first: radix for first, (_, radix) in program.second_digits().items()}).run(plain).graph
@@ -99,6 +107,7 @@ def _halves(folder: Path, manifest: Mapping[str, Any], program: Program, data: D
         codes = run_codes(program, encode_all(program, part(x, slice(start, start + n))))
         pieces.append(Piece({name: real[name] for name in graph.types()}, codes))
         start += n
+        progress("both networks", start, n_samples(x))
     sites = [i.name for i in graph.inputs]
     sites += [s.name for s in program.steps if _is_layer(s)]
     said = read_report(folder).get("layers", [])
@@ -136,13 +145,16 @@ def _check_same(graph: Graph, program: Program, unit: Mapping[str, Array], folde
 
 
 def _searched(
-    halves: Halves, manifest: Mapping[str, Any], limit: float, warnings: Sequence[Diagnostic], said: Mapping[str, Any]
-) -> dict[str, Any]:
+    halves: Halves, manifest: Mapping[str, Any], limit: float, warnings: Sequence[Diagnostic], said: Mapping[str, Any],
+    progress: Progress,
+) -> dict[str, Any]:  # fmt: skip
     """Return the document of a search."""
     noises: dict[int, float] = {0: 0.0}
+    most_probes = 2 * len(halves.sites).bit_length() + 4  # two searches by halving, and the ends
 
     def noise(k: int) -> float:
         if k not in noises:
+            progress("half networks", len(noises), most_probes)
             noises[k] = halves.noise(k)
         return noises[k]
 
@@ -154,7 +166,10 @@ def _searched(
     document["output_db"] = decibel(1.0, noises[n])
     document["probes"] = [{"spiking": k, "up_to": halves.sites[k - 1], "output_db": decibel(1.0, noises[k])}
                           for k in sorted(noises) if k]  # fmt: skip
-    document["layers"] = [{"name": name, **halves.parts(name).row()} for name in halves.sites]
+    document["layers"] = []
+    for i, name in enumerate(halves.sites, 1):
+        document["layers"].append({"name": name, **halves.parts(name).row()})
+        progress("error of every layer", i, n)
     return document
 
 

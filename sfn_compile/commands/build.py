@@ -106,7 +106,7 @@ def _build(
         with timed(done.seconds, "report"):
             report = {**_write_common(done, folder, progress), **quality_of(done, progress), **found}
         fit = None if chip is None else require_fit(done.program, report, chip, folder)
-        report["targets"], refusals = _write_targets(done, backends, folder)
+        report["targets"], refusals = _write_targets(done, backends, folder, progress)
         _write_documents(done, report, folder, fit)
         record(folder, asked)
     if search is not None and state is not None and search.state is None:
@@ -115,7 +115,7 @@ def _build(
 
 
 def _write_targets(
-    done: Compilation, backends: Mapping[str, backend.Backend], folder: Path
+    done: Compilation, backends: Mapping[str, backend.Backend], folder: Path, progress: Progress
 ) -> tuple[dict[str, Any], dict[str, CompileError]]:
     """Write every target that does not refuse, and their records; return their rows of the report, and the refusals.
 
@@ -125,6 +125,7 @@ def _write_targets(
     refusals: dict[str, CompileError] = {}
     builds: list[TargetBuild] = []
     for name, target in backends.items():
+        progress(f"write {name}", 0, 1)
         with timed(done.seconds, f"emit {name}"):
             try:
                 builds.append(_emit(target, done.program, folder / name, done.options))
@@ -207,6 +208,7 @@ def _required_accuracy(done: Compilation, progress: Progress) -> dict[str, Any]:
 
 def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[str, Any]:
     """Write program, golden integers and the model's copy; return the report so far."""
+    progress("measure", 0, 1)
     program_files.save(done.program, folder)
     _copy_model(done, folder)
     _write_host(done, folder)
@@ -223,7 +225,6 @@ def _write_common(done: Compilation, folder: Path, progress: Progress) -> dict[s
     if done.program.clock is not None:
         shown = part(done.calibration.shown, slice(SAMPLES_OVER_TIME))
         time = {"time": over_time.measured(done.program, measured.layers, measured.energy, shown)}
-    progress("measure", 1, 1)
     return {
         "coverage": done.loaded.coverage(),
         **_host_facts(done),

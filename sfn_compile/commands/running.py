@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ..data.given import Progress, unseen
 from ..data.sources import data_of_build
 from ..files import build_folder, sealed
 from ..files.build_checks import check_answers
@@ -67,7 +68,7 @@ class Runner:
 
 def run_build(
     folder: Path, data: Path | Given, on: str = "sim", codes: bool = False, time_limit: float = 1800.0,
-    machine: Machine = ONE_PROCESS,
+    machine: Machine = ONE_PROCESS, progress: Progress = unseen,
 ) -> dict[str, Array]:  # fmt: skip
     """Return the outputs ``(n, ...)`` of a build on a target, by ONNX output name (``name/i`` for sample i where the
     shape of an output differs from sample to sample).
@@ -77,7 +78,8 @@ def run_build(
     """
     machine.check()
     runner = Runner.open(folder, on)
-    x = data_of_build(data, runner.manifest).x
+    x = data_of_build(data, runner.manifest, progress=progress).x
+    progress(f"run on {on}", 0, 1)
     return runner.codes(x, machine, time_limit) if codes else named(runner.answers(x, machine, time_limit))
 
 

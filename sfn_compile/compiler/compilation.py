@@ -142,6 +142,7 @@ def prepare(
     """
     check_options(options)
     seconds: dict[str, float] = {}
+    progress("import", 0, 1)
     with timed(seconds, "import"):
         loaded, graph = read_network(load_model(model, input_shapes), options.start, options.end)
     read = read_data(loaded, graph, options, calib, seconds, after, progress)
@@ -216,6 +217,8 @@ def mapped(
 
     ``measured``: with what every correction did to the error of the outputs, which takes time.
     """
+    if measured:
+        progress(f"map {len(prepared.graph.nodes)} layers", 0, 1)
     with timed(prepared.seconds, "map"):
         work = Work(prepared.graph, prepared.runner, prepared.statistics, prepared.calibration.x, options, after,
                     progress)  # fmt: skip

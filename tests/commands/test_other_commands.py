@@ -133,6 +133,20 @@ def test_verify_and_check_say_each_stage_in_a_line_where_there_is_no_terminal(ou
     assert succeeds("check", DIGITS, "--json").stderr == ""
 
 
+def test_compile_eval_run_and_bisect_say_their_stages_where_there_is_no_terminal(tmp_path):
+    out = tmp_path / "o"
+    said = succeeds("compile", DIGITS, "--calib", CALIB, "--samples", 200, "--target", "sim,onnx", "-o", out).stderr
+    lines = [line for line in said.splitlines() if not line.startswith((" ", "warning"))]
+    stages = ["import", "calibrate", "map 8 layers", "measure", "evaluate", "write sim", "write onnx"]
+    assert lines == stages
+    assert succeeds("eval", out, "--data", TEST).stderr.splitlines()[0] == "evaluate"
+    assert succeeds("run", out, "--input", TEST, "-o", tmp_path / "y.npz").stderr.splitlines()[0] == "run on sim"
+    said = succeeds("bisect", out, "--data", TEST, "--samples", 8, "--limit", 1).stderr.splitlines()
+    assert said == ["both networks", "half networks", "error of every layer"]
+    for command in (("eval", out, "--data", TEST), ("bisect", out, "--data", TEST, "--samples", 8, "--limit", 1)):
+        assert succeeds(*command, "--quiet").stderr == ""
+
+
 def test_verify_on_data_of_ones_own(out):
     proof = json.loads(succeeds("verify", out, "--data", TEST, "--samples", 3, "--json").stdout)
     assert proof["targets"]["sim"]["samples"] == 3

@@ -12,6 +12,8 @@ from PIL import Image
 
 import sfn_compile
 from sfn_compile.foundation.diagnostics import CompileError
+from sfn_compile.tasks.classification import Classification
+from sfn_compile.tasks.mask_labels import moved
 
 from ..commands.cli_helpers import DIGITS, TEST, document, refused, succeeds
 from ..frontend.tiny_onnx import noise, saved, tiny
@@ -116,6 +118,26 @@ def test_masks_lie_in_a_folder_beside_images(segmenter, tmp_path):
     (tmp_path / "masks" / "0.png").unlink()
     with pytest.raises(CompileError, match=r"there is no mask for '0\.jpg'"):
         net.evaluate(tmp_path / "images", labels=tmp_path / "masks")
+
+
+def test_a_mask_moves_as_its_image_does():
+    """Three pixels of another class, in an image that is halved and moved by one position."""
+    mask = np.zeros((8, 8), int)
+    mask[4, 2:5] = 3
+    found = moved(mask, np.array([0.5, 0.5, 1.0, 0.0]), (4, 6))
+    want = np.zeros((4, 6), int)
+    want[:, [0, 5]] = 255
+    assert np.array_equal(found, want)  # of two rows and columns the second is the nearest: 1, 3, 5, 7
+    mask[5, 3] = 2
+    assert moved(mask, np.array([0.5, 0.5, 1.0, 0.0]), (4, 6))[2].tolist() == [255, 0, 2, 0, 0, 255]
+
+
+def test_top_5_counts_the_first_five_and_ties_by_number():
+    scores = np.array([[9, 8, 7, 6, 5, 4, 3], [1, 1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1, 0.0]])
+    judge = Classification("y").begin()
+    judge.add(np.array([4, 4, 5]), {"y": scores}, {"y": scores[:, ::-1]})
+    assert judge.row()["float_top5"] == 2 / 3
+    assert judge.row()["snn_top5"] == 1
 
 
 # -- boxes -----------------------------------------------------------------------------------------------------------
