@@ -19,6 +19,7 @@ from ..foundation.options import BISECT_LIMIT, Machine, Options
 from ..foundation.task_options import TaskOptions
 from ..foundation.version import __version__
 from .comparing import diff_command, schema_command
+from .exporting import plot_command, sweep_command
 from .guard import guarded, print_json, print_problems, progress_of, worst
 from .job_outputs import tell
 from .options import (
@@ -293,13 +294,20 @@ def fit_command(build_folder: Path, as_csv: bool, quiet: bool, as_json: bool, **
 
 @cli.command("report", cls=Command)
 @click.argument("build_folder", metavar="OUT", type=FILE)
+@click.option("--csv", "table", type=FILE, help="Also write the layers as a table.")
 @takes(QUIET)
 @guarded
-def report_command(build_folder: Path, quiet: bool) -> int:
+def report_command(build_folder: Path, table: Path | None, quiet: bool) -> int:
     """Write OUT/report.html anew, with accuracy and proof where eval and verify left them."""
     from ..report.page.document import write_page
 
     path = write_page(build_folder)
+    if table is not None:
+        from ..files.answers import save_text
+        from ..report.likeness import read_report
+        from ..report.tables import LAYER_COLUMNS, csv_text
+
+        save_text(table, csv_text(LAYER_COLUMNS, read_report(build_folder)["layers"]), [build_folder])
     if not quiet:
         click.echo(f"wrote {path}")
     return 0
@@ -357,6 +365,8 @@ def explain_command(code: str) -> int:
 
 cli.add_command(diff_command)
 cli.add_command(schema_command)
+cli.add_command(plot_command)
+cli.add_command(sweep_command)
 
 
 def main() -> None:

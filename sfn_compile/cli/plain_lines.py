@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 def check_lines(found: Checked) -> Iterator[str]:
     """Yield every node's state, the counts, the host's parts, and which targets fit."""
+    yield _verdict(found)
     yield from (f"{state:8} {label}" for label, state in found.nodes)
     count = found.coverage
     constant = count["nodes"] - len(found.nodes)
@@ -40,6 +41,15 @@ def kept_aside_line(found: Mapping[str, Any]) -> str:
     snr = "exact" if found["exact"] else decibel(found["sqnr_db"], "", " dB")
     parts += [snr] if snr != "-" else []
     return f"kept-aside {', '.join(parts) or 'nothing to compare'} ({found['samples']} samples, not calibrated on)"
+
+
+def _verdict(found: Checked) -> str:
+    """Return the result of a check in one line."""
+    if not found.problems:
+        fits = f"; fits {', '.join(found.targets_ok)}" if found.targets_ok else ""
+        return f"can be compiled{fits}"
+    refused = sum(state.startswith("SFN") for _, state in found.nodes)
+    return f"cannot be compiled: {len(found.problems)} problems" + (f", {refused} nodes refused" if refused else "")
 
 
 def host_lines(head: Mapping[str, Any] | None, tail: Mapping[str, Any] | None) -> list[str]:

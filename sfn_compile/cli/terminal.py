@@ -13,13 +13,21 @@ from rich.table import Table
 
 from ..foundation.codes import CODES
 from ..foundation.decibel import NO_ERROR
+from ..report.headlines import of_bisection, of_build, of_evaluation, of_proof
 from ..report.time_words import step_lines, time_lines
 from ..report.units import decibel, energy, gained, ratio
+from .fitted_table import Column, fitted
 from .plain_lines import first_of, host_lines, kept_aside_line
 from .task_lines import task_lines
 
 if TYPE_CHECKING:
     from ..commands.build import Built
+
+
+PROOF_COLUMNS = (Column("target"), Column("executed by", 1), Column("mode", 2), Column("samples", 3),
+                 Column("layers", 4), Column("integers compared"), Column("different"))  # fmt: skip
+BISECTION_COLUMNS = (Column("layer"), Column("SQNR own", 1), Column("with all before"), Column("rounding", 3),
+                     Column("cut off", 4), Column("weights", 2), Column("outputs, spiking to here"))  # fmt: skip
 
 
 class _Printer(RichConsole):
@@ -60,7 +68,9 @@ class Console:
     def build(self, built: Built) -> None:
         """Print the layers, the totals, and where the files are."""
         report = built.report
-        self.out.print(_layer_table(report["layers"], {**report.get("cut", {}), **report["outputs"]}))
+        self.out.print(of_build(report, built.folder))
+        outputs = {**report.get("cut", {}), **report["outputs"]}
+        self.out.print(_layer_table(report["layers"], outputs, self.out.width))
         if report["attention"]:
             self.out.print(_attention_table(report["attention"]))
         if "search" in report:
@@ -74,7 +84,7 @@ class Console:
         )
         for line in filter(None, map(_correction_line, report["corrections"])):
             self.out.print(line)
-        self.out.print(_energy_table(report["energy"]["totals"]))
+        self.out.print(_energy_table(report["energy"]["totals"], self.out.width))
         for line in _warning_lines(report["layers"]):
             self.out.print(line)
         for line in host_lines(report["host_head"], report["host_tail"]):
@@ -87,15 +97,17 @@ class Console:
 
     def proof(self, document: Mapping[str, Any]) -> None:
         """Print one line per target and per reader."""
-        table = Table("target", "executed by", "mode", "samples", "layers", "integers compared", "different")
+        self.out.print(of_proof(document))
+        rows = []
         for name, t in document["targets"].items():
             cells = [t.get("executed_by") or t.get("error", ""), t.get("mode") or "not executed", t["samples"],
                      t.get("layers", 0), f"{t['compared']:,}", t["different"] if t.get("mode") else "-"]  # fmt: skip
-            table.add_row(name, *map(str, cells))
+            rows.append([name, *map(str, cells)])
             for r in t.get("readers", ()):
                 wrong = r.get("error") or str(r.get("different"))
-                table.add_row("", f"{r['name']} {r.get('version', '')}", "stock reader", str(r.get("samples", 0)),
-                              str(r.get("layers", "")), f"{r.get('compared', 0):,}", wrong)  # fmt: skip
+                rows.append(["", f"{r['name']} {r.get('version', '')}", "stock reader", str(r.get("samples", 0)),
+                             str(r.get("layers", "")), f"{r.get('compared', 0):,}", wrong])  # fmt: skip
+        table = fitted(PROOF_COLUMNS, rows, self.out.width)
         self.out.print(table)
         for name, t in document["targets"].items():
             for note in t.get("notes", ()):
@@ -109,7 +121,8 @@ class Console:
             self.out.print(f"not proved: {', '.join(lacking)}")
 
     def evaluation(self, found: Mapping[str, Any]) -> None:
-        """Print accuracy and agreement."""
+        """Print accuracy and agreement, and how the gates ended."""
+        self.out.print(of_evaluation(found))
         if "accuracy" in found:
             a = found["accuracy"]
             what = "of the labelled positions right" if "places" in a else "top-1"
@@ -137,15 +150,15 @@ class Console:
 
     def bisection(self, found: Mapping[str, Any]) -> None:
         """Print where the network was cut, every layer's error, and the answer."""
-        table = Table(
-            "layer", "SQNR own", "with all before", "rounding", "cut off", "weights", "outputs, spiking to here"
-        )
+        self.out.print(of_bisection(found))
+        rows = []
         shown = {p["up_to"]: decibel(p["output_db"], unit=" dB") for p in found["probes"]}
         for row in found["layers"]:
             mark = "» " if row["name"] == found["layer"] else ""
             whole = (decibel(row[f"{part}_db"]) for part in ("own", "accumulated"))
             parts = (decibel(row[f"{part}_db"], "") for part in ("rounding", "cut", "weights"))
-            table.add_row(mark + _short(row["name"], 34), *whole, *parts, shown.get(row["name"], ""))
+            rows.append([mark + _short(row["name"], 34), *whole, *parts, shown.get(row["name"], "")])
+        table = fitted(BISECTION_COLUMNS, rows, self.out.width)
         self.out.print(table)
         if found["within"]:
             best = decibel(found["output_db"], unit=" dB")
@@ -233,15 +246,19 @@ ESTIMATED = (("E1", "events", "events"), ("E2", "spikes", "unary spikes"), ("E3"
              ("E4", "events", "events, small multiplications"))  # fmt: skip
 
 
-def _energy_table(totals: Mapping[str, Any]) -> Table:
+ENERGY_COLUMNS = (Column("estimate"), Column("per sample", 2), Column("as in literature", 3), Column("to float", 4),
+                  Column("in integers"), Column("to the same, quantised"))  # fmt: skip
+
+
+def _energy_table(totals: Mapping[str, Any], width: int) -> Table:
     """Return the four prices beside the float network and the equally quantised one; details are in ``report.html``."""
-    table = Table("estimate", "per sample", "as in literature", "to float", "in integers", "to the same, quantised")
+    rows = []
     for price, count, what in ESTIMATED:
         literature = energy(totals["literature"][price]) if price in totals["literature"] else "-"
         to_float, to_matched = (ratio(totals[name].get(price)) for name in ("to_float", "to_matched"))
-        cells = f"{totals[count]:,.0f}", literature, to_float, energy(totals["integer"][price]), to_matched
-        table.add_row(f"{price} {what}", *cells)
-    return table
+        rows.append([f"{price} {what}", f"{totals[count]:,.0f}", literature, to_float,
+                     energy(totals["integer"][price]), to_matched])  # fmt: skip
+    return fitted(ENERGY_COLUMNS, rows, width)
 
 
 def _warning_lines(rows: list[dict[str, Any]]) -> list[str]:
@@ -278,36 +295,26 @@ def _both(row: Mapping[str, Any]) -> str:
     return f"{here} / {both}" + (" dB" if any(c.isdigit() for c in here + both) else "")
 
 
-def _layer_table(rows: list[dict[str, Any]], outputs: Mapping[str, Mapping[str, Any]]) -> Table:
+LAYER_COLUMNS = (
+    Column("population"), Column("from ONNX node", 6), Column("shape", 2), Column("codes", 1), Column("theta", 7),
+    Column("acc bits", 4), Column("w bits", 5), Column("density", 3), Column("SQNR here/all"),
+)  # fmt: skip
+
+
+def _layer_table(rows: list[dict[str, Any]], outputs: Mapping[str, Mapping[str, Any]], width: int) -> Table:
     """Return the populations; "SQNR here" is what the codes of a layer cost, "all" what has come together up to it."""
-    titles = (
-        "population",
-        "from ONNX node",
-        "shape",
-        "codes",
-        "theta",
-        "acc bits",
-        "w bits",
-        "density",
-        "SQNR here/all",
-    )
-    table = Table()
-    for title in titles:
-        table.add_column(title, no_wrap=True)
+    cells = []
     for r in rows:
         origin = r["origin"][0] if r["origin"] else ""
         more = f" +{len(r['origin']) - 1}" if len(r["origin"]) > 1 else ""
         theta = "table" if r["kind"] in ("table", "exponential") else _span(r.get("theta_min"), r.get("theta_max"))
-        table.add_row(
+        cells.append([
             _short(r["name"], 17), _short(origin.rpartition(" (")[0] or origin, 17) + more,
             "x".join(map(str, r["shape"])), _codes(r), theta,
             str(r["acc_bits"] or ""), str(r["weight_bits"] or ""), f"{100 * r['density']:.0f} %",
             _both(r),
-        )  # fmt: skip
-    table.add_section()
-    for name, row in outputs.items():
-        table.add_row(*_output_row(name, row))
-    return table
+        ])  # fmt: skip
+    return fitted(LAYER_COLUMNS, cells, width, [_output_row(name, row) for name, row in outputs.items()])
 
 
 def _codes(row: Mapping[str, Any]) -> str:
