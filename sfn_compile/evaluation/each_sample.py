@@ -15,7 +15,9 @@ from .agreement import top1
 
 Array = NDArray[Any]
 WORST = 12  # samples that are named
-SAMPLES, NUMBERS, POINTS = 4, 32, 600  # of a piece, of a sample; of all: points of float against spiking
+# Points of float against spiking: of every fourth sample (pieces begin at multiples of it, so that no point depends on
+# their size), of so many of its numbers; of all so many are kept.
+EVERY, NUMBERS, POINTS = 4, 32, 600
 NO_CLASS = -1
 
 
@@ -41,7 +43,7 @@ class EachSample:
         if truth is not None:
             tops[:, 0] = truth
         self.tops.append(tops)
-        chosen = slice(None, None, max(1, -(-n // SAMPLES))), slice(None, None, max(1, -(-a.shape[1] // NUMBERS)))
+        chosen = slice(None, None, EVERY), slice(None, None, max(1, -(-a.shape[1] // NUMBERS)))
         self.points.append(np.stack([a[chosen].ravel(), b[chosen].ravel()], axis=1))
 
     def merge(self, other: EachSample) -> None:

@@ -46,7 +46,7 @@ def test_every_field_of_the_options_is_declared():
 
 
 def test_the_command_line_has_the_options_of_python_and_its_own():
-    assert command_line().keys() - PYTHON == {"model", "output", "quiet", "as_json"}
+    assert command_line().keys() - PYTHON == {"model", "output", "quiet", "as_json", "junit", "markdown"}
     assert command_line().keys() >= PYTHON
 
 

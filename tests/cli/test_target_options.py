@@ -124,7 +124,7 @@ def test_an_unknown_option_is_answered_with_the_nearest_and_all_that_exist(plug)
     with pytest.raises(CompileError) as caught:
         resolved(("plug",), {"plug.depht": 4})
     fix = caught.value.diagnostics[0].fix
-    assert fix == "plug.depth? there are: nir.form, plug.order, plug.depth, plug.sealed"
+    assert fix == "plug.depth? there are: loihi1.cores, nir.form, plug.order, plug.depth, plug.sealed"
 
 
 def test_a_value_of_an_alias_that_does_not_exist_is_wrong_usage(plug):
