@@ -1,4 +1,4 @@
-"""Commands that write tables and pictures: ``plot``, ``sweep``."""
+"""Commands that write tables, pictures and metrics of others: ``plot``, ``sweep``, ``metrics``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..commands.request import request_of
 from ..foundation.diagnostics import fail
 from ..foundation.options import METHOD_NAMES
 from .guard import guarded, print_json, progress_of
-from .options import COMPILE, JSON, QUIET, Command, takes
+from .options import COMPILE, JSON, QUIET, SEED, Command, samples_of, takes
 
 FILE = click.Path(path_type=Path)
 
@@ -87,4 +87,25 @@ def sweep_command(
     elif not quiet:
         click.echo(f"wrote {len(rows)} rows to {table}, drawn in {picture}")
         click.echo(csv_text(COLUMNS, rows), nl=False)
+    return 0
+
+
+@click.command("metrics", cls=Command)
+@click.argument("build_folder", metavar="OUT", type=FILE)
+@click.option("--data", type=FILE, required=True, metavar="DATA", help="Samples that activity is counted on.")
+@takes(samples_of("256"), SEED, JSON)
+@guarded
+def metrics_command(build_folder: Path, data: Path, samples: int | None, seed: int, as_json: bool) -> int:
+    """Print NeuroBench's metrics by its definitions: footprint, sparsities, synaptic operations."""
+    from ..commands.metrics import metrics
+
+    found = metrics(build_folder, data, samples or 256, seed)
+    if as_json:
+        print_json(found)
+        return 0
+    ops = found["synaptic_operations"]
+    counts = f"{ops['effective_acs']:,.0f} ACs and {ops['effective_macs']:,.0f} MACs of {ops['dense']:,.0f}"
+    click.echo(f"footprint {found['footprint']:,} bytes, {counts} per sample, on {found['samples']} samples")
+    click.echo(f"connection sparsity {found['connection_sparsity']:.4f}")
+    click.echo(f"activation sparsity {found['activation_sparsity']:.4f}")
     return 0

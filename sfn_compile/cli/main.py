@@ -19,7 +19,7 @@ from ..foundation.options import BISECT_LIMIT, Machine, Options
 from ..foundation.task_options import TaskOptions
 from ..foundation.version import __version__
 from .comparing import diff_command, schema_command
-from .exporting import plot_command, sweep_command
+from .exporting import metrics_command, plot_command, sweep_command
 from .guard import guarded, print_json, print_problems, progress_of, worst
 from .job_outputs import tell
 from .options import (
@@ -367,6 +367,7 @@ cli.add_command(diff_command)
 cli.add_command(schema_command)
 cli.add_command(plot_command)
 cli.add_command(sweep_command)
+cli.add_command(metrics_command)
 
 
 def main() -> None:
