@@ -66,7 +66,10 @@ def sweep_command(
     model: Path, levels: list[int], method: list[str], weight_bits: list[int], data: Path, table: Path, quiet: bool,
     as_json: bool, **given: Any,
 ) -> int:  # fmt: skip
-    """Build a network with several levels and methods, measure each on the same data, write a table and a picture."""
+    """Build a network with several levels and methods, measure each on the same data, write a table and a picture.
+
+    A table that is called as its picture would be is wrong usage (SFN605).
+    """
     from ..commands.sweep import COLUMNS, sweep
     from ..files.answers import require_free, save_text
     from ..report.page.standalone import sweep_picture
