@@ -53,7 +53,7 @@ def pairs_of(flag: str, form: str = "key=value") -> Callable[[Any], dict[str, st
             return {str(key): str(value) for key, value in given.items()}
         found = {}
         for text in given:
-            key, eq, value = text.partition("=")
+            key, eq, value = text.partition("=") if isinstance(text, str) else ("", "", "")
             if not eq:
                 raise fail("SFN605", f"{flag} {text!r}", fix=f"write it as {form}")
             found[key] = value

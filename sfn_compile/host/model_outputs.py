@@ -65,7 +65,11 @@ def open_ending(folder: Path, manifest: Mapping[str, Any], program: Program) -> 
     runner = TailRunner((folder / FILE).read_bytes(), stacks)
     known = {d.name for d in program.outputs} | {i["name"] for i in manifest["model"]["inputs"]}
     known |= {c.name for c in head_cuts(manifest)}
-    strange = sorted((set(runner.inputs) - known) | (stacks.keys() - runner.kinds.keys()))
+    strange = sorted(
+        (set(runner.inputs) - known)
+        | (stacks.keys() - runner.kinds.keys())
+        | (runner.kinds.keys() - set(facts["model_outputs"]))
+    )
     if strange:
         raise fail("SFN503", f"{FILE} and the network do not share {strange[0]!r}", str(folder), "compile again")
     return Ending(tuple(facts["model_outputs"]), runner)

@@ -127,7 +127,7 @@ def test_the_table_names_the_totals_and_the_next_step(little, tmp_path):
 @pytest.mark.parametrize(
     "options",
     [("--levels", 0), ("--levels", 256), ("--input-levels", 0), ("--weight-bits", 1), ("--weight-bits", 9),
-     ("--acc-bits", 7), ("--timesteps", 4), ("--samples", 0), ("--seed", -1), ("--target", ","),
+     ("--acc-bits", 7), ("--timesteps", 0), ("--samples", 0), ("--seed", -1), ("--target", ","),
      ("--method-option", "p"), ("--method-option", "p=2"),
      ("--method", "sfn", "--method-option", "reading=x"), ("--input-shape", "x"),
      ("--input-shape", "x=1,a"), ("--require-accuracy-drop", "nan")],
