@@ -16,6 +16,7 @@ from sfn_backends.lava.artifact import guard
 
 from sfn_compile.files import program_files
 from sfn_compile.foundation.diagnostics import CompileError
+from sfn_compile.foundation.installation import clean_environment
 from sfn_compile.program.network import (
     Program,
 )
@@ -94,7 +95,7 @@ def started(place: Path) -> bool:
 
 def bare() -> dict[str, str]:
     """An environment that helps neither to find sfnc nor to choose an interpreter."""
-    return {k: v for k, v in interpreter.environment().items() if not k.startswith("SFNC")}
+    return {k: v for k, v in clean_environment().items() if not k.startswith("SFNC")}
 
 
 def digest_or_code(folder: Path) -> str:
