@@ -36,6 +36,7 @@ from .running import execute, held, used
 
 Array = NDArray[Any]
 PICTURES = "pictures.json"
+MOST_LOST = 1.0  # points of agreement that a network over time may lose against itself at one timestep
 PIECE_ELSEWHERE = 1024  # a target is started once per piece
 
 
@@ -68,7 +69,8 @@ def evaluate(
         result = spread(build, found.x, judged.truth, machine, progress)
     else:
         result = measure(pair, found.x, judged.truth, progress, PIECE if on == "sim" else PIECE_ELSEWHERE)
-    result["warnings"] = [w.as_dict() for w in _warnings(folder, manifest, program, found.x)]
+    said = [*_warnings(folder, manifest, program, found.x), *_better_at_once(result)]
+    result["warnings"] = [w.as_dict() for w in said]
     result["task"] = judged.as_dict()
     if tasks.draw is not None:
         result["drawn"] = _draw(pair, found, judged, tasks)
@@ -100,6 +102,18 @@ def _warnings(folder: Path, manifest: Mapping[str, Any], program: Program, x: Sa
     program, x = program.at_once(), x if program.frames is None else summed(x)
     some = x if beginning.head is None else likeness.spaced(x, likeness.LOOKED_AT)
     return likeness.data_warnings(folder, program, beginning.samples(some))
+
+
+def _better_at_once(result: Mapping[str, Any]) -> list[Diagnostic]:
+    """Return SFN612 where the network over time agrees less with the float network than at one timestep."""
+    over_time = result.get("time")
+    if over_time is None:
+        return []
+    after, once = 100 * over_time["agreement"][-1], 100 * over_time["at_once"]["agreement"]
+    if once - after <= MOST_LOST:
+        return []
+    what = f"after all steps {after:.1f} % of the answers are the float network's, at one timestep {once:.1f} %"
+    return [Diagnostic("SFN612", what, fix="--neuron signed, more --timesteps or --settle, or one timestep")]
 
 
 def _pictures(result: Mapping[str, Any], x: Samples) -> dict[str, str]:

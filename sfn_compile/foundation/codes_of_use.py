@@ -87,7 +87,7 @@ CODES_OF_USE: dict[str, Code] = {
     "SFN612": Code(
         EXIT_OK,
         "more accurate at one timestep",
-        "On the samples kept aside the network over time agrees with the float network by a point less than the same "
+        "On the evaluated samples the network over time agrees with the float network by a point less than the same "
         "network at one timestep, which also needs a fraction of the spikes. Use `--neuron signed`, more steps, or one "
         "timestep.",
         severity="warning",

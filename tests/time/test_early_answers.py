@@ -105,3 +105,15 @@ def test_the_same_margin_answers_alike_on_another_target(tmp_path):
 
 def test_an_output_without_scores_cannot_lead(tmp_path):
     refused("SFN605", 2, "compile", DIGITS, "--calib", CALIB, *FEW, "--exit", "margin=often", "-o", tmp_path / "out")
+
+
+def test_a_network_that_time_makes_worse_is_warned_about(tmp_path):
+    """Integrate-and-fire from nothing rounds every count down: eval says that one timestep is better, and by what."""
+    late = ("--timesteps", 4, "--neuron", "if", "--levels", 4, "--initial-potential", "zero")
+    plain = ("--no-reconstruct", "--fine-share", 0, "--digit-share", 0)
+    succeeds("compile", DIGITS, "--calib", CALIB, *late, *plain, "-o", tmp_path / "late", "-q")
+    succeeds("eval", tmp_path / "late", "--data", TEST, "-q")
+    result = document(tmp_path / "late" / "eval.json")
+    lost = result["time"]["at_once"]["agreement"] - result["time"]["agreement"][-1]
+    assert lost > 0.01
+    assert "SFN612" in [w["code"] for w in result["warnings"]]
