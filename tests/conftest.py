@@ -19,6 +19,8 @@ SLOW = (
     "passes/test_stages.py",
 )  # fmt: skip
 HERE = Path(__file__).parent
+# Scripts that make fixtures, with torch and packages that no test needs.
+collect_ignore = ["backends/nir_foreign/make_fixtures.py", "report/neurobench_fixture.py", "api/torch_models.py"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -69,8 +69,7 @@ def evaluate(
         result = spread(build, found.x, judged.truth, machine, progress)
     else:
         result = measure(pair, found.x, judged.truth, progress, PIECE if on == "sim" else PIECE_ELSEWHERE)
-    said = [*_warnings(folder, manifest, program, found.x), *_better_at_once(result)]
-    result["warnings"] = [w.as_dict() for w in said]
+    result["warnings"] = [w.as_dict() for w in _warnings(folder, manifest, program, found.x, result)]
     result["task"] = judged.as_dict()
     if tasks.draw is not None:
         result["drawn"] = _draw(pair, found, judged, tasks)
@@ -96,12 +95,14 @@ def _draw(pair: Pair, data: Data, judged: Chosen, asked: TaskOptions) -> list[st
         return draw(judged.task, some, want, got, truth, asked.draw)
 
 
-def _warnings(folder: Path, manifest: Mapping[str, Any], program: Program, x: Samples) -> list[Diagnostic]:
-    """Return what to say of the data; a head computes no more of them than are looked at."""
+def _warnings(
+    folder: Path, manifest: Mapping[str, Any], program: Program, x: Samples, result: Mapping[str, Any]
+) -> list[Diagnostic]:
+    """Return what to say of the data and of time; a head computes no more samples than are looked at."""
     beginning = open_beginning(folder, manifest)
     program, x = program.at_once(), x if program.frames is None else summed(x)
     some = x if beginning.head is None else likeness.spaced(x, likeness.LOOKED_AT)
-    return likeness.data_warnings(folder, program, beginning.samples(some))
+    return [*likeness.data_warnings(folder, program, beginning.samples(some)), *_better_at_once(result)]
 
 
 def _better_at_once(result: Mapping[str, Any]) -> list[Diagnostic]:

@@ -146,7 +146,7 @@ def stored_bits(weight: Array) -> int:
     """Return the width of weights, sign included, once the power of two that they share is dropped.
 
     >>> stored_bits(np.array([96, -128])), stored_bits(np.array([0, 1]))
-    (4, 2)
+    (3, 2)
     """
     low, high, shift = int(weight.min(initial=0)), int(weight.max(initial=0)), exponent(weight)
     return bits_for(low >> shift, high >> shift)

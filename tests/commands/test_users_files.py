@@ -128,8 +128,8 @@ def test_with_force_again_nothing_kept_is_overwritten(built, little):
 def test_python_has_the_option_too(built, little):
     put_notes(built)
     with pytest.raises(CompileError, match=r"SFN503.*notes\.txt"):
-        compile_model(little, built)
-    compile_model(little, built, force=True)
+        compile_model(little, built, levels=7)
+    compile_model(little, built, levels=7, force=True)
     assert (built / "notes.txt").read_text() == "seen by me"
 
 

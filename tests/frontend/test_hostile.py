@@ -120,8 +120,8 @@ OTHERS: dict[str, tuple[str, dict, str]] = {
     "zero points that fit no axis": (
         "[bad] d = DequantizeLinear<axis = 0>(q, s, z) y = Conv(x, d)",
         {"q": np.ones((4, 3, 1, 1), np.int8), "s": SMALL, "z": np.zeros(3, np.int8)}, "do not fit axis 0"),
-    "a choice among constants that is not folded": (
-        "r = RandomUniform<shape = [1]>() l = Less(r, c) [bad] w = Where(b, c, c) z = Add(x, w) y = Relu(z)",
+    "a choice by a constant that is no truth value": (
+        "[bad] w = Where(b, x, c) y = Relu(w)",
         {"c": SMALL, "b": np.array(["a"], object)}, "constant"),
     "an image of too many pixels": (
         '[bad] y = Resize<mode = "nearest">(x, , s)', {"s": np.array([1, 1, 1e6, 1e6], np.float32)}, "holds more than"),

@@ -33,12 +33,12 @@ def told(net, name: str, model: Path, x: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 # -- classes ---------------------------------------------------------------------------------------------------------
-def test_classes_have_top_5_and_a_confusion(made):
+def test_classes_have_top_5_and_a_confusion(out):
     labels = np.load(TEST)["labels"]
-    succeeds("eval", made, "--data", TEST, "--quiet")
-    found = document(made / "eval.json")
+    succeeds("eval", out, "--data", TEST, "--quiet")
+    found = document(out / "eval.json")
     row = found["classification"]
-    want, got = told(sfn_compile.load(made), "logits", DIGITS, np.load(TEST)["image"].astype(np.float32))
+    want, got = told(sfn_compile.load(out), "logits", DIGITS, np.load(TEST)["image"].astype(np.float32))
     confusion = np.zeros((10, 10), int)
     np.add.at(confusion, (labels, got.argmax(1)), 1)
     assert row["snn_confusion"] == confusion.tolist()
@@ -49,9 +49,9 @@ def test_classes_have_top_5_and_a_confusion(made):
     assert row["snn_mistakes"] == sorted(off, key=lambda r: (-r[2], r[:2]))[:10]
 
 
-def test_in_many_processes_a_task_gives_the_same_numbers(made):
-    alone = json.loads(succeeds("eval", made, "--data", TEST, "--json").stdout)
-    spread = json.loads(succeeds("eval", made, "--data", TEST, "--json", "--workers", 2).stdout)
+def test_in_many_processes_a_task_gives_the_same_numbers(out):
+    alone = json.loads(succeeds("eval", out, "--data", TEST, "--json").stdout)
+    spread = json.loads(succeeds("eval", out, "--data", TEST, "--json", "--workers", 2).stdout)
     assert alone == spread
 
 
@@ -274,23 +274,23 @@ def test_numbers_have_an_error_for_every_output(tmp_path):
     assert alone["against_float"]["y"]["rmse"] == pytest.approx(np.sqrt(((my - y) ** 2).mean()))
 
 
-def test_a_task_of_the_user(made, tmp_path):
+def test_a_task_of_the_user(out, tmp_path):
     (tmp_path / "mine.py").write_text(
         "def right(outputs, labels):\n    return {'share': (outputs['logits'].argmax(1) == labels).mean()}\n"
         "def shape(outputs, labels):\n    return outputs['logits'].shape\n"
     )
-    found = json.loads(succeeds("eval", made, "--data", TEST, "--task", f"{tmp_path}/mine.py:right", "--json").stdout)
+    found = json.loads(succeeds("eval", out, "--data", TEST, "--task", f"{tmp_path}/mine.py:right", "--json").stdout)
     assert found["custom"]["snn_share"] == found["accuracy"]["snn_top1"]
     assert found["custom"]["float_share"] == found["accuracy"]["float_top1"]
-    message = refused("SFN321", 3, "eval", made, "--data", TEST, "--task", f"{tmp_path}/mine.py:shape")
+    message = refused("SFN321", 3, "eval", out, "--data", TEST, "--task", f"{tmp_path}/mine.py:shape")
     assert "it gives tuple for 'score', a number is needed" in message
 
 
-def test_the_terminal_says_the_task(made, detector):
-    said = succeeds("eval", made, "--data", TEST).stdout
+def test_the_terminal_says_the_task(out, detector):
+    said = succeeds("eval", out, "--data", TEST).stdout
     assert "task classification (a label is one class)" in said
-    np.savez(made.parent / "x.npz", x=X)
-    out = made.parent / "detector"
-    succeeds("compile", detector[0], "--calib", made.parent / "x.npz", "-o", out, "--quiet")
-    said = succeeds("eval", out, "--data", made.parent / "x.npz", "--boxes", HOW["boxes"]).stdout
+    np.savez(out.parent / "x.npz", x=X)
+    other = out.parent / "detector"
+    succeeds("compile", detector[0], "--calib", out.parent / "x.npz", "-o", other, "--quiet")
+    said = succeeds("eval", other, "--data", out.parent / "x.npz", "--boxes", HOW["boxes"]).stdout
     assert "against the float network's boxes: mAP@0.5 0." in said

@@ -141,6 +141,8 @@ def negation(node: OnnxNode) -> None:
 def where(node: OnnxNode) -> None:
     """By a constant, a mask; by a comparison, between constants and functions of one value."""
     chosen = node.constant(0)
+    if chosen is not None and chosen.dtype.kind not in "biuf":
+        raise node.refuse("its condition is a constant that holds no truth values", "export it as booleans")
     if chosen is None or not any(node.constant(i) is None for i in (1, 2)):
         return _pointwise(node, "where", (0, 1, 2))
     computed = [i for i in (1, 2) if node.constant(i) is None]

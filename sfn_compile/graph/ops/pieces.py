@@ -23,6 +23,7 @@ from .expression import Expression
 from .inverses import INVERSES, place_of
 
 MOST_PIECES = 1 << 12
+MOST_INSIDE = 16  # rising functions inside each other
 ROUNDERS: dict[str, Callable[[Fraction], int]] = {"floor": math.floor, "ceil": math.ceil, "round": round}
 FIRST = {"floor": Fraction(0), "ceil": Fraction(-1), "round": Fraction(-1, 2)}  # where code k begins, less k
 
@@ -90,6 +91,7 @@ class Curve:
     inner: Piece | Curve
     scale: Fraction = Fraction(1)
     offset: Fraction = Fraction(0)
+    depth: int = 1  # functions inside each other: a value is computed through all of them
     constant: ClassVar[bool] = False
     rounder: ClassVar[str] = ""
 
@@ -184,6 +186,13 @@ def step_function(body: Expression) -> StepFunction | None:
         return _written_out(known[-1])
     except _NoSteps:
         return None
+
+
+def _curve(function: FunctionName, inner: Piece | Curve) -> Curve:
+    depth = 1 + (inner.depth if isinstance(inner, Curve) else 0)
+    if depth > MOST_INSIDE:
+        raise _NoSteps
+    return Curve(function, inner, depth=depth)
 
 
 def _constant(value: Fraction) -> Piece:
@@ -300,7 +309,7 @@ def _formed(function: FunctionName, read: Sequence[Known], x: Fraction) -> Known
     if isinstance(pieces[0], Curve) and function in ROUNDERS and pieces[0].ends():
         return _constant(Fraction(ROUNDERS[function](values[0])))  # cut wherever it would jump
     if function in INVERSES and not pieces[0].rounder:
-        return Curve(function, pieces[0])
+        return _curve(function, pieces[0])
     return _moved(function, pieces) or _chosen(function, pieces, values)
 
 
