@@ -53,6 +53,14 @@ def page(folder) -> Page:
     return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A build of its own: commands write the page anew, and others share the demo's."""
+    folder = tmp_path_factory.mktemp("page") / "out"
+    succeeds("compile", DIGITS, "--calib", CALIB, "--samples", 120, "-o", folder, "--quiet")
+    return folder
+
+
 def test_compile_writes_a_well_formed_page_that_needs_nothing_else(made):
     found, raw = page(made), (made / "report.html").read_text(encoding="utf-8")
     assert all(link.startswith("#") for link in found.links)  # its own sections
